@@ -1,0 +1,252 @@
+//! The one error type of the crate. See [`Error`].
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::sync::Mutex;
+
+/// What can go wrong, in `sched` and in `futures` alike.
+///
+/// One type for both modules, so that `?` carries everything to one place. It is cheap to clone:
+/// every caller of [`Future::result`](crate::futures::Future::result) gets the same failure.
+/// Python's class tree is kept as questions, such as [`is_timeout`](Error::is_timeout).
+///
+/// | variant | Python | comes from |
+/// | --- | --- | --- |
+/// | [`Cancelled`](Error::Cancelled) | `CancelledError` | the result of a cancelled call |
+/// | [`Timeout`](Error::Timeout) | `TimeoutError` | a wait that ended before the call did |
+/// | [`Panicked`](Error::Panicked) | the call's exception | a call or action that panicked |
+/// | [`Raised`](Error::Raised) | the call's exception | the `Err` of a flattened call or of an action |
+/// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
+/// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
+/// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
+/// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
+/// | [`InvalidState`](Error::InvalidState) | `InvalidStateError` | completing a completed call |
+/// | [`InvalidArgument`](Error::InvalidArgument) | `ValueError` | a setting that makes no sense |
+/// | [`NotQueued`](Error::NotQueued) | `ValueError` | cancelling an event that is not queued |
+/// | [`Deadlock`](Error::Deadlock) | (hangs) | a wait that could never end |
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+/// use concurrent::Error;
+///
+/// let error = ThreadPoolExecutor::new(0).unwrap_err();
+/// assert_eq!(error.to_string(), "max_workers must be greater than 0");
+/// assert!(matches!(error, Error::InvalidArgument(_)));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call was cancelled before it started.
+    #[error("the call was cancelled")]
+    Cancelled,
+
+    /// The wait ended first; the calls themselves go on.
+    #[error("{unfinished} (of {total}) futures unfinished")]
+    Timeout {
+        /// How many of the futures waited for were not done.
+        unfinished: usize,
+        /// How many were waited for.
+        total: usize,
+    },
+
+    /// The call, action or initializer panicked.
+    #[error("{0}")]
+    Panicked(Panic),
+
+    /// The call or action returned this `Err`; it is also the [`source`](StdError::source).
+    #[error("the call returned an error: {0}")]
+    Raised(#[source] Arc<dyn StdError + Send + Sync>),
+
+    /// The promise was dropped without a result: the executor gave the call up.
+    #[error("the executor dropped the call without completing it")]
+    BrokenPromise,
+
+    /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
+    #[error("A thread initializer failed, the thread pool is not usable anymore: {0}")]
+    BrokenThreadPool(#[source] Arc<Error>),
+
+    /// The system started no thread, and the pool has none to fall back on.
+    #[error("can't start new thread: {0}")]
+    ThreadStart(#[source] Arc<io::Error>),
+
+    /// The executor was shut down.
+    #[error("cannot schedule new futures after shutdown")]
+    Shutdown,
+
+    /// The call is not in a state that allows this; the text names the state and the future.
+    #[error("{0}")]
+    InvalidState(Arc<str>),
+
+    /// A setting that makes no sense; the text names it.
+    #[error("{0}")]
+    InvalidArgument(Cow<'static, str>),
+
+    /// The event ran, was cancelled, or belongs to another scheduler.
+    #[error("event is not in the queue: it ran, was cancelled, or is another scheduler's")]
+    NotQueued,
+
+    /// The wait could never end; the text says why.
+    #[error("deadlock: {0}")]
+    Deadlock(Arc<str>),
+}
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Returns whether a wait ran out of time. Never true for a timeout that the call itself met.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
+    /// Returns whether the call was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Returns whether the executor is broken and takes no more calls (Python's `BrokenExecutor`).
+    #[must_use]
+    pub fn is_broken_executor(&self) -> bool {
+        matches!(self, Self::BrokenThreadPool(_))
+    }
+
+    /// Returns whether the call itself failed: it panicked or returned an `Err`.
+    #[must_use]
+    pub fn is_call_failure(&self) -> bool {
+        matches!(self, Self::Panicked(_) | Self::Raised(_))
+    }
+
+    /// The `Err` that the call returned, if it is an `E`.
+    ///
+    /// ```
+    /// use concurrent::Error;
+    ///
+    /// let error = Error::raised("x".parse::<u8>().unwrap_err());
+    /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Raised(raised) => raised.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Makes the error of a call that returned `error`, for executors written outside the crate.
+    ///
+    /// An [`Error`] stays what it is; anything else becomes [`Error::Raised`].
+    #[must_use]
+    pub fn raised(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(own) => *own,
+            Err(error) => Self::Raised(Arc::from(error)),
+        }
+    }
+}
+
+// A shared error is only ever read, and a panic's payload only moved out.
+impl std::panic::UnwindSafe for Error {}
+impl std::panic::RefUnwindSafe for Error {}
+
+/// What an action or an initializer may return: nothing, or a `Result<(), E>`.
+///
+/// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
+/// `Box<dyn Error + Send + Sync>`.
+pub trait Outcome: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<()>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> Outcome for std::result::Result<(), E> {
+    fn into_result(self) -> Result<()> {
+        self.map_err(Error::raised)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for std::result::Result<(), E> {}
+}
+
+/// The panic of a call: payload, message and, where it is known, the place in the source.
+///
+/// Cloning shares the payload.
+#[derive(Clone)]
+pub struct Panic(Arc<PanicParts>);
+
+struct PanicParts {
+    message: Box<str>,
+    location: Option<Box<str>>,
+    /// Behind a lock because payloads are `Send` but not `Sync`.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Panic {
+    pub(crate) fn new(payload: Box<dyn Any + Send>, location: Option<String>) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&str>() {
+            (*text).into()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.as_str().into()
+        } else {
+            "Box<dyn Any>".into()
+        };
+        let location = location.map(String::into_boxed_str);
+        Self(Arc::new(PanicParts { message, location, payload: Mutex::new(Some(payload)) }))
+    }
+
+    /// The panic's message; `"Box<dyn Any>"` if the payload is not a string.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where it was raised, as `file:line:column`.
+    ///
+    /// `None` if the program replaced the panic hook after its first executor was made.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// Takes the payload, for [`resume_unwind`](std::panic::resume_unwind); `None` the second time.
+    #[must_use]
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().take()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.location() {
+            Some(location) => write!(f, "panicked at {location}: {}", self.message()),
+            None => write!(f, "panicked: {}", self.message()),
+        }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
+    }
+}
+
+// The payload is only ever moved out, never looked at through a shared reference.
+impl std::panic::UnwindSafe for Panic {}
+impl std::panic::RefUnwindSafe for Panic {}

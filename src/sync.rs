@@ -1,0 +1,143 @@
+//! The one door to locks, atomics and threads.
+//!
+//! A normal build gets parking_lot and the standard library. With `--cfg concurrent_loom` the same
+//! source runs on loom, which tries every interleaving (`tests/model.rs`). Nothing else in the
+//! crate names either.
+//!
+//! Loom does not model time: there a timed wait gives up at once or waits like an untimed one,
+//! and the loops around it must be right in both cases.
+
+pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
+pub(crate) use imp::{UnsafeCell, spawn, wait_until};
+
+use std::time::{Duration, Instant};
+
+/// The instant `timeout` from now; `None`, that is never, if the clock cannot express it.
+pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+#[cfg(not(concurrent_loom))]
+mod imp {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+    pub(crate) use std::thread::JoinHandle;
+
+    use std::time::Instant;
+
+    /// `std::cell::UnsafeCell` in the shape of loom's: access is a closure over the pointer.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        pub(crate) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
+            access(self.0.get())
+        }
+
+        pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+            access(self.0.get())
+        }
+    }
+
+    /// Waits for a notification until `deadline`, without one for ever. May return early.
+    pub(crate) fn wait_until<T>(
+        condvar: &Condvar,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Option<Instant>,
+    ) {
+        match deadline {
+            Some(deadline) => drop(condvar.wait_until(guard, deadline)),
+            None => condvar.wait(guard),
+        }
+    }
+
+    pub(crate) fn spawn(
+        name: String,
+        stack_size: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let mut builder = std::thread::Builder::new().name(name);
+        if let Some(bytes) = stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        builder.spawn(body)
+    }
+}
+
+#[cfg(concurrent_loom)]
+mod imp {
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+    pub(crate) use loom::thread::JoinHandle;
+
+    use std::ops::{Deref, DerefMut};
+    use std::time::Instant;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// The guard is an `Option` so that [`wait_until`] can hand it to loom and take it back.
+    #[derive(Debug)]
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().expect("loom's locks are never poisoned here")))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("the guard is only taken inside wait_until")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("the guard is only taken inside wait_until")
+        }
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    pub(crate) fn wait_until<T>(
+        condvar: &Condvar,
+        guard: &mut MutexGuard<'_, T>,
+        _deadline: Option<Instant>,
+    ) {
+        let inner = guard.0.take().expect("the guard is only taken inside wait_until");
+        guard.0 = Some(condvar.0.wait(inner).expect("loom's locks are never poisoned here"));
+    }
+
+    pub(crate) fn spawn(
+        name: String,
+        _stack_size: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        loom::thread::Builder::new().name(name).spawn(body)
+    }
+}
