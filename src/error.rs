@@ -123,6 +123,24 @@ impl Error {
         matches!(self, Self::Panicked(_) | Self::Raised(_))
     }
 
+    /// The name of the variant, for a future's `Debug`.
+    pub(crate) fn variant(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "Cancelled",
+            Self::Timeout { .. } => "Timeout",
+            Self::Panicked(_) => "Panicked",
+            Self::Raised(_) => "Raised",
+            Self::BrokenPromise => "BrokenPromise",
+            Self::BrokenThreadPool(_) => "BrokenThreadPool",
+            Self::ThreadStart(_) => "ThreadStart",
+            Self::Shutdown => "Shutdown",
+            Self::InvalidState(_) => "InvalidState",
+            Self::InvalidArgument(_) => "InvalidArgument",
+            Self::NotQueued => "NotQueued",
+            Self::Deadlock(_) => "Deadlock",
+        }
+    }
+
     /// The `Err` that the call returned, if it is an `E`.
     ///
     /// ```

@@ -1,0 +1,83 @@
+//! [`Awaiting`]: a call awaited on an async runtime.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::Future;
+use super::waiter::Waiter;
+use crate::error::Result;
+
+/// What `future.await` polls; made by [`Future::into_future`].
+///
+/// It works on every runtime: the thread that ends the call wakes the task. Dropping it detaches
+/// the call, as dropping the [`Future`] does.
+///
+/// ```
+/// # use std::{future::IntoFuture, pin::pin, sync::Arc, task::{Context, Poll, Wake}};
+/// # struct Unpark(std::thread::Thread);
+/// # impl Wake for Unpark { fn wake(self: Arc<Self>) { self.0.unpark() } }
+/// # fn block_on<F: std::future::Future>(f: F) -> F::Output {
+/// #     let mut f = pin!(f);
+/// #     let waker = Arc::new(Unpark(std::thread::current())).into();
+/// #     loop {
+/// #         match f.as_mut().poll(&mut Context::from_waker(&waker)) {
+/// #             Poll::Ready(output) => return output,
+/// #             Poll::Pending => std::thread::park(),
+/// #         }
+/// #     }
+/// # }
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let call = pool.spawn(|| 6 * 7)?;
+/// let answer = block_on(async { call.await })?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+///
+/// # Panics
+///
+/// Polling it again after it returned `Ready` panics.
+#[derive(Debug)]
+#[must_use = "it does nothing unless awaited"]
+pub struct Awaiting<T> {
+    /// `None` once the value was given out.
+    future: Option<Future<T>>,
+}
+
+// Never pinned to its place: it holds a pointer to the call.
+impl<T> Unpin for Awaiting<T> {}
+
+impl<T> Awaiting<T> {
+    pub(crate) fn new(future: Future<T>) -> Self {
+        Self { future: Some(future) }
+    }
+
+    fn forget_waker(future: &Future<T>) {
+        future.call().core().with_waiters(|waiters| waiters.remove_task());
+    }
+}
+
+impl<T> std::future::Future for Awaiting<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let future = self.future.take().expect("polled after it returned Ready");
+        if !future.call().core().state().is_settled() {
+            Self::forget_waker(&future); // of an earlier poll, perhaps by another task
+            if future.call().core().register(Waiter::Task(cx.waker().clone())).is_ok() {
+                self.future = Some(future);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(future.take())
+    }
+}
+
+impl<T> Drop for Awaiting<T> {
+    fn drop(&mut self) {
+        if let Some(future) = &self.future {
+            Self::forget_waker(future); // lets go of the task
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The shared heart of a call: state, outcome and waiters, and who may touch which of them when.
+//!
+//! - `state` is atomic. Every transition is one of `state.rs`, made by compare-and-swap.
+//! - `outcome` is written once, by the owner of the claim, before FINISHED is published. From then
+//!   on it is shared and read-only, until the owner of the only `Future` moves it out of a settled
+//!   call (`TAKEN`) or the last owner drops it.
+//! - `waiters` is touched under `lock` only. A call that nobody waits for never takes the lock:
+//!   whoever registers sets `WAITED` under the lock first and sees from the same operation whether
+//!   the call had ended; whoever ends the call sees `WAITED` in the transition that ends it.
+
+use std::mem::MaybeUninit;
+
+use super::state::State;
+use super::waiter::{Waiter, Waiters};
+use crate::error::Error;
+use crate::sync::{AtomicU8, Mutex, Ordering, UnsafeCell};
+
+/// What a finished call left: its value, or why there is none. The box keeps the usual case small.
+pub(crate) type Outcome<T> = Result<T, Box<Error>>;
+
+pub(crate) struct Core<T> {
+    state: AtomicU8,
+    lock: Mutex<()>,
+    waiters: UnsafeCell<Waiters<T>>,
+    outcome: UnsafeCell<MaybeUninit<Outcome<T>>>,
+}
+
+// SAFETY: the value moves between threads (T: Send); the waiters are Send themselves.
+unsafe impl<T: Send> Send for Core<T> {}
+
+// SAFETY: `waiters` is guarded by `lock`. `outcome` is written by one thread, which alone holds the
+// claim, and published with Release; all reads follow an Acquire load that saw FINISHED. Handing
+// out `&T` to several threads at once needs T: Sync, and that is asked for where it can happen:
+// `Future<T>: Sync` and `Future::add_done_callback`.
+unsafe impl<T: Send> Sync for Core<T> {}
+
+impl<T> Core<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: AtomicU8::new(State::NEW.0),
+            lock: Mutex::new(()),
+            waiters: UnsafeCell::new(Waiters::EMPTY),
+            outcome: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// The present state. What the thread that made it wrote before is visible.
+    pub(crate) fn state(&self) -> State {
+        State(self.state.load(Ordering::Acquire)) // ORDERING: pairs with `transition`
+    }
+
+    /// Makes a transition, or gives the state that does not allow it.
+    pub(crate) fn transition(&self, step: impl Fn(State) -> Option<State>) -> Result<State, State> {
+        // ORDERING: Release publishes the outcome (finish) or the drop of the captures; Acquire on
+        // both ends because the loser of a race goes on to read what the winner wrote.
+        let mut current = self.state.load(Ordering::Acquire);
+        loop {
+            let next = step(State(current)).ok_or(State(current))?;
+            match self.state.compare_exchange_weak(
+                current,
+                next.0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(next),
+                Err(changed) => current = changed,
+            }
+        }
+    }
+
+    /// Writes the outcome and ends the call; the caller must then tell the waiters if the returned
+    /// state says that there are any.
+    ///
+    /// # Safety
+    ///
+    /// The caller made the transition that set the claim, and calls this once.
+    pub(crate) unsafe fn finish(&self, outcome: Outcome<T>) -> State {
+        let failed = outcome.is_err();
+        self.outcome.with_mut(|slot| {
+            // SAFETY: the claim gives this thread the sole access until FINISHED is published.
+            unsafe { slot.cast::<Outcome<T>>().write(outcome) };
+        });
+        self.transition(|state| Some(state.finish(failed))).unwrap_or_else(|state| state)
+    }
+
+    /// The outcome.
+    ///
+    /// # Safety
+    ///
+    /// The caller saw the state FINISHED, and holds something that keeps the outcome from being
+    /// taken while the reference lives: a borrow of a `Future`, or an unsettled call.
+    pub(crate) unsafe fn outcome(&self) -> &Outcome<T> {
+        debug_assert!(self.state().is_finished() && !self.state().is_taken());
+        self.outcome.with(|slot| {
+            // SAFETY: FINISHED was published after the outcome was written, and it is not written
+            // again; the caller keeps it from being taken.
+            unsafe { &*slot.cast::<Outcome<T>>() }
+        })
+    }
+
+    /// Moves the outcome out.
+    ///
+    /// # Safety
+    ///
+    /// The caller saw the call finished and settled, and owns the only `Future` of it, so that
+    /// nobody borrows the outcome and nobody else takes it.
+    pub(crate) unsafe fn take_outcome(&self) -> Outcome<T> {
+        // ORDERING: Relaxed; the sole owner sets it and the only reader is the drop after it.
+        self.state.fetch_or(State::TAKEN, Ordering::Relaxed);
+        self.outcome.with(|slot| {
+            // SAFETY: initialised (finished) and never read again (TAKEN); the caller is alone.
+            unsafe { slot.cast::<Outcome<T>>().read() }
+        })
+    }
+
+    /// Notes that somebody was handed the error.
+    pub(crate) fn mark_seen(&self) {
+        // ORDERING: Relaxed; it decides about a log line only, and the drop that reads it follows
+        // this by the reference count.
+        self.state.fetch_or(State::SEEN, Ordering::Relaxed);
+    }
+
+    /// Puts `waiter` on the list, or gives it back if what it waits for has already happened.
+    pub(crate) fn register(&self, waiter: Waiter<T>) -> Result<(), Waiter<T>> {
+        let for_settled = waiter.is_for_settled();
+        self.with_waiters(|waiters| {
+            // ORDERING: AcqRel; either the thread that ends the call sees WAITED and then looks
+            // under the lock, or this sees that the call has ended, with its outcome.
+            let state = State(self.state.fetch_or(State::WAITED, Ordering::AcqRel));
+            let over = if for_settled { state.is_settled() } else { state.is_done() };
+            if over {
+                return Err(waiter);
+            }
+            waiters.push(waiter);
+            Ok(())
+        })
+    }
+
+    /// Runs `access` on the list of waiters, under the lock.
+    pub(crate) fn with_waiters<R>(&self, access: impl FnOnce(&mut Waiters<T>) -> R) -> R {
+        let _guard = self.lock.lock();
+        self.waiters.with_mut(|waiters| {
+            // SAFETY: the lock is held, and every access goes through here or `drop`.
+            access(unsafe { &mut *waiters })
+        })
+    }
+
+    /// Ends the time in which callbacks may borrow the outcome; gives those who waited for that.
+    pub(crate) fn settle(&self) -> Waiters<T> {
+        self.with_waiters(|waiters| {
+            // ORDERING: Release; what callbacks read stays before whatever the taker does.
+            self.state.fetch_and(State::SETTLED_MASK, Ordering::Release);
+            waiters.take()
+        })
+    }
+}
+
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        let state = self.state();
+        if state.is_finished() && !state.is_taken() {
+            self.outcome.with_mut(|slot| {
+                // SAFETY: initialised (finished), not moved out, and `&mut self` is exclusive.
+                unsafe { slot.cast::<Outcome<T>>().drop_in_place() };
+            });
+        }
+    }
+}

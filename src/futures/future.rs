@@ -1,0 +1,411 @@
+//! [`Future`]: the caller's end of a call.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::awaiting::Awaiting;
+use super::call::{self, AnyCall, Ending};
+use super::state::Phase;
+use super::waiter::{Signal, Until, Waiter};
+use crate::error::{Error, Result};
+use crate::guard::contain;
+use crate::sync::deadline_after;
+
+/// The caller's end of a call: ask for its state, wait for its result, or cancel it.
+///
+/// Made by [`ThreadPoolExecutor::submit`](super::ThreadPoolExecutor::submit) and its kin, or
+/// together with a [`Promise`](super::Promise).
+///
+/// - [`result`](Self::result) borrows the value, any number of times; [`into_result`] moves it out.
+/// - Dropping a future detaches it: the call runs all the same. If it then fails and nobody ever
+///   looked at the failure, that is logged.
+/// - Two futures are equal if they are the same call, so that Python's `{future: url}` idiom works
+///   with a `HashMap`.
+///
+/// A future is not `Clone`; share it as `Arc<Future<T>>`, or borrow it.
+///
+/// # Memory ordering
+///
+/// What the call wrote is visible to whoever saw it done: after `result`, `wait`, `as_completed`,
+/// in a callback, or when [`done`](Self::done) returned true.
+///
+/// # Differences from Python
+///
+/// A cancelled future is seen by `wait` and `as_completed` at once. A callback can neither
+/// deadlock an executor nor kill a worker.
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let future = pool.submit(|(base, exponent)| u64::pow(base, exponent), (7, 3))?;
+/// assert_eq!(*future.result()?, 343);
+/// assert_eq!(future.into_result()?, 343);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+///
+/// [`into_result`]: Self::into_result
+#[must_use = "a dropped future detaches its call; its result and its failure are lost"]
+pub struct Future<T> {
+    call: AnyCall<T>,
+    /// The call may be shared between threads for any `T: Send`; its future only if `T: Sync`,
+    /// because it hands out `&T`.
+    hands_out: PhantomData<T>,
+}
+
+// A panic cannot leave a call half done: transitions are atomic and user code runs outside them.
+impl<T> UnwindSafe for Future<T> {}
+impl<T> RefUnwindSafe for Future<T> {}
+
+impl<T> Future<T> {
+    pub(crate) fn from_call(call: AnyCall<T>) -> Self {
+        Self { call, hands_out: PhantomData }
+    }
+
+    pub(crate) fn call(&self) -> &AnyCall<T> {
+        &self.call
+    }
+
+    /// Cancels the call if it has not started; returns whether it is cancelled now.
+    ///
+    /// The function and what it captured are dropped before this returns, and everybody who waits
+    /// is told. A running call is never interrupted.
+    ///
+    /// # Python
+    ///
+    /// `Future.cancel`.
+    ///
+    /// # Threads
+    ///
+    /// Callbacks run in this thread.
+    ///
+    /// ```
+    /// use concurrent::futures::Promise;
+    ///
+    /// let (promise, future) = Promise::<()>::pair();
+    /// assert!(future.cancel());
+    /// assert!(future.cancel()); // still cancelled
+    /// assert!(future.cancelled());
+    /// assert!(!promise.set_running_or_notify_cancel()?);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        call::cancel(&self.call)
+    }
+
+    /// Returns whether the call was cancelled.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(!future.cancelled());
+    /// ```
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.call.phase() == Phase::Cancelled
+    }
+
+    /// Returns whether the call is being run and can no longer be cancelled.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::<()>::pair();
+    /// promise.set_running_or_notify_cancel()?;
+    /// assert!(future.running());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn running(&self) -> bool {
+        self.call.phase() == Phase::Running
+    }
+
+    /// Returns whether the call has finished, failed or been cancelled.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result(1)?;
+    /// assert!(future.done());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.call.core().state().is_done()
+    }
+
+    /// Waits for the call and borrows its value.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done. Costs one atomic load once it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if it was cancelled; otherwise what the call failed with:
+    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ...
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result("done")?;
+    /// assert_eq!(*future.result()?, "done");
+    /// assert_eq!(*future.result()?, "done");
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn result(&self) -> Result<&T> {
+        self.wait_done(None)?;
+        self.value()
+    }
+
+    /// Like [`result`](Self::result), waiting no longer than `timeout`; zero polls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the call is not done in time; the call itself goes on.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// # use std::time::Duration;
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(future.result_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// ```
+    pub fn result_timeout(&self, timeout: Duration) -> Result<&T> {
+        self.wait_timeout(timeout)?;
+        self.value()
+    }
+
+    /// Waits for the call and borrows what it failed with; `None` if it succeeded.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if it was cancelled.
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let future = pool.spawn(|| -> () { panic!("no disk") })?;
+    /// let error = future.exception()?.expect("it panicked");
+    /// assert!(error.to_string().contains("no disk"));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn exception(&self) -> Result<Option<&Error>> {
+        self.wait_done(None)?;
+        self.failure()
+    }
+
+    /// Like [`exception`](Self::exception), waiting no longer than `timeout`; zero polls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the call is not done in time, [`Error::Cancelled`] if it was cancelled.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// # use std::time::Duration;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result(())?;
+    /// assert!(future.exception_timeout(Duration::ZERO)?.is_none());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn exception_timeout(&self, timeout: Duration) -> Result<Option<&Error>> {
+        self.wait_timeout(timeout)?;
+        self.failure()
+    }
+
+    /// Waits for the call and moves its value out.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done and its callbacks, which may borrow the value, have returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](Self::result). [`Error::Deadlock`] in a callback of the same call, where the
+    /// wait could never end.
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let lines: Vec<String> = pool.spawn(|| vec!["moved".to_string()])?.into_result()?;
+    /// assert_eq!(lines, ["moved"]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn into_result(self) -> Result<T> {
+        self.wait_done(None)?;
+        if !self.call.core().state().is_settled() {
+            self.wait_settled()?;
+        }
+        self.take()
+    }
+
+    /// Calls `callback` with this future when the call finishes, fails or is cancelled.
+    ///
+    /// Callbacks run in the order they were added. On a call that is done already, `callback` runs
+    /// at once, in this thread.
+    ///
+    /// # Threads
+    ///
+    /// In the thread that ends the call: a worker, or whoever cancels. No lock of an executor is
+    /// held. A panic is logged and affects neither the other callbacks nor the worker. Threads
+    /// blocked in [`result`](Self::result) are woken before callbacks run.
+    ///
+    /// ```
+    /// use concurrent::futures::Promise;
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, receiver) = mpsc::channel();
+    /// let (promise, future) = Promise::pair();
+    /// future.add_done_callback(move |future| {
+    ///     sender.send(future.result().copied().unwrap()).unwrap();
+    /// });
+    /// promise.set_result(5)?;
+    /// assert_eq!(receiver.recv().unwrap(), 5);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static)
+    where
+        T: Sync,
+    {
+        let waiter = Waiter::Callback(Box::new(callback));
+        if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
+            contain("exception calling callback", || callback(self));
+        }
+    }
+
+    /// Blocks until the call is done.
+    fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
+        let core = self.call.core();
+        if core.state().is_done() {
+            return Ok(());
+        }
+        let signal = Signal::new();
+        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err()
+            || signal.wait(Until::ONE, deadline)
+        {
+            return Ok(());
+        }
+        core.with_waiters(|waiters| waiters.remove_signal(&signal));
+        // It may have ended between the deadline and the removal.
+        if core.state().is_done() {
+            return Ok(());
+        }
+        Err(Error::Timeout { unfinished: 1, total: 1 })
+    }
+
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
+        self.wait_done(deadline)
+    }
+
+    fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        if self.done() {
+            return Ok(()); // spares reading the clock
+        }
+        self.wait_done(deadline_after(timeout))
+    }
+
+    /// Blocks until the callbacks of a done call have returned.
+    fn wait_settled(&self) -> Result<()> {
+        if call::is_notifying(&self.call) {
+            let text = format!("{self:?} waits in its own callback for its callbacks to return");
+            return Err(Error::Deadlock(text.into()));
+        }
+        let signal = Signal::new();
+        if self.call.core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
+            signal.wait(Until::ONE, None);
+        }
+        Ok(())
+    }
+
+    /// The value of a done call.
+    fn value(&self) -> Result<&T> {
+        let core = self.call.core();
+        if !core.state().is_finished() {
+            return Err(Error::Cancelled);
+        }
+        // SAFETY: finished, and it is only taken by those who own the future that `self` borrows.
+        match unsafe { core.outcome() } {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                core.mark_seen();
+                Err(Error::clone(error))
+            }
+        }
+    }
+
+    /// The failure of a done call.
+    fn failure(&self) -> Result<Option<&Error>> {
+        let core = self.call.core();
+        if !core.state().is_finished() {
+            return Err(Error::Cancelled);
+        }
+        // SAFETY: as in `value`.
+        match unsafe { core.outcome() } {
+            Ok(_) => Ok(None),
+            Err(error) => {
+                core.mark_seen();
+                Ok(Some(error))
+            }
+        }
+    }
+
+    /// The outcome of a settled call.
+    pub(crate) fn take(self) -> Result<T> {
+        match call::take_ending(&self.call) {
+            Ending::Finished(outcome) => outcome.map_err(|error| *error),
+            Ending::Cancelled => Err(Error::Cancelled),
+        }
+    }
+}
+
+impl<T> IntoFuture for Future<T> {
+    type Output = Result<T>;
+    type IntoFuture = Awaiting<T>;
+
+    /// Awaits the call on any async runtime; as [`into_result`](Self::into_result), without
+    /// blocking.
+    fn into_future(self) -> Awaiting<T> {
+        Awaiting::new(self)
+    }
+}
+
+impl<T> PartialEq for Future<T> {
+    /// Whether they are the same call.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.call, &other.call)
+    }
+}
+
+impl<T> Eq for Future<T> {}
+
+impl<T> Hash for Future<T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        Arc::as_ptr(&self.call).cast::<()>().hash(hasher);
+    }
+}
+
+impl<T> fmt::Debug for Future<T> {
+    /// Like Python's repr: address, state, and what it returned or raised.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Arc::as_ptr(&self.call).cast::<()>();
+        write!(f, "<Future at {address:p} state={}", self.call.phase())?;
+        if self.call.core().state().is_finished() {
+            // SAFETY: finished, and borrowed from the future that is formatted.
+            match unsafe { self.call.core().outcome() } {
+                Ok(_) => write!(f, " returned {}", std::any::type_name::<T>())?,
+                Err(error) => write!(f, " raised {}", error.variant())?,
+            }
+        }
+        f.write_str(">")
+    }
+}

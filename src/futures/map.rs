@@ -1,0 +1,303 @@
+//! [`Map`]: the iterator that `map` returns.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::time::{Duration, Instant};
+
+use super::Future;
+use super::unordered::Unordered;
+use crate::error::{Error, Result};
+use crate::guard::catch;
+use crate::sync::deadline_after;
+
+/// How `map_with` goes about it; the default is what `map` does.
+///
+/// ```
+/// use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let options = MapOptions::new().chunk_size(100).unordered(true);
+/// let sum: u64 = pool.map_with(options, |n: u64| n, 0..1000)?.sum::<Result<_, _>>()?;
+/// assert_eq!(sum, 499_500);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "pass them to map_with"]
+pub struct MapOptions {
+    timeout: Option<Duration>,
+    chunk_size: Option<usize>,
+    buffer_size: Option<usize>,
+    unordered: bool,
+}
+
+impl MapOptions {
+    /// No time limit, one call for each item, everything submitted at once, results in order.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the iteration with [`Error::Timeout`] this long after `map_with` was called.
+    ///
+    /// What has not started then is cancelled.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Puts this many items into one call. An item that fails does not affect the others.
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        self.chunk_size = Some(items);
+        self
+    }
+
+    /// Submits this many calls ahead of the iteration and takes further items as it goes on.
+    ///
+    /// Each `next` submits one more call before it waits. With it, the input may be endless.
+    pub fn buffer_size(mut self, calls: usize) -> Self {
+        self.buffer_size = Some(calls);
+        self
+    }
+
+    /// Yields results as calls are done instead of in the order of the items.
+    pub fn unordered(mut self, unordered: bool) -> Self {
+        self.unordered = unordered;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |text: &'static str| Err(Error::InvalidArgument(text.into()));
+        match (self.chunk_size, self.buffer_size) {
+            (Some(0), _) => wrong("chunksize must be >= 1."),
+            (_, Some(0)) => wrong("buffersize must be None or > 0"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk_size.unwrap_or(1)
+    }
+}
+
+/// One call of a map: for one item, or for a chunk of them.
+pub(crate) enum Piece<R> {
+    One(Future<R>),
+    Chunk(Future<Vec<Result<R>>>),
+}
+
+impl<R> From<Future<R>> for Piece<R> {
+    fn from(call: Future<R>) -> Self {
+        Self::One(call)
+    }
+}
+
+impl<R> Piece<R> {
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
+        match self {
+            Self::One(call) => call.wait_until(deadline),
+            Self::Chunk(call) => call.wait_until(deadline),
+        }
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        match self {
+            Self::One(call) => call.done(),
+            Self::Chunk(call) => call.done(),
+        }
+    }
+
+    fn cancel(&self) {
+        match self {
+            Self::One(call) => call.cancel(),
+            Self::Chunk(call) => call.cancel(),
+        };
+    }
+
+    /// The results; of a chunk, all but the first go to `rest`.
+    fn into_results(self, rest: &mut std::vec::IntoIter<Result<R>>) -> Option<Result<R>> {
+        match self {
+            Self::One(call) => Some(call.into_result()),
+            Self::Chunk(call) => match call.into_result() {
+                Ok(results) => {
+                    *rest = results.into_iter();
+                    rest.next()
+                }
+                Err(error) => Some(Err(error)),
+            },
+        }
+    }
+}
+
+/// Calls `function` with each item of a chunk; a panic is the failure of its item only.
+pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<Result<R>> {
+    chunk.into_iter().map(|item| catch(|| function(item)).map_err(Error::Panicked)).collect()
+}
+
+/// Yields the results of a map; see [`ThreadPoolExecutor::map`](super::ThreadPoolExecutor::map).
+///
+/// A call that fails gives an `Err` in its place, and the iteration goes on. It ends after the last
+/// result, after [`Error::Timeout`], or after the error of an executor that takes no more calls.
+/// Results are moved out, never kept.
+///
+/// Dropping it cancels the calls that have not started.
+///
+/// # Differences from Python
+///
+/// A task's error does not end the iteration (as in CPython's main branch); calls are cancelled
+/// also if the iterator was never advanced.
+#[must_use = "dropping a map cancels its calls"]
+pub struct Map<'a, R> {
+    calls: Calls<R>,
+    /// Submits the next call; `None` when all were submitted.
+    source: Option<Source<'a, R>>,
+    /// What is left of the chunk that came last.
+    rest: std::vec::IntoIter<Result<R>>,
+    /// Why no more calls could be submitted; yielded after the results.
+    refusal: Option<Error>,
+    deadline: Option<Instant>,
+    submitted: usize,
+}
+
+type Source<'a, R> = Box<dyn FnMut() -> Option<Result<Piece<R>>> + Send + 'a>;
+
+enum Calls<R> {
+    Ordered(VecDeque<Piece<R>>),
+    Unordered(Unordered<R>),
+}
+
+impl<R> Map<'static, R> {
+    /// Submits everything now.
+    pub(crate) fn eager(
+        options: &MapOptions,
+        mut source: impl FnMut() -> Option<Result<Piece<R>>>,
+    ) -> Self {
+        let mut map = Map::empty(options);
+        while map.accept(source()) {}
+        map
+    }
+}
+
+impl<'a, R> Map<'a, R> {
+    /// Submits everything now, or as much as the buffer allows.
+    pub(crate) fn start(
+        options: &MapOptions,
+        mut source: impl FnMut() -> Option<Result<Piece<R>>> + Send + 'a,
+    ) -> Self {
+        let Some(ahead) = options.buffer_size else { return Map::eager(options, source) };
+        let mut map = Map::empty(options);
+        for _ in 0..ahead {
+            if !map.accept(source()) {
+                return map;
+            }
+        }
+        map.source = Some(Box::new(source));
+        map
+    }
+
+    fn empty(options: &MapOptions) -> Self {
+        let calls = if options.unordered {
+            Calls::Unordered(Unordered::new())
+        } else {
+            Calls::Ordered(VecDeque::new())
+        };
+        let deadline = options.timeout.and_then(deadline_after);
+        let rest = Vec::new().into_iter();
+        Self { calls, source: None, rest, refusal: None, deadline, submitted: 0 }
+    }
+
+    /// Takes a call in; false if there is none or no more can come.
+    fn accept(&mut self, piece: Option<Result<Piece<R>>>) -> bool {
+        match piece {
+            Some(Ok(piece)) => {
+                self.submitted += 1;
+                match &mut self.calls {
+                    Calls::Ordered(pieces) => pieces.push_back(piece),
+                    Calls::Unordered(pieces) => pieces.insert(piece),
+                }
+                true
+            }
+            Some(Err(error)) => {
+                self.refusal = Some(error);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn submit_one_more(&mut self) {
+        if let Some(mut source) = self.source.take() {
+            let piece = source();
+            if self.accept(piece) {
+                self.source = Some(source);
+            }
+        }
+    }
+
+    /// The next call that is done; `None` if time ran out before, or if there is none.
+    fn next_done(&mut self) -> Option<Piece<R>> {
+        match &mut self.calls {
+            Calls::Ordered(pieces) => {
+                pieces.front()?.wait_until(self.deadline).ok()?;
+                pieces.pop_front()
+            }
+            Calls::Unordered(pieces) => pieces.next_done(self.deadline),
+        }
+    }
+
+    fn pieces(&self) -> Box<dyn Iterator<Item = &Piece<R>> + '_> {
+        match &self.calls {
+            Calls::Ordered(pieces) => Box::new(pieces.iter()),
+            Calls::Unordered(pieces) => Box::new(pieces.iter()),
+        }
+    }
+
+    fn cancel_all(&mut self) {
+        self.source = None;
+        self.pieces().for_each(Piece::cancel);
+        match &mut self.calls {
+            Calls::Ordered(pieces) => pieces.clear(),
+            Calls::Unordered(pieces) => *pieces = Unordered::new(),
+        }
+    }
+}
+
+impl<R> Iterator for Map<'_, R> {
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Result<R>> {
+        loop {
+            if let Some(result) = self.rest.next() {
+                return Some(result);
+            }
+            self.submit_one_more();
+            let Some(piece) = self.next_done() else { break };
+            if let Some(result) = piece.into_results(&mut self.rest) {
+                return Some(result);
+            }
+        }
+        let unfinished = self.pieces().filter(|piece| !piece.done()).count();
+        if self.pieces().next().is_some() {
+            self.cancel_all();
+            return Some(Err(Error::Timeout { unfinished, total: self.submitted }));
+        }
+        self.refusal.take().map(Err)
+    }
+}
+
+impl<R> FusedIterator for Map<'_, R> {}
+
+impl<R> Drop for Map<'_, R> {
+    fn drop(&mut self) {
+        self.cancel_all();
+    }
+}
+
+impl<R> fmt::Debug for Map<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("submitted", &self.submitted)
+            .field("waiting", &self.pieces().count())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

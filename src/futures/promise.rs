@@ -1,0 +1,167 @@
+//! [`Promise`]: the executor's end of a call.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+
+use super::Future;
+use super::call::{self, AnyCall, Body, Call};
+use super::core::Outcome;
+use super::state::{Phase, State};
+use crate::error::{Error, Result};
+
+/// The executor's end of a call: says when it runs, and completes it.
+///
+/// For executors written outside this crate, and for tests. Dropping a promise that was neither
+/// completed nor cancelled completes it with [`Error::BrokenPromise`]: no caller is left waiting.
+///
+/// # Python
+///
+/// The methods that `concurrent.futures.Future` has for executors.
+///
+/// ```
+/// use concurrent::futures::Promise;
+///
+/// let (promise, future) = Promise::pair();
+/// let executor = std::thread::spawn(move || {
+///     if promise.set_running_or_notify_cancel()? {
+///         promise.set_result(6 * 7)?;
+///     }
+///     Ok::<(), concurrent::Error>(())
+/// });
+/// assert_eq!(future.into_result()?, 42);
+/// executor.join().unwrap()?;
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[must_use = "dropping a promise breaks it"]
+pub struct Promise<T> {
+    call: AnyCall<T>,
+}
+
+impl<T> UnwindSafe for Promise<T> {}
+impl<T> RefUnwindSafe for Promise<T> {}
+
+/// The body of a call whose function lives elsewhere.
+struct Promised;
+
+impl Body for Promised {
+    fn name(&self) -> &'static str {
+        "a promised call"
+    }
+}
+
+impl<T> Promise<T> {
+    /// Makes a pending call and returns both of its ends.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result('x')?;
+    /// assert_eq!(*future.result()?, 'x');
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn pair() -> (Self, Future<T>) {
+        let call: AnyCall<T> = Call::<T, _>::new(Promised);
+        (Self { call: Arc::clone(&call) }, Future::from_call(call))
+    }
+
+    /// Marks the call as running, so that it can no longer be cancelled.
+    ///
+    /// Returns false if it was cancelled; then there is nothing to do for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidState`] if it is running or finished already.
+    ///
+    /// # Python
+    ///
+    /// The same; but it may be asked again after a cancel, and there is nobody left to notify.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::<()>::pair();
+    /// assert!(promise.set_running_or_notify_cancel()?);
+    /// assert!(!future.cancel());
+    /// assert!(promise.set_running_or_notify_cancel().is_err());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn set_running_or_notify_cancel(&self) -> Result<bool> {
+        match self.call.core().transition(State::start) {
+            Ok(_) => Ok(true),
+            Err(state) if state.phase() == Phase::Cancelled => Ok(false),
+            Err(_) => {
+                let text = format!("Future in unexpected state: {:?}", self.call);
+                Err(Error::InvalidState(text.into()))
+            }
+        }
+    }
+
+    /// Completes the call with `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidState`] if it was completed or cancelled; `value` is dropped, and the first
+    /// outcome stays.
+    ///
+    /// # Threads
+    ///
+    /// Callbacks run in this thread before this returns.
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result(1)?;
+    /// assert!(promise.set_result(2).is_err());
+    /// assert_eq!(*future.result()?, 1);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn set_result(&self, value: T) -> Result<()> {
+        self.complete(Ok(value))
+    }
+
+    /// Completes the call with a failure; [`Error::raised`] makes one of any error.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_result`](Self::set_result).
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::Promise};
+    /// let (promise, future) = Promise::<()>::pair();
+    /// promise.set_exception(Error::raised("no such page"))?;
+    /// assert!(future.exception()?.is_some());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn set_exception(&self, error: Error) -> Result<()> {
+        self.complete(Err(Box::new(error)))
+    }
+
+    fn complete(&self, outcome: Outcome<T>) -> Result<()> {
+        match self.call.core().transition(State::claim) {
+            Ok(_) => {
+                // SAFETY: the transition above set the claim.
+                unsafe { call::finish(&self.call, outcome) };
+                Ok(())
+            }
+            Err(state) => {
+                let text = format!("{}: {:?}", state.phase(), self.call);
+                Err(Error::InvalidState(text.into()))
+            }
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if self.call.core().transition(State::claim).is_ok() {
+            // SAFETY: the transition above set the claim.
+            unsafe { call::finish(&self.call, Err(Box::new(Error::BrokenPromise))) };
+        }
+    }
+}
+
+impl<T> fmt::Debug for Promise<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Promise").field(&self.call).finish()
+    }
+}

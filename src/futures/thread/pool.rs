@@ -1,0 +1,417 @@
+//! [`ThreadPoolExecutor`]: the user's side of the pool.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::panicking;
+
+use super::builder::{Builder, Initializer};
+use super::queue::{Flag, Queue};
+use super::worker::{is_worker_of, work};
+use crate::error::Result;
+use crate::futures::Future;
+use crate::futures::call::{AnyCall, Call, Job};
+use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
+use crate::guard::{contain, install_hook};
+use crate::sync::{JoinHandle, deadline_after, spawn};
+
+/// Runs calls on a pool of worker threads.
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(4)?;
+/// let with_argument = pool.submit(|n: u64| (1..=n).sum::<u64>(), 100)?;
+/// let text = String::from("captured");
+/// let closure = pool.spawn(move || text.len())?;
+/// assert_eq!((*with_argument.result()?, *closure.result()?), (5050, 8));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+///
+/// - Calls start in the order they were submitted. The queue has no limit; submitting never blocks
+///   on load.
+/// - Threads are started as calls need them, idle ones are reused first, and they live as long as
+///   the pool.
+/// - A call may panic, drop or shut down its own pool: the workers go on.
+/// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
+///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
+///   one of the pool's own workers.
+///
+/// It can live in a `static` (`LazyLock`). Statics are never dropped: when `main` returns, the
+/// process ends, and with it what still runs.
+///
+/// # Differences from Python
+///
+/// The default is five workers per processor. Process exit waits for no pool that was not dropped.
+pub struct ThreadPoolExecutor {
+    shared: Arc<Shared>,
+}
+
+/// What the pool and its workers share.
+pub(crate) struct Shared {
+    queue: Queue,
+    settings: Settings,
+    /// The settings' prefix, or the default one.
+    prefix: String,
+}
+
+/// Checked settings; see [`Builder`] for what they mean.
+pub(crate) struct Settings {
+    pub(crate) max_workers: usize,
+    pub(crate) thread_name_prefix: Option<String>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) initializer: Option<Initializer>,
+}
+
+impl Shared {
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn initializer(&self) -> Option<&Initializer> {
+        self.settings.initializer.as_ref()
+    }
+
+    /// Starts the worker number `index`.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        flag: Arc<Flag>,
+        index: usize,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let pool = Arc::clone(self);
+        let name = format!("{}_{index}", self.prefix);
+        spawn(name, self.settings.stack_size, move || work(&pool, &flag))
+    }
+
+    /// Queues `function`; its call is named for `N`.
+    fn enqueue<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        let call = Call::<T, _>::new(Job::<F, N>::new(function));
+        let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
+        match self.queue.push(call, &|flag, index| self.start(flag, index)) {
+            Ok(()) => Ok(future),
+            Err((error, refused)) => {
+                contain("dropping a call that was refused", || drop((refused, future)));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Each call submits the next item, or the next chunk of them.
+    fn pieces<A, R, F, I>(
+        self: &Arc<Self>,
+        options: &MapOptions,
+        function: F,
+        mut items: I,
+    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, F, I>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: Iterator<Item = A>,
+    {
+        let shared = Arc::clone(self);
+        let function = Arc::new(function);
+        let size = options.chunk();
+        move || {
+            let item = items.next()?;
+            let function = Arc::clone(&function);
+            if size == 1 {
+                let call = shared.enqueue::<_, _, F>(move || function(item));
+                return Some(call.map(Piece::One));
+            }
+            let chunk = std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+            let call = shared.enqueue::<_, _, F>(move || run_chunk(&*function, chunk));
+            Some(call.map(Piece::Chunk))
+        }
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// Makes a pool of at most `max_workers` threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// assert_eq!(pool.spawn(|| 1 + 1)?.into_result()?, 2);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn new(max_workers: usize) -> Result<Self> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// Starts with the default settings: five workers per processor.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::builder().thread_name_prefix("io").build()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn with_settings(settings: Settings) -> Self {
+        /// Numbers the pools that nobody named.
+        static UNNAMED: AtomicUsize = AtomicUsize::new(0);
+
+        install_hook();
+        let prefix = settings.thread_name_prefix.clone().unwrap_or_else(|| {
+            // ORDERING: Relaxed; only the number itself matters.
+            format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
+        });
+        let queue = Queue::new(settings.max_workers);
+        Self { shared: Arc::new(Shared { queue, settings, prefix }) }
+    }
+
+    /// The most threads this pool will have.
+    #[must_use]
+    pub fn max_workers(&self) -> usize {
+        self.shared.settings.max_workers
+    }
+
+    /// Schedules `function(argument)`; several arguments go as a tuple.
+    ///
+    /// # Python
+    ///
+    /// `submit(fn, *args)`.
+    ///
+    /// # Threads
+    ///
+    /// `function` runs in a worker. It and what it captured are dropped there as soon as it
+    /// returned, or in the thread that cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
+    /// [`Error::BrokenThreadPool`](crate::Error::BrokenThreadPool) after an initializer failed,
+    /// [`Error::ThreadStart`](crate::Error::ThreadStart) if the system starts no thread and the
+    /// pool has none. In each case `function` and `argument` are dropped in this thread.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let power = pool.submit(|(base, exponent)| u32::pow(base, exponent), (2, 10))?;
+    /// assert_eq!(*power.result()?, 1024);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn submit<A, R, F>(&self, function: F, argument: A) -> Result<Future<R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(A) -> R + Send + 'static,
+    {
+        self.shared.enqueue::<R, _, F>(move || function(argument))
+    }
+
+    /// Schedules a closure.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let words = vec!["a", "b"];
+    /// assert_eq!(pool.spawn(move || words.concat())?.into_result()?, "ab");
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn spawn<R, F>(&self, function: F) -> Result<Future<R>>
+    where
+        R: Send + 'static,
+        F: FnOnce() -> R + Send + 'static,
+    {
+        self.shared.enqueue::<R, F, F>(function)
+    }
+
+    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
+    /// the items.
+    ///
+    /// All items are submitted before this returns. A call that fails gives an `Err` in its place,
+    /// and the others go on. Dropping the iterator cancels what has not started. If the pool was
+    /// shut down, the iterator yields that error and ends.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map`; for `timeout`, `chunksize` and `buffersize` see [`map_with`](Self::map_with).
+    /// Several iterables are zipped: `pool.map(|(a, b)| ..., a.zip(b))`.
+    ///
+    /// # Blocking
+    ///
+    /// `next` blocks until the next call in order is done.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let squares: Result<Vec<_>, _> = pool.map(|n| n * n, 1..=4).collect();
+    /// assert_eq!(squares?, [1, 4, 9, 16]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn map<A, R, F, I>(&self, function: F, items: I) -> Map<'static, R>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let options = MapOptions::default();
+        Map::eager(&options, self.shared.pieces(&options, function, items.into_iter()))
+    }
+
+    /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
+    /// order in which they are done; see [`MapOptions`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let endless = pool.map_with(MapOptions::new().buffer_size(8), |n| n * 2, 0u64..)?;
+    /// let first: Result<Vec<_>, _> = endless.take(3).collect();
+    /// assert_eq!(first?, [0, 2, 4]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn map_with<'a, A, R, F, I>(
+        &self,
+        options: MapOptions,
+        function: F,
+        items: I,
+    ) -> Result<Map<'a, R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item = A>,
+        I::IntoIter: Send + 'a,
+    {
+        options.check()?;
+        let pieces = self.shared.pieces(&options, function, items.into_iter());
+        Ok(Map::start(&options, pieces))
+    }
+
+    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
+    ///
+    /// May be called more than once, and from several threads. In one of the pool's own workers (a
+    /// call or a callback) it does not wait.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all threads have been joined.
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| 1)?;
+    /// pool.shutdown();
+    /// assert!(call.done());
+    /// assert!(matches!(pool.spawn(|| 2), Err(Error::Shutdown)));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn shutdown(&self) {
+        self.shutdown_with(ShutdownOptions::new());
+    }
+
+    /// Shuts down as `options` say, and tells what was left unfinished.
+    ///
+    /// # Blocking
+    ///
+    /// As the options say; never in one of the pool's own workers.
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// assert!(report.is_complete());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        let deadline = options.timeout.and_then(deadline_after);
+        let queue = &self.shared.queue;
+        queue.close();
+        let mut report = ShutdownReport::default();
+        if options.cancel_futures {
+            for job in queue.drain() {
+                report.cancelled += usize::from(job.cancel());
+            }
+        }
+        if options.wait && !is_worker_of(&self.shared) {
+            queue.join(deadline);
+        }
+        let left = queue.left();
+        report.pending = left.waiting;
+        report.running = left.running;
+        report
+    }
+}
+
+impl Default for ThreadPoolExecutor {
+    /// A pool of five workers per processor.
+    fn default() -> Self {
+        Self::builder().build().expect("the default settings are valid")
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        Self::submit(self, function, argument)
+    }
+
+    fn map_with<'a, A, R, I>(
+        &'a self,
+        options: MapOptions,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Result<Map<'a, R>>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+        I::IntoIter: Send + 'a,
+    {
+        Self::map_with(self, options, function, items)
+    }
+
+    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        Self::shutdown_with(self, options)
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        self.shutdown_with(ShutdownOptions::new().cancel_futures(panicking()));
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.shared.queue.left();
+        f.debug_struct("ThreadPoolExecutor")
+            .field("prefix", &self.shared.prefix)
+            .field("max_workers", &self.max_workers())
+            .field("pending", &left.waiting)
+            .field("running", &left.running)
+            .finish_non_exhaustive()
+    }
+}

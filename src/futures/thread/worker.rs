@@ -1,0 +1,74 @@
+//! The life of one worker thread.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::pool::Shared;
+use super::queue::Flag;
+use crate::LOG_TARGET;
+use crate::error::{Error, Result};
+use crate::futures::call::Stage;
+use crate::guard::{catch, contain};
+
+thread_local! {
+    /// The pool that this thread works for, by address; 0 for a thread that is no worker.
+    static POOL: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
+pub(crate) fn is_worker_of(pool: &Arc<Shared>) -> bool {
+    // Thread-locals are gone while a thread ends; its destructors may still drop a pool.
+    POOL.try_with(|own| own.get() == address(pool)).unwrap_or(true)
+}
+
+fn address(pool: &Arc<Shared>) -> usize {
+    Arc::as_ptr(pool).addr()
+}
+
+/// Runs calls until the pool ends.
+pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
+    POOL.set(address(pool));
+    match initialize(pool) {
+        Ok(()) => {
+            let stage = AtWork { pool, flag };
+            while let Some(job) = pool.queue().take(flag) {
+                // Calls contain the user's panics; this is for what is dropped with them.
+                contain("running a call", || job.run(&stage));
+                flag.lower();
+            }
+        }
+        Err(cause) => break_pool(pool, cause),
+    }
+    pool.queue().worker_ended(flag);
+}
+
+fn initialize(pool: &Shared) -> Result<()> {
+    match pool.initializer() {
+        Some(initializer) => catch(|| initializer()).unwrap_or_else(|p| Err(Error::Panicked(p))),
+        None => Ok(()),
+    }
+}
+
+fn break_pool(pool: &Shared, cause: Error) {
+    let error = Error::BrokenThreadPool(Arc::new(cause));
+    log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    for job in pool.queue().break_off(error.clone()) {
+        job.fail(error.clone());
+    }
+}
+
+/// Tells the queue whether this worker is inside of user code.
+struct AtWork<'a> {
+    pool: &'a Arc<Shared>,
+    flag: &'a Arc<Flag>,
+}
+
+impl Stage for AtWork<'_> {
+    fn leaves_user_code(&self) {
+        self.flag.lower();
+    }
+
+    fn enters_user_code(&self) {
+        self.pool.queue().enter_user_code(self.flag, &|flag, index| self.pool.start(flag, index));
+    }
+}

@@ -1,0 +1,113 @@
+//! [`wait`]: blocks until some or all of a set of calls are done.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Future;
+use super::waiter::{Signal, Until, Waiter};
+use crate::sync::deadline_after;
+
+/// When [`wait`] returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReturnWhen {
+    /// When any call finishes, fails or is cancelled. Python's `FIRST_COMPLETED`.
+    FirstCompleted,
+    /// When any call fails; if none does, when all are done. Python's `FIRST_EXCEPTION`.
+    ///
+    /// A cancelled call has not failed, nor has one that returned an `Err`, unless it was
+    /// [flattened](Future::flatten).
+    FirstException,
+    /// When all calls are done. Python's `ALL_COMPLETED`.
+    #[default]
+    AllCompleted,
+}
+
+/// The two halves of what [`wait`] was given, each in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct DoneAndNotDone<H> {
+    /// Those that finished, failed or were cancelled.
+    pub done: Vec<H>,
+    /// The others.
+    pub not_done: Vec<H>,
+}
+
+/// Waits for calls, of one or of several executors, until `return_when` holds or time is up.
+///
+/// Takes anything that yields futures, or what borrows one: `Future<T>`, `&Future<T>`,
+/// `Arc<Future<T>>`. The same handles come back, each call once. Running out of time is no error:
+/// what is not done is in `not_done`. The calls go on either way.
+///
+/// # Blocking
+///
+/// Until `return_when` holds, at most `timeout` (`None`: no limit) from this call. Empty input
+/// returns at once.
+///
+/// # Python
+///
+/// `concurrent.futures.wait`; a cancelled future counts as done at once.
+///
+/// ```
+/// use concurrent::futures::{wait, ReturnWhen, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let calls = [pool.submit(|n| n * n, 3)?, pool.submit(|n| n + n, 3)?];
+/// let outcome = wait(&calls, None, ReturnWhen::AllCompleted);
+/// assert_eq!(outcome.done.len(), 2);
+/// assert!(outcome.not_done.is_empty());
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+pub fn wait<T, H: Borrow<Future<T>>>(
+    futures: impl IntoIterator<Item = H>,
+    timeout: impl Into<Option<Duration>>,
+    return_when: ReturnWhen,
+) -> DoneAndNotDone<H> {
+    let deadline = timeout.into().and_then(deadline_after);
+    let handles = distinct(futures);
+    if let Some(until) = still_needed(&handles, return_when) {
+        let signal = Signal::new();
+        // A call that ended since it was looked at reports itself, as if it had been waited for.
+        for (index, handle) in handles.iter().enumerate() {
+            let core = handle.borrow().call().core();
+            if core.register(Waiter::Done(Arc::clone(&signal), index)).is_err() {
+                signal.notify(index, core.state().is_failed());
+            }
+        }
+        signal.wait(until, deadline);
+        for handle in &handles {
+            let core = handle.borrow().call().core();
+            if !core.state().is_done() {
+                core.with_waiters(|waiters| waiters.remove_signal(&signal));
+            }
+        }
+    }
+    let (done, not_done) = handles.into_iter().partition(|handle| handle.borrow().done());
+    DoneAndNotDone { done, not_done }
+}
+
+/// What must happen before `return_when` holds; `None` if it does.
+fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen) -> Option<Until> {
+    let mut done = 0;
+    let mut failed = false;
+    for handle in handles {
+        let state = handle.borrow().call().core().state();
+        done += usize::from(state.is_done());
+        failed |= state.is_failed();
+    }
+    let all = Until { ended: handles.len(), or_failure: false };
+    match return_when {
+        _ if done == handles.len() => None,
+        ReturnWhen::FirstCompleted => (done == 0).then_some(Until::ONE),
+        ReturnWhen::FirstException => (!failed).then_some(Until { or_failure: true, ..all }),
+        ReturnWhen::AllCompleted => Some(all),
+    }
+}
+
+/// The handles without those that name a call named before.
+pub(crate) fn distinct<T, H: Borrow<Future<T>>>(futures: impl IntoIterator<Item = H>) -> Vec<H> {
+    let futures = futures.into_iter();
+    let mut seen = HashSet::with_capacity(futures.size_hint().0);
+    futures.filter(|handle| seen.insert(Arc::as_ptr(handle.borrow().call()).cast::<()>())).collect()
+}

@@ -1,0 +1,193 @@
+//! How the end of a call reaches those who wait for it.
+//!
+//! A blocked thread waits on a [`Signal`], one for as many calls as it waits for; each call's list
+//! of [`Waiters`] holds the signal together with the call's index among them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::Future;
+use super::call::Ending;
+use crate::sync::{Condvar, Mutex, wait_until};
+
+/// Where calls report their end, and where one thread sleeps until enough of them have.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    ready: Mutex<Ready>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct Ready {
+    /// Indices of ended calls that were not taken yet, in the order they ended.
+    ended: VecDeque<usize>,
+    failed: bool,
+    /// What the sleeping thread waits for; `None` while nobody sleeps.
+    sleeper: Option<Until>,
+}
+
+/// When a thread that waits on a [`Signal`] wants to be woken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// This many calls ended since the last [`Signal::take_ended`].
+    pub(crate) ended: usize,
+    /// Or one of them failed.
+    pub(crate) or_failure: bool,
+}
+
+impl Until {
+    pub(crate) const ONE: Self = Self { ended: 1, or_failure: false };
+}
+
+impl Ready {
+    fn satisfies(&self, until: Until) -> bool {
+        self.ended.len() >= until.ended || (until.or_failure && self.failed)
+    }
+}
+
+impl Signal {
+    pub(crate) fn new() -> Arc<Self> {
+        let ready = Ready { ended: VecDeque::new(), failed: false, sleeper: None };
+        Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new() })
+    }
+
+    pub(crate) fn notify(&self, index: usize, failed: bool) {
+        let wake = {
+            let mut ready = self.ready.lock();
+            ready.ended.push_back(index);
+            ready.failed |= failed;
+            ready.sleeper.is_some_and(|until| ready.satisfies(until))
+        };
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Blocks until `until` holds or the deadline passed; says whether it holds.
+    pub(crate) fn wait(&self, until: Until, deadline: Option<Instant>) -> bool {
+        let mut ready = self.ready.lock();
+        while !ready.satisfies(until) {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            ready.sleeper = Some(until);
+            wait_until(&self.wake, &mut ready, deadline);
+            ready.sleeper = None;
+        }
+        true
+    }
+
+    /// Moves the indices of the calls that ended since the last time to the end of `taken`.
+    pub(crate) fn take_ended(&self, taken: &mut VecDeque<usize>) {
+        let mut ready = self.ready.lock();
+        if taken.is_empty() {
+            std::mem::swap(taken, &mut ready.ended);
+        } else {
+            taken.append(&mut ready.ended);
+        }
+    }
+}
+
+pub(crate) type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
+
+/// One party that is to be told when a call ends.
+pub(crate) enum Waiter<T> {
+    /// A thread that needs to know that the call is done.
+    Done(Arc<Signal>, usize),
+    /// A user's callback.
+    Callback(Callback<T>),
+    /// A thread that will move the outcome out: told only when no callback borrows it any more.
+    Settled(Arc<Signal>),
+    /// An async task that will move the outcome out; likewise.
+    Task(Waker),
+    /// The rest of a chain that takes the outcome over; likewise.
+    Then(Box<dyn FnOnce(Ending<T>) + Send>),
+}
+
+impl<T> Waiter<T> {
+    /// Whether it is told only when the call is settled.
+    pub(crate) fn is_for_settled(&self) -> bool {
+        matches!(self, Self::Settled(_) | Self::Task(_) | Self::Then(_))
+    }
+
+    fn is_signal(&self, signal: &Arc<Signal>) -> bool {
+        match self {
+            Self::Done(own, _) | Self::Settled(own) => Arc::ptr_eq(own, signal),
+            Self::Callback(_) | Self::Task(_) | Self::Then(_) => false,
+        }
+    }
+}
+
+/// The waiters of one call, the latest first: one pointer while empty, one allocation for each.
+pub(crate) struct Waiters<T>(Option<Box<Node<T>>>);
+
+struct Node<T> {
+    waiter: Waiter<T>,
+    next: Option<Box<Node<T>>>,
+}
+
+impl<T> Waiters<T> {
+    pub(crate) const EMPTY: Self = Self(None);
+
+    pub(crate) fn push(&mut self, waiter: Waiter<T>) {
+        let next = self.0.take();
+        self.0 = Some(Box::new(Node { waiter, next }));
+    }
+
+    fn pop(&mut self) -> Option<Waiter<T>> {
+        let node = *self.0.take()?;
+        self.0 = node.next;
+        Some(node.waiter)
+    }
+
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    /// The same waiters, the earliest first.
+    pub(crate) fn in_order(mut self) -> impl Iterator<Item = Waiter<T>> {
+        let mut reversed = Self::EMPTY;
+        while let Some(mut node) = self.0.take() {
+            self.0 = node.next.take();
+            node.next = reversed.0.take();
+            reversed.0 = Some(node);
+        }
+        std::iter::from_fn(move || reversed.pop())
+    }
+
+    /// Removes the waiters that `unwanted` picks.
+    fn remove(&mut self, unwanted: impl Fn(&Waiter<T>) -> bool) {
+        let mut link = &mut self.0;
+        while let Some(node) = link {
+            if unwanted(&node.waiter) {
+                *link = node.next.take();
+            } else {
+                link = &mut link.as_mut().expect("just seen").next;
+            }
+        }
+    }
+
+    pub(crate) fn remove_signal(&mut self, signal: &Arc<Signal>) {
+        self.remove(|waiter| waiter.is_signal(signal));
+    }
+
+    pub(crate) fn remove_task(&mut self) {
+        self.remove(|waiter| matches!(waiter, Waiter::Task(_)));
+    }
+}
+
+impl<T> Drop for Waiters<T> {
+    /// One by one: a long list dropped recursively would overflow the stack.
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+impl<T> fmt::Debug for Waiters<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Waiters(..)" } else { "Waiters()" })
+    }
+}
