@@ -17,6 +17,34 @@ pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
+/// Looks for a moment whether `ready` comes true before a thread goes to sleep over it.
+///
+/// A hand-over between two running threads takes a fraction of a microsecond, putting one to sleep
+/// and waking it ten. The moment is short and ends in yields, so that on a busy machine the thread
+/// that is waited for gets the processor.
+#[cfg(not(concurrent_loom))]
+pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
+    const SPINS: u32 = 6;
+    const YIELDS: u32 = 4;
+    for step in 0..SPINS + YIELDS {
+        if ready() {
+            return true;
+        }
+        if step < SPINS {
+            (0..1 << step).for_each(|_| std::hint::spin_loop());
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    ready()
+}
+
+/// Loom tries every interleaving anyway.
+#[cfg(concurrent_loom)]
+pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
+    ready()
+}
+
 #[cfg(not(concurrent_loom))]
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};

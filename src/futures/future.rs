@@ -14,7 +14,7 @@ use super::state::Phase;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
 use crate::guard::contain;
-use crate::sync::deadline_after;
+use crate::sync::{deadline_after, spin_until};
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
@@ -286,7 +286,7 @@ impl<T> Future<T> {
     /// Blocks until the call is done.
     fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
         let core = self.call.core();
-        if core.state().is_done() {
+        if spin_until(|| core.state().is_done()) {
             return Ok(());
         }
         let signal = Signal::new();
@@ -310,6 +310,9 @@ impl<T> Future<T> {
     fn wait_timeout(&self, timeout: Duration) -> Result<()> {
         if self.done() {
             return Ok(()); // spares reading the clock
+        }
+        if timeout.is_zero() {
+            return Err(Error::Timeout { unfinished: 1, total: 1 });
         }
         self.wait_done(deadline_after(timeout))
     }

@@ -26,7 +26,8 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::futures::call::Run;
-use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering, wait_until};
+use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
+use crate::sync::{spin_until, wait_until};
 
 pub(crate) type Job = Arc<dyn Run>;
 
@@ -37,6 +38,8 @@ const KEPT_CAPACITY: usize = 1024;
 pub(crate) struct Queue {
     outgoing: Mutex<Jobs>,
     control: Mutex<Control>,
+    /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
+    has_incoming: AtomicBool,
     /// Sleeping workers.
     wake: Condvar,
     /// Those who wait for the last worker to end or to be joined.
@@ -123,6 +126,7 @@ impl Queue {
                 closed: false,
                 broken: None,
             }),
+            has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
         }
@@ -143,6 +147,7 @@ impl Queue {
             }
         }
         control.incoming.0.push_back(job);
+        self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
         if control.sleeping > 0 {
             let wake = control.wake_one();
             drop(control);
@@ -180,12 +185,19 @@ impl Queue {
     /// Takes the next call, sleeping while there is none; `None` when the worker is to end.
     pub(crate) fn take(&self, flag: &Flag) -> Option<Job> {
         let mut woken = false;
+        let mut looked = false;
         loop {
             let mut outgoing = self.outgoing.lock();
             if outgoing.0.is_empty() {
                 let control = self.control.lock();
                 if control.incoming.0.is_empty() {
                     drop(outgoing);
+                    if !looked {
+                        drop(control);
+                        looked = true;
+                        spin_until(|| self.has_incoming.load(Ordering::Relaxed));
+                        continue;
+                    }
                     if control.closed || control.broken.is_some() {
                         return None;
                     }
@@ -193,6 +205,7 @@ impl Queue {
                     woken = true;
                     continue;
                 }
+                self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
                 outgoing.refill(control);
             }
             let job = outgoing.0.pop_front();
