@@ -12,6 +12,7 @@ use std::sync::Once;
 use crate::error::Panic;
 
 thread_local! {
+    // Std's in a model too: the panic hook also runs outside of models.
     static PLACE: Place = const { Place { depth: Cell::new(0), location: Cell::new(None) } };
 }
 

@@ -16,6 +16,7 @@ use super::waiter::Waiter;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::guard::{catch, contain};
+use crate::sync::thread_local_static;
 
 pub(crate) struct Call<T, B: Body + ?Sized> {
     core: Core<T>,
@@ -113,7 +114,7 @@ impl<T, B: Body + ?Sized> Call<T, B> {
 
 impl<T, B: Body + ?Sized> Drop for Call<T, B> {
     fn drop(&mut self) {
-        let state = self.core.state();
+        let state = self.core.last_state();
         if state.phase() == Phase::Pending {
             contain("dropping a call that never ran", || {
                 // SAFETY: never started, not cancelled, and this is the last owner.
@@ -133,9 +134,9 @@ impl<T, B: Body + ?Sized> Drop for Call<T, B> {
     }
 }
 
-thread_local! {
+thread_local_static! {
     /// The calls whose callbacks this thread is running, innermost last.
-    static NOTIFYING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    NOTIFYING: RefCell<Vec<usize>> = RefCell::new(Vec::new())
 }
 
 fn address<T>(call: &AnyCall<T>) -> usize {
