@@ -245,13 +245,14 @@ impl Queue {
         self.grow(start);
     }
 
-    /// Refuses calls from now on and wakes everybody who sleeps.
-    pub(crate) fn close(&self) {
+    /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
+    pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
-        control.closed = true;
+        let was_open = !std::mem::replace(&mut control.closed, true);
         control.notified = control.sleeping;
         drop(control);
         self.wake.notify_all();
+        was_open
     }
 
     /// Refuses calls from now on because of `error`, and gives up those that wait.
