@@ -31,7 +31,10 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
-            while let Some(job) = pool.queue().take(flag) {
+            let start = |flag, index| pool.start(flag, index);
+            let mut fresh = true;
+            while let Some(job) = pool.queue().take(flag, fresh, &start) {
+                fresh = false;
                 // Calls contain the user's panics; this is for what is dropped with them.
                 contain("running a call", || job.run(&stage));
                 flag.lower();
