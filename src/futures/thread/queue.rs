@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::futures::call::Run;
+use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 use crate::sync::{spin_until, wait_until};
 
@@ -178,10 +179,12 @@ impl Queue {
         let present = control.workers.len();
         drop((control, outgoing)); // a logger is user code
         if let Err(error) = started {
-            log::warn!(
-                target: crate::LOG_TARGET,
-                "can't start new thread, going on with {present}: {error}"
-            );
+            contain("logging a failed thread start", || {
+                log::warn!(
+                    target: crate::LOG_TARGET,
+                    "can't start new thread, going on with {present}: {error}"
+                );
+            });
         }
     }
 

@@ -54,7 +54,9 @@ fn initialize(pool: &Shared) -> Result<()> {
 
 fn break_pool(pool: &Shared, cause: Error) {
     let error = Error::BrokenThreadPool(Arc::new(cause));
-    log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    contain("logging a failed initializer", || {
+        log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    });
     for job in pool.queue().break_off(error.clone()) {
         job.fail(error.clone());
     }
