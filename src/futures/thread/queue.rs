@@ -294,8 +294,10 @@ impl Queue {
     pub(crate) fn left(&self) -> Left {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
+        let queued = outgoing.0.iter().chain(&control.incoming.0);
         Left {
-            waiting: outgoing.0.len() + control.incoming.0.len(),
+            // A cancelled call keeps its place until a worker gets to it.
+            waiting: queued.filter(|job| job.is_pending()).count(),
             running: control.workers.iter().filter(|worker| worker.flag.is_raised()).count(),
         }
     }
