@@ -310,7 +310,9 @@ where
             let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
             tell_waiters(&call, state, stage);
         }
-        if std::mem::needs_drop::<T>() && Arc::strong_count(&self) == 1 {
+        // What was moved out already is not dropped here; a lost failure is logged here.
+        let something_left = std::mem::needs_drop::<T>() || state.is_failed();
+        if something_left && Arc::strong_count(&self) == 1 && !self.core.state().is_taken() {
             stage.enters_user_code();
             contain("dropping a result that nobody took", || drop(self));
         }
