@@ -32,7 +32,10 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
-            while let Some(job) = pool.queue().take(flag) {
+            let start = |flag, index| pool.start(flag, index);
+            let mut fresh = true;
+            while let Some(job) = pool.queue().take(flag, fresh, &start) {
+                fresh = false;
                 // Calls contain the user's panics; this is for what is dropped with them.
                 contain("running a call", || job.run(&stage));
                 flag.lower();
@@ -52,7 +55,9 @@ fn initialize(pool: &Shared) -> Result<()> {
 
 fn break_pool(pool: &Shared, cause: Error) {
     let error = Error::BrokenThreadPool(Arc::new(cause));
-    log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    contain("logging a failed initializer", || {
+        log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    });
     for job in pool.queue().break_off(error.clone()) {
         job.fail(error.clone());
     }
