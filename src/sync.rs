@@ -10,7 +10,15 @@
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 pub(crate) use imp::{UnsafeCell, spawn, wait_until};
 
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+
+/// A number that nothing else in this process was given. No protocol rests on it, so that the model
+/// checker need not see it.
+pub(crate) fn unique_id() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
 
 /// The instant `timeout` from now; `None`, that is never, if the clock cannot express it.
 pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
