@@ -8,7 +8,7 @@
 //! and the loops around it must be right in both cases.
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
-pub(crate) use imp::{UnsafeCell, spawn, wait_until};
+pub(crate) use imp::{ThreadId, UnsafeCell, current_thread, spawn, wait_until};
 
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -57,9 +57,13 @@ pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use std::thread::JoinHandle;
+    pub(crate) use std::thread::{JoinHandle, ThreadId};
 
     use std::time::Instant;
+
+    pub(crate) fn current_thread() -> ThreadId {
+        std::thread::current().id()
+    }
 
     /// `std::cell::UnsafeCell` in the shape of loom's: access is a closure over the pointer.
     #[derive(Debug)]
@@ -108,10 +112,15 @@ mod imp {
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use loom::thread::JoinHandle;
+    pub(crate) use loom::thread::{JoinHandle, ThreadId};
 
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
+
+    /// Loom's threads share one real thread: nothing of the standard library tells them apart.
+    pub(crate) fn current_thread() -> ThreadId {
+        loom::thread::current().id()
+    }
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

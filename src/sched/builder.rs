@@ -265,7 +265,9 @@ impl<T: TimePoint> Scheduler<T> {
     /// let (read, wait) = (now.clone(), now.clone());
     /// let s = Scheduler::with_clock(
     ///     move || read.load(Relaxed),
-    ///     move |delay| drop(wait.fetch_add(delay, Relaxed)),
+    ///     move |delay| {
+    ///         wait.fetch_add(delay, Relaxed);
+    ///     },
     /// );
     /// s.enter(3, 1, || {});
     /// s.run()?;

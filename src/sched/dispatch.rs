@@ -1,6 +1,5 @@
 //! Running due actions somewhere else. See [`Due`].
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,20 +7,10 @@ use super::action::Job;
 use super::clock::TimePoint;
 use super::shared::{Shared, Taken};
 use crate::error::Result;
+use crate::sync::current_thread;
 
 /// The closure given to [`dispatch`](super::SchedulerBuilder::dispatch).
 pub(super) type Dispatch = Box<dyn Fn(Due) -> Result<()> + Send + Sync>;
-
-thread_local! {
-    /// The schedulers whose dispatched actions this thread is inside of.
-    static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Tells whether this thread is running a dispatched action of the scheduler: if so, a nested run
-/// must not wait for dispatched actions to end, because it would wait for itself.
-pub(super) fn is_inside(scheduler: usize) -> bool {
-    INSIDE.try_with(|inside| inside.borrow().contains(&scheduler)).unwrap_or(false)
-}
 
 /// A due action on its way to the thread that will run it: what the closure given to
 /// [`dispatch`](super::SchedulerBuilder::dispatch) receives.
@@ -126,11 +115,13 @@ impl<T: TimePoint> Dispatched<T> {
 impl<T: TimePoint> Flight for Dispatched<T> {
     fn run(mut self: Box<Self>) {
         if let Some(taken) = self.taken.take() {
-            let scheduler = self.shared.origin.scheduler;
-            // A thread that is being torn down has no thread-locals; it is not inside of anything.
-            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(scheduler));
+            let thread = current_thread();
+            self.shared.state.lock().inside.push(thread);
             let outcome = self.shared.perform(taken);
-            let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
+            {
+                let inside = &mut self.shared.state.lock().inside;
+                inside.iter().rposition(|other| *other == thread).map(|at| inside.swap_remove(at));
+            }
             self.keep_failure(outcome);
         }
     }

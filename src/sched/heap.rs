@@ -11,7 +11,7 @@
 //! Cancelling takes the action out of its slot, which is free for the next event at once; the key
 //! stays behind, dead, because its sequence is no longer the slot's. Dead keys are thrown out when
 //! they reach the top, and all together when they are more than half. So a cancel costs constant
-//! time on average, and `n` events never hold more than `2n` keys.
+//! time on average, and dead keys never outnumber the live ones.
 //!
 //! Sequences are 64 bits and never reused: a stale ticket can only miss.
 
@@ -61,7 +61,7 @@ pub(super) struct Cancelled<A> {
 
 #[derive(Debug)]
 pub(super) struct Heap<T, A> {
-    /// INVARIANT: a heap by `Key`'s order, and the top, if any, is live.
+    /// INVARIANT: a heap by `Key`'s order; the top, if any, is live; at least half are.
     keys: Vec<Key<T>>,
     slots: Vec<Slot<A>>,
     vacant: Option<u32>,
@@ -122,7 +122,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
             self.free(key.slot);
         }
         self.pop_key();
-        self.drop_dead_top();
+        self.settle();
         Some((key, ticket, action))
     }
 
@@ -163,11 +163,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
                 };
                 self.live -= 1;
                 let first = self.keys[0].sequence == sequence;
-                if self.live < self.keys.len() / 2 {
-                    self.purge();
-                } else {
-                    self.drop_dead_top();
-                }
+                self.settle();
                 Some(Cancelled { action: Some(action), first })
             }
         }
@@ -231,17 +227,17 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         }
     }
 
-    fn drop_dead_top(&mut self) {
+    /// Throws dead keys out: those at the top, or all if they are more than half.
+    fn settle(&mut self) {
+        if self.live < self.keys.len() / 2 {
+            let slots = &self.slots;
+            self.keys.retain(|key| Self::is_live(slots, key));
+            for root in (0..self.keys.len() / 2).rev() {
+                self.sift_down(root);
+            }
+        }
         while self.keys.first().is_some_and(|key| !Self::is_live(&self.slots, key)) {
             self.pop_key();
-        }
-    }
-
-    fn purge(&mut self) {
-        let slots = &self.slots;
-        self.keys.retain(|key| Self::is_live(slots, key));
-        for root in (0..self.keys.len() / 2).rev() {
-            self.sift_down(root);
         }
     }
 
@@ -278,7 +274,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         hole
     }
 
-    /// Stops early: after a purge most keys are close to their place already.
+    /// Stops early: the keys that stay after dead ones went are mostly close to their place.
     fn sift_down(&mut self, mut at: usize) {
         let keys = self.keys.as_mut_slice();
         let key = keys[at];

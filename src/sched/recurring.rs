@@ -206,3 +206,28 @@ impl<T: TimePoint> fmt::Debug for Recurrence<T> {
         f.debug_struct("Recurrence").field("every", &self.every).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::latest_tick;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn latest_tick_is_the_division(tick: u32, period in 1..5000_u64, late in 0..u64::MAX / 2) {
+            let tick = u64::from(tick);
+            let expected = tick + late / period * period;
+            prop_assert_eq!(latest_tick(tick, period, tick + late), expected);
+        }
+    }
+
+    // There the arithmetic saturates: what matters is that the search comes to an end.
+    #[test]
+    fn latest_tick_ends_at_the_end_of_time() {
+        assert_eq!(latest_tick(250_u8, 2, 254), 254);
+        assert_eq!(latest_tick(250_u8, 4, 255), 255);
+        assert_eq!(latest_tick(250_u8, 255, 255), 255);
+    }
+}

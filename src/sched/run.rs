@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::clock::{Delay, DelayFunction, TimePoint, call_delay};
-use super::dispatch::is_inside;
 use super::scheduler::Scheduler;
 use super::shared::{Shared, Taken};
 use crate::error::Result;
-use crate::sync::wait_until;
+use crate::sync::{current_thread, wait_until};
 
 /// How many events that were entered after it began one `run_pending` runs.
 const LATECOMERS: usize = 1_000;
@@ -298,7 +297,9 @@ impl<T: TimePoint> Shared<T> {
                 return Ok(Step::Return(None));
             }
             (Until::Time(end), _) => Some(first.map_or(end, |time| time.min(end))),
-            (Until::Empty, None) if state.in_flight == 0 || is_inside(self.origin.scheduler) => {
+            (Until::Empty, None)
+                if state.in_flight == 0 || state.inside.contains(&current_thread()) =>
+            {
                 return Ok(Step::Return(None));
             }
             (Until::Empty | Until::Stopped, _) => first,

@@ -16,7 +16,7 @@ use super::heap::{Heap, Key, Ticket};
 use super::recurring::{Every, Recurrence};
 use crate::error::{Error, Result};
 use crate::guard;
-use crate::sync::{Condvar, Mutex, unique_id};
+use crate::sync::{Condvar, Mutex, ThreadId, unique_id};
 
 pub(super) struct Shared<T: TimePoint> {
     pub(super) origin: Origin,
@@ -35,6 +35,9 @@ pub(super) struct State<T: TimePoint> {
     pub(super) stops: u64,
     /// How many actions were dispatched and have not ended.
     pub(super) in_flight: usize,
+    /// The threads that are running a dispatched action. A run in one of them does not wait for
+    /// dispatched actions to end, because it would wait for itself.
+    pub(super) inside: Vec<ThreadId>,
     /// Of dispatched actions, until a run returns them.
     pub(super) failures: VecDeque<Error>,
 }
@@ -57,7 +60,13 @@ impl<T: TimePoint> State<T> {
 impl<T: TimePoint> Shared<T> {
     pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
         guard::install_hook();
-        let state = State { queue: Heap::new(), stops: 0, in_flight: 0, failures: VecDeque::new() };
+        let state = State {
+            queue: Heap::new(),
+            stops: 0,
+            in_flight: 0,
+            inside: Vec::new(),
+            failures: VecDeque::new(),
+        };
         Self {
             origin: Origin { scheduler: unique_id(), order },
             clock,
