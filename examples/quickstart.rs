@@ -30,7 +30,7 @@ fn main() -> concurrent::Result<()> {
     let squares = pool.map(|n| n * n, 1..=5).collect::<Result<Vec<u32>, _>>()?;
     println!("squares: {squares:?}");
 
-    // The results as they are ready: 10, 20, 30.
+    // The results as they are ready.
     let naps = [30, 10, 20].into_iter().map(|ms| pool.submit(nap, ms));
     for future in as_completed(naps.collect::<Result<Vec<_>, _>>()?) {
         println!("slept {} ms", future.result()?);
