@@ -56,7 +56,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let files = files_below(&options.directory, options.skip);
     println!("{} files below {}", files.len(), options.directory.display());
     if options.compare {
-        on_pool(&files, options.workers, &mut Progress::hidden())?; // fills the file cache
+        on_pool(&files, options.workers, &mut Progress::silent(0))?; // fills the file cache
     }
 
     let parallel = on_pool(&files, options.workers, &mut Progress::new(files.len()))?;
@@ -65,7 +65,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("{:>10}: {digest}", "digest");
 
     if options.compare {
-        let sequential = in_sequence(&files, &mut Progress::new(files.len()));
+        let sequential = in_sequence(&files, &mut Progress::silent(files.len()));
         println!("{:>10}: {}", "1 thread", sequential.summary());
         let ratio = sequential.time.as_secs_f64() / parallel.time.as_secs_f64();
         println!("{:>10}: {ratio:.2} times as fast on the pool", "ratio");
@@ -203,21 +203,24 @@ impl Report {
     }
 }
 
-/// A bar on standard error, if that is a terminal.
+/// Files that failed, and a bar if standard error is a terminal.
 struct Progress {
     done: usize,
     total: usize,
-    visible: bool,
+    silent: bool,
+    bar: bool,
     drawn: Option<Instant>,
 }
 
 impl Progress {
     fn new(total: usize) -> Self {
-        Self { done: 0, total, visible: io::stderr().is_terminal(), drawn: None }
+        Self { done: 0, total, silent: false, bar: io::stderr().is_terminal(), drawn: None }
     }
 
-    fn hidden() -> Self {
-        Self { done: 0, total: 0, visible: false, drawn: None }
+    /// Says nothing of files that failed, which an earlier pass reported or a later one will, and
+    /// draws no bar for a total of 0.
+    fn silent(total: usize) -> Self {
+        Self { silent: true, bar: total > 0 && io::stderr().is_terminal(), ..Self::new(total) }
     }
 
     fn step(&mut self) {
@@ -226,7 +229,7 @@ impl Progress {
 
         self.done += 1;
         let last = self.done == self.total;
-        if !self.visible || (!last && self.drawn.is_some_and(|drawn| drawn.elapsed() < PAUSE)) {
+        if !self.bar || (!last && self.drawn.is_some_and(|drawn| drawn.elapsed() < PAUSE)) {
             return;
         }
         self.drawn = Some(Instant::now());
@@ -238,7 +241,9 @@ impl Progress {
 
     /// Prints a line in place of the bar, which the next step draws again below it.
     fn print(&self, line: &str) {
-        eprintln!("{}{line}", if self.visible { "\r\x1b[K" } else { "" });
+        if !self.silent {
+            eprintln!("{}{line}", if self.bar { "\r\x1b[K" } else { "" });
+        }
     }
 }
 

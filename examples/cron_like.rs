@@ -20,7 +20,7 @@ fn main() -> concurrent::Result<()> {
     let begin = Instant::now();
     let say = move |what: &str| {
         let thread = thread::current();
-        let name = thread.name().unwrap_or("?");
+        let name = thread.name().unwrap_or("-");
         println!("{:4} ms  {name:6}  {what}", begin.elapsed().as_millis());
     };
 
@@ -56,7 +56,7 @@ fn main() -> concurrent::Result<()> {
     pool.shutdown(); // waits for a backup that is still running
     say("stopped");
     for event in scheduler.queue() {
-        println!("still queued, due in {} ms", event.time().duration_since(begin).as_millis());
+        println!("still queued, due at {} ms", event.time().duration_since(begin).as_millis());
     }
     stopper.join().expect("it only sleeps and stops");
     Ok(())
