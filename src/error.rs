@@ -192,8 +192,26 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> Outcome for std::result::Result<(
     }
 }
 
+/// The type of `panic!()`, so that a closure that only panics is an action too.
+impl Outcome for Never {
+    fn into_result(self) -> Result<()> {
+        self
+    }
+}
+
+/// `!`, which has no name in stable Rust, but is the return type of some functions.
+type Never = <fn() -> ! as sealed::Returns>::Type;
+
 mod sealed {
+    pub trait Returns {
+        type Type;
+    }
+    impl<R> Returns for fn() -> R {
+        type Type = R;
+    }
+
     pub trait Sealed {}
+    impl Sealed for super::Never {}
     impl Sealed for () {}
     impl<E> Sealed for std::result::Result<(), E> {}
 }

@@ -1,4 +1,118 @@
-//! Python's `sched` and `concurrent.futures` for Rust.
+//! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with
+//! the same semantics, made safe by types.
+//!
+//! - [`futures`] runs calls on a pool of threads. Each call has a [`Future`](futures::Future): ask
+//!   for its state, wait for its result, cancel it, or wait for many of them at once.
+//! - [`sched`] runs actions at given times, on the real clock or on a simulated one.
+//!
+//! The two know nothing of each other, and neither needs an async runtime. What a name does here it
+//! does in CPython 3.14, but for the [departures](#departures-from-python) below. Each method's
+//! page names its Python counterpart; the README has the whole table, line by line.
+//!
+//! # Calls
+//!
+//! ```
+//! use concurrent::futures::{ThreadPoolExecutor, as_completed};
+//!
+//! fn collatz(mut n: u64) -> u32 {
+//!     let mut steps = 0;
+//!     while n != 1 {
+//!         n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+//!         steps += 1;
+//!     }
+//!     steps
+//! }
+//!
+//! let pool = ThreadPoolExecutor::new(2)?;
+//!
+//! // A function and its argument, or a closure.
+//! let a = pool.submit(collatz, 27)?;
+//! let text = String::from("captured");
+//! let b = pool.spawn(move || text.len())?;
+//! assert_eq!((*a.result()?, *b.result()?), (111, 8));
+//!
+//! // Many arguments: results in their order, or calls in the order in which they are done.
+//! let steps: Result<Vec<u32>, _> = pool.map(collatz, 1..=5).collect();
+//! assert_eq!(steps?, [0, 1, 7, 2, 5]);
+//! let calls = [pool.submit(collatz, 97)?, pool.submit(collatz, 2)?];
+//! for call in as_completed(calls) {
+//!     println!("{} steps", call.result()?);
+//! }
+//! // Dropping the pool is Python's `with`: it waits for what was submitted.
+//! # Ok::<(), concurrent::Error>(())
+//! ```
+//!
+//! # Events
+//!
+//! ```
+//! use concurrent::sched::Scheduler;
+//! use std::time::Duration;
+//!
+//! let s = Scheduler::new();
+//! s.enter(Duration::from_millis(2), 1, || println!("tea is ready"));
+//! let phone = s.enter(Duration::from_millis(1), 1, || println!("the phone rings"));
+//! s.cancel(&phone)?;
+//! s.run()?; // waits for each event; returns when none is left
+//! # Ok::<(), concurrent::Error>(())
+//! ```
+//!
+//! **Of two priorities the lower number runs first, as in CPython.** For the other way round build
+//! the scheduler with [`PriorityOrder::HighestFirst`](sched::PriorityOrder::HighestFirst).
+//!
+//! # Which module holds what
+//!
+//! | for | see |
+//! | --- | --- |
+//! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`Builder`](futures::Builder) |
+//! | one call | [`Future`](futures::Future) |
+//! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
+//! | code that runs on any executor | [`Executor`](futures::Executor) |
+//! | writing an executor | [`Promise`](futures::Promise) |
+//! | events, recurring ones, when to run them | [`Scheduler`](sched::Scheduler), [`Event`](sched::Event), [`Every`](sched::Every) |
+//! | time that is not the system's | [`TimePoint`](sched::TimePoint), [`VirtualClock`](sched::VirtualClock), [`Float`](sched::Float) |
+//! | what can go wrong | [`Error`] |
+//!
+//! # Errors
+//!
+//! Everything fails with the one enum [`Error`], so that `?` carries it to one place. Its page has
+//! the table of variants and Python's exceptions; questions such as [`Error::is_timeout`] stand for
+//! Python's class tree. A wait's own timeout is never taken for one that the call met.
+//!
+//! **Panics.** A call or an action that panics harms nobody else: its worker goes on, and the panic
+//! is what `result` or `run` returns, as [`Error::Panicked`] with payload, message and location.
+//! `catch_unwind` does not tell the location, so the first executor or scheduler installs a panic
+//! hook, once for the process. It notes the location and calls the hook that was there before: what
+//! your program prints about a panic stays the same. If you replace the hook later,
+//! [`Panic::location`] is `None` from then on, and nothing else changes.
+//!
+//! **`Err`s.** To the crate an `Err` that a function returns is a value like any other.
+//! [`Future::flatten`](futures::Future::flatten) makes it the failure of its call, as an exception
+//! is in Python. An `Err` of an action comes out of `run`.
+//!
+//! # Logging
+//!
+//! What has nobody to go to is logged through the [`log`] crate with the target `concurrent`: a
+//! panic in a callback, a failed initializer, a failure whose future was dropped unseen, a
+//! destructor that panicked, a thread that could not be started while others do the work.
+//!
+//! # Departures from Python
+//!
+//! In brief; the README gives Python's behaviour and the reason for each.
+//!
+//! - A cancelled future is done at once, for `wait` and `as_completed` too.
+//! - `as_completed_timeout` counts from its call.
+//! - `map` goes on after an error, and always cancels what has not started when dropped.
+//! - A callback can neither deadlock an executor nor kill a worker.
+//! - A promise that is dropped completes its future; an error that nobody saw is logged.
+//! - Pools have five workers per processor by default. A pool that is dropped while a panic unwinds
+//!   cancels its pending calls. The end of the process waits for no pool.
+//! - A scheduler wakes up for an earlier event, for a cancelled one, and to stop.
+//! - `cancel` takes constant time and goes by identity; `run_pending` always comes to an end.
+//! - No function of yours is called with a lock held.
+//!
+//! # Read next
+//!
+//! [`futures`] and [`sched`]. In the source: `error.rs`, then the `mod.rs` of either.
 
 mod error;
 mod guard;
@@ -11,3 +125,8 @@ pub use error::{Error, Outcome, Panic, Result};
 
 /// The target of everything the crate logs.
 pub(crate) const LOG_TARGET: &str = "concurrent";
+
+/// The README's programs are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,9 +8,17 @@
 //! and the loops around it must be right in both cases.
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
-pub(crate) use imp::{UnsafeCell, exclusive_load, spawn, wait_until};
+pub(crate) use imp::{ThreadId, UnsafeCell, current_thread, exclusive_load, spawn, wait_until};
 
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+
+/// A number that nothing else in this process was given. No protocol rests on it, so that the model
+/// checker need not see it.
+pub(crate) fn unique_id() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
 
 /// The instant `timeout` from now; `None`, that is never, if the clock cannot express it.
 pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
@@ -66,9 +74,13 @@ pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use std::thread::JoinHandle;
+    pub(crate) use std::thread::{JoinHandle, ThreadId};
 
     use std::time::Instant;
+
+    pub(crate) fn current_thread() -> ThreadId {
+        std::thread::current().id()
+    }
 
     /// `std::cell::UnsafeCell` in the shape of loom's: access is a closure over the pointer.
     #[derive(Debug)]
@@ -125,7 +137,7 @@ mod imp {
 #[cfg(concurrent_loom)]
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use loom::thread::JoinHandle;
+    pub(crate) use loom::thread::{JoinHandle, ThreadId};
 
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
@@ -160,6 +172,11 @@ mod imp {
     /// An RMW, which reads the latest value, for the same reason.
     pub(crate) fn exclusive_load(atomic: &mut AtomicU8) -> u8 {
         atomic.fetch_or(0, Ordering::AcqRel)
+    }
+
+    /// Loom's threads share one real thread: nothing of the standard library tells them apart.
+    pub(crate) fn current_thread() -> ThreadId {
+        loom::thread::current().id()
     }
 
     #[derive(Debug, Default)]

@@ -1,4 +1,94 @@
-//! Python's `concurrent.futures`.
+//! Python's `concurrent.futures`: calls that run elsewhere, and their results.
+//!
+//! ```
+//! use concurrent::futures::{ReturnWhen, ThreadPoolExecutor, wait};
+//! use std::time::Duration;
+//!
+//! let pool = ThreadPoolExecutor::new(2)?;
+//! let lengths = ["one", "three"].map(|word| pool.submit(str::len, word));
+//! let lengths = lengths.into_iter().collect::<Result<Vec<_>, _>>()?;
+//! let outcome = wait(&lengths, Duration::from_secs(5), ReturnWhen::AllCompleted);
+//! assert!(outcome.not_done.is_empty());
+//! assert_eq!(*lengths[1].result()?, 5);
+//! # Ok::<(), concurrent::Error>(())
+//! ```
+//!
+//! # The two ends of a call
+//!
+//! ```text
+//!      the caller                     a call                      an executor
+//!
+//!  submit(f, x) ─────────────────────────────────────────► queue ──► worker
+//!       │                    ┌─────────────────────┐                   │
+//!       ▼                    │  state              │                   ▼
+//!   Future<T> ──── asks ───► │  f and x, until run │ ◄── completes ─ f(x)
+//!       │                    │  value or error     │            (or a Promise<T>)
+//!       │                    │  who waits          │
+//!       ▼                    └──────────┬──────────┘
+//!  result, cancel,                      │ tells, once
+//!  wait, as_completed, .await ◄─────────┴─────────► callbacks
+//! ```
+//!
+//! | end | who has it | may call |
+//! | --- | --- | --- |
+//! | [`Future<T>`](Future) | whoever submitted the call | everything but completing it: `result`, `cancel`, `add_done_callback`, ... |
+//! | [`Promise<T>`](Promise) | an executor written outside the crate | `set_running_or_notify_cancel`, then `set_result` or `set_exception`, once |
+//!
+//! Python has one class for both, so there a caller may complete a future by mistake. The pool's
+//! own workers complete their calls without a `Promise`, in the same way.
+//!
+//! Either end may go first. A future that is dropped detaches its call, which runs all the same; a
+//! promise that is dropped fails its future with [`BrokenPromise`](crate::Error::BrokenPromise).
+//!
+//! # States
+//!
+//! ```text
+//!               a worker takes it             it returns or panics
+//!   pending ──────────────────────► running ───────────────────────► finished
+//!      │  │                                                             ▲
+//!      │  └───────── a promise is completed without being started ──────┘
+//!      │ cancel
+//!      ▼
+//!  cancelled
+//! ```
+//!
+//! A call is *done* when it is finished or cancelled; what it is then it stays. `cancel` is for
+//! pending calls: nothing interrupts one that runs. Python has a fifth state between a cancellation
+//! and the moment when a worker notices; here everybody who waits is told at once.
+//!
+//! # Where code of yours runs
+//!
+//! | what | in which thread |
+//! | --- | --- |
+//! | the function, and the drop of what it captured | a worker; if the call is cancelled, the thread that cancels |
+//! | callbacks | the thread that ends the call; if it is done already, the one that adds them |
+//! | an initializer | each worker, before its first call |
+//! | the drop of a value | who has the future; a worker if nobody has |
+//!
+//! None of it runs with a lock held, and a panic in any of it is contained: it becomes the call's
+//! error, breaks the pool (the initializer), or is logged. Threads that are blocked on a call wake
+//! up before its callbacks run.
+//!
+//! # Waiting
+//!
+//! | for | until done | with a time limit |
+//! | --- | --- | --- |
+//! | one call | [`Future::result`] | [`Future::result_timeout`] |
+//! | some or all of many | [`wait`] | [`wait`] |
+//! | each of many, as they are done | [`as_completed`] | [`as_completed_timeout`] |
+//! | the results of one function, in order | [`Map`] | [`MapOptions::timeout`] |
+//! | one call, in async code | `.await` | your runtime's |
+//!
+//! A time limit ends the wait only. The call goes on.
+//!
+//! A call that waits for another one of the same pool holds its worker while it waits: if all
+//! workers do that, nobody is left to run what they wait for. Give such calls a pool of their own.
+//!
+//! # Read next
+//!
+//! [`ThreadPoolExecutor`], [`Future`]. In the source: `state.rs` for the transitions, `core.rs` for
+//! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
+//! and `promise.rs`, and `thread/queue.rs` for why no call is stranded.
 
 mod as_completed;
 mod awaiting;

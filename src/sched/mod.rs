@@ -1,1 +1,77 @@
-//! Event scheduler.
+//! Python's `sched`: an event scheduler.
+//!
+//! Events are entered with a time and an action; [`run`](Scheduler::run) waits for each and runs
+//! its action.
+//!
+//! ```
+//! use concurrent::sched::Scheduler;
+//! use std::time::{Duration, Instant};
+//!
+//! let s = Scheduler::new();
+//! let tea = s.enter(Duration::from_millis(2), 1, || println!("tea is ready"));
+//! s.enterabs(Instant::now(), 1, || println!("kettle on"));
+//! let mail = s.enter(Duration::from_secs(60), 1, || println!("mail"));
+//! s.cancel(&mail)?;
+//! s.run()?;
+//! # assert!(s.cancel(&tea).is_err());
+//! # Ok::<(), concurrent::Error>(())
+//! ```
+//!
+//! # Order
+//!
+//! By time, then priority, then order of entry. **Of two priorities the lower number runs first, as
+//! in Python**; [`PriorityOrder::HighestFirst`] turns that around. A priority never beats a time.
+//!
+//! An event that is late is not dropped: the scheduler falls behind and runs everything in order.
+//! So an event may be entered with a time that is already past; it is simply due.
+//!
+//! # Time
+//!
+//! A [`TimePoint`] is anything that has an order and a distance. [`Scheduler::new`] runs on
+//! [`Instant`](std::time::Instant); [`Scheduler::with_clock`] takes a time and a delay function, as
+//! Python does; a [`VirtualClock`] makes a simulation or a test out of the same program.
+//!
+//! The default delay is interruptible: an earlier event, the cancellation of the first one or
+//! [`stop`](Scheduler::stop) wakes a run that sleeps. Python sleeps on.
+//!
+//! # Threads
+//!
+//! A [`Scheduler`] is a handle: clone it into actions and threads. Anyone may enter and cancel at
+//! any time. Several threads may run one scheduler; each event runs once. Actions run in the thread
+//! that runs the scheduler, unless [`dispatch`](SchedulerBuilder::dispatch) sends them elsewhere.
+//! No action, clock function or destructor of yours is ever called with a lock held.
+//!
+//! # Failures
+//!
+//! An `Err` or a panic of an action, or of a clock's function, comes out of `run` as an
+//! [`Error`](crate::Error). The action's event is gone, everything else is still queued, and `run`
+//! may be called again.
+//!
+//! # Read next
+//!
+//! [`Scheduler`], [`Event`], [`Every`]. In the source: `heap.rs` is the queue, without lock or
+//! clock; `shared.rs` puts the lock around it; `run.rs` is the loop.
+
+mod action;
+mod builder;
+mod clock;
+mod dispatch;
+mod event;
+mod float;
+mod heap;
+#[cfg(all(test, concurrent_loom))]
+mod model;
+mod recurring;
+mod run;
+mod scheduler;
+mod shared;
+mod virtual_clock;
+
+pub use builder::{PriorityOrder, SchedulerBuilder};
+pub use clock::TimePoint;
+pub use dispatch::Due;
+pub use event::Event;
+pub use float::Float;
+pub use recurring::{Every, MissedTicks};
+pub use scheduler::Scheduler;
+pub use virtual_clock::VirtualClock;

@@ -1,0 +1,123 @@
+//! Ours against CPython's `sched`: events entered at random times on a virtual clock, then run.
+//!
+//!     cargo bench --bench sched_vs_python            # a million events, three rounds
+//!     cargo bench --bench sched_vs_python -- 100000  # fewer
+//!
+//! The two take turns, so that a busy machine slows both. Both clocks and actions do nothing else;
+//! ours goes through `with_clock`, as Python's does, and once more through a `VirtualClock`.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use concurrent::sched::{Scheduler, VirtualClock};
+
+const ROUNDS: usize = 3;
+
+/// Prints the nanoseconds. The garbage collector is off: it would only add to its time.
+const PYTHON: &str = r#"
+import gc, random, sched, sys, time
+gc.disable()
+count = int(sys.argv[1])
+numbers = random.Random(20)
+times = [numbers.randrange(1 << 24) for _ in range(count)]
+now = 0
+def advance(delay):
+    global now
+    now += delay
+ran = 0
+def action(number):
+    global ran
+    ran += 1
+s = sched.scheduler(lambda: now, advance)
+start = time.perf_counter_ns()
+for number in times:
+    s.enterabs(number, 1, action, (number,))
+s.run()
+end = time.perf_counter_ns()
+assert ran == count
+print(end - start)
+"#;
+
+fn in_python(count: u64) -> Option<Duration> {
+    let output = Command::new("python3")
+        .args(["-c", PYTHON, &count.to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    let nanos = String::from_utf8(output.stdout).ok()?.trim().parse().ok()?;
+    Some(Duration::from_nanos(nanos))
+}
+
+fn times(count: u64) -> Vec<u64> {
+    let mut state = 20_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
+        state >> 40
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn here(s: &Scheduler<u64>, count: u64) -> Duration {
+    let times = times(count);
+    let ran = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    for number in times {
+        let ran = Arc::clone(&ran);
+        s.enterabs(number, 1, move || {
+            ran.fetch_add(1, Relaxed);
+        });
+    }
+    s.run().expect("no action fails");
+    let elapsed = start.elapsed();
+    assert_eq!(ran.load(Relaxed), count);
+    elapsed
+}
+
+fn with_clock() -> Scheduler<u64> {
+    let now = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&now);
+    Scheduler::with_clock(
+        move || read.load(Relaxed),
+        move |delay| {
+            now.fetch_add(delay, Relaxed);
+        },
+    )
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn main() {
+    let number = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let count = number.unwrap_or(1_000_000);
+    let (mut python, mut closures, mut simulated) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let Some(time) = in_python(count) else {
+            println!("SKIPPED: no python3 to compare with");
+            return;
+        };
+        python.push(time);
+        closures.push(here(&with_clock(), count));
+        let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0));
+        simulated.push(here(&s, count));
+    }
+    let python = median(python);
+    println!("{count} events entered at random times and run; median of {ROUNDS} rounds");
+    println!("{:<28} {:>10} {:>10} {:>8}", "", "total", "per event", "ratio");
+    for (name, time) in [
+        ("CPython's sched", python),
+        ("ours, with_clock", median(closures)),
+        ("ours, VirtualClock", median(simulated)),
+    ] {
+        let seconds = time.as_secs_f64();
+        println!(
+            "{name:<28} {seconds:>8.3} s {:>7.0} ns {:>7.1}x",
+            seconds * 1e9 / count as f64,
+            python.as_secs_f64() / seconds,
+        );
+    }
+}

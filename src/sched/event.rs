@@ -1,0 +1,188 @@
+//! The handle of an event. See [`Event`].
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use super::builder::PriorityOrder;
+use super::clock::TimePoint;
+use super::heap::{Key, Ticket};
+
+/// An event that was entered: what [`enter`](super::Scheduler::enter) returns and
+/// [`cancel`](super::Scheduler::cancel) takes.
+///
+/// A plain value: copying it is free, dropping it changes nothing, and it keeps no scheduler alive.
+///
+/// Events are equal if they are the same event of the same scheduler. They are ordered as they run:
+/// by time, then priority (in the scheduler's [`PriorityOrder`]), then sequence.
+///
+/// Each tick of a recurrence is an event with a time and a sequence of its own; any of them cancels
+/// the whole recurrence.
+///
+/// # Python
+///
+/// The named tuple that `enter` returns. Tuples are equal if they look alike, so that an event of
+/// one scheduler can cancel one of another; here that is [`NotQueued`](crate::Error::NotQueued).
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::sched::{Scheduler, VirtualClock};
+///
+/// let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(100_u64));
+/// let late = s.enter(9, 1, || {});
+/// let soon = s.enter(5, 1, || {});
+/// assert_eq!((soon.time(), soon.priority(), soon.sequence()), (105, 1, 1));
+/// assert!(soon < late);
+/// assert_eq!(s.queue(), [soon, late]);
+/// ```
+pub struct Event<T> {
+    time: T,
+    rank: i32,
+    order: PriorityOrder,
+    sequence: u64,
+    scheduler: usize,
+    ticket: Ticket,
+    name: &'static str,
+}
+
+/// The scheduler's part of its events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) scheduler: usize,
+    pub(super) order: PriorityOrder,
+}
+
+impl<T: TimePoint> Event<T> {
+    pub(super) fn new(origin: Origin, key: &Key<T>, ticket: Ticket, name: &'static str) -> Self {
+        let Origin { scheduler, order } = origin;
+        let Key { time, rank, sequence, .. } = *key;
+        Self { time, rank, order, sequence, scheduler, ticket, name }
+    }
+
+    /// Returns when it is due, on the scheduler's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let when = Instant::now() + Duration::from_secs(60);
+    /// assert_eq!(Scheduler::new().enterabs(when, 1, || {}).time(), when);
+    /// ```
+    #[must_use]
+    pub fn time(&self) -> T {
+        self.time
+    }
+
+    /// Returns the priority that it was entered with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Scheduler::new().enter(Duration::ZERO, -3, || {}).priority(), -3);
+    /// ```
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.order.rank(self.rank)
+    }
+
+    /// Returns how many events were entered into its scheduler before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::new();
+    /// assert_eq!(s.enter(Duration::ZERO, 1, || {}).sequence(), 0);
+    /// assert_eq!(s.enter(Duration::ZERO, 1, || {}).sequence(), 1);
+    /// ```
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Returns the type name of its action: for a function its path, for a closure the path of the
+    /// function that it was written in. For logs only; compilers may word it differently.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// fn feed_the_cat() {}
+    ///
+    /// let event = Scheduler::new().enter(Duration::ZERO, 1, feed_the_cat);
+    /// assert!(event.name().ends_with("feed_the_cat"));
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn scheduler(&self) -> usize {
+        self.scheduler
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+}
+
+impl<T: Copy> Copy for Event<T> {}
+
+impl<T: Copy> Clone for Event<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> PartialEq for Event<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.sequence, self.scheduler) == (other.sequence, other.scheduler)
+    }
+}
+
+impl<T> Eq for Event<T> {}
+
+impl<T: Ord> PartialOrd for Event<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The run order. Between events of different schedulers it is total, but means little.
+impl<T: Ord> Ord for Event<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.time, self.rank, self.sequence, self.scheduler).cmp(&(
+            &other.time,
+            other.rank,
+            other.sequence,
+            other.scheduler,
+        ))
+    }
+}
+
+impl<T> Hash for Event<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.sequence, self.scheduler).hash(state);
+    }
+}
+
+impl<T: TimePoint> fmt::Debug for Event<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("time", &self.time)
+            .field("priority", &self.priority())
+            .field("sequence", &self.sequence)
+            .field("name", &self.name)
+            .finish()
+    }
+}

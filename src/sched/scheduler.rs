@@ -1,0 +1,328 @@
+//! The handle that everything is done with. See [`Scheduler`].
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::action::Job;
+use super::clock::TimePoint;
+use super::event::Event;
+use super::recurring::Every;
+use super::shared::Shared;
+use crate::error::{Outcome, Result};
+
+/// An event scheduler: a queue of actions, each with a time and a priority.
+///
+/// Cloning makes another handle to the same scheduler. See the [module](super) for order, time and
+/// threads.
+///
+/// # Drop
+///
+/// With the last handle the events that are still queued are dropped unrun. An action that captured
+/// a handle keeps its own scheduler alive until it runs, is cancelled or [cleared](Self::clear).
+///
+/// # Python
+///
+/// `sched.scheduler`.
+///
+/// # Examples
+///
+/// An action that enters itself again:
+///
+/// ```
+/// use concurrent::sched::{Scheduler, VirtualClock};
+///
+/// fn count_down(s: Scheduler<u64>, left: u32) {
+///     if left > 0 {
+///         s.clone().enter(1, 1, move || count_down(s, left - 1));
+///     }
+/// }
+///
+/// let clock = VirtualClock::starting_at(0);
+/// let s = Scheduler::with_virtual_clock(&clock);
+/// count_down(s.clone(), 10);
+/// s.run()?;
+/// assert_eq!(clock.time(), 10);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+pub struct Scheduler<T: TimePoint = Instant>(pub(super) Arc<Shared<T>>);
+
+impl<T: TimePoint> Scheduler<T> {
+    /// Returns what the scheduler's clock shows.
+    ///
+    /// # Panics
+    ///
+    /// If the time function does.
+    ///
+    /// # Python
+    ///
+    /// `scheduler.timefunc()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::{Scheduler, VirtualClock};
+    ///
+    /// let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(12_u64));
+    /// assert_eq!(s.timefunc(), 12);
+    /// ```
+    #[must_use]
+    pub fn timefunc(&self) -> T {
+        (self.0.clock.time)()
+    }
+
+    /// Enters an event that is due `delay` from now.
+    ///
+    /// Legal at any moment: from actions, from the delay function, from other threads. A run that
+    /// sleeps wakes up if this is now the first event and the delay is interruptible.
+    ///
+    /// # Errors
+    ///
+    /// What the action returns or panics with comes out of [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// If the time function does, or with 2^32 events in the queue. Nothing is entered then.
+    ///
+    /// # Python
+    ///
+    /// `enter(delay, priority, action, argument, kwargs)`; the arguments are captures here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let name = String::from("Ada");
+    /// let s = Scheduler::new();
+    /// s.enter(Duration::ZERO, 1, move || println!("hello {name}"));
+    /// s.run()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn enter<R: Outcome>(
+        &self,
+        delay: T::Delay,
+        priority: i32,
+        action: impl FnOnce() -> R + Send + 'static,
+    ) -> Event<T> {
+        self.enterabs(self.timefunc().after(delay), priority, action)
+    }
+
+    /// Enters an event that is due at `time`; if that is past, at once.
+    ///
+    /// Otherwise like [`enter`](Self::enter).
+    ///
+    /// # Panics
+    ///
+    /// With 2^32 events in the queue.
+    ///
+    /// # Python
+    ///
+    /// `enterabs(time, priority, action, argument, kwargs)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Instant;
+    ///
+    /// let s = Scheduler::new();
+    /// s.enterabs(Instant::now(), 1, || println!("now"));
+    /// s.run()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn enterabs<R: Outcome>(
+        &self,
+        time: T,
+        priority: i32,
+        action: impl FnOnce() -> R + Send + 'static,
+    ) -> Event<T> {
+        self.0.enter(time, priority, Job::Once(Box::new(action)))
+    }
+
+    /// Enters an event that recurs: with a plain period at a fixed rate, first after one period.
+    ///
+    /// The returned event cancels the recurrence, from anywhere and at any time, even from inside
+    /// its own action. Its ticks never overlap. Each is an event of its own in the
+    /// [`queue`](Self::queue).
+    ///
+    /// A tick that fails ends the run but not the recurrence: the next tick is queued already when
+    /// the error comes out of [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) if the period is not greater than zero.
+    ///
+    /// # Panics
+    ///
+    /// As [`enter`](Self::enter).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::{Scheduler, VirtualClock};
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::with_virtual_clock(&VirtualClock::new());
+    /// let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    /// let tick = s.every(second, 1, || println!("tick"))?;
+    /// s.run_until(minute)?; // sixty ticks
+    /// s.cancel(&tick)?;
+    /// assert!(s.is_empty());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn every<R: Outcome>(
+        &self,
+        every: impl Into<Every<T::Delay>>,
+        priority: i32,
+        action: impl FnMut() -> R + Send + 'static,
+    ) -> Result<Event<T>> {
+        self.0.enter_every(every.into(), priority, Box::new(action))
+    }
+
+    /// Removes an event from the queue, so that it never runs; for a recurring one, all its ticks.
+    ///
+    /// What the action captured is dropped here, in this thread; a panic of its destructor is
+    /// logged. Takes constant time on average.
+    ///
+    /// # Errors
+    ///
+    /// [`NotQueued`](crate::Error::NotQueued) if it ran, is running, was cancelled, or is another
+    /// scheduler's.
+    ///
+    /// # Python
+    ///
+    /// `cancel(event)`, which searches the whole queue, and raises `ValueError`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::{Error, sched::Scheduler};
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::new();
+    /// let event = s.enter(Duration::from_secs(60), 1, || {});
+    /// s.cancel(&event)?;
+    /// assert!(matches!(s.cancel(&event), Err(Error::NotQueued)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel(&self, event: &Event<T>) -> Result<()> {
+        self.0.cancel(event)
+    }
+
+    /// Cancels everything, and returns how many events that were.
+    ///
+    /// Also a recurrence whose action is running just now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::new();
+    /// s.enter(Duration::from_secs(60), 1, || {});
+    /// assert_eq!(s.clear(), 1);
+    /// s.run()?; // returns at once
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn clear(&self) -> usize {
+        self.0.clear()
+    }
+
+    /// Returns whether no event is queued. One whose action is running is not.
+    ///
+    /// # Python
+    ///
+    /// `empty()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(concurrent::sched::Scheduler::new().is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how many events are queued.
+    ///
+    /// # Python
+    ///
+    /// `len(scheduler.queue)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(concurrent::sched::Scheduler::new().len(), 0);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.state.lock().queue.len()
+    }
+
+    /// Returns the queued events in the order in which they will run, as of now.
+    ///
+    /// Of a recurrence it has the next tick.
+    ///
+    /// # Python
+    ///
+    /// `queue`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::new();
+    /// let last = s.enter(Duration::from_secs(9), 1, || {});
+    /// let first = s.enter(Duration::from_secs(3), 1, || {});
+    /// assert_eq!(s.queue(), [first, last]);
+    /// ```
+    #[must_use]
+    pub fn queue(&self) -> Vec<Event<T>> {
+        self.0.snapshot()
+    }
+
+    /// Returns when the next event is due; `None` if the queue is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Instant;
+    ///
+    /// let s = Scheduler::new();
+    /// assert_eq!(s.next_time(), None);
+    /// let event = s.enterabs(Instant::now(), 1, || {});
+    /// assert_eq!(s.next_time(), Some(event.time()));
+    /// ```
+    #[must_use]
+    pub fn next_time(&self) -> Option<T> {
+        self.0.state.lock().queue.first().map(|key| key.time)
+    }
+}
+
+impl<T: TimePoint> Clone for Scheduler<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: TimePoint> fmt::Debug for Scheduler<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (len, next) = {
+            let state = self.0.state.lock();
+            (state.queue.len(), state.queue.first().map(|key| key.time))
+        };
+        f.debug_struct("Scheduler").field("len", &len).field("next_time", &next).finish()
+    }
+}
+
+// A panic of user code never meets the scheduler half changed: it holds no lock then.
+impl<T: TimePoint> UnwindSafe for Scheduler<T> {}
+impl<T: TimePoint> RefUnwindSafe for Scheduler<T> {}

@@ -1,0 +1,196 @@
+//! What the handles of one scheduler share: the queue behind its lock, and the clock.
+//!
+//! The lock is held for a few instructions at a time and never while user code runs: not an action,
+//! not the clock's functions, not the drop of what an action captured. The only exception is the
+//! comparison of two time points.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::action::{Job, Tick};
+use super::builder::PriorityOrder;
+use super::clock::{Clock, TimePoint};
+use super::dispatch::{Dispatch, Due};
+use super::event::{Event, Origin};
+use super::heap::{Heap, Key, Ticket};
+use super::recurring::{Every, Recurrence};
+use crate::error::{Error, Result};
+use crate::guard;
+use crate::sync::{Condvar, Mutex, ThreadId, unique_id};
+
+pub(super) struct Shared<T: TimePoint> {
+    pub(super) origin: Origin,
+    pub(super) clock: Clock<T>,
+    pub(super) dispatch: Option<Dispatch>,
+    pub(super) state: Mutex<State<T>>,
+    /// Notified when a run that sleeps has reason to look again: another event is first, the
+    /// scheduler was stopped, a dispatched action ended. Always all of them: each sleeps until the
+    /// first event it knew of, and any may be the one that is free when the new one is due.
+    pub(super) changed: Condvar,
+}
+
+pub(super) struct State<T: TimePoint> {
+    pub(super) queue: Heap<T, Job<T>>,
+    /// How often `stop` was called. A run ends when it is no longer what it was at its start.
+    pub(super) stops: u64,
+    /// How many actions were dispatched and have not ended.
+    pub(super) in_flight: usize,
+    /// The threads that are running a dispatched action. A run in one of them does not wait for
+    /// dispatched actions to end, because it would wait for itself.
+    pub(super) inside: Vec<ThreadId>,
+    /// Of dispatched actions, until a run returns them.
+    pub(super) failures: VecDeque<Error>,
+}
+
+/// An event taken out of the queue to run.
+pub(super) struct Taken<T: TimePoint> {
+    pub(super) key: Key<T>,
+    pub(super) ticket: Ticket,
+    pub(super) job: Job<T>,
+}
+
+impl<T: TimePoint> State<T> {
+    /// Takes the first event; a recurring one stays known, so that it can still be cancelled.
+    pub(super) fn take_first(&mut self) -> Option<Taken<T>> {
+        let (key, ticket, job) = self.queue.pop(Job::recurs)?;
+        Some(Taken { key, ticket, job })
+    }
+}
+
+impl<T: TimePoint> Shared<T> {
+    pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
+        guard::install_hook();
+        let state = State {
+            queue: Heap::new(),
+            stops: 0,
+            in_flight: 0,
+            inside: Vec::new(),
+            failures: VecDeque::new(),
+        };
+        Self {
+            origin: Origin { scheduler: unique_id(), order },
+            clock,
+            dispatch,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn enter(&self, time: T, priority: i32, job: Job<T>) -> Event<T> {
+        let name = job.name();
+        let rank = self.origin.order.rank(priority);
+        let (key, ticket, first) = self.state.lock().queue.push(time, rank, job);
+        if first {
+            self.changed.notify_all();
+        }
+        Event::new(self.origin, &key, ticket, name)
+    }
+
+    pub(super) fn cancel(&self, event: &Event<T>) -> Result<()> {
+        if event.scheduler() != self.origin.scheduler {
+            return Err(Error::NotQueued);
+        }
+        let cancelled = self.state.lock().queue.cancel(event.ticket()).ok_or(Error::NotQueued)?;
+        if cancelled.first {
+            self.changed.notify_all();
+        }
+        if let Some(job) = cancelled.action {
+            job.discard();
+        }
+        Ok(())
+    }
+
+    /// The queued events in the order in which they will run. Sorted without the lock.
+    pub(super) fn snapshot(&self) -> Vec<Event<T>> {
+        let mut events: Vec<_> = {
+            let state = self.state.lock();
+            let queued = state.queue.iter();
+            queued
+                .map(|(key, ticket, job)| Event::new(self.origin, key, ticket, job.name()))
+                .collect()
+        };
+        events.sort_unstable();
+        events
+    }
+
+    pub(super) fn clear(&self) -> usize {
+        let (jobs, away) = self.state.lock().queue.clear();
+        self.changed.notify_all();
+        let count = jobs.len() + away;
+        jobs.into_iter().for_each(Job::discard);
+        count
+    }
+
+    /// Runs the action of `taken`, here or where `dispatch` sends it.
+    pub(super) fn execute(self: &Arc<Self>, taken: Taken<T>) -> Result<()> {
+        match &self.dispatch {
+            None => self.perform(taken),
+            Some(dispatch) => {
+                let due = Due::new(Arc::clone(self), taken);
+                guard::catch(|| dispatch(due)).map_err(Error::Panicked)?
+            }
+        }
+    }
+
+    /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
+    pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
+        match taken.job {
+            Job::Once(action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
+            Job::Every(mut recurrence) => {
+                let outcome = guard::catch(|| recurrence.action.call()).map_err(Error::Panicked);
+                let again = self.enter_again(&taken.key, taken.ticket, recurrence);
+                outcome?.and(again)
+            }
+        }
+    }
+
+    /// Enters the tick after the one at `key`, unless the recurrence was cancelled meanwhile.
+    pub(super) fn enter_again(
+        &self,
+        key: &Key<T>,
+        ticket: Ticket,
+        recurrence: Box<Recurrence<T>>,
+    ) -> Result<()> {
+        let every = recurrence.every;
+        let (next, outcome) = if every.needs_clock() {
+            match self.clock.read() {
+                Ok(now) => (every.next(key.time, now), Ok(())),
+                // The recurrence must outlive a clock that fails once.
+                Err(error) => (key.time.after(every.period()), Err(error)),
+            }
+        } else {
+            (key.time.after(every.period()), Ok(()))
+        };
+        let job = Job::Every(recurrence);
+        let entered = self.state.lock().queue.reenter(ticket, next, key.rank, job);
+        match entered {
+            Ok(true) => {
+                self.changed.notify_all();
+            }
+            Ok(false) => {}
+            Err(cancelled) => cancelled.discard(),
+        }
+        outcome
+    }
+
+    pub(super) fn enter_every(
+        &self,
+        every: Every<T::Delay>,
+        priority: i32,
+        action: Box<dyn Tick>,
+    ) -> Result<Event<T>> {
+        if every.period() <= T::ZERO {
+            return Err(Error::InvalidArgument("period must be greater than 0".into()));
+        }
+        let first = (self.clock.time)().after(every.first_delay());
+        let recurrence = Box::new(Recurrence { every, action });
+        Ok(self.enter(first, priority, Job::Every(recurrence)))
+    }
+}
+
+impl<T: TimePoint> Drop for Shared<T> {
+    fn drop(&mut self) {
+        let (jobs, _) = self.state.lock().queue.clear();
+        jobs.into_iter().for_each(Job::discard);
+    }
+}

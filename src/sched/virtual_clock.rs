@@ -1,0 +1,128 @@
+//! The clock of a simulation. See [`VirtualClock`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::TimePoint;
+use crate::sync::Mutex;
+
+/// A clock that stands still until it is told to go on.
+///
+/// A [`Scheduler`](super::Scheduler) on it runs at once whatever would take days: instead of
+/// waiting for the next event it sets the clock to the event's time. Clones are handles to the same
+/// clock. It never goes back.
+///
+/// # Python
+///
+/// A pair of functions that one writes oneself, for example `sched.scheduler(lambda: now[0],
+/// advance)`.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::sched::{Scheduler, VirtualClock};
+/// use std::time::Duration;
+///
+/// let clock = VirtualClock::new();
+/// let s = Scheduler::with_virtual_clock(&clock);
+/// s.enter(Duration::from_secs(86_400), 1, || println!("a day later"));
+/// s.run()?;
+/// assert_eq!(clock.time(), Duration::from_secs(86_400));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct VirtualClock<T: TimePoint = Duration>(Arc<Mutex<T>>);
+
+impl VirtualClock {
+    /// Makes a clock that shows zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::VirtualClock;
+    ///
+    /// assert!(VirtualClock::new().time().is_zero());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::starting_at(Duration::ZERO)
+    }
+}
+
+impl<T: TimePoint> VirtualClock<T> {
+    /// Makes a clock that shows `time`, in whatever unit `T` has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::VirtualClock;
+    ///
+    /// assert_eq!(VirtualClock::starting_at(1970_u64).time(), 1970);
+    /// ```
+    #[must_use]
+    pub fn starting_at(time: T) -> Self {
+        Self(Arc::new(Mutex::new(time)))
+    }
+
+    /// Returns the time that the clock shows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::VirtualClock;
+    ///
+    /// assert_eq!(VirtualClock::starting_at(7_u64).time(), 7);
+    /// ```
+    #[must_use]
+    pub fn time(&self) -> T {
+        *self.0.lock()
+    }
+
+    /// Sets the clock forward by `delay`, as work of that length would. A negative one is ignored.
+    ///
+    /// It does not wake a run that sleeps: schedulers on a virtual clock never sleep.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::VirtualClock;
+    ///
+    /// let clock = VirtualClock::starting_at(7_i64);
+    /// clock.advance(3);
+    /// clock.advance(-8);
+    /// assert_eq!(clock.time(), 10);
+    /// ```
+    pub fn advance(&self, delay: T::Delay) {
+        let mut time = self.0.lock();
+        *time = (*time).max(time.after(delay));
+    }
+
+    /// Sets the clock forward to `time`; does nothing if it is there already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::VirtualClock;
+    ///
+    /// let clock = VirtualClock::starting_at(7_i64);
+    /// clock.advance_to(10);
+    /// clock.advance_to(2);
+    /// assert_eq!(clock.time(), 10);
+    /// ```
+    pub fn advance_to(&self, time: T) {
+        let mut now = self.0.lock();
+        *now = (*now).max(time);
+    }
+}
+
+impl Default for VirtualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: TimePoint> Clone for VirtualClock<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

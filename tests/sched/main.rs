@@ -1,0 +1,16 @@
+//! The scheduler, point by point. Ids such as `S7` and `case 3` are those of the reference of
+//! Python's semantics; each test names the points that it covers.
+//!
+//! Nothing here sleeps: tests run on clocks of their own, or meet at channels.
+
+mod cancel;
+mod clocks;
+mod differential;
+mod dispatch;
+mod failures;
+mod order;
+mod python_cases;
+mod recurring;
+mod run;
+mod support;
+mod threads;

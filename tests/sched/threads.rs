@@ -1,0 +1,188 @@
+//! Several threads at one scheduler. The interleavings are model-checked in `src/sched/model.rs`;
+//! these run on the real clock.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use concurrent::sched::{Scheduler, VirtualClock};
+
+use crate::support::{HOUR, SOON};
+
+// S39: each event runs once, whoever runs it.
+#[test]
+fn several_threads_run_one_scheduler() {
+    const EVENTS: usize = 2000;
+    let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u64));
+    let runs: Arc<Vec<AtomicUsize>> = Arc::new((0..EVENTS).map(|_| AtomicUsize::new(0)).collect());
+    for n in 0..EVENTS {
+        let runs = runs.clone();
+        s.enter((n % 17) as u64, 1, move || {
+            runs[n].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                start.wait();
+                s.run().unwrap();
+            });
+        }
+    });
+    assert!(runs.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    assert!(s.is_empty());
+}
+
+// S3, S18: entered, cancelled and run by many at once, every event runs or was cancelled.
+#[test]
+fn enter_and_cancel_from_many_threads() {
+    let s = Scheduler::new();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let cancelled = AtomicUsize::new(0);
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                start.wait();
+                for n in 0..300 {
+                    let ran = ran.clone();
+                    let action = move || {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    };
+                    let event = s.enter(Duration::from_micros(n % 7), 1, action);
+                    if n % 2 == 0 && s.cancel(&event).is_ok() {
+                        cancelled.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        start.wait();
+        s.run().unwrap();
+    });
+    s.run().unwrap();
+    assert_eq!(ran.load(Ordering::Relaxed) + cancelled.load(Ordering::Relaxed), 900);
+}
+
+// S19: Python sleeps on, and the event would run an hour late.
+#[test]
+fn an_earlier_event_wakes_a_run_that_sleeps() {
+    let s = Scheduler::new();
+    let last = s.enter(HOUR, 1, || {});
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run()
+    });
+    for n in 0..100 {
+        let (sender, receiver) = channel();
+        s.enter(Duration::ZERO, 1, move || sender.send(n).expect("the test listens"));
+        assert_eq!(receiver.recv_timeout(SOON), Ok(n));
+    }
+    s.cancel(&last).unwrap();
+    runner.join().unwrap().unwrap();
+}
+
+// S24: Python sleeps on, although nothing is left to wait for.
+#[test]
+fn cancelling_the_first_event_wakes_a_run_that_sleeps() {
+    for clear in [false, true] {
+        let s = Scheduler::new();
+        let (sender, receiver) = channel();
+        s.enter(Duration::ZERO, 1, move || sender.send(()).expect("the test listens"));
+        let only = s.enter(HOUR, 1, || {});
+        let runner = thread::spawn({
+            let s = s.clone();
+            move || s.run()
+        });
+        receiver.recv_timeout(SOON).unwrap();
+        if clear {
+            s.clear();
+        } else {
+            s.cancel(&only).unwrap();
+        }
+        runner.join().unwrap().unwrap();
+    }
+}
+
+// S24 with our own time function and the default delay.
+#[test]
+fn the_default_delay_can_be_interrupted_on_any_clock() {
+    let s = Scheduler::builder().timefunc(std::time::SystemTime::now).build();
+    let (sender, receiver) = channel();
+    s.enter(Duration::ZERO, 1, move || sender.send(()).expect("the test listens"));
+    s.enter(Duration::MAX, 1, || {});
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run()
+    });
+    receiver.recv_timeout(SOON).unwrap();
+    s.clear();
+    runner.join().unwrap().unwrap();
+}
+
+#[test]
+fn stop_ends_a_run_that_sleeps_and_a_later_one_works() {
+    let s = Scheduler::new();
+    for _ in 0..20 {
+        let (sender, receiver) = channel();
+        s.enter(Duration::ZERO, 1, move || sender.send(()).expect("the test listens"));
+        s.enter(HOUR, 1, || {});
+        let runners = [(); 3].map(|()| {
+            let s = s.clone();
+            let began = Arc::new(Barrier::new(2));
+            let handle = thread::spawn({
+                let began = began.clone();
+                move || {
+                    // The run has begun when an event that it alone can run does.
+                    s.enter(Duration::ZERO, 0, move || drop(began.wait()));
+                    s.run()
+                }
+            });
+            began.wait();
+            handle
+        });
+        receiver.recv_timeout(SOON).unwrap();
+        // Those that are between entering and running may miss a stop: that is what it promises.
+        while !runners.iter().all(thread::JoinHandle::is_finished) {
+            s.stop();
+            thread::yield_now();
+        }
+        for runner in runners {
+            runner.join().unwrap().unwrap();
+        }
+        assert_eq!(s.clear(), 1);
+    }
+}
+
+#[test]
+fn run_forever_waits_for_new_events() {
+    let s = Scheduler::new();
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run_forever()
+    });
+    for n in 0..100 {
+        let (sender, receiver) = channel();
+        s.enter(Duration::ZERO, 1, move || sender.send(n).expect("the test listens"));
+        assert_eq!(receiver.recv_timeout(SOON), Ok(n));
+    }
+    s.stop();
+    runner.join().unwrap().unwrap();
+}
+
+#[test]
+fn run_until_sleeps_with_an_empty_queue_and_can_be_stopped() {
+    let s = Scheduler::new();
+    s.run_until(std::time::Instant::now() + Duration::from_millis(1)).unwrap();
+    let (sender, receiver) = channel();
+    s.enter(Duration::ZERO, 1, move || sender.send(()).expect("the test listens"));
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run_until(std::time::Instant::now() + HOUR)
+    });
+    receiver.recv_timeout(SOON).unwrap();
+    s.stop();
+    runner.join().unwrap().unwrap();
+}
