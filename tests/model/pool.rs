@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use concurrent::Error;
-use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+use concurrent::futures::{Promise, ShutdownOptions, ThreadPoolExecutor};
 use loom::thread;
 
 use crate::{Outcomes, Watched};
@@ -40,6 +40,21 @@ fn two_workers_strand_no_call() {
         assert_eq!(sum, 1);
         let again = pool.spawn(|| 2).unwrap();
         assert_eq!(again.into_result().unwrap(), 2);
+    })
+    .assert([()]);
+}
+
+// Calls pushed while a woken worker is on its way: it must hand them on
+#[test]
+fn calls_that_wait_for_each_other_get_a_worker_each() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(2);
+        pool.spawn(|| ()).unwrap().into_result().unwrap();
+        let (promise, future) = Promise::pair();
+        let waits = pool.spawn(move || future.into_result().unwrap()).unwrap();
+        let gives = pool.spawn(move || promise.set_result(3).unwrap()).unwrap();
+        gives.into_result().unwrap();
+        assert_eq!(waits.into_result().unwrap(), 3);
     })
     .assert([()]);
 }
