@@ -16,6 +16,7 @@
 //! Sequences are 64 bits and never reused: a stale ticket can only miss.
 
 use std::hint::black_box;
+use std::ops::{Index, IndexMut};
 
 use super::keys::{Key, Keys};
 
@@ -30,9 +31,9 @@ pub(super) struct Ticket {
     id: u64,
 }
 
-/// Aligned so that no slot lies across two cache lines: each is one miss in a long queue.
+/// A cache line of its own: each slot is one miss in a long queue.
 #[derive(Debug)]
-#[repr(align(32))]
+#[repr(align(64))]
 struct Slot<A> {
     /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
     /// any dead one.
@@ -58,11 +59,68 @@ pub(super) struct Cancelled<A> {
     pub(super) first: bool,
 }
 
+/// Slots in chunks: growing moves none of them.
+#[derive(Debug)]
+struct Slots<A> {
+    /// INVARIANT: all but the last are full.
+    chunks: Vec<Vec<Slot<A>>>,
+}
+
+impl<A> Slots<A> {
+    const CHUNK: usize = 1024;
+
+    fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        let full = self.chunks.len().saturating_sub(1) * Self::CHUNK;
+        full + self.chunks.last().map_or(0, Vec::len)
+    }
+
+    fn push(&mut self, slot: Slot<A>) -> u32 {
+        let index = u32::try_from(self.len()).expect("fewer than 2^32 events are queued");
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(slot),
+            // Most schedulers never fill the first one.
+            None => self.chunks.push(vec![slot]),
+            Some(_) => {
+                let mut chunk = Vec::with_capacity(Self::CHUNK);
+                chunk.push(slot);
+                self.chunks.push(chunk);
+            }
+        }
+        index
+    }
+
+    fn get(&self, index: u32) -> Option<&Slot<A>> {
+        self.chunks.get(index as usize / Self::CHUNK)?.get(index as usize % Self::CHUNK)
+    }
+
+    fn get_mut(&mut self, index: u32) -> Option<&mut Slot<A>> {
+        self.chunks.get_mut(index as usize / Self::CHUNK)?.get_mut(index as usize % Self::CHUNK)
+    }
+}
+
+impl<A> Index<u32> for Slots<A> {
+    type Output = Slot<A>;
+
+    fn index(&self, index: u32) -> &Slot<A> {
+        &self.chunks[index as usize / Self::CHUNK][index as usize % Self::CHUNK]
+    }
+}
+
+impl<A> IndexMut<u32> for Slots<A> {
+    fn index_mut(&mut self, index: u32) -> &mut Slot<A> {
+        &mut self.chunks[index as usize / Self::CHUNK][index as usize % Self::CHUNK]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Heap<T, A> {
     /// INVARIANT: the first, if any, is live, and so is at least half.
     keys: Keys<T>,
-    slots: Vec<Slot<A>>,
+    slots: Slots<A>,
     vacant: Option<u32>,
     live: usize,
     next_sequence: u64,
@@ -70,7 +128,7 @@ pub(super) struct Heap<T, A> {
 
 impl<T: Copy + Ord, A> Heap<T, A> {
     pub(super) fn new() -> Self {
-        Self { keys: Keys::new(), slots: Vec::new(), vacant: None, live: 0, next_sequence: 0 }
+        Self { keys: Keys::new(), slots: Slots::new(), vacant: None, live: 0, next_sequence: 0 }
     }
 
     /// How many events are queued; those away do not count.
@@ -93,16 +151,14 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let id = self.next_sequence;
         let slot = Slot { id, entry: Entry::Queued(action) };
         let index = if let Some(index) = self.vacant {
-            let place = &mut self.slots[index as usize];
+            let place = &mut self.slots[index];
             if let Entry::Vacant { next } = place.entry {
                 self.vacant = next;
             }
             *place = slot;
             index
         } else {
-            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 events are queued");
-            self.slots.push(slot);
-            index
+            self.slots.push(slot)
         };
         let first = self.push_key(time, rank, index);
         (Key { time, rank, sequence: id, slot: index }, Ticket { slot: index, id }, first)
@@ -111,7 +167,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
     pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<(Key<T>, Ticket, A)> {
         let key = *self.keys.first()?;
-        let slot = &mut self.slots[key.slot as usize];
+        let slot = &mut self.slots[key.slot];
         let ticket = Ticket { slot: key.slot, id: slot.id };
         let Entry::Queued(action) = std::mem::replace(&mut slot.entry, Entry::Away) else {
             unreachable!("the top of the heap is live")
@@ -123,7 +179,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let upcoming = self.keys.pop();
         if self.slots.len() > CACHED_SLOTS {
             // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
-            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot as usize].id;
+            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot].id;
             black_box(upcoming.iter().fold(0, touch));
         }
         self.settle();
@@ -140,7 +196,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         rank: i32,
         action: A,
     ) -> Result<bool, A> {
-        match self.slots.get_mut(ticket.slot as usize) {
+        match self.slots.get_mut(ticket.slot) {
             Some(slot) if slot.id == ticket.id && matches!(slot.entry, Entry::Away) => {
                 slot.entry = Entry::Queued(action);
             }
@@ -151,7 +207,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 
     /// Cancels the event, queued or away. `None` if it is neither.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<Cancelled<A>> {
-        let slot = self.slots.get(ticket.slot as usize).filter(|slot| slot.id == ticket.id)?;
+        let slot = self.slots.get(ticket.slot).filter(|slot| slot.id == ticket.id)?;
         match slot.entry {
             Entry::Vacant { .. } => None,
             Entry::Away => {
@@ -174,7 +230,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     pub(super) fn clear(&mut self) -> (Vec<A>, usize) {
         let mut actions = Vec::with_capacity(self.live);
         let mut away = 0;
-        for slot in std::mem::take(&mut self.slots) {
+        for slot in std::mem::replace(&mut self.slots, Slots::new()).chunks.into_iter().flatten() {
             match slot.entry {
                 Entry::Queued(action) => actions.push(action),
                 Entry::Away => away += 1,
@@ -190,7 +246,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// The queued events, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key<T>, Ticket, &A)> {
         self.keys.iter().filter_map(|key| {
-            let slot = &self.slots[key.slot as usize];
+            let slot = &self.slots[key.slot];
             match &slot.entry {
                 Entry::Queued(action) if slot.id <= key.sequence => {
                     Some((key, Ticket { slot: key.slot, id: slot.id }, action))
@@ -202,11 +258,11 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 
     fn free(&mut self, index: u32) -> Entry<A> {
         let vacant = Entry::Vacant { next: self.vacant.replace(index) };
-        std::mem::replace(&mut self.slots[index as usize].entry, vacant)
+        std::mem::replace(&mut self.slots[index].entry, vacant)
     }
 
-    fn is_live(slots: &[Slot<A>], key: &Key<T>) -> bool {
-        let slot = &slots[key.slot as usize];
+    fn is_live(slots: &Slots<A>, key: &Key<T>) -> bool {
+        let slot = &slots[key.slot];
         slot.id <= key.sequence && matches!(slot.entry, Entry::Queued(_))
     }
 

@@ -1,13 +1,14 @@
 //! Keys in order: a small binary heap in front of sorted runs.
 //!
 //! A binary heap alone is best while it fits in the processor's first cache. Beyond that each pop
-//! walks through memory at random, so the heap only takes the arrivals: when it is full it is
-//! sorted and becomes a run, and the least key is the least of the heap's top and the runs' ends.
-//! Runs of similar length are merged, so that there are few of them and each key takes part in few
-//! merges. All of that walks through memory in order.
+//! walks through memory at random, so the heap only takes the arrivals. When it is full it is
+//! emptied onto a pile. When the pile's least key is the next to go, the pile is sorted and becomes
+//! a run, and runs of similar length are merged, so that there are few of them and each key takes
+//! part in few merges. All of that walks through memory in order.
 //!
 //! ```text
-//! heap  [ least ... ]              at most HEAP_LIMIT, the order of arrival is anything
+//! heap  [ least ... ]              at most HEAP_LIMIT
+//! pile  [ any order ]              unsorted until it must be
 //! runs  [ greatest ........ least ]
 //!       [ greatest ... least ]     each at most half as long as the one before, when it is made
 //! ```
@@ -32,6 +33,9 @@ pub(super) struct Key<T> {
 pub(super) struct Keys<T> {
     /// INVARIANT: no key is less than its parent, the one at half its index.
     heap: Vec<Key<T>>,
+    pile: Vec<Key<T>>,
+    /// INVARIANT: the least of the pile.
+    pile_first: Option<Key<T>>,
     /// INVARIANT: each descends, and none is empty.
     runs: Vec<Vec<Key<T>>>,
     /// INVARIANT: the run whose end is the least, if there are runs.
@@ -41,7 +45,14 @@ pub(super) struct Keys<T> {
 
 impl<T: Copy + Ord> Keys<T> {
     pub(super) fn new() -> Self {
-        Self { heap: Vec::new(), runs: Vec::new(), least_run: 0, len: 0 }
+        Self {
+            heap: Vec::new(),
+            pile: Vec::new(),
+            pile_first: None,
+            runs: Vec::new(),
+            least_run: 0,
+            len: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,12 +60,16 @@ impl<T: Copy + Ord> Keys<T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key<T>> {
-        self.heap.iter().chain(self.runs.iter().flatten())
+        self.heap.iter().chain(&self.pile).chain(self.runs.iter().flatten())
     }
 
     /// The least key.
     pub(super) fn first(&self) -> Option<&Key<T>> {
-        match (self.heap.first(), self.first_of_runs()) {
+        let sorted = match (self.heap.first(), self.first_of_runs()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        match (sorted, self.pile_first.as_ref()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
@@ -64,7 +79,9 @@ impl<T: Copy + Ord> Keys<T> {
     pub(super) fn push(&mut self, key: Key<T>) -> bool {
         let is_first = self.first().is_none_or(|first| key < *first);
         if self.heap.len() == HEAP_LIMIT {
-            self.spill();
+            let least = self.heap[0];
+            self.pile_first = Some(self.pile_first.map_or(least, |first| first.min(least)));
+            self.pile.append(&mut self.heap);
         }
         self.len += 1;
         self.heap.push(key);
@@ -74,6 +91,9 @@ impl<T: Copy + Ord> Keys<T> {
 
     /// Removes the least key. Now and then returns the keys that will probably follow.
     pub(super) fn pop(&mut self) -> &[Key<T>] {
+        if self.pile_first.is_some() && self.pile_first.as_ref() == self.first() {
+            self.sort_pile();
+        }
         let in_runs = match (self.heap.first(), self.first_of_runs()) {
             (Some(top), Some(end)) => end < top,
             (None, Some(_)) => true,
@@ -106,11 +126,14 @@ impl<T: Copy + Ord> Keys<T> {
     pub(super) fn retain(&mut self, keep: impl Fn(&Key<T>) -> bool) {
         self.heap.retain(&keep);
         self.heap.sort_unstable(); // what is sorted is a heap
+        self.pile.retain(&keep);
+        self.pile_first = self.pile.iter().min().copied();
         for run in &mut self.runs {
             run.retain(&keep);
         }
         self.runs.retain(|run| !run.is_empty());
-        self.len = self.heap.len() + self.runs.iter().map(Vec::len).sum::<usize>();
+        self.len =
+            self.heap.len() + self.pile.len() + self.runs.iter().map(Vec::len).sum::<usize>();
         self.find_least_run();
     }
 
@@ -123,9 +146,10 @@ impl<T: Copy + Ord> Keys<T> {
         self.least_run = ends.min_by_key(|(_, end)| *end).map_or(0, |(index, _)| index);
     }
 
-    /// Makes a run of the heap.
-    fn spill(&mut self) {
-        let mut run = std::mem::replace(&mut self.heap, Vec::with_capacity(HEAP_LIMIT));
+    /// Makes a run of the pile.
+    fn sort_pile(&mut self) {
+        self.pile_first = None;
+        let mut run = std::mem::take(&mut self.pile);
         run.sort_unstable_by(|a, b| b.cmp(a));
         while let Some(mut longer) = self.runs.pop() {
             if longer.len() >= 2 * run.len() {
@@ -175,12 +199,16 @@ impl<T: Copy + Ord> Keys<T> {
 
     /// The invariants.
     #[cfg(test)]
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self)
+    where
+        T: std::fmt::Debug,
+    {
         assert!(self.heap.len() <= HEAP_LIMIT);
         assert_eq!(self.iter().count(), self.len);
         for at in 1..self.heap.len() {
             assert!(self.heap[(at - 1) / 2] < self.heap[at], "not a heap");
         }
+        assert_eq!(self.pile_first.as_ref(), self.pile.iter().min());
         for run in &self.runs {
             assert!(!run.is_empty());
             assert!(run.is_sorted_by(|a, b| a > b), "a run that does not descend");

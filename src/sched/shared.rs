@@ -136,7 +136,7 @@ impl<T: TimePoint> Shared<T> {
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
         match taken.job {
-            Job::Once(action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
+            Job::Once(mut action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
             Job::Every(mut recurrence) => {
                 let outcome = guard::catch(|| recurrence.action.call()).map_err(Error::Panicked);
                 let again = self.enter_again(&taken.key, taken.ticket, recurrence);
