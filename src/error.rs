@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-
-use crate::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What can go wrong, in `sched` and in `futures` alike.
 ///
@@ -227,7 +225,8 @@ pub struct Panic(Arc<PanicParts>);
 struct PanicParts {
     message: Box<str>,
     location: Option<Box<str>>,
-    /// Behind a lock because payloads are `Send` but not `Sync`.
+    /// Behind a lock because payloads are `Send` but not `Sync`. Std's, because it is no part of
+    /// any protocol that a model should explore.
     payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -261,7 +260,7 @@ impl Panic {
     /// Takes the payload, for [`resume_unwind`](std::panic::resume_unwind); `None` the second time.
     #[must_use]
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().take()
+        self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

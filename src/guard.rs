@@ -12,6 +12,7 @@ use std::sync::Once;
 use crate::error::Panic;
 
 thread_local! {
+    // Std's in a model too: the panic hook also runs outside of models.
     static PLACE: Place = const { Place { depth: Cell::new(0), location: Cell::new(None) } };
 }
 
@@ -64,7 +65,11 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 /// Runs `f`, typically the drop of a user's value; a panic is logged and goes no further.
 pub(crate) fn contain(what: &str, f: impl FnOnce()) {
     if let Err(panic) = catch(f) {
-        log::error!(target: crate::LOG_TARGET, "{what}: {panic}");
+        // The logger is user code as well, and there is nowhere left to report its panic.
+        let log = || log::error!(target: crate::LOG_TARGET, "{what}: {panic}");
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(log)) {
+            drop_payload(payload);
+        }
         discard(panic);
     }
 }

@@ -1,14 +1,14 @@
 //! The one door to locks, atomics and threads.
 //!
 //! A normal build gets parking_lot and the standard library. With `--cfg concurrent_loom` the same
-//! source runs on loom, which tries every interleaving (`tests/model.rs`). Nothing else in the
+//! source runs on loom, which tries every interleaving (`tests/model/`). Nothing else in the
 //! crate names either.
 //!
 //! Loom does not model time: there a timed wait gives up at once or waits like an untimed one,
 //! and the loops around it must be right in both cases.
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
-pub(crate) use imp::{ThreadId, UnsafeCell, current_thread, spawn, wait_until};
+pub(crate) use imp::{ThreadId, UnsafeCell, current_thread, exclusive_load, spawn, wait_until};
 
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -24,6 +24,23 @@ pub(crate) fn unique_id() -> usize {
 pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
+
+/// Declares a thread-local that needs no initialization at run time.
+#[cfg(not(concurrent_loom))]
+macro_rules! thread_local_static {
+    ($(#[$attr:meta])* $name:ident: $t:ty = $init:expr) => {
+        std::thread_local! { $(#[$attr])* static $name: $t = const { $init }; }
+    };
+}
+
+/// Loom runs all its threads on one, so their locals are its own.
+#[cfg(concurrent_loom)]
+macro_rules! thread_local_static {
+    ($(#[$attr:meta])* $name:ident: $t:ty = $init:expr) => {
+        loom::thread_local! { $(#[$attr])* static $name: $t = $init; }
+    };
+}
+pub(crate) use thread_local_static;
 
 /// Looks for a moment whether `ready` comes true before a thread goes to sleep over it.
 ///
@@ -74,6 +91,10 @@ mod imp {
             Self(std::cell::UnsafeCell::new(value))
         }
 
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut()
+        }
+
         pub(crate) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
             access(self.0.get())
         }
@@ -81,6 +102,11 @@ mod imp {
         pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
             access(self.0.get())
         }
+    }
+
+    /// Reads an atomic that nobody else can reach any more.
+    pub(crate) fn exclusive_load(atomic: &mut AtomicU8) -> u8 {
+        *atomic.get_mut()
     }
 
     /// Waits for a notification until `deadline`, without one for ever. May return early.
@@ -110,12 +136,43 @@ mod imp {
 
 #[cfg(concurrent_loom)]
 mod imp {
-    pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
     pub(crate) use loom::thread::{JoinHandle, ThreadId};
 
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
+
+    /// Loom watches `token` in the place of `value`, except for exclusive access: that is ordered
+    /// by the reference count of std's `Arc`, which loom does not see.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T> {
+        token: loom::cell::UnsafeCell<()>,
+        value: std::cell::UnsafeCell<T>,
+    }
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            let token = loom::cell::UnsafeCell::new(());
+            Self { token, value: std::cell::UnsafeCell::new(value) }
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.value.get_mut()
+        }
+
+        pub(crate) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
+            self.token.with(|_| access(self.value.get()))
+        }
+
+        pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+            self.token.with_mut(|_| access(self.value.get()))
+        }
+    }
+
+    /// An RMW, which reads the latest value, for the same reason.
+    pub(crate) fn exclusive_load(atomic: &mut AtomicU8) -> u8 {
+        atomic.fetch_or(0, Ordering::AcqRel)
+    }
 
     /// Loom's threads share one real thread: nothing of the standard library tells them apart.
     pub(crate) fn current_thread() -> ThreadId {

@@ -16,6 +16,7 @@ use super::waiter::Waiter;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::guard::{catch, contain};
+use crate::sync::thread_local_static;
 
 pub(crate) struct Call<T, B: Body + ?Sized> {
     core: Core<T>,
@@ -69,7 +70,10 @@ pub(crate) trait Run: Send + Sync {
     /// Runs the function on this thread and ends the call. Does nothing if it was cancelled.
     fn run(self: Arc<Self>, stage: &dyn Stage);
 
-    /// Cancels the call if it was not started.
+    /// Whether the call is neither started nor cancelled.
+    fn is_pending(&self) -> bool;
+
+    /// Cancels the call if it is pending; returns whether this did it.
     fn cancel(self: Arc<Self>) -> bool;
 
     /// Fails the call if it was not started.
@@ -113,7 +117,7 @@ impl<T, B: Body + ?Sized> Call<T, B> {
 
 impl<T, B: Body + ?Sized> Drop for Call<T, B> {
     fn drop(&mut self) {
-        let state = self.core.state();
+        let state = self.core.last_state();
         if state.phase() == Phase::Pending {
             contain("dropping a call that never ran", || {
                 // SAFETY: never started, not cancelled, and this is the last owner.
@@ -133,9 +137,9 @@ impl<T, B: Body + ?Sized> Drop for Call<T, B> {
     }
 }
 
-thread_local! {
+thread_local_static! {
     /// The calls whose callbacks this thread is running, innermost last.
-    static NOTIFYING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    NOTIFYING: RefCell<Vec<usize>> = RefCell::new(Vec::new())
 }
 
 fn address<T>(call: &AnyCall<T>) -> usize {
@@ -209,21 +213,25 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
     }
 }
 
-/// Cancels `call` itself, whatever it follows.
+/// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
-    match call.core.transition(State::cancel) {
-        Ok(state) => {
-            contain("dropping a cancelled call", || {
-                // SAFETY: this thread made the one transition to CANCELLED.
-                unsafe { call.body.discard() };
-            });
-            if state.is_waited() {
-                tell_waiters(call, state, &Elsewhere);
-            }
-            true
-        }
+    match cancel_now(call) {
+        Ok(()) => true,
         Err(state) => state.phase() == Phase::Cancelled,
     }
+}
+
+/// Cancels `call` itself, or gives the state that does not allow it.
+fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
+    let state = call.core.transition(State::cancel)?;
+    contain("dropping a cancelled call", || {
+        // SAFETY: this thread made the one transition to CANCELLED.
+        unsafe { call.body.discard() };
+    });
+    if state.is_waited() {
+        tell_waiters(call, state, &Elsewhere);
+    }
+    Ok(())
 }
 
 /// Ends `call`, whose claim the caller holds.
@@ -303,14 +311,20 @@ where
             let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
             tell_waiters(&call, state, stage);
         }
-        if std::mem::needs_drop::<T>() && Arc::strong_count(&self) == 1 {
+        // What was moved out already is not dropped here; a lost failure is logged here.
+        let something_left = std::mem::needs_drop::<T>() || state.is_failed();
+        if something_left && Arc::strong_count(&self) == 1 && !self.core.state().is_taken() {
             stage.enters_user_code();
             contain("dropping a result that nobody took", || drop(self));
         }
     }
 
+    fn is_pending(&self) -> bool {
+        self.core.state().phase() == Phase::Pending
+    }
+
     fn cancel(self: Arc<Self>) -> bool {
-        cancel_own(&(self as AnyCall<T>))
+        cancel_now(&(self as AnyCall<T>)).is_ok()
     }
 
     fn fail(self: Arc<Self>, error: Error) {

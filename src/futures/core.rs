@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use super::state::State;
 use super::waiter::{Waiter, Waiters};
 use crate::error::Error;
-use crate::sync::{AtomicU8, Mutex, Ordering, UnsafeCell};
+use crate::sync::{AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
 
 /// What a finished call left: its value, or why there is none. The box keeps the usual case small.
 pub(crate) type Outcome<T> = Result<T, Box<Error>>;
@@ -47,6 +47,11 @@ impl<T> Core<T> {
     /// The present state. What the thread that made it wrote before is visible.
     pub(crate) fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire)) // ORDERING: pairs with `transition`
+    }
+
+    /// The state as the last owner finds it.
+    pub(crate) fn last_state(&mut self) -> State {
+        State(exclusive_load(&mut self.state))
     }
 
     /// Makes a transition, or gives the state that does not allow it.
@@ -157,12 +162,10 @@ impl<T> Core<T> {
 
 impl<T> Drop for Core<T> {
     fn drop(&mut self) {
-        let state = self.state();
+        let state = self.last_state();
         if state.is_finished() && !state.is_taken() {
-            self.outcome.with_mut(|slot| {
-                // SAFETY: initialised (finished), not moved out, and `&mut self` is exclusive.
-                unsafe { slot.cast::<Outcome<T>>().drop_in_place() };
-            });
+            // SAFETY: initialised (finished), not moved out, and `&mut self` is exclusive.
+            unsafe { self.outcome.get_mut().assume_init_drop() };
         }
     }
 }

@@ -253,6 +253,7 @@ impl<'a, R> Map<'a, R> {
 
     fn cancel_all(&mut self) {
         self.source = None;
+        self.refusal = None;
         self.pieces().for_each(Piece::cancel);
         match &mut self.calls {
             Calls::Ordered(pieces) => pieces.clear(),
@@ -275,7 +276,8 @@ impl<R> Iterator for Map<'_, R> {
                 return Some(result);
             }
         }
-        let unfinished = self.pieces().filter(|piece| !piece.done()).count();
+        // At least the one that was waited for, even if it ended since.
+        let unfinished = self.pieces().filter(|piece| !piece.done()).count().max(1);
         if self.pieces().next().is_some() {
             self.cancel_all();
             return Some(Err(Error::Timeout { unfinished, total: self.submitted }));

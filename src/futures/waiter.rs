@@ -158,24 +158,31 @@ impl<T> Waiters<T> {
         std::iter::from_fn(move || reversed.pop())
     }
 
-    /// Removes the waiters that `unwanted` picks.
-    fn remove(&mut self, unwanted: impl Fn(&Waiter<T>) -> bool) {
+    /// Removes the waiters that `unwanted` picks and returns them, to be dropped outside of the
+    /// lock: dropping a waker may drop a task, and with it anything.
+    fn remove(&mut self, unwanted: impl Fn(&Waiter<T>) -> bool) -> Self {
+        let mut removed = Self::EMPTY;
         let mut link = &mut self.0;
-        while let Some(node) = link {
+        while let Some(mut node) = link.take() {
             if unwanted(&node.waiter) {
                 *link = node.next.take();
+                node.next = removed.0.take();
+                removed.0 = Some(node);
             } else {
-                link = &mut link.as_mut().expect("just seen").next;
+                link = &mut link.insert(node).next;
             }
         }
+        removed
     }
 
-    pub(crate) fn remove_signal(&mut self, signal: &Arc<Signal>) {
-        self.remove(|waiter| waiter.is_signal(signal));
+    #[must_use = "drop it outside of the lock"]
+    pub(crate) fn remove_signal(&mut self, signal: &Arc<Signal>) -> Self {
+        self.remove(|waiter| waiter.is_signal(signal))
     }
 
-    pub(crate) fn remove_task(&mut self) {
-        self.remove(|waiter| matches!(waiter, Waiter::Task(_)));
+    #[must_use = "drop it outside of the lock"]
+    pub(crate) fn remove_task(&mut self) -> Self {
+        self.remove(|waiter| matches!(waiter, Waiter::Task(_)))
     }
 }
 

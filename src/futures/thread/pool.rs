@@ -36,7 +36,8 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 /// - A call may panic, drop or shut down its own pool: the workers go on.
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
-///   one of the pool's own workers.
+///   one of the pool's own workers, nor after a [`shutdown_with`](Self::shutdown_with) that chose
+///   not to wait.
 ///
 /// It can live in a `static` (`LazyLock`). Statics are never dropped: when `main` returns, the
 /// process ends, and with it what still runs.
@@ -343,9 +344,14 @@ impl ThreadPoolExecutor {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        self.shared.queue.close();
+        self.finish(options)
+    }
+
+    /// What follows when no more calls come.
+    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
         let deadline = options.timeout.and_then(deadline_after);
         let queue = &self.shared.queue;
-        queue.close();
         let mut report = ShutdownReport::default();
         if options.cancel_futures {
             for job in queue.drain() {
@@ -400,7 +406,10 @@ impl Executor for ThreadPoolExecutor {
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
-        self.shutdown_with(ShutdownOptions::new().cancel_futures(panicking()));
+        // Who shut it down before has said then whether to wait.
+        if self.shared.queue.close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        }
     }
 }
 

@@ -12,8 +12,9 @@
 //!
 //! **No call is stranded.** A worker goes to sleep under the control lock after it saw both queues
 //! empty under both locks. Whoever pushes while somebody sleeps wakes one, unless one is being
-//! woken already; a worker that was woken and leaves calls behind wakes the next. So while calls
-//! wait and workers sleep, somebody is on the way: `notified` counts them.
+//! woken already; a worker that was woken, or started, and leaves calls behind in either queue wakes
+//! the next, or starts one if nobody is left to wake. So while calls wait and workers sleep or may be
+//! started, somebody is on the way: `notified` counts the sleepers among them.
 //!
 //! **Growth.** A call that finds nobody asleep gets a new worker if more calls wait than there are
 //! workers outside of user code, because each of those looks at the queue next. A worker raises
@@ -26,6 +27,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::futures::call::Run;
+use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 use crate::sync::{spin_until, wait_until};
 
@@ -173,18 +175,24 @@ impl Queue {
         {
             return;
         }
-        if let Err(error) = control.start_worker(start) {
-            log::warn!(
-                target: crate::LOG_TARGET,
-                "can't start new thread, going on with {}: {error}",
-                control.workers.len()
-            );
+        let started = control.start_worker(start);
+        let present = control.workers.len();
+        drop((control, outgoing)); // a logger is user code
+        if let Err(error) = started {
+            contain("logging a failed thread start", || {
+                log::warn!(
+                    target: crate::LOG_TARGET,
+                    "can't start new thread, going on with {present}: {error}"
+                );
+            });
         }
     }
 
     /// Takes the next call, sleeping while there is none; `None` when the worker is to end.
-    pub(crate) fn take(&self, flag: &Flag) -> Option<Job> {
-        let mut woken = false;
+    ///
+    /// `fresh` is whether the worker has not been here before.
+    pub(crate) fn take(&self, flag: &Flag, fresh: bool, start: Start<'_>) -> Option<Job> {
+        let mut called = fresh;
         let mut looked = false;
         loop {
             let mut outgoing = self.outgoing.lock();
@@ -202,7 +210,7 @@ impl Queue {
                         return None;
                     }
                     self.sleep(control);
-                    woken = true;
+                    called = true;
                     continue;
                 }
                 self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
@@ -212,8 +220,8 @@ impl Queue {
             flag.raise();
             let more = !outgoing.0.is_empty();
             drop(outgoing);
-            if woken && more {
-                self.wake_next();
+            if called {
+                self.call_next(more, start);
             }
             return job;
         }
@@ -228,10 +236,20 @@ impl Queue {
         control.notified = control.notified.saturating_sub(1);
     }
 
-    fn wake_next(&self) {
-        let wake = self.control.lock().wake_one();
+    /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
+    /// it was on its way counted on it.
+    fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
+        let mut control = self.control.lock();
+        if !more_outgoing && control.incoming.0.is_empty() {
+            return;
+        }
+        let wake = control.wake_one();
+        let grow = control.sleeping == 0 && control.workers.len() < control.max_workers;
+        drop(control);
         if wake {
             self.wake.notify_one();
+        } else if grow {
+            self.grow(start);
         }
     }
 
@@ -245,13 +263,14 @@ impl Queue {
         self.grow(start);
     }
 
-    /// Refuses calls from now on and wakes everybody who sleeps.
-    pub(crate) fn close(&self) {
+    /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
+    pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
-        control.closed = true;
+        let was_open = !std::mem::replace(&mut control.closed, true);
         control.notified = control.sleeping;
         drop(control);
         self.wake.notify_all();
+        was_open
     }
 
     /// Refuses calls from now on because of `error`, and gives up those that wait.
@@ -276,8 +295,10 @@ impl Queue {
     pub(crate) fn left(&self) -> Left {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
+        let queued = outgoing.0.iter().chain(&control.incoming.0);
         Left {
-            waiting: outgoing.0.len() + control.incoming.0.len(),
+            // A cancelled call keeps its place until a worker gets to it.
+            waiting: queued.filter(|job| job.is_pending()).count(),
             running: control.workers.iter().filter(|worker| worker.flag.is_raised()).count(),
         }
     }

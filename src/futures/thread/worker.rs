@@ -9,10 +9,11 @@ use crate::LOG_TARGET;
 use crate::error::{Error, Result};
 use crate::futures::call::Stage;
 use crate::guard::{catch, contain};
+use crate::sync::thread_local_static;
 
-thread_local! {
+thread_local_static! {
     /// The pool that this thread works for, by address; 0 for a thread that is no worker.
-    static POOL: Cell<usize> = const { Cell::new(0) };
+    POOL: Cell<usize> = Cell::new(0)
 }
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
@@ -27,11 +28,14 @@ fn address(pool: &Arc<Shared>) -> usize {
 
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
-    POOL.set(address(pool));
+    POOL.with(|own| own.set(address(pool)));
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
-            while let Some(job) = pool.queue().take(flag) {
+            let start = |flag, index| pool.start(flag, index);
+            let mut fresh = true;
+            while let Some(job) = pool.queue().take(flag, fresh, &start) {
+                fresh = false;
                 // Calls contain the user's panics; this is for what is dropped with them.
                 contain("running a call", || job.run(&stage));
                 flag.lower();
@@ -51,7 +55,9 @@ fn initialize(pool: &Shared) -> Result<()> {
 
 fn break_pool(pool: &Shared, cause: Error) {
     let error = Error::BrokenThreadPool(Arc::new(cause));
-    log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    contain("logging a failed initializer", || {
+        log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+    });
     for job in pool.queue().break_off(error.clone()) {
         job.fail(error.clone());
     }

@@ -1,0 +1,71 @@
+//! Micro-benchmarks of calls on a thread pool, for regressions: `cargo bench --bench futures`.
+//!
+//! For a comparison with other crates see `benches/peers`.
+
+use concurrent::futures::{Promise, ReturnWhen, ThreadPoolExecutor, as_completed, wait};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+
+fn main() {
+    divan::main();
+}
+
+const SIZES: [usize; 2] = [1_000, 100_000];
+
+fn pool() -> ThreadPoolExecutor {
+    ThreadPoolExecutor::new(2).expect("two is a valid number of workers")
+}
+
+/// Submits empty calls, keeps the futures, takes all results.
+#[divan::bench(args = SIZES)]
+fn submit_then_take(bencher: Bencher<'_, '_>, calls: usize) {
+    let pool = pool();
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| {
+        let futures: Vec<_> = (0..calls).map(|n| pool.spawn(move || n)).collect();
+        futures.into_iter().try_for_each(|call| call?.into_result().map(drop))
+    });
+}
+
+#[divan::bench]
+fn round_trip(bencher: Bencher<'_, '_>) {
+    let pool = pool();
+    bencher.bench_local(|| pool.spawn(|| ())?.into_result());
+}
+
+#[divan::bench(args = SIZES)]
+fn drain_as_completed(bencher: Bencher<'_, '_>, calls: usize) {
+    let pool = pool();
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| {
+        let futures = (0..calls).flat_map(|_| pool.spawn(|| ()));
+        as_completed(futures).count()
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn map_all(bencher: Bencher<'_, '_>, items: usize) {
+    let pool = pool();
+    bencher.counter(ItemsCount::new(items)).bench_local(|| pool.map(|n| n, 0..items).count());
+}
+
+/// `wait` on calls that are done already: what it costs to look.
+#[divan::bench(args = SIZES)]
+fn wait_for_done(bencher: Bencher<'_, '_>, calls: usize) {
+    let futures: Vec<_> = (0..calls)
+        .map(|n| {
+            let (promise, future) = Promise::pair();
+            promise.set_result(n).expect("it is pending");
+            future
+        })
+        .collect();
+    bencher
+        .counter(ItemsCount::new(calls))
+        .bench_local(|| wait(&futures, None, ReturnWhen::AllCompleted).done.len());
+}
+
+/// Promise and future in one thread: the state machine alone.
+#[divan::bench]
+fn promise_pair() -> concurrent::Result<u32> {
+    let (promise, future) = Promise::pair();
+    promise.set_result(divan::black_box(1))?;
+    future.into_result()
+}

@@ -1,0 +1,108 @@
+//! `wait` and `as_completed` against completion and cancel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use concurrent::futures::{Promise, ReturnWhen, as_completed, wait};
+use loom::thread;
+
+use crate::Outcomes;
+
+/// In a model this expires only at a moment that loom picks; see `src/sync.rs`.
+const NO_LIMIT: Option<Duration> = None;
+
+// L2: F40, F45
+#[test]
+fn wait_for_all_sees_completion_and_cancel() {
+    Outcomes::with_bound(Some(3), || {
+        let (promise, completed) = Promise::pair();
+        let (_other, cancelled) = Promise::<u32>::pair();
+        let cancelled = Arc::new(cancelled);
+        let completed = Arc::new(completed);
+        let executor = thread::spawn(move || promise.set_result(1).unwrap());
+        let canceller = {
+            let future = Arc::clone(&cancelled);
+            thread::spawn(move || assert!(future.cancel()))
+        };
+        let both = [Arc::clone(&completed), Arc::clone(&cancelled)];
+        let outcome = wait(both, NO_LIMIT, ReturnWhen::AllCompleted);
+        assert_eq!((outcome.done.len(), outcome.not_done.len()), (2, 0));
+        executor.join().unwrap();
+        canceller.join().unwrap();
+    })
+    .assert([()]);
+}
+
+// F41
+#[test]
+fn wait_for_the_first_returns_with_one_or_both() {
+    Outcomes::with_bound(Some(3), || {
+        let (first, a) = Promise::pair();
+        let (second, b) = Promise::pair();
+        let one = thread::spawn(move || first.set_result(1).unwrap());
+        let two = thread::spawn(move || second.set_result(2).unwrap());
+        let outcome = wait([&a, &b], NO_LIMIT, ReturnWhen::FirstCompleted);
+        one.join().unwrap();
+        two.join().unwrap();
+        let done = outcome.done.len();
+        assert_eq!(done + outcome.not_done.len(), 2);
+        done
+    })
+    .assert([1, 2]);
+}
+
+// F42
+#[test]
+fn wait_for_a_failure_passes_over_a_success() {
+    Outcomes::with_bound(Some(3), || {
+        let (good, a) = Promise::<u32>::pair();
+        let (bad, b) = Promise::<u32>::pair();
+        let one = thread::spawn(move || good.set_result(1).unwrap());
+        let two = thread::spawn(move || drop(bad));
+        let outcome = wait([&a, &b], NO_LIMIT, ReturnWhen::FirstException);
+        assert!(outcome.done.contains(&&b));
+        one.join().unwrap();
+        two.join().unwrap();
+        outcome.done.len()
+    })
+    .assert([1, 2]);
+}
+
+// L3: F48, F53
+#[test]
+fn as_completed_yields_each_once_in_any_order() {
+    Outcomes::with_bound(Some(3), || {
+        let (first, a) = Promise::pair();
+        let (_second, b) = Promise::pair();
+        let a = Arc::new(a);
+        let b = Arc::new(b);
+        let one = thread::spawn(move || first.set_result(1).unwrap());
+        let two = {
+            let b = Arc::clone(&b);
+            thread::spawn(move || assert!(b.cancel()))
+        };
+        let order: Vec<bool> = as_completed([a, b]).map(|future| future.cancelled()).collect();
+        one.join().unwrap();
+        two.join().unwrap();
+        order
+    })
+    .assert([vec![false, true], vec![true, false]]);
+}
+
+#[test]
+fn dropping_as_completed_early_leaves_no_waiter_behind() {
+    Outcomes::with_bound(Some(3), || {
+        let (first, a) = Promise::pair();
+        let (second, b) = Promise::pair();
+        let one = thread::spawn(move || first.set_result(1).unwrap());
+        let two = thread::spawn(move || second.set_result(2).unwrap());
+        let mut calls = as_completed([&a, &b]);
+        let winner = usize::from(calls.next() == Some(&b));
+        drop(calls);
+        one.join().unwrap();
+        two.join().unwrap();
+        assert_eq!(*a.result().unwrap() + *b.result().unwrap(), 3);
+        winner
+    })
+    .assert([0, 1]);
+}
