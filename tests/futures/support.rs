@@ -117,7 +117,15 @@ impl Drop for Counted {
 }
 
 /// Its drop is counted and then panics.
-pub(crate) struct PanicsOnDrop(pub(crate) Counted);
+pub(crate) struct PanicsOnDrop {
+    _counted: Counted,
+}
+
+impl PanicsOnDrop {
+    pub(crate) fn new(counted: Counted) -> Self {
+        Self { _counted: counted }
+    }
+}
 
 impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
