@@ -46,7 +46,7 @@ fn those_that_are_done_come_before_the_timeout() {
 #[test]
 fn a_repeated_future_comes_once() {
     let (_promise, future) = finished(1);
-    let endless = std::iter::repeat(&future).take(50);
+    let endless = std::iter::repeat_n(&future, 50);
     assert_eq!(as_completed(endless).collect::<Vec<_>>(), [&future]);
 }
 

@@ -8,6 +8,10 @@ use concurrent::futures::{MapOptions, ThreadPoolExecutor};
 
 use crate::support::{Busy, Gate, MOMENT, here, pool, rounds, threads_of, tick, timely};
 
+fn meet(others: &Barrier) {
+    others.wait();
+}
+
 // case 67, F59
 #[test]
 fn a_map_that_is_never_advanced_still_runs_everything() {
@@ -98,7 +102,7 @@ fn a_burst_after_a_lull_gets_as_many_workers_as_there_may_be() {
             let calls: Vec<_> = (0..4)
                 .map(|_| {
                     let all = Arc::clone(&all);
-                    pool.spawn(move || drop(all.wait())).unwrap()
+                    pool.spawn(move || meet(&all)).unwrap()
                 })
                 .collect();
             calls.iter().for_each(|call| *call.result().unwrap());
@@ -116,7 +120,7 @@ fn a_burst_on_sleeping_workers_wakes_as_many_as_it_needs() {
             let calls: Vec<_> = (0..3)
                 .map(|_| {
                     let all = Arc::clone(&all);
-                    pool.spawn(move || drop(all.wait())).unwrap()
+                    pool.spawn(move || meet(&all)).unwrap()
                 })
                 .collect();
             calls.iter().for_each(|call| *call.result().unwrap());
