@@ -29,7 +29,8 @@ pub(crate) fn within<R: Send + 'static>(
         let _ = sender.send(catch_unwind(AssertUnwindSafe(body)));
     };
     let thread = std::thread::Builder::new().name(name.clone()).spawn(run).unwrap();
-    match receiver.recv_timeout(limit) {
+    // Miri is a thousand times slower.
+    match receiver.recv_timeout(if cfg!(miri) { limit * 60 } else { limit }) {
         Ok(Ok(value)) => {
             thread.join().unwrap();
             value
