@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::awaiting::Awaiting;
 use super::call::{self, AnyCall, Ending};
+use super::deadlock::{self, Goal};
+use super::job::help;
 use super::state::Phase;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -96,6 +98,31 @@ impl<T> Future<T> {
     /// ```
     pub fn cancel(&self) -> bool {
         call::cancel(&self.call)
+    }
+
+    /// Cancels the call if it has not started, and otherwise asks it to stop.
+    ///
+    /// A running call cannot be interrupted. It learns of the request when it looks:
+    /// [`is_cancel_requested`](super::is_cancel_requested), [`CancelToken`](super::CancelToken).
+    /// Returns false if the call was done already.
+    ///
+    /// ```
+    /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| {
+    ///     let mut steps = 0_u64;
+    ///     while !is_cancel_requested() {
+    ///         steps += 1;
+    ///     }
+    ///     steps
+    /// })?;
+    /// assert!(call.request_cancel());
+    /// assert!(call.cancelled() || call.result().is_ok());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn request_cancel(&self) -> bool {
+        call::request_cancel(&self.call)
     }
 
     /// Returns whether the call was cancelled.
@@ -286,21 +313,29 @@ impl<T> Future<T> {
     /// Blocks until the call is done.
     fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
         let core = self.call.core();
+        if deadline.is_none() && help(&self.call) {
+            return Ok(());
+        }
         if spin_until(|| core.state().is_done()) {
             return Ok(());
         }
         let signal = Signal::new();
-        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err()
-            || signal.wait(Until::ONE, deadline)
-        {
+        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err() {
             return Ok(());
+        }
+        let waited = match deadline {
+            Some(_) if signal.wait(Until::ONE, deadline) => return Ok(()),
+            Some(_) => Err(Error::Timeout { unfinished: 1, total: 1 }),
+            None => {
+                deadlock::wait(&signal, Until::ONE, Goal::Any, || vec![call::awaited(&self.call)])
+            }
+        };
+        if waited.is_ok() {
+            return waited;
         }
         core.with_waiters(|waiters| waiters.remove_signal(&signal));
         // It may have ended between the deadline and the removal.
-        if core.state().is_done() {
-            return Ok(());
-        }
-        Err(Error::Timeout { unfinished: 1, total: 1 })
+        if core.state().is_done() { Ok(()) } else { waited }
     }
 
     pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {

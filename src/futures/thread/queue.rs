@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::futures::call::Run;
+use crate::futures::deadlock::Staff;
+use crate::futures::job::Run;
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 use crate::sync::{spin_until, wait_until};
@@ -301,6 +302,13 @@ impl Queue {
             waiting: queued.filter(|job| job.is_pending()).count(),
             running: control.workers.iter().filter(|worker| worker.flag.is_raised()).count(),
         }
+    }
+
+    /// For the registry of waits: who could come for a call that waits here.
+    pub(crate) fn staff(&self) -> Staff {
+        let control = self.control.lock();
+        let workers = control.alive;
+        Staff { workers, may_grow: control.workers.len() < control.max_workers }
     }
 
     /// A worker says that it has left its loop.
