@@ -16,7 +16,6 @@ pub(crate) struct Frame {
     /// The call's address: its identity among calls that are alive.
     pub(crate) call: usize,
     pub(crate) name: &'static str,
-    pub(crate) pool: PoolId,
     running: *const dyn Running,
 }
 
@@ -49,13 +48,12 @@ pub(crate) fn worker_of() -> Option<PoolId> {
 pub(crate) fn within<R>(
     call: usize,
     name: &'static str,
-    pool: PoolId,
     running: &dyn Running,
     body: impl FnOnce() -> R,
 ) -> R {
     // SAFETY: only the lifetime changes; `ask_current` says why the pointer is good when used.
     let running = unsafe { std::mem::transmute::<&dyn Running, &'static dyn Running>(running) };
-    let frame = Frame { call, name, pool, running };
+    let frame = Frame { call, name, running };
     let entered = CONTEXT.try_with(|context| context.frames.borrow_mut().push(frame)).is_ok();
     let result = body();
     if entered {

@@ -94,7 +94,7 @@ where
     // If it was cancelled, its captures are gone already.
     core.transition(State::start_and_claim).ok()?;
     let address = std::ptr::from_ref(call).cast::<()>().addr();
-    let outcome = within(address, call.name(), core.pool(), core, || {
+    let outcome = within(address, call.name(), core, || {
         catch(|| {
             // SAFETY: this thread made the transition out of PENDING.
             unsafe { call.body().call() }

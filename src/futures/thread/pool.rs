@@ -1,6 +1,7 @@
 //! [`ThreadPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::panicking;
@@ -51,6 +52,10 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 pub struct ThreadPoolExecutor {
     shared: Arc<Shared>,
 }
+
+// A panic leaves no pool half changed: user code runs outside of its locks.
+impl UnwindSafe for ThreadPoolExecutor {}
+impl RefUnwindSafe for ThreadPoolExecutor {}
 
 /// What the pool and its workers share.
 pub(crate) struct Shared {
