@@ -97,8 +97,8 @@ impl<R> From<Future<R>> for Piece<R> {
 impl<R> Piece<R> {
     fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
         match self {
-            Self::One(call) => call.wait_until(deadline),
-            Self::Chunk(call) => call.wait_until(deadline),
+            Self::One(call) => call.wait_done(deadline),
+            Self::Chunk(call) => call.wait_done(deadline),
         }
     }
 

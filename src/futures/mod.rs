@@ -92,6 +92,7 @@
 
 mod as_completed;
 mod awaiting;
+mod blocking;
 mod call;
 mod context;
 mod core;
