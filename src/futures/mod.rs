@@ -92,15 +92,20 @@
 
 mod as_completed;
 mod awaiting;
+mod blocking;
 mod call;
+mod context;
 mod core;
+mod deadlock;
 mod executor;
 mod flatten;
 mod future;
+mod job;
 mod map;
 mod promise;
 mod state;
 mod thread;
+mod token;
 mod unordered;
 mod wait;
 mod waiter;
@@ -112,4 +117,5 @@ pub use future::Future;
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
 pub use thread::{Builder, ThreadPoolExecutor};
+pub use token::{CancelToken, is_cancel_requested};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

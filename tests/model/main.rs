@@ -7,6 +7,7 @@
 #![cfg(concurrent_loom)]
 
 mod call;
+mod nested;
 mod pool;
 mod waiting;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::panicking;
 
 use super::builder::{Builder, Initializer};
@@ -11,8 +11,11 @@ use super::queue::{Flag, Queue};
 use super::worker::{is_worker_of, work};
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call, Job};
+use crate::futures::call::{AnyCall, Call};
+use crate::futures::context::PoolId;
+use crate::futures::deadlock::{PoolView, Staff, forget_pool, register_pool};
 use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
 use crate::guard::{contain, install_hook};
 use crate::sync::{JoinHandle, deadline_after, spawn};
@@ -56,6 +59,7 @@ impl RefUnwindSafe for ThreadPoolExecutor {}
 
 /// What the pool and its workers share.
 pub(crate) struct Shared {
+    id: PoolId,
     queue: Queue,
     settings: Settings,
     /// The settings' prefix, or the default one.
@@ -71,6 +75,10 @@ pub(crate) struct Settings {
 }
 
 impl Shared {
+    pub(crate) fn id(&self) -> PoolId {
+        self.id
+    }
+
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -97,7 +105,7 @@ impl Shared {
         F: FnOnce() -> T + Send + 'static,
         N: 'static,
     {
-        let call = Call::<T, _>::new(Job::<F, N>::new(function));
+        let call = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
         match self.queue.push(call, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
@@ -140,6 +148,22 @@ impl Shared {
     }
 }
 
+impl PoolView for Shared {
+    fn name(&self) -> &str {
+        &self.prefix
+    }
+
+    fn staff(&self) -> Staff {
+        self.queue.staff()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        forget_pool(self.id);
+    }
+}
+
 impl ThreadPoolExecutor {
     /// Makes a pool of at most `max_workers` threads.
     ///
@@ -178,7 +202,11 @@ impl ThreadPoolExecutor {
             format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
         });
         let queue = Queue::new(settings.max_workers);
-        Self { shared: Arc::new(Shared { queue, settings, prefix }) }
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let id = register_pool(Weak::clone(shared) as Weak<dyn PoolView>);
+            Shared { id, queue, settings, prefix }
+        });
+        Self { shared }
     }
 
     /// The most threads this pool will have.

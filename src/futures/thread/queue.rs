@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::futures::call::Run;
+use crate::futures::deadlock::{Staff, look_again};
+use crate::futures::job::Run;
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 use crate::sync::{spin_until, wait_until};
@@ -65,6 +66,8 @@ struct Control {
     /// Threads taken out of `workers` by somebody who is joining them.
     joining: usize,
     max_workers: usize,
+    /// The system refused the last thread that was asked for.
+    refused_thread: bool,
     closed: bool,
     broken: Option<Error>,
 }
@@ -125,6 +128,7 @@ impl Queue {
                 alive: 0,
                 joining: 0,
                 max_workers,
+                refused_thread: false,
                 closed: false,
                 broken: None,
             }),
@@ -179,6 +183,7 @@ impl Queue {
         let present = control.workers.len();
         drop((control, outgoing)); // a logger is user code
         if let Err(error) = started {
+            look_again(); // calls may have counted on that worker
             contain("logging a failed thread start", || {
                 log::warn!(
                     target: crate::LOG_TARGET,
@@ -303,6 +308,14 @@ impl Queue {
         }
     }
 
+    /// For the registry of waits: who could come for a call that waits here.
+    pub(crate) fn staff(&self) -> Staff {
+        let control = self.control.lock();
+        let workers = control.alive;
+        let may_grow = control.workers.len() < control.max_workers && !control.refused_thread;
+        Staff { workers, may_grow }
+    }
+
     /// A worker says that it has left its loop.
     pub(crate) fn worker_ended(&self, flag: &Flag) {
         flag.lower();
@@ -347,8 +360,9 @@ impl Control {
 
     fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
         let flag = Flag::new();
-        let thread = start(Arc::clone(&flag), self.workers.len())?;
-        self.workers.push(Worker { flag, thread });
+        let started = start(Arc::clone(&flag), self.workers.len());
+        self.refused_thread = started.is_err();
+        self.workers.push(Worker { flag, thread: started? });
         self.alive += 1;
         Ok(())
     }

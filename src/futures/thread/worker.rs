@@ -1,34 +1,24 @@
 //! The life of one worker thread.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use super::pool::Shared;
 use super::queue::Flag;
 use crate::LOG_TARGET;
 use crate::error::{Error, Result};
-use crate::futures::call::Stage;
+use crate::futures::context::{become_worker_of, worker_of};
+use crate::futures::job::Stage;
 use crate::guard::{catch, contain};
-use crate::sync::thread_local_static;
-
-thread_local_static! {
-    /// The pool that this thread works for, by address; 0 for a thread that is no worker.
-    POOL: Cell<usize> = Cell::new(0)
-}
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
-pub(crate) fn is_worker_of(pool: &Arc<Shared>) -> bool {
+pub(crate) fn is_worker_of(pool: &Shared) -> bool {
     // Thread-locals are gone while a thread ends; its destructors may still drop a pool.
-    POOL.try_with(|own| own.get() == address(pool)).unwrap_or(true)
-}
-
-fn address(pool: &Arc<Shared>) -> usize {
-    Arc::as_ptr(pool).addr()
+    worker_of().is_none_or(|own| own == pool.id())
 }
 
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
-    POOL.with(|own| own.set(address(pool)));
+    become_worker_of(pool.id());
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
