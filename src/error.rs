@@ -58,7 +58,7 @@ pub enum Error {
 
     /// The call or action returned this `Err`; it is also the [`source`](StdError::source).
     #[error("the call returned an error: {0}")]
-    Raised(#[source] Arc<dyn StdError + Send + Sync>),
+    Raised(#[source] Cause<dyn StdError + Send + Sync>),
 
     /// The promise was dropped without a result: the executor gave the call up.
     #[error("the executor dropped the call without completing it")]
@@ -66,11 +66,11 @@ pub enum Error {
 
     /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
     #[error("A thread initializer failed, the thread pool is not usable anymore: {0}")]
-    BrokenThreadPool(#[source] Arc<Error>),
+    BrokenThreadPool(#[source] Cause<Error>),
 
     /// The system started no thread, and the pool has none to fall back on.
     #[error("can't start new thread: {0}")]
-    ThreadStart(#[source] Arc<io::Error>),
+    ThreadStart(#[source] Cause<io::Error>),
 
     /// The executor was shut down.
     #[error("cannot schedule new futures after shutdown")]
@@ -162,7 +162,7 @@ impl Error {
     pub fn raised(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         match error.into().downcast::<Self>() {
             Ok(own) => *own,
-            Err(error) => Self::Raised(Arc::from(error)),
+            Err(error) => Self::Raised(Cause(Arc::from(error))),
         }
     }
 }
@@ -214,6 +214,52 @@ mod sealed {
     impl Sealed for super::Never {}
     impl Sealed for () {}
     impl<E> Sealed for std::result::Result<(), E> {}
+}
+
+/// The error behind an [`Error`]; it dereferences to it, and cloning shares it.
+///
+/// ```
+/// use concurrent::Error;
+/// use std::error::Error as _;
+///
+/// let error = Error::raised("x".parse::<u8>().unwrap_err());
+/// let source = error.source().expect("the error that was returned");
+/// assert!(source.is::<std::num::ParseIntError>());
+/// ```
+pub struct Cause<E: ?Sized>(Arc<E>);
+
+impl<E> Cause<E> {
+    /// Wraps an error.
+    #[must_use]
+    pub fn new(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl<E: ?Sized> Clone for Cause<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E: ?Sized> std::ops::Deref for Cause<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E: fmt::Display + ?Sized> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Debug + ?Sized> fmt::Debug for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// The panic of a call: payload, message and, where it is known, the place in the source.

@@ -121,7 +121,7 @@ mod sync;
 pub mod futures;
 pub mod sched;
 
-pub use error::{Error, Outcome, Panic, Result};
+pub use error::{Cause, Error, Outcome, Panic, Result};
 
 /// The target of everything the crate logs.
 pub(crate) const LOG_TARGET: &str = "concurrent";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Future;
-use super::call::{self, Ending};
+use super::call::{self, Ending, Upstream};
 use super::deadlock::{self, Goal};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
@@ -20,6 +20,10 @@ impl<T> Future<T> {
         }
         if spin_until(|| core.state().is_done()) {
             return Ok(());
+        }
+        // A call that follows another ends only after that one's callbacks have returned.
+        if self.call().body().upstream().is_some_and(Upstream::is_notifying) {
+            return Err(self.in_own_callback());
         }
         let signal = Signal::new();
         if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err() {
@@ -53,14 +57,18 @@ impl<T> Future<T> {
     /// Blocks until the callbacks of a done call have returned.
     pub(super) fn wait_settled(&self) -> Result<()> {
         if call::is_notifying(self.call()) {
-            let text = format!("{self:?} waits in its own callback for its callbacks to return");
-            return Err(Error::Deadlock(text.into()));
+            return Err(self.in_own_callback());
         }
         let signal = Signal::new();
         if self.call().core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
             signal.wait(Until::ONE, None);
         }
         Ok(())
+    }
+
+    fn in_own_callback(&self) -> Error {
+        let text = format!("{self:?} waits in its own callback for its callbacks to return");
+        Error::Deadlock(text.into())
     }
 
     /// The value of a done call.

@@ -59,6 +59,7 @@ pub(crate) trait Upstream {
     fn request_cancel(&self) -> bool;
     fn phase(&self) -> Phase;
     fn help(&self) -> bool;
+    fn is_notifying(&self) -> bool;
     fn awaited(&self) -> Awaited;
 }
 
@@ -77,6 +78,10 @@ impl<T> Upstream for AnyCall<T> {
 
     fn help(&self) -> bool {
         help(self)
+    }
+
+    fn is_notifying(&self) -> bool {
+        is_notifying(self)
     }
 
     fn awaited(&self) -> Awaited {
@@ -157,8 +162,12 @@ fn address<T>(call: &AnyCall<T>) -> usize {
     Arc::as_ptr(call).cast::<()>().addr()
 }
 
-/// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
+/// Whether this thread is inside a callback of `call`, or of one that it follows, so that waiting
+/// for it to settle is vain.
 pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
+    if let Some(upstream) = call.body.upstream() {
+        return upstream.is_notifying();
+    }
     NOTIFYING.try_with(|calls| calls.borrow().contains(&address(call))).unwrap_or(false)
 }
 

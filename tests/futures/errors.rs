@@ -6,8 +6,8 @@ use std::num::ParseIntError;
 use std::process::Command;
 use std::sync::Arc;
 
-use concurrent::Error;
 use concurrent::futures::{Future, Promise, ReturnWhen, ThreadPoolExecutor, wait};
+use concurrent::{Cause, Error};
 
 use crate::support::{
     Busy, Counter, Gate, MOMENT, failed, keep_log, logged, pool, react_to_log, running, timely,
@@ -125,7 +125,7 @@ fn an_error_of_the_crate_is_not_wrapped_again() {
 #[test]
 fn the_questions_tell_errors_apart() {
     let timeout = Error::Timeout { unfinished: 1, total: 2 };
-    let broken = Error::BrokenThreadPool(Arc::new(Error::raised("x")));
+    let broken = Error::BrokenThreadPool(Cause::new(Error::raised("x")));
     let ask = |error: &Error| {
         [
             error.is_timeout(),
@@ -239,4 +239,18 @@ fn a_pool_that_has_one_worker_goes_on_with_it() {
         drop(busy);
         assert_eq!(second.into_result().unwrap(), 2);
     });
+}
+
+// F83: a source chain can be walked and asked for types
+#[test]
+fn the_source_is_the_error_itself() {
+    use std::error::Error as _;
+
+    let pool =
+        ThreadPoolExecutor::builder().max_workers(1).initializer(|| Err::<(), _>("x")).build();
+    let pool = pool.unwrap();
+    let error = pool.spawn(|| ()).and_then(|call| call.into_result()).unwrap_err();
+    assert!(error.source().unwrap().is::<Error>());
+    let raised = Error::raised("x".parse::<u8>().unwrap_err());
+    assert!(raised.source().unwrap().is::<std::num::ParseIntError>());
 }

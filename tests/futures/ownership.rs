@@ -215,6 +215,26 @@ fn into_result_in_the_calls_own_callback_is_a_deadlock_error() {
     });
 }
 
+#[test]
+fn waiting_for_the_flattened_call_in_its_sources_callback_is_a_deadlock_error() {
+    timely(|| {
+        let (promise, future) = Promise::<Result<i32, String>>::pair();
+        let slot = Arc::new(Mutex::new(None));
+        let own = Arc::clone(&slot);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        future.add_done_callback(move |_| {
+            let flat: Future<i32> = own.lock().unwrap().take().unwrap();
+            sender.send(flat.result().map(|value| *value)).unwrap();
+            *own.lock().unwrap() = Some(flat);
+        });
+        *slot.lock().unwrap() = Some(future.flatten());
+        promise.set_result(Ok(1)).unwrap();
+        let error = receiver.recv().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Deadlock(_)), "{error}");
+        assert_eq!(slot.lock().unwrap().take().unwrap().into_result().unwrap(), 1);
+    });
+}
+
 // F30: from a call or from a callback, in a worker
 #[test]
 fn a_call_may_drop_its_own_pool() {

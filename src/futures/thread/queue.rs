@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::futures::deadlock::{Staff, look_again};
 use crate::futures::job::Run;
 use crate::guard::contain;
@@ -149,7 +149,7 @@ impl Queue {
         if control.workers.is_empty() {
             // Started before the call is queued: if that fails, nobody but this caller is hurt.
             if let Err(error) = control.start_worker(start) {
-                return Err((Error::ThreadStart(Arc::new(error)), job));
+                return Err((Error::ThreadStart(Cause::new(error)), job));
             }
         }
         control.incoming.0.push_back(job);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pool::Shared;
 use super::queue::Flag;
 use crate::LOG_TARGET;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::futures::context::{become_worker_of, worker_of};
 use crate::futures::job::Stage;
 use crate::guard::{catch, contain};
@@ -44,7 +44,7 @@ fn initialize(pool: &Shared) -> Result<()> {
 }
 
 fn break_pool(pool: &Shared, cause: Error) {
-    let error = Error::BrokenThreadPool(Arc::new(cause));
+    let error = Error::BrokenThreadPool(Cause::new(cause));
     contain("logging a failed initializer", || {
         log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
     });
