@@ -224,7 +224,7 @@ fn waiting_for_the_flattened_call_in_its_sources_callback_is_a_deadlock_error() 
         let (sender, receiver) = std::sync::mpsc::channel();
         future.add_done_callback(move |_| {
             let flat: Future<i32> = own.lock().unwrap().take().unwrap();
-            sender.send(flat.result().map(|value| *value)).unwrap();
+            sender.send(flat.result().copied()).unwrap();
             *own.lock().unwrap() = Some(flat);
         });
         *slot.lock().unwrap() = Some(future.flatten());
