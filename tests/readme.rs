@@ -4,8 +4,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use concurrent::futures::{
-    DoneAndNotDone, Executor, Future, MapOptions, Promise, ReturnWhen, ShutdownOptions,
-    ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
+    Discipline, DoneAndNotDone, Executor, FullQueue, Future, MapOptions, Promise, ReturnWhen,
+    ShutdownOptions, ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
 };
 use concurrent::sched::{Float, Scheduler, VirtualClock};
 use concurrent::{Error, Result};
@@ -76,6 +76,19 @@ fn lines_of_the_futures_table() -> Result<()> {
     pool.shutdown_with(ShutdownOptions::new().wait(false).cancel_futures(true));
     pool.shutdown();
     assert!(matches!(pool.submit(length, "late"), Err(Error::Shutdown)));
+    Ok(())
+}
+
+#[test]
+fn lines_of_the_table_beyond_python() -> Result<()> {
+    let builder = ThreadPoolExecutor::builder().queue_capacity(1000);
+    let builder = builder.when_full(FullQueue::RunInCaller).discipline(Discipline::Priority);
+    let pool = builder.build()?;
+    let call = pool.try_spawn(|| 1).map_err(|refused| refused.into_call());
+    assert_eq!(call.expect("there is room").into_result()?, 1);
+    assert_eq!(pool.try_submit(length, "one")?.into_result()?, 3);
+    assert_eq!(pool.spawn_with_priority(-1, || 1)?.into_result()?, 1);
+    assert_eq!(pool.submit_with_priority(-1, length, "one")?.into_result()?, 3);
     Ok(())
 }
 

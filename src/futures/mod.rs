@@ -111,5 +111,5 @@ pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
-pub use thread::{Builder, ThreadPoolExecutor};
+pub use thread::{Builder, Discipline, FullQueue, ThreadPoolExecutor, TrySubmitError};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -1,9 +1,21 @@
 //! The thread pool. Read next: `queue.rs` for why no call is stranded, then `worker.rs`, `pool.rs`.
+//!
+//! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
+//! order in which calls leave it), `life.rs` (how many workers there are).
 
+mod bounded;
 mod builder;
+mod control;
+mod life;
 mod pool;
 mod queue;
+mod store;
+mod submit;
+mod traits;
 mod worker;
 
+pub use bounded::FullQueue;
 pub use builder::Builder;
 pub use pool::ThreadPoolExecutor;
+pub use store::Discipline;
+pub use submit::TrySubmitError;

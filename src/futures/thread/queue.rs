@@ -8,6 +8,9 @@
 //! Calls leave in the order they came: `outgoing` is older than `incoming` throughout, and is
 //! refilled only when empty. Submitters meet workers at a lock once per refill, not once per call.
 //!
+//! So it goes in a queue without bound whose discipline is first in, first out. In all others
+//! `outgoing` stays empty, and workers take single calls from `incoming` under both locks.
+//!
 //! LOCK: `outgoing` before `control`. No user code runs and no user value is dropped under either.
 //!
 //! **No call is stranded.** A worker goes to sleep under the control lock after it saw both queues
@@ -22,133 +25,87 @@
 //! result can be seen: whoever has seen a result finds its worker free, and reuses it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Instant;
+use std::num::NonZeroUsize;
 
+use super::bounded::Blocked;
+use super::control::{Control, Flag, Left, Start};
+use super::store::{Discipline, Job, Store};
 use crate::error::Error;
-use crate::futures::call::Run;
 use crate::guard::contain;
-use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{spin_until, wait_until};
-
-pub(crate) type Job = Arc<dyn Run>;
-
-/// A queue whose empty buffer is larger than this is given back to the allocator.
-const KEPT_CAPACITY: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
     outgoing: Mutex<Jobs>,
-    control: Mutex<Control>,
+    pub(super) control: Mutex<Control>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
     wake: Condvar,
     /// Those who wait for the last worker to end or to be joined.
-    ended: Condvar,
+    pub(super) ended: Condvar,
+    /// Whether workers take single calls from `incoming`.
+    single: bool,
+    pub(super) capacity: Option<NonZeroUsize>,
 }
 
 /// Calls, the oldest first.
 #[derive(Default)]
 struct Jobs(VecDeque<Job>);
 
-#[derive(Debug)]
-struct Control {
-    incoming: Jobs,
-    /// INVARIANT: workers that are inside `wake.wait`, woken or not.
-    sleeping: usize,
-    /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
-    notified: usize,
-    workers: Vec<Worker>,
-    /// Workers that have not left their loop.
-    alive: usize,
-    /// Threads taken out of `workers` by somebody who is joining them.
-    joining: usize,
-    max_workers: usize,
-    closed: bool,
-    broken: Option<Error>,
+/// What a queue is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) max_workers: usize,
+    pub(crate) capacity: Option<NonZeroUsize>,
+    pub(crate) discipline: Discipline,
 }
-
-#[derive(Debug)]
-struct Worker {
-    flag: Arc<Flag>,
-    thread: JoinHandle<()>,
-}
-
-/// A worker's word on whether it is inside of user code. On a cache line of its own.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Flag {
-    busy: AtomicBool,
-}
-
-impl Flag {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { busy: AtomicBool::new(false) })
-    }
-
-    fn raise(&self) {
-        self.busy.store(true, Ordering::Relaxed); // ORDERING: read under the same lock
-    }
-
-    /// Says that this worker looks at the queue next.
-    pub(crate) fn lower(&self) {
-        // ORDERING: Relaxed suffices for those who saw the result: it is published after this
-        // with Release. Others may see it late and start a worker too many.
-        self.busy.store(false, Ordering::Relaxed);
-    }
-
-    fn is_raised(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) // ORDERING: see `raise` and `lower`
-    }
-}
-
-/// What is left of a queue's work, as a count of calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Left {
-    pub(crate) waiting: usize,
-    pub(crate) running: usize,
-}
-
-/// Starts a worker that owns this flag.
-pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
 
 impl Queue {
-    pub(crate) fn new(max_workers: usize) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
+        let incoming = Store::new(shape.discipline);
         Self {
             outgoing: Mutex::new(Jobs::default()),
-            control: Mutex::new(Control {
-                incoming: Jobs::default(),
-                sleeping: 0,
-                notified: 0,
-                workers: Vec::new(),
-                alive: 0,
-                joining: 0,
-                max_workers,
-                closed: false,
-                broken: None,
-            }),
+            control: Mutex::new(Control::new(incoming, shape.max_workers)),
             has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
+            single: shape.capacity.is_some() || shape.discipline != Discipline::Fifo,
+            capacity: shape.capacity,
         }
     }
 
-    /// Puts a call at the end of the queue and sees to it that a worker comes for it.
+    /// Puts a call into the queue and sees to it that a worker comes for it.
     ///
     /// On an error the call is given back to be dropped by the caller, outside of all locks.
-    pub(crate) fn push(&self, job: Job, start: Start<'_>) -> Result<(), (Error, Job)> {
+    pub(crate) fn push(
+        &self,
+        job: Job,
+        priority: i32,
+        start: Start<'_>,
+    ) -> Result<(), (Error, Job)> {
         let mut control = self.control.lock();
-        if let Some(error) = control.refusal() {
+        let ready = match control.refusal() {
+            Some(error) => Err(error),
+            None => control.ensure_worker(start),
+        };
+        if let Err(error) = ready {
             return Err((error, job));
         }
-        if control.workers.is_empty() {
-            // Started before the call is queued: if that fails, nobody but this caller is hurt.
-            if let Err(error) = control.start_worker(start) {
-                return Err((Error::ThreadStart(Arc::new(error)), job));
-            }
-        }
-        control.incoming.0.push_back(job);
+        self.admit(control, job, priority, start);
+        Ok(())
+    }
+
+    /// The rest of a push, when nothing is in its way.
+    pub(super) fn admit(
+        &self,
+        mut control: MutexGuard<'_, Control>,
+        job: Job,
+        priority: i32,
+        start: Start<'_>,
+    ) {
+        control.incoming.push(job, priority);
         self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
         if control.sleeping > 0 {
             let wake = control.wake_one();
@@ -160,14 +117,13 @@ impl Queue {
             drop(control);
             self.grow(start);
         }
-        Ok(())
     }
 
     /// Starts a worker if calls wait that no present one will look at next.
     fn grow(&self, start: Start<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
-        let waiting = outgoing.0.len() + control.incoming.0.len();
+        let waiting = outgoing.0.len() + control.incoming.len();
         let free = control.workers.iter().filter(|worker| !worker.flag.is_raised()).count();
         if waiting <= free
             || control.workers.len() >= control.max_workers
@@ -197,8 +153,8 @@ impl Queue {
         loop {
             let mut outgoing = self.outgoing.lock();
             if outgoing.0.is_empty() {
-                let control = self.control.lock();
-                if control.incoming.0.is_empty() {
+                let mut control = self.control.lock();
+                if control.incoming.is_empty() {
                     drop(outgoing);
                     if !looked {
                         drop(control);
@@ -213,8 +169,19 @@ impl Queue {
                     called = true;
                     continue;
                 }
+                if self.single {
+                    let job = control.incoming.pop();
+                    flag.raise();
+                    let more = !control.incoming.is_empty();
+                    self.has_incoming.store(more, Ordering::Relaxed); // ORDERING: a hint
+                    drop((control, outgoing));
+                    if called {
+                        self.call_next(more, start);
+                    }
+                    return job;
+                }
                 self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
-                outgoing.refill(control);
+                control.incoming.move_to(&mut outgoing.0);
             }
             let job = outgoing.0.pop_front();
             flag.raise();
@@ -240,7 +207,7 @@ impl Queue {
     /// it was on its way counted on it.
     fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
         let mut control = self.control.lock();
-        if !more_outgoing && control.incoming.0.is_empty() {
+        if !more_outgoing && control.incoming.is_empty() {
             return;
         }
         let wake = control.wake_one();
@@ -268,6 +235,7 @@ impl Queue {
         let mut control = self.control.lock();
         let was_open = !std::mem::replace(&mut control.closed, true);
         control.notified = control.sleeping;
+        control.blocked.iter().for_each(Blocked::wake);
         drop(control);
         self.wake.notify_all();
         was_open
@@ -279,6 +247,7 @@ impl Queue {
         let mut control = self.control.lock();
         control.broken.get_or_insert(error);
         control.notified = control.sleeping;
+        control.blocked.iter().for_each(Blocked::wake);
         let jobs = outgoing.take_all(&mut control.incoming);
         drop((control, outgoing));
         self.wake.notify_all();
@@ -295,83 +264,20 @@ impl Queue {
     pub(crate) fn left(&self) -> Left {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
-        let queued = outgoing.0.iter().chain(&control.incoming.0);
-        Left {
-            // A cancelled call keeps its place until a worker gets to it.
-            waiting: queued.filter(|job| job.is_pending()).count(),
-            running: control.workers.iter().filter(|worker| worker.flag.is_raised()).count(),
-        }
-    }
-
-    /// A worker says that it has left its loop.
-    pub(crate) fn worker_ended(&self, flag: &Flag) {
-        flag.lower();
-        self.control.lock().alive -= 1;
-        self.ended.notify_all();
-    }
-
-    /// Waits until all workers have ended and joins their threads; false if time ran out first.
-    ///
-    /// Must not be called by one of the workers.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
-        let mut control = self.control.lock();
-        while control.alive > 0 {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return false;
-            }
-            wait_until(&self.ended, &mut control, deadline);
-        }
-        // Two threads may be here at once: both leave only when every thread has been joined.
-        while let Some(worker) = control.workers.pop() {
-            control.joining += 1;
-            drop(control);
-            if worker.thread.join().is_err() {
-                log::error!(target: crate::LOG_TARGET, "a worker thread panicked as it ended");
-            }
-            control = self.control.lock();
-            control.joining -= 1;
-        }
-        self.ended.notify_all();
-        while control.joining > 0 {
-            wait_until(&self.ended, &mut control, None);
-        }
-        true
-    }
-}
-
-impl Control {
-    fn refusal(&self) -> Option<Error> {
-        // Broken wins over shut down, as in Python.
-        self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
-    }
-
-    fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
-        let flag = Flag::new();
-        let thread = start(Arc::clone(&flag), self.workers.len())?;
-        self.workers.push(Worker { flag, thread });
-        self.alive += 1;
-        Ok(())
-    }
-
-    /// Whether to notify a sleeper: one sleeps, and none is on its way already.
-    fn wake_one(&mut self) -> bool {
-        let wake = self.sleeping > 0 && self.notified == 0;
-        self.notified += usize::from(wake);
-        wake
+        let mut waiting = 0;
+        // A cancelled call stays in the queue until a worker gets to it.
+        let mut count = |job: &Job| waiting += usize::from(job.is_pending());
+        outgoing.0.iter().for_each(&mut count);
+        control.incoming.for_each(&mut count);
+        let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
+        Left { waiting, running, blocked: control.blocked.len() }
     }
 }
 
 impl Jobs {
-    fn refill(&mut self, mut control: MutexGuard<'_, Control>) {
-        if self.0.capacity() > KEPT_CAPACITY {
-            self.0 = VecDeque::new();
-        }
-        std::mem::swap(&mut self.0, &mut control.incoming.0);
-    }
-
-    fn take_all(&mut self, newer: &mut Self) -> Vec<Job> {
+    fn take_all(&mut self, newer: &mut Store) -> Vec<Job> {
         let older = std::mem::take(&mut self.0);
-        older.into_iter().chain(std::mem::take(&mut newer.0)).collect()
+        older.into_iter().chain(newer.take_all()).collect()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::control::Flag;
 use super::pool::Shared;
-use super::queue::Flag;
 use crate::LOG_TARGET;
 use crate::error::{Error, Result};
 use crate::futures::call::Stage;
