@@ -73,6 +73,8 @@ pub(crate) trait Run: Send + Sync {
     /// Whether the call is neither started nor cancelled.
     fn is_pending(&self) -> bool;
 
+    fn is_cancelled(&self) -> bool;
+
     /// Cancels the call if it is pending; returns whether this did it.
     fn cancel(self: Arc<Self>) -> bool;
 
@@ -82,6 +84,12 @@ pub(crate) trait Run: Send + Sync {
 
 /// What a worker wants to know of the course of a call that it runs.
 pub(crate) trait Stage {
+    /// There was nothing to run: the call had been cancelled.
+    fn found_cancelled(&self) {}
+    /// The function has returned or panicked; this comes before [`leaves_user_code`].
+    ///
+    /// [`leaves_user_code`]: Self::leaves_user_code
+    fn ended(&self, _failed: bool) {}
     /// The function has returned; its result is about to be seen by others.
     fn leaves_user_code(&self);
     /// User code (callbacks, the drop of a value) is about to run after all.
@@ -294,8 +302,11 @@ where
     N: 'static,
 {
     fn run(self: Arc<Self>, stage: &dyn Stage) {
-        if self.core.transition(State::start_and_claim).is_err() {
-            return; // cancelled; its captures are gone already
+        if let Err(state) = self.core.transition(State::start_and_claim) {
+            if state.phase() == Phase::Cancelled {
+                stage.found_cancelled(); // its captures are gone already
+            }
+            return;
         }
         let function = {
             // SAFETY: this thread made the transition out of PENDING, so it owns the function.
@@ -304,6 +315,7 @@ where
             unsafe { ManuallyDrop::take(slot) }
         };
         let outcome = catch(function).map_err(|panic| Box::new(Error::Panicked(panic)));
+        stage.ended(outcome.is_err());
         stage.leaves_user_code();
         // SAFETY: the transition above set the claim.
         let state = unsafe { self.core.finish(outcome) };
@@ -321,6 +333,10 @@ where
 
     fn is_pending(&self) -> bool {
         self.core.state().phase() == Phase::Pending
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.core.state().phase() == Phase::Cancelled
     }
 
     fn cancel(self: Arc<Self>) -> bool {

@@ -8,6 +8,7 @@
 
 mod bounded;
 mod call;
+mod life;
 mod pool;
 mod waiting;
 

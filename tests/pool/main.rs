@@ -5,5 +5,8 @@
 
 mod bounded;
 mod discipline;
+mod hooks;
+mod life;
 mod refused;
+mod stats;
 mod support;

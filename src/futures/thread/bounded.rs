@@ -180,7 +180,9 @@ impl Queue {
     fn take_dead(&self, control: &mut Control) -> Vec<Job> {
         match self.capacity {
             Some(capacity) if control.incoming.len() >= capacity.get().saturating_mul(SWEEP_AT) => {
-                control.incoming.take_dead()
+                let dead = control.incoming.take_dead();
+                control.counts.cancelled += dead.iter().filter(|job| job.is_cancelled()).count();
+                dead
             }
             _ => Vec::new(),
         }

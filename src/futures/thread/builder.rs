@@ -3,8 +3,10 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bounded::FullQueue;
+use super::life_settings::{Hooks, check_workers};
 use super::pool::{Settings, ThreadPoolExecutor};
 use super::queue::Shape;
 use super::store::Discipline;
@@ -39,6 +41,9 @@ pub struct Builder {
     queue_capacity: Option<usize>,
     when_full: FullQueue,
     discipline: Discipline,
+    pub(super) min_workers: usize,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) hooks: Hooks,
 }
 
 impl Builder {
@@ -190,24 +195,35 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_workers` or `queue_capacity` is 0, or the prefix contains
-    /// a NUL byte.
+    /// [`Error::InvalidArgument`] if `max_workers`, `queue_capacity` or `keep_alive` is 0,
+    /// `min_workers` is greater than `max_workers`, or the prefix contains a NUL byte.
     pub fn build(self) -> Result<ThreadPoolExecutor> {
         let max_workers = match at_least_one(self.max_workers, "max_workers")? {
             None => num_cpus::get().saturating_mul(WORKERS_PER_CPU),
             Some(workers) => workers.get(),
         };
         let capacity = at_least_one(self.queue_capacity, "queue_capacity")?;
+        check_workers(self.min_workers, max_workers)?;
+        if self.keep_alive.is_some_and(|time| time.is_zero()) {
+            return Err(Error::InvalidArgument("keep_alive must be greater than 0".into()));
+        }
         if self.thread_name_prefix.as_ref().is_some_and(|prefix| prefix.contains('\0')) {
             let text = "thread_name_prefix must not contain a NUL byte";
             return Err(Error::InvalidArgument(text.into()));
         }
         Ok(ThreadPoolExecutor::with_settings(Settings {
-            shape: Shape { max_workers, capacity, discipline: self.discipline },
+            shape: Shape {
+                max_workers,
+                min_workers: self.min_workers,
+                keep_alive: self.keep_alive,
+                capacity,
+                discipline: self.discipline,
+            },
             when_full: self.when_full,
             thread_name_prefix: self.thread_name_prefix,
             stack_size: self.stack_size,
             initializer: self.initializer,
+            hooks: self.hooks,
         }))
     }
 }
@@ -230,6 +246,9 @@ impl fmt::Debug for Builder {
             .field("queue_capacity", &self.queue_capacity)
             .field("when_full", &self.when_full)
             .field("discipline", &self.discipline)
+            .field("min_workers", &self.min_workers)
+            .field("keep_alive", &self.keep_alive)
+            .field("hooks", &self.hooks)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::bounded::FullQueue;
 use super::builder::{Builder, Initializer};
 use super::control::Flag;
+use super::life_settings::Hooks;
 use super::queue::{Queue, Shape};
 use super::worker::{is_worker_of, work};
 use crate::error::Result;
@@ -33,7 +34,7 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 ///   [`discipline`](Builder::discipline). The queue has no limit, and submitting never
 ///   blocks on load, unless the pool has a [`queue_capacity`](Builder::queue_capacity).
 /// - Threads are started as calls need them, idle ones are reused first, and they live as long as
-///   the pool.
+///   the pool, unless it has a [`keep_alive`](Builder::keep_alive) or is [resized](Self::resize).
 /// - A call may panic, drop or shut down its own pool: the workers go on.
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
@@ -65,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) thread_name_prefix: Option<String>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Shared {
@@ -189,10 +191,10 @@ impl ThreadPoolExecutor {
         Self { shared: Arc::new(Shared { queue, settings, prefix }) }
     }
 
-    /// The most threads this pool will have.
+    /// The most threads this pool will have; see [`resize`](Self::resize).
     #[must_use]
     pub fn max_workers(&self) -> usize {
-        self.shared.settings.shape.max_workers
+        self.shared.queue.max_workers()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

@@ -23,41 +23,52 @@
 //! workers outside of user code, because each of those looks at the queue next. A worker raises
 //! its `busy` flag under the outgoing lock, with the call it takes, and lowers it before the
 //! result can be seen: whoever has seen a result finds its worker free, and reuses it.
+//!
+//! **Leaving.** A worker leaves before the end of the pool if there are more than `max_workers`, or
+//! if it has slept for `keep_alive` and there are more than `min_workers`. It strikes itself out
+//! under the control lock: in the second case with the queue still seen to be empty, in the first it
+//! then sees to the calls that it leaves behind, which may have counted on it.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 use super::bounded::Blocked;
-use super::control::{Control, Flag, Left, Start};
+use super::control::{Control, Counts, Flag, Left, Start};
 use super::store::{Discipline, Job, Store};
 use crate::error::Error;
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
-use crate::sync::{spin_until, wait_until};
+use crate::sync::{deadline_after, spin_until, wait_until};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    outgoing: Mutex<Jobs>,
+    pub(super) outgoing: Mutex<Jobs>,
     pub(super) control: Mutex<Control>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
-    wake: Condvar,
+    pub(super) wake: Condvar,
     /// Those who wait for the last worker to end or to be joined.
     pub(super) ended: Condvar,
     /// Whether workers take single calls from `incoming`.
     single: bool,
     pub(super) capacity: Option<NonZeroUsize>,
+    pub(super) min_workers: usize,
+    /// How long a worker sleeps before it leaves.
+    keep_alive: Option<Duration>,
 }
 
 /// Calls, the oldest first.
 #[derive(Default)]
-struct Jobs(VecDeque<Job>);
+pub(super) struct Jobs(pub(super) VecDeque<Job>);
 
 /// What a queue is made of.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) max_workers: usize,
+    pub(crate) min_workers: usize,
+    pub(crate) keep_alive: Option<Duration>,
     pub(crate) capacity: Option<NonZeroUsize>,
     pub(crate) discipline: Discipline,
 }
@@ -73,6 +84,8 @@ impl Queue {
             ended: Condvar::new(),
             single: shape.capacity.is_some() || shape.discipline != Discipline::Fifo,
             capacity: shape.capacity,
+            min_workers: shape.min_workers,
+            keep_alive: shape.keep_alive,
         }
     }
 
@@ -120,7 +133,7 @@ impl Queue {
     }
 
     /// Starts a worker if calls wait that no present one will look at next.
-    fn grow(&self, start: Start<'_>) {
+    pub(super) fn grow(&self, start: Start<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         let waiting = outgoing.0.len() + control.incoming.len();
@@ -150,7 +163,11 @@ impl Queue {
     pub(crate) fn take(&self, flag: &Flag, fresh: bool, start: Start<'_>) -> Option<Job> {
         let mut called = fresh;
         let mut looked = false;
+        let mut leave_at: Option<Instant> = None;
         loop {
+            if flag.is_summoned() && self.leave_if_surplus(flag, start) {
+                return None;
+            }
             let mut outgoing = self.outgoing.lock();
             if outgoing.0.is_empty() {
                 let mut control = self.control.lock();
@@ -165,13 +182,22 @@ impl Queue {
                     if control.closed || control.broken.is_some() {
                         return None;
                     }
-                    self.sleep(control);
+                    let expired = leave_at.is_some_and(|time| Instant::now() >= time);
+                    let spare = control.workers.len() > self.min_workers;
+                    if control.has_surplus() || (expired && spare) {
+                        control.retire(flag);
+                        return None;
+                    }
+                    if expired || leave_at.is_none() {
+                        leave_at = self.keep_alive.and_then(deadline_after);
+                    }
+                    self.sleep(control, leave_at);
                     called = true;
                     continue;
                 }
                 if self.single {
                     let job = control.incoming.pop();
-                    flag.raise();
+                    flag.take_on();
                     let more = !control.incoming.is_empty();
                     self.has_incoming.store(more, Ordering::Relaxed); // ORDERING: a hint
                     drop((control, outgoing));
@@ -184,7 +210,7 @@ impl Queue {
                 control.incoming.move_to(&mut outgoing.0);
             }
             let job = outgoing.0.pop_front();
-            flag.raise();
+            flag.take_on();
             let more = !outgoing.0.is_empty();
             drop(outgoing);
             if called {
@@ -194,9 +220,9 @@ impl Queue {
         }
     }
 
-    fn sleep(&self, mut control: MutexGuard<'_, Control>) {
+    fn sleep(&self, mut control: MutexGuard<'_, Control>, deadline: Option<Instant>) {
         control.sleeping += 1;
-        wait_until(&self.wake, &mut control, None);
+        wait_until(&self.wake, &mut control, deadline);
         control.sleeping -= 1;
         // A worker that wakes for another reason takes the place of the one that was notified;
         // that one will find the queue as this one leaves it.
@@ -205,7 +231,7 @@ impl Queue {
 
     /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
     /// it was on its way counted on it.
-    fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
+    pub(super) fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
         let mut control = self.control.lock();
         if !more_outgoing && control.incoming.is_empty() {
             return;
@@ -249,16 +275,27 @@ impl Queue {
         control.notified = control.sleeping;
         control.blocked.iter().for_each(Blocked::wake);
         let jobs = outgoing.take_all(&mut control.incoming);
+        let cancelled = jobs.iter().filter(|job| job.is_cancelled()).count();
+        let failed = jobs.iter().filter(|job| job.is_pending()).count();
+        control.counts.add(Counts { finished: 0, failed, cancelled });
         drop((control, outgoing));
         self.wake.notify_all();
         jobs
     }
 
-    /// Gives up the calls that wait.
+    /// Gives up the calls that wait, to be cancelled.
     pub(crate) fn drain(&self) -> Vec<Job> {
         let mut outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
-        outgoing.take_all(&mut control.incoming)
+        let jobs = outgoing.take_all(&mut control.incoming);
+        // Those that are pending will be cancelled by the caller.
+        let cancelled = |job: &&Job| job.is_cancelled() || job.is_pending();
+        control.counts.cancelled += jobs.iter().filter(cancelled).count();
+        jobs
+    }
+
+    pub(crate) fn max_workers(&self) -> usize {
+        self.control.lock().max_workers
     }
 
     pub(crate) fn left(&self) -> Left {

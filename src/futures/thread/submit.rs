@@ -1,15 +1,18 @@
 //! Submitting on terms: what a full queue does, priorities, and calls that are handed back.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
 use super::bounded::{FullQueue, Place, Pushed};
+use super::context::{Enter, capture, run_within};
+use super::control::Counts;
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
 use super::store::{Discipline, Job as AnyJob};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call, Elsewhere, Job};
+use crate::futures::call::{AnyCall, Call, Job, Stage};
 use crate::guard::contain;
 
 /// How a call is submitted.
@@ -22,19 +25,23 @@ pub(crate) struct Terms {
 /// What a pool puts around a function. Dropped unrun, it gives back its place all the same.
 struct Around {
     place: Option<Place>,
+    enter: Option<Enter>,
 }
 
 impl Around {
     fn run<T>(self, function: impl FnOnce() -> T) -> T {
         drop(self.place);
-        function()
+        match self.enter {
+            Some(enter) => run_within(enter, function),
+            None => function(),
+        }
     }
 }
 
 impl Settings {
     /// Whether calls need nothing but a place at the end of an endless queue.
     pub(super) fn is_plain(&self) -> bool {
-        self.shape.capacity.is_none()
+        self.shape.capacity.is_none() && self.hooks.context.is_none()
     }
 }
 
@@ -89,7 +96,8 @@ impl Shared {
             // All workers might block here, with nobody left to make room.
             terms.full = FullQueue::RunInCaller;
         }
-        let around = Around { place: bounded.then(|| Place::new(self)) };
+        let enter = capture(self.settings());
+        let around = Around { place: bounded.then(|| Place::new(self)), enter };
         let call = Call::<T, _>::new(Job::<_, N>::new(move || around.run(function)));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
         let start = |flag, index| self.start(flag, index);
@@ -101,7 +109,7 @@ impl Shared {
         match pushed {
             Ok(Pushed::Queued) => Ok(future),
             Ok(Pushed::RunHere(job)) => {
-                run_here(job);
+                self.run_here(job);
                 Ok(future)
             }
             Err((error, refused)) => {
@@ -122,12 +130,12 @@ impl Shared {
         C: Send + 'static,
         N: 'static,
     {
-        let mut parts = Some((input, run));
+        let mut parts = Some((input, run, capture(self.settings())));
         let mut future = None;
         let make = || {
-            let (input, run) = parts.take().expect("it is made once");
+            let (input, run, enter) = parts.take().expect("it is made once");
             let bounded = self.settings().shape.capacity.is_some();
-            let around = Around { place: bounded.then(|| Place::new(self)) };
+            let around = Around { place: bounded.then(|| Place::new(self)), enter };
             let call = Call::<T, _>::new(Job::<_, N>::new(move || around.run(|| run(input))));
             future = Some(Future::from_call(Arc::clone(&call) as AnyCall<T>));
             call as AnyJob
@@ -137,14 +145,32 @@ impl Shared {
             Ok(()) => return Ok(future.expect("it was made with the call")),
             Err(error) => error,
         };
-        let (input, _) = parts.expect("a call that was refused is not made");
+        let (input, _, enter) = parts.expect("a call that was refused is not made");
+        contain("dropping the context of a call", || drop(enter));
         Err(TrySubmitError { error, call: input })
     }
 }
 
-/// Runs a call in the thread that submitted it.
-fn run_here(job: AnyJob) {
-    contain("running a call", || job.run(&Elsewhere));
+/// Keeps how a call ended that runs in the thread that submitted it.
+struct InCaller(Cell<Counts>);
+
+impl Stage for InCaller {
+    fn ended(&self, failed: bool) {
+        let (finished, failed) = (usize::from(!failed), usize::from(failed));
+        self.0.set(Counts { finished, failed, cancelled: 0 });
+    }
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+}
+
+impl Shared {
+    /// Runs a call in the thread that submitted it.
+    fn run_here(&self, job: AnyJob) {
+        let stage = InCaller(Cell::default());
+        self.queue().run_in_caller_begins();
+        contain("running a call", || job.run(&stage));
+        self.queue().run_in_caller_ends(stage.0.get());
+    }
 }
 
 impl ThreadPoolExecutor {

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::control::Flag;
+use super::life_settings::Hook;
 use super::pool::Shared;
+use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Error, Result};
 use crate::futures::call::Stage;
@@ -29,6 +31,8 @@ fn address(pool: &Arc<Shared>) -> usize {
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     POOL.with(|own| own.set(address(pool)));
+    let hooks = &pool.settings().hooks;
+    run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
@@ -38,18 +42,31 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
                 fresh = false;
                 // Calls contain the user's panics; this is for what is dropped with them.
                 contain("running a call", || job.run(&stage));
+                flag.settle();
                 flag.lower();
             }
         }
         Err(cause) => break_pool(pool, cause),
     }
+    drop_state();
+    run_hook("on_worker_stop", hooks.on_stop.as_ref());
     pool.queue().worker_ended(flag);
 }
 
 fn initialize(pool: &Shared) -> Result<()> {
-    match pool.initializer() {
-        Some(initializer) => catch(|| initializer()).unwrap_or_else(|p| Err(Error::Panicked(p))),
-        None => Ok(()),
+    if let Some(initializer) = pool.initializer() {
+        catch(|| initializer()).unwrap_or_else(|panic| Err(Error::Panicked(panic)))?;
+    }
+    if let Some(state) = &pool.settings().hooks.state {
+        let state = catch(|| state()).unwrap_or_else(|panic| Err(Error::Panicked(panic)))?;
+        put_state(state);
+    }
+    Ok(())
+}
+
+fn run_hook(name: &str, hook: Option<&Hook>) {
+    if let Some(hook) = hook {
+        contain(name, || hook());
     }
 }
 
@@ -70,6 +87,14 @@ struct AtWork<'a> {
 }
 
 impl Stage for AtWork<'_> {
+    fn found_cancelled(&self) {
+        self.flag.found_cancelled();
+    }
+
+    fn ended(&self, failed: bool) {
+        self.flag.ended(failed);
+    }
+
     fn leaves_user_code(&self) {
         self.flag.lower();
     }
