@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
 /// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
 /// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
+/// | [`QueueFull`](Error::QueueFull) | (no bounded queue) | submitting to a full queue that refuses |
 /// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
 /// | [`InvalidState`](Error::InvalidState) | `InvalidStateError` | completing a completed call |
 /// | [`InvalidArgument`](Error::InvalidArgument) | `ValueError` | a setting that makes no sense |
@@ -71,6 +72,10 @@ pub enum Error {
     /// The system started no thread, and the pool has none to fall back on.
     #[error("can't start new thread: {0}")]
     ThreadStart(#[source] Cause<io::Error>),
+
+    /// As many calls wait as the queue has room for, and the call was refused.
+    #[error("the queue of the executor is full")]
+    QueueFull,
 
     /// The executor was shut down.
     #[error("cannot schedule new futures after shutdown")]
@@ -131,6 +136,7 @@ impl Error {
             Self::BrokenPromise => "BrokenPromise",
             Self::BrokenThreadPool(_) => "BrokenThreadPool",
             Self::ThreadStart(_) => "ThreadStart",
+            Self::QueueFull => "QueueFull",
             Self::Shutdown => "Shutdown",
             Self::InvalidState(_) => "InvalidState",
             Self::InvalidArgument(_) => "InvalidArgument",

@@ -4,11 +4,13 @@
 //! source runs on loom, which tries every interleaving (`tests/model/`). Nothing else in the
 //! crate names either.
 //!
-//! Loom does not model time: there a timed wait gives up at once or waits like an untimed one,
-//! and the loops around it must be right in both cases.
+//! Loom does not model time: there a timed wait gives up at once (if its deadline has passed when it
+//! begins) or waits like an untimed one, and the loops around it must be right in both cases.
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
-pub(crate) use imp::{ThreadId, UnsafeCell, current_thread, exclusive_load, spawn, wait_until};
+pub(crate) use imp::{
+    ThreadId, UnsafeCell, current_thread, exclusive_load, is_finished, spawn, wait_until,
+};
 
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -18,6 +20,29 @@ use std::time::{Duration, Instant};
 pub(crate) fn unique_id() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A number that one thread writes and others read, of which no protocol takes notice, so that the
+/// model checker need not see it.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    /// Only the thread whose counter it is may call this.
+    pub(crate) fn set(&self, value: usize) {
+        // ORDERING: Release and Acquire, so that of two counters, read in the order in which they
+        // are written, the second is never behind the first.
+        self.0.store(value, std::sync::atomic::Ordering::Release);
+    }
+
+    /// As [`set`](Self::set).
+    pub(crate) fn increment(&self) {
+        self.set(self.0.load(std::sync::atomic::Ordering::Relaxed) + 1); // ORDERING: its own value
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::Acquire) // ORDERING: see `set`
+    }
 }
 
 /// The instant `timeout` from now; `None`, that is never, if the clock cannot express it.
@@ -138,6 +163,11 @@ mod imp {
         }
     }
 
+    /// Whether joining the thread would not block for long. May be a false no.
+    pub(crate) fn is_finished(thread: &JoinHandle<()>) -> bool {
+        thread.is_finished()
+    }
+
     pub(crate) fn spawn(
         name: String,
         stack_size: Option<usize>,
@@ -201,7 +231,7 @@ mod imp {
 
     /// The guard is an `Option` so that [`wait_until`] can hand it to loom and take it back.
     #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
     #[derive(Debug, Default)]
     pub(crate) struct Condvar(loom::sync::Condvar);
@@ -212,7 +242,8 @@ mod imp {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().expect("loom's locks are never poisoned here")))
+            let inner = self.0.lock().expect("loom's locks are never poisoned here");
+            MutexGuard(Some(inner), self)
         }
     }
 
@@ -246,10 +277,21 @@ mod imp {
     pub(crate) fn wait_until<T>(
         condvar: &Condvar,
         guard: &mut MutexGuard<'_, T>,
-        _deadline: Option<Instant>,
+        deadline: Option<Instant>,
     ) {
         let inner = guard.0.take().expect("the guard is only taken inside wait_until");
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            drop(inner);
+            loom::thread::yield_now();
+            *guard = guard.1.lock();
+            return;
+        }
         guard.0 = Some(condvar.0.wait(inner).expect("loom's locks are never poisoned here"));
+    }
+
+    /// Loom cannot tell.
+    pub(crate) fn is_finished(_thread: &JoinHandle<()>) -> bool {
+        false
     }
 
     pub(crate) fn spawn(

@@ -4,8 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use concurrent::futures::{
-    DoneAndNotDone, Executor, Future, MapOptions, Promise, ReturnWhen, ShutdownOptions,
-    ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
+    Discipline, DoneAndNotDone, Executor, FullQueue, Future, MapOptions, Promise, ReturnWhen,
+    ShutdownOptions, ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
+    with_worker_state,
 };
 use concurrent::sched::{Float, Scheduler, VirtualClock};
 use concurrent::{Error, Result};
@@ -76,6 +77,28 @@ fn lines_of_the_futures_table() -> Result<()> {
     pool.shutdown_with(ShutdownOptions::new().wait(false).cancel_futures(true));
     pool.shutdown();
     assert!(matches!(pool.submit(length, "late"), Err(Error::Shutdown)));
+    Ok(())
+}
+
+#[test]
+fn lines_of_the_table_beyond_python() -> Result<()> {
+    let builder = ThreadPoolExecutor::builder().queue_capacity(1000);
+    let builder = builder.when_full(FullQueue::RunInCaller).discipline(Discipline::Priority);
+    let builder = builder.keep_alive(Duration::from_secs(60)).min_workers(2);
+    let builder = builder.on_worker_start(|| ()).on_worker_stop(|| ());
+    let builder = builder.worker_state(|| "1".parse::<u32>());
+    let builder = builder.propagate(tracing::Span::current, |span, run| span.in_scope(run));
+    let pool = builder.build()?;
+    assert_eq!(pool.prestart()?, 2);
+    pool.resize(8)?;
+    let state = pool.spawn(|| with_worker_state(|n: &mut u32| *n))?;
+    assert_eq!(state.into_result()?, Some(1));
+    assert_eq!((pool.stats().workers, pool.stats().finished), (2, 1));
+    let call = pool.try_spawn(|| 1).map_err(|refused| refused.into_call());
+    assert_eq!(call.expect("the queue has no limit").into_result()?, 1);
+    assert_eq!(pool.try_submit(length, "one")?.into_result()?, 3);
+    assert_eq!(pool.spawn_with_priority(-1, || 1)?.into_result()?, 1);
+    assert_eq!(pool.submit_with_priority(-1, length, "one")?.into_result()?, 3);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use super::context::{within, worker_of};
+use super::context::{note_helped, within, worker_of};
 use super::state::{Phase, State};
 use crate::error::Error;
 use crate::guard::{catch, contain};
@@ -19,6 +19,8 @@ pub(crate) trait Run: Send + Sync {
     /// Whether the call is neither started nor cancelled.
     fn is_pending(&self) -> bool;
 
+    fn is_cancelled(&self) -> bool;
+
     /// Cancels the call if it is pending; returns whether this did it.
     fn cancel(self: Arc<Self>) -> bool;
 
@@ -28,6 +30,12 @@ pub(crate) trait Run: Send + Sync {
 
 /// What a worker wants to know of the course of a call that it runs.
 pub(crate) trait Stage {
+    /// There was nothing to run: the call had been cancelled.
+    fn found_cancelled(&self) {}
+    /// The function has returned or panicked; this comes before [`leaves_user_code`].
+    ///
+    /// [`leaves_user_code`]: Self::leaves_user_code
+    fn ended(&self, _failed: bool) {}
     /// The function has returned; its result is about to be seen by others.
     fn leaves_user_code(&self);
     /// User code (callbacks, the drop of a value) is about to run after all.
@@ -91,8 +99,12 @@ where
     B: Body<T> + ?Sized,
 {
     let core = call.core();
-    // If it was cancelled, its captures are gone already.
-    core.transition(State::start_and_claim).ok()?;
+    if let Err(state) = core.transition(State::start_and_claim) {
+        if state.phase() == Phase::Cancelled {
+            stage.found_cancelled(); // its captures are gone already
+        }
+        return None;
+    }
     let address = std::ptr::from_ref(call).cast::<()>().addr();
     let outcome = within(address, call.name(), core, || {
         catch(|| {
@@ -101,6 +113,7 @@ where
         })
     });
     let outcome = outcome.map_err(|panic| Box::new(Error::Panicked(panic)));
+    stage.ended(outcome.is_err());
     stage.leaves_user_code();
     // SAFETY: the transition above set the claim.
     Some(unsafe { core.finish(outcome) })
@@ -130,6 +143,10 @@ where
         self.core().state().phase() == Phase::Pending
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.core().state().phase() == Phase::Cancelled
+    }
+
     fn cancel(self: Arc<Self>) -> bool {
         cancel_now(&(self as AnyCall<T>)).is_ok()
     }
@@ -147,6 +164,18 @@ where
     }
 }
 
+/// The stage of a worker that stays inside of the call that waits.
+struct InPlace;
+
+impl Stage for InPlace {
+    fn ended(&self, failed: bool) {
+        note_helped(failed);
+    }
+
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+}
+
 /// Runs `call` in place if it waits in the queue of the pool that this thread works for.
 ///
 /// For a worker that would otherwise block on it, perhaps for ever. Its place in the queue is empty
@@ -160,9 +189,9 @@ pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
     if pool == 0 || worker_of() != Some(pool) || core.state().phase() != Phase::Pending {
         return false;
     }
-    let Some(state) = on_enough_stack(|| execute(call, &Elsewhere)) else { return false };
+    let Some(state) = on_enough_stack(|| execute(call, &InPlace)) else { return false };
     if state.is_waited() {
-        tell_waiters(call, state, &Elsewhere);
+        tell_waiters(call, state, &InPlace);
     }
     true
 }

@@ -62,7 +62,9 @@
 //! | --- | --- |
 //! | the function, and the drop of what it captured | a worker; if the call is cancelled, the thread that cancels |
 //! | callbacks | the thread that ends the call; if it is done already, the one that adds them |
-//! | an initializer | each worker, before its first call |
+//! | an initializer, hooks, the state of a worker | each worker, before its first call or at its end |
+//! | the function, if its pool's queue is full and set to [`RunInCaller`](FullQueue::RunInCaller), or its own worker submits it | the thread that submits |
+//! | what is captured to go with a call; what enters it | the thread that submits; the one that runs the call |
 //! | the drop of a value | who has the future; a worker if nobody has |
 //!
 //! None of it runs with a lock held, and a panic in any of it is contained: it becomes the call's
@@ -116,6 +118,9 @@ pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
-pub use thread::{Builder, ThreadPoolExecutor};
+pub use thread::{
+    Builder, Discipline, FullQueue, PoolStats, ThreadPoolExecutor, TrySubmitError,
+    with_worker_state,
+};
 pub use token::{CancelToken, is_cancel_requested};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

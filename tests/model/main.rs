@@ -6,7 +6,9 @@
 //! met all those that are allowed.
 #![cfg(concurrent_loom)]
 
+mod bounded;
 mod call;
+mod life;
 mod nested;
 mod pool;
 mod waiting;

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::bounded::FullQueue;
+use super::life_settings::{Hooks, check_workers};
 use super::pool::{Settings, ThreadPoolExecutor};
+use super::queue::Shape;
+use super::store::Discipline;
 use crate::error::{Error, Outcome, Result};
 
 /// Calls per processor that the default number of workers allows for: pool calls often wait.
@@ -33,6 +38,12 @@ pub struct Builder {
     thread_name_prefix: Option<String>,
     stack_size: Option<usize>,
     initializer: Option<Initializer>,
+    queue_capacity: Option<usize>,
+    when_full: FullQueue,
+    discipline: Discipline,
+    pub(super) min_workers: usize,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) hooks: Hooks,
 }
 
 impl Builder {
@@ -89,29 +100,139 @@ impl Builder {
         self
     }
 
+    /// At most this many calls wait for a worker. Default: no limit.
+    ///
+    /// A call that runs does not count, nor one that was cancelled.
+    /// [`when_full`](Self::when_full) says what `submit` and `spawn` do beyond that;
+    /// [`try_submit`](ThreadPoolExecutor::try_submit) and
+    /// [`try_spawn`](ThreadPoolExecutor::try_spawn) hand the call back.
+    ///
+    /// # Blocking
+    ///
+    /// `submit` and `spawn` now block while the queue is full, `map` and `map_with` as well,
+    /// whatever `when_full` says, unless they run calls themselves: they lose no item. In one of the
+    /// pool's own workers none of them blocks, because room might never come: the call then runs in
+    /// place.
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::builder().max_workers(2).queue_capacity(10).build()?;
+    /// // At no time do more than ten records wait.
+    /// let calls = (0..100).map(|record| pool.submit(|n: u32| n + 1, record));
+    /// let sum: u32 = calls.map(|call| call?.into_result()).sum::<Result<_, _>>()?;
+    /// assert_eq!(sum, 5050);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn queue_capacity(mut self, calls: usize) -> Self {
+        self.queue_capacity = Some(calls);
+        self
+    }
+
+    /// What `submit` and `spawn` do when the queue is full. Default: [`FullQueue::Block`].
+    ///
+    /// It says nothing without a [`queue_capacity`](Self::queue_capacity). Those who block are let
+    /// in in the order in which they came. A shutdown releases them with [`Error::Shutdown`], a
+    /// failed initializer with [`Error::BrokenThreadPool`].
+    ///
+    /// # Threads
+    ///
+    /// With [`FullQueue::RunInCaller`] the function may run in the thread that submits it, within
+    /// `submit`; so it may in a worker that submits to its own pool, unless that refuses.
+    ///
+    /// ```
+    /// use concurrent::futures::{FullQueue, ThreadPoolExecutor};
+    /// use concurrent::Error;
+    /// use std::sync::mpsc;
+    ///
+    /// let pool = ThreadPoolExecutor::builder()
+    ///     .max_workers(1)
+    ///     .queue_capacity(1)
+    ///     .when_full(FullQueue::Refuse)
+    ///     .build()?;
+    /// let (started, runs) = mpsc::channel();
+    /// let (release, gate) = mpsc::channel::<()>();
+    /// let running = pool.spawn(move || (started.send(()), gate.recv()))?;
+    /// runs.recv().expect("the call runs");
+    /// let waiting = pool.spawn(|| 1)?;
+    /// assert!(matches!(pool.spawn(|| 2), Err(Error::QueueFull)));
+    /// drop(release);
+    /// assert_eq!(waiting.into_result()?, 1);
+    /// # drop(running);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn when_full(mut self, full: FullQueue) -> Self {
+        self.when_full = full;
+        self
+    }
+
+    /// Which of the waiting calls a worker takes next. Default: [`Discipline::Fifo`].
+    ///
+    /// ```
+    /// use concurrent::futures::{Discipline, ThreadPoolExecutor};
+    /// use std::sync::mpsc;
+    ///
+    /// let discipline = Discipline::Priority;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).discipline(discipline).build()?;
+    /// let (open, gate) = mpsc::channel::<()>();
+    /// let (note, notes) = mpsc::channel();
+    /// let busy = pool.spawn(move || gate.recv())?; // while the others are submitted
+    /// for (priority, name) in [(5, "last"), (0, "second"), (-1, "first")] {
+    ///     let note = note.clone();
+    ///     drop(pool.spawn_with_priority(priority, move || note.send(name))?);
+    /// }
+    /// drop((open, note));
+    /// assert!(notes.iter().eq(["first", "second", "last"]));
+    /// # drop(busy);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn discipline(mut self, discipline: Discipline) -> Self {
+        self.discipline = discipline;
+        self
+    }
+
     /// Makes the pool. Threads are started when calls come.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_workers` is 0 or the prefix contains a NUL byte.
+    /// [`Error::InvalidArgument`] if `max_workers`, `queue_capacity` or `keep_alive` is 0,
+    /// `min_workers` is greater than `max_workers`, or the prefix contains a NUL byte.
     pub fn build(self) -> Result<ThreadPoolExecutor> {
-        let max_workers = match self.max_workers.map(NonZeroUsize::new) {
+        let max_workers = match at_least_one(self.max_workers, "max_workers")? {
             None => num_cpus::get().saturating_mul(WORKERS_PER_CPU),
-            Some(Some(workers)) => workers.get(),
-            Some(None) => {
-                return Err(Error::InvalidArgument("max_workers must be greater than 0".into()));
-            }
+            Some(workers) => workers.get(),
         };
+        let capacity = at_least_one(self.queue_capacity, "queue_capacity")?;
+        check_workers(self.min_workers, max_workers)?;
+        if self.keep_alive.is_some_and(|time| time.is_zero()) {
+            return Err(Error::InvalidArgument("keep_alive must be greater than 0".into()));
+        }
         if self.thread_name_prefix.as_ref().is_some_and(|prefix| prefix.contains('\0')) {
             let text = "thread_name_prefix must not contain a NUL byte";
             return Err(Error::InvalidArgument(text.into()));
         }
         Ok(ThreadPoolExecutor::with_settings(Settings {
-            max_workers,
+            shape: Shape {
+                max_workers,
+                min_workers: self.min_workers,
+                keep_alive: self.keep_alive,
+                capacity,
+                discipline: self.discipline,
+            },
+            when_full: self.when_full,
             thread_name_prefix: self.thread_name_prefix,
             stack_size: self.stack_size,
             initializer: self.initializer,
+            hooks: self.hooks,
         }))
+    }
+}
+
+/// Refuses a 0; `name` is what the error calls it.
+pub(super) fn at_least_one(value: Option<usize>, name: &str) -> Result<Option<NonZeroUsize>> {
+    match value.map(NonZeroUsize::new) {
+        Some(None) => Err(Error::InvalidArgument(format!("{name} must be greater than 0").into())),
+        valid => Ok(valid.flatten()),
     }
 }
 
@@ -122,6 +243,12 @@ impl fmt::Debug for Builder {
             .field("thread_name_prefix", &self.thread_name_prefix)
             .field("stack_size", &self.stack_size)
             .field("initializer", &self.initializer.is_some())
+            .field("queue_capacity", &self.queue_capacity)
+            .field("when_full", &self.when_full)
+            .field("discipline", &self.discipline)
+            .field("min_workers", &self.min_workers)
+            .field("keep_alive", &self.keep_alive)
+            .field("hooks", &self.hooks)
             .finish()
     }
 }

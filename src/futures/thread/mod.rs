@@ -1,9 +1,28 @@
 //! The thread pool. Read next: `queue.rs` for why no call is stranded, then `worker.rs`, `pool.rs`.
+//!
+//! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
+//! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
+//! owns), `context.rs` (what goes with a call), `stats.rs`.
 
+mod bounded;
 mod builder;
+mod context;
+mod control;
+mod life;
+mod life_settings;
 mod pool;
 mod queue;
+mod state;
+mod stats;
+mod store;
+mod submit;
+mod traits;
 mod worker;
 
+pub use bounded::FullQueue;
 pub use builder::Builder;
 pub use pool::ThreadPoolExecutor;
+pub use state::with_worker_state;
+pub use stats::PoolStats;
+pub use store::Discipline;
+pub use submit::TrySubmitError;

@@ -1,20 +1,21 @@
 //! [`ThreadPoolExecutor`]: the user's side of the pool.
 
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::panicking;
 
+use super::bounded::FullQueue;
 use super::builder::{Builder, Initializer};
-use super::queue::{Flag, Queue};
+use super::control::Flag;
+use super::life_settings::Hooks;
+use super::queue::{Queue, Shape};
 use super::worker::{is_worker_of, work};
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::{AnyCall, Call};
 use crate::futures::context::PoolId;
 use crate::futures::deadlock::{PoolView, Staff, forget_pool, register_pool};
-use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
 use crate::guard::{contain, install_hook};
@@ -33,10 +34,11 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 ///
-/// - Calls start in the order they were submitted. The queue has no limit; submitting never blocks
-///   on load.
+/// - Calls start in the order they were submitted, unless the pool has another
+///   [`discipline`](Builder::discipline). The queue has no limit, and submitting never
+///   blocks on load, unless the pool has a [`queue_capacity`](Builder::queue_capacity).
 /// - Threads are started as calls need them, idle ones are reused first, and they live as long as
-///   the pool.
+///   the pool, unless it has a [`keep_alive`](Builder::keep_alive) or is [resized](Self::resize).
 /// - A call may panic, drop or shut down its own pool: the workers go on.
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
@@ -68,10 +70,12 @@ pub(crate) struct Shared {
 
 /// Checked settings; see [`Builder`] for what they mean.
 pub(crate) struct Settings {
-    pub(crate) max_workers: usize,
+    pub(crate) shape: Shape,
+    pub(crate) when_full: FullQueue,
     pub(crate) thread_name_prefix: Option<String>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Shared {
@@ -81,6 +85,14 @@ impl Shared {
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     pub(crate) fn initializer(&self) -> Option<&Initializer> {
@@ -99,15 +111,18 @@ impl Shared {
     }
 
     /// Queues `function`; its call is named for `N`.
-    fn enqueue<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
+    pub(super) fn enqueue<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
         N: 'static,
     {
+        if !self.settings.is_plain() {
+            return self.enqueue_on_terms::<T, F, N>(function, self.terms());
+        }
         let call = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
-        match self.queue.push(call, &|flag, index| self.start(flag, index)) {
+        match self.queue.push(call, 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
@@ -138,11 +153,11 @@ impl Shared {
             let item = items.next()?;
             let function = Arc::clone(&function);
             if size == 1 {
-                let call = shared.enqueue::<_, _, F>(move || function(item));
+                let call = shared.enqueue_piece::<_, _, F>(move || function(item));
                 return Some(call.map(Piece::One));
             }
             let chunk = std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
-            let call = shared.enqueue::<_, _, F>(move || run_chunk(&*function, chunk));
+            let call = shared.enqueue_piece::<_, _, F>(move || run_chunk(&*function, chunk));
             Some(call.map(Piece::Chunk))
         }
     }
@@ -201,7 +216,7 @@ impl ThreadPoolExecutor {
             // ORDERING: Relaxed; only the number itself matters.
             format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
         });
-        let queue = Queue::new(settings.max_workers);
+        let queue = Queue::new(settings.shape);
         let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
             let id = register_pool(Weak::clone(shared) as Weak<dyn PoolView>);
             Shared { id, queue, settings, prefix }
@@ -209,10 +224,14 @@ impl ThreadPoolExecutor {
         Self { shared }
     }
 
-    /// The most threads this pool will have.
+    /// The most threads this pool will have; see [`resize`](Self::resize).
     #[must_use]
     pub fn max_workers(&self) -> usize {
-        self.shared.settings.max_workers
+        self.shared.queue.max_workers()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
@@ -382,7 +401,7 @@ impl ThreadPoolExecutor {
     }
 
     /// What follows when no more calls come.
-    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
+    pub(super) fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
         let deadline = options.timeout.and_then(deadline_after);
         let queue = &self.shared.queue;
         let mut report = ShutdownReport::default();
@@ -398,62 +417,5 @@ impl ThreadPoolExecutor {
         report.pending = left.waiting;
         report.running = left.running;
         report
-    }
-}
-
-impl Default for ThreadPoolExecutor {
-    /// A pool of five workers per processor.
-    fn default() -> Self {
-        Self::builder().build().expect("the default settings are valid")
-    }
-}
-
-impl Executor for ThreadPoolExecutor {
-    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
-    where
-        A: Portable,
-        R: Portable,
-    {
-        Self::submit(self, function, argument)
-    }
-
-    fn map_with<'a, A, R, I>(
-        &'a self,
-        options: MapOptions,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Result<Map<'a, R>>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-        I::IntoIter: Send + 'a,
-    {
-        Self::map_with(self, options, function, items)
-    }
-
-    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        Self::shutdown_with(self, options)
-    }
-}
-
-impl Drop for ThreadPoolExecutor {
-    fn drop(&mut self) {
-        // Who shut it down before has said then whether to wait.
-        if self.shared.queue.close() {
-            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
-        }
-    }
-}
-
-impl fmt::Debug for ThreadPoolExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.shared.queue.left();
-        f.debug_struct("ThreadPoolExecutor")
-            .field("prefix", &self.shared.prefix)
-            .field("max_workers", &self.max_workers())
-            .field("pending", &left.waiting)
-            .field("running", &left.running)
-            .finish_non_exhaustive()
     }
 }

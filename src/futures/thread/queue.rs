@@ -8,6 +8,9 @@
 //! Calls leave in the order they came: `outgoing` is older than `incoming` throughout, and is
 //! refilled only when empty. Submitters meet workers at a lock once per refill, not once per call.
 //!
+//! So it goes in a queue without bound whose discipline is first in, first out. In all others
+//! `outgoing` stays empty, and workers take single calls from `incoming` under both locks.
+//!
 //! LOCK: `outgoing` before `control`. No user code runs and no user value is dropped under either.
 //!
 //! **No call is stranded.** A worker goes to sleep under the control lock after it saw both queues
@@ -20,139 +23,103 @@
 //! workers outside of user code, because each of those looks at the queue next. A worker raises
 //! its `busy` flag under the outgoing lock, with the call it takes, and lowers it before the
 //! result can be seen: whoever has seen a result finds its worker free, and reuses it.
+//!
+//! **Leaving.** A worker leaves before the end of the pool if there are more than `max_workers`, or
+//! if it has slept for `keep_alive` and there are more than `min_workers`. It strikes itself out
+//! under the control lock: in the second case with the queue still seen to be empty, in the first it
+//! then sees to the calls that it leaves behind, which may have counted on it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Instant;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
-use crate::error::{Cause, Error};
+use super::bounded::Blocked;
+use super::control::{Control, Counts, Flag, Left, Start};
+use super::store::{Discipline, Job, Store};
+use crate::error::Error;
 use crate::futures::deadlock::{Staff, look_again};
-use crate::futures::job::Run;
 use crate::guard::contain;
-use crate::sync::{AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
-use crate::sync::{spin_until, wait_until};
-
-pub(crate) type Job = Arc<dyn Run>;
-
-/// A queue whose empty buffer is larger than this is given back to the allocator.
-const KEPT_CAPACITY: usize = 1024;
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{deadline_after, spin_until, wait_until};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    outgoing: Mutex<Jobs>,
-    control: Mutex<Control>,
+    pub(super) outgoing: Mutex<Jobs>,
+    pub(super) control: Mutex<Control>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
-    wake: Condvar,
+    pub(super) wake: Condvar,
     /// Those who wait for the last worker to end or to be joined.
-    ended: Condvar,
+    pub(super) ended: Condvar,
+    /// Whether workers take single calls from `incoming`.
+    single: bool,
+    pub(super) capacity: Option<NonZeroUsize>,
+    pub(super) min_workers: usize,
+    /// How long a worker sleeps before it leaves.
+    keep_alive: Option<Duration>,
 }
 
 /// Calls, the oldest first.
 #[derive(Default)]
-struct Jobs(VecDeque<Job>);
+pub(super) struct Jobs(pub(super) VecDeque<Job>);
 
-#[derive(Debug)]
-struct Control {
-    incoming: Jobs,
-    /// INVARIANT: workers that are inside `wake.wait`, woken or not.
-    sleeping: usize,
-    /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
-    notified: usize,
-    workers: Vec<Worker>,
-    /// Workers that have not left their loop.
-    alive: usize,
-    /// Threads taken out of `workers` by somebody who is joining them.
-    joining: usize,
-    max_workers: usize,
-    /// The system refused the last thread that was asked for.
-    refused_thread: bool,
-    closed: bool,
-    broken: Option<Error>,
+/// What a queue is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) max_workers: usize,
+    pub(crate) min_workers: usize,
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) capacity: Option<NonZeroUsize>,
+    pub(crate) discipline: Discipline,
 }
-
-#[derive(Debug)]
-struct Worker {
-    flag: Arc<Flag>,
-    thread: JoinHandle<()>,
-}
-
-/// A worker's word on whether it is inside of user code. On a cache line of its own.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Flag {
-    busy: AtomicBool,
-}
-
-impl Flag {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { busy: AtomicBool::new(false) })
-    }
-
-    fn raise(&self) {
-        self.busy.store(true, Ordering::Relaxed); // ORDERING: read under the same lock
-    }
-
-    /// Says that this worker looks at the queue next.
-    pub(crate) fn lower(&self) {
-        // ORDERING: Relaxed suffices for those who saw the result: it is published after this
-        // with Release. Others may see it late and start a worker too many.
-        self.busy.store(false, Ordering::Relaxed);
-    }
-
-    fn is_raised(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) // ORDERING: see `raise` and `lower`
-    }
-}
-
-/// What is left of a queue's work, as a count of calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Left {
-    pub(crate) waiting: usize,
-    pub(crate) running: usize,
-}
-
-/// Starts a worker that owns this flag.
-pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
 
 impl Queue {
-    pub(crate) fn new(max_workers: usize) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
+        let incoming = Store::new(shape.discipline);
         Self {
             outgoing: Mutex::new(Jobs::default()),
-            control: Mutex::new(Control {
-                incoming: Jobs::default(),
-                sleeping: 0,
-                notified: 0,
-                workers: Vec::new(),
-                alive: 0,
-                joining: 0,
-                max_workers,
-                refused_thread: false,
-                closed: false,
-                broken: None,
-            }),
+            control: Mutex::new(Control::new(incoming, shape.max_workers)),
             has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
+            single: shape.capacity.is_some() || shape.discipline != Discipline::Fifo,
+            capacity: shape.capacity,
+            min_workers: shape.min_workers,
+            keep_alive: shape.keep_alive,
         }
     }
 
-    /// Puts a call at the end of the queue and sees to it that a worker comes for it.
+    /// Puts a call into the queue and sees to it that a worker comes for it.
     ///
     /// On an error the call is given back to be dropped by the caller, outside of all locks.
-    pub(crate) fn push(&self, job: Job, start: Start<'_>) -> Result<(), (Error, Job)> {
+    pub(crate) fn push(
+        &self,
+        job: Job,
+        priority: i32,
+        start: Start<'_>,
+    ) -> Result<(), (Error, Job)> {
         let mut control = self.control.lock();
-        if let Some(error) = control.refusal() {
+        let ready = match control.refusal() {
+            Some(error) => Err(error),
+            None => control.ensure_worker(start),
+        };
+        if let Err(error) = ready {
             return Err((error, job));
         }
-        if control.workers.is_empty() {
-            // Started before the call is queued: if that fails, nobody but this caller is hurt.
-            if let Err(error) = control.start_worker(start) {
-                return Err((Error::ThreadStart(Cause::new(error)), job));
-            }
-        }
-        control.incoming.0.push_back(job);
+        self.admit(control, job, priority, start);
+        Ok(())
+    }
+
+    /// The rest of a push, when nothing is in its way.
+    pub(super) fn admit(
+        &self,
+        mut control: MutexGuard<'_, Control>,
+        job: Job,
+        priority: i32,
+        start: Start<'_>,
+    ) {
+        control.incoming.push(job, priority);
         self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
         if control.sleeping > 0 {
             let wake = control.wake_one();
@@ -164,14 +131,13 @@ impl Queue {
             drop(control);
             self.grow(start);
         }
-        Ok(())
     }
 
     /// Starts a worker if calls wait that no present one will look at next.
-    fn grow(&self, start: Start<'_>) {
+    pub(super) fn grow(&self, start: Start<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
-        let waiting = outgoing.0.len() + control.incoming.0.len();
+        let waiting = outgoing.0.len() + control.incoming.len();
         let free = control.workers.iter().filter(|worker| !worker.flag.is_raised()).count();
         if waiting <= free
             || control.workers.len() >= control.max_workers
@@ -199,11 +165,15 @@ impl Queue {
     pub(crate) fn take(&self, flag: &Flag, fresh: bool, start: Start<'_>) -> Option<Job> {
         let mut called = fresh;
         let mut looked = false;
+        let mut leave_at: Option<Instant> = None;
         loop {
+            if flag.is_summoned() && self.leave_if_surplus(flag, start) {
+                return None;
+            }
             let mut outgoing = self.outgoing.lock();
             if outgoing.0.is_empty() {
-                let control = self.control.lock();
-                if control.incoming.0.is_empty() {
+                let mut control = self.control.lock();
+                if control.incoming.is_empty() {
                     drop(outgoing);
                     if !looked {
                         drop(control);
@@ -214,15 +184,35 @@ impl Queue {
                     if control.closed || control.broken.is_some() {
                         return None;
                     }
-                    self.sleep(control);
+                    let expired = leave_at.is_some_and(|time| Instant::now() >= time);
+                    let spare = control.workers.len() > self.min_workers;
+                    if control.has_surplus() || (expired && spare) {
+                        control.retire(flag);
+                        return None;
+                    }
+                    if expired || leave_at.is_none() {
+                        leave_at = self.keep_alive.and_then(deadline_after);
+                    }
+                    self.sleep(control, leave_at);
                     called = true;
                     continue;
                 }
+                if self.single {
+                    let job = control.incoming.pop();
+                    flag.take_on();
+                    let more = !control.incoming.is_empty();
+                    self.has_incoming.store(more, Ordering::Relaxed); // ORDERING: a hint
+                    drop((control, outgoing));
+                    if called {
+                        self.call_next(more, start);
+                    }
+                    return job;
+                }
                 self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
-                outgoing.refill(control);
+                control.incoming.move_to(&mut outgoing.0);
             }
             let job = outgoing.0.pop_front();
-            flag.raise();
+            flag.take_on();
             let more = !outgoing.0.is_empty();
             drop(outgoing);
             if called {
@@ -232,9 +222,9 @@ impl Queue {
         }
     }
 
-    fn sleep(&self, mut control: MutexGuard<'_, Control>) {
+    fn sleep(&self, mut control: MutexGuard<'_, Control>, deadline: Option<Instant>) {
         control.sleeping += 1;
-        wait_until(&self.wake, &mut control, None);
+        wait_until(&self.wake, &mut control, deadline);
         control.sleeping -= 1;
         // A worker that wakes for another reason takes the place of the one that was notified;
         // that one will find the queue as this one leaves it.
@@ -243,9 +233,9 @@ impl Queue {
 
     /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
     /// it was on its way counted on it.
-    fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
+    pub(super) fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
         let mut control = self.control.lock();
-        if !more_outgoing && control.incoming.0.is_empty() {
+        if !more_outgoing && control.incoming.is_empty() {
             return;
         }
         let wake = control.wake_one();
@@ -273,8 +263,10 @@ impl Queue {
         let mut control = self.control.lock();
         let was_open = !std::mem::replace(&mut control.closed, true);
         control.notified = control.sleeping;
+        control.blocked.iter().for_each(Blocked::wake);
         drop(control);
         self.wake.notify_all();
+        look_again(); // calls that wait here may have counted on workers to come
         was_open
     }
 
@@ -284,108 +276,58 @@ impl Queue {
         let mut control = self.control.lock();
         control.broken.get_or_insert(error);
         control.notified = control.sleeping;
+        control.blocked.iter().for_each(Blocked::wake);
         let jobs = outgoing.take_all(&mut control.incoming);
+        let cancelled = jobs.iter().filter(|job| job.is_cancelled()).count();
+        let failed = jobs.iter().filter(|job| job.is_pending()).count();
+        control.counts.add(Counts { finished: 0, failed, cancelled });
         drop((control, outgoing));
         self.wake.notify_all();
         jobs
     }
 
-    /// Gives up the calls that wait.
+    /// Gives up the calls that wait, to be cancelled.
     pub(crate) fn drain(&self) -> Vec<Job> {
         let mut outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
-        outgoing.take_all(&mut control.incoming)
+        let jobs = outgoing.take_all(&mut control.incoming);
+        // Those that are pending will be cancelled by the caller.
+        let cancelled = |job: &&Job| job.is_cancelled() || job.is_pending();
+        control.counts.cancelled += jobs.iter().filter(cancelled).count();
+        jobs
+    }
+
+    pub(crate) fn max_workers(&self) -> usize {
+        self.control.lock().max_workers
     }
 
     pub(crate) fn left(&self) -> Left {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
-        let queued = outgoing.0.iter().chain(&control.incoming.0);
-        Left {
-            // A cancelled call keeps its place until a worker gets to it.
-            waiting: queued.filter(|job| job.is_pending()).count(),
-            running: control.workers.iter().filter(|worker| worker.flag.is_raised()).count(),
-        }
+        let mut waiting = 0;
+        // A cancelled call stays in the queue until a worker gets to it.
+        let mut count = |job: &Job| waiting += usize::from(job.is_pending());
+        outgoing.0.iter().for_each(&mut count);
+        control.incoming.for_each(&mut count);
+        let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
+        Left { waiting, running, blocked: control.blocked.len() }
     }
 
     /// For the registry of waits: who could come for a call that waits here.
     pub(crate) fn staff(&self) -> Staff {
         let control = self.control.lock();
         let workers = control.alive;
-        let may_grow = control.workers.len() < control.max_workers && !control.refused_thread;
+        let may_grow = control.workers.len() < control.max_workers
+            && !control.refused_thread
+            && control.refusal().is_none();
         Staff { workers, may_grow }
-    }
-
-    /// A worker says that it has left its loop.
-    pub(crate) fn worker_ended(&self, flag: &Flag) {
-        flag.lower();
-        self.control.lock().alive -= 1;
-        self.ended.notify_all();
-    }
-
-    /// Waits until all workers have ended and joins their threads; false if time ran out first.
-    ///
-    /// Must not be called by one of the workers.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
-        let mut control = self.control.lock();
-        while control.alive > 0 {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return false;
-            }
-            wait_until(&self.ended, &mut control, deadline);
-        }
-        // Two threads may be here at once: both leave only when every thread has been joined.
-        while let Some(worker) = control.workers.pop() {
-            control.joining += 1;
-            drop(control);
-            if worker.thread.join().is_err() {
-                log::error!(target: crate::LOG_TARGET, "a worker thread panicked as it ended");
-            }
-            control = self.control.lock();
-            control.joining -= 1;
-        }
-        self.ended.notify_all();
-        while control.joining > 0 {
-            wait_until(&self.ended, &mut control, None);
-        }
-        true
-    }
-}
-
-impl Control {
-    fn refusal(&self) -> Option<Error> {
-        // Broken wins over shut down, as in Python.
-        self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
-    }
-
-    fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
-        let flag = Flag::new();
-        let started = start(Arc::clone(&flag), self.workers.len());
-        self.refused_thread = started.is_err();
-        self.workers.push(Worker { flag, thread: started? });
-        self.alive += 1;
-        Ok(())
-    }
-
-    /// Whether to notify a sleeper: one sleeps, and none is on its way already.
-    fn wake_one(&mut self) -> bool {
-        let wake = self.sleeping > 0 && self.notified == 0;
-        self.notified += usize::from(wake);
-        wake
     }
 }
 
 impl Jobs {
-    fn refill(&mut self, mut control: MutexGuard<'_, Control>) {
-        if self.0.capacity() > KEPT_CAPACITY {
-            self.0 = VecDeque::new();
-        }
-        std::mem::swap(&mut self.0, &mut control.incoming.0);
-    }
-
-    fn take_all(&mut self, newer: &mut Self) -> Vec<Job> {
+    fn take_all(&mut self, newer: &mut Store) -> Vec<Job> {
         let older = std::mem::take(&mut self.0);
-        older.into_iter().chain(std::mem::take(&mut newer.0)).collect()
+        older.into_iter().chain(newer.take_all()).collect()
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::control::Flag;
+use super::life_settings::Hook;
 use super::pool::Shared;
-use super::queue::Flag;
+use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
-use crate::futures::context::{become_worker_of, worker_of};
+use crate::futures::context::{Tally, become_worker_of, worker_of};
 use crate::futures::job::Stage;
 use crate::guard::{catch, contain};
 
@@ -18,7 +20,9 @@ pub(crate) fn is_worker_of(pool: &Shared) -> bool {
 
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
-    become_worker_of(pool.id());
+    become_worker_of(pool.id(), Arc::clone(flag) as Arc<dyn Tally>);
+    let hooks = &pool.settings().hooks;
+    run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
             let stage = AtWork { pool, flag };
@@ -28,18 +32,31 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
                 fresh = false;
                 // Calls contain the user's panics; this is for what is dropped with them.
                 contain("running a call", || job.run(&stage));
+                flag.settle();
                 flag.lower();
             }
         }
         Err(cause) => break_pool(pool, cause),
     }
+    drop_state();
+    run_hook("on_worker_stop", hooks.on_stop.as_ref());
     pool.queue().worker_ended(flag);
 }
 
 fn initialize(pool: &Shared) -> Result<()> {
-    match pool.initializer() {
-        Some(initializer) => catch(|| initializer()).unwrap_or_else(|p| Err(Error::Panicked(p))),
-        None => Ok(()),
+    if let Some(initializer) = pool.initializer() {
+        catch(|| initializer()).unwrap_or_else(|panic| Err(Error::Panicked(panic)))?;
+    }
+    if let Some(state) = &pool.settings().hooks.state {
+        let state = catch(|| state()).unwrap_or_else(|panic| Err(Error::Panicked(panic)))?;
+        put_state(state);
+    }
+    Ok(())
+}
+
+fn run_hook(name: &str, hook: Option<&Hook>) {
+    if let Some(hook) = hook {
+        contain(name, || hook());
     }
 }
 
@@ -60,6 +77,14 @@ struct AtWork<'a> {
 }
 
 impl Stage for AtWork<'_> {
+    fn found_cancelled(&self) {
+        self.flag.found_cancelled();
+    }
+
+    fn ended(&self, failed: bool) {
+        self.flag.ended(failed);
+    }
+
     fn leaves_user_code(&self) {
         self.flag.lower();
     }

@@ -1,0 +1,85 @@
+//! What goes with a call from the thread that submits it to the one that runs it.
+
+use std::sync::Arc;
+
+use super::builder::Builder;
+use super::pool::Settings;
+use crate::guard::contain;
+
+/// Enters what was captured for one call, calls what it is given, and leaves it.
+pub(crate) type Enter = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
+
+/// Captures in the thread that submits.
+pub(crate) type Capture = Arc<dyn Fn() -> Enter + Send + Sync>;
+
+impl Builder {
+    /// Carries something along with each call: `capture` takes it where the call is submitted,
+    /// `enter` puts it in force around the run of the call.
+    ///
+    /// It is for what lives in thread-locals, such as the current span of `tracing`:
+    /// `.propagate(tracing::Span::current, |span, run| span.in_scope(run))`. Without it, calls cost
+    /// nothing more. If it is set twice, the last one counts.
+    ///
+    /// `enter` should call the function it is given once. More often does nothing; if it returns
+    /// without, the call runs after it. If it panics, the call fails with that panic.
+    ///
+    /// # Threads
+    ///
+    /// `capture` runs in the thread that submits; if it panics, that is logged, and the call runs
+    /// with nothing around it. `enter` runs where the call does. What was captured for a call that
+    /// is cancelled is dropped with what the call captured.
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static REQUEST: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// let pool = ThreadPoolExecutor::builder()
+    ///     .propagate(|| REQUEST.get(), |request, run| {
+    ///         let before = REQUEST.replace(request);
+    ///         run();
+    ///         REQUEST.set(before);
+    ///     })
+    ///     .build()?;
+    /// REQUEST.set(7);
+    /// assert_eq!(pool.spawn(|| REQUEST.get())?.into_result()?, 7);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn propagate<C: Send + 'static>(
+        mut self,
+        capture: impl Fn() -> C + Send + Sync + 'static,
+        enter: impl Fn(C, &mut dyn FnMut()) + Send + Sync + 'static,
+    ) -> Self {
+        let enter = Arc::new(enter);
+        self.hooks.context = Some(Arc::new(move || {
+            let (context, enter) = (capture(), Arc::clone(&enter));
+            Box::new(move |run: &mut dyn FnMut()| enter(context, run))
+        }));
+        self
+    }
+}
+
+/// Takes what goes with a call that this thread submits.
+pub(super) fn capture(settings: &Settings) -> Option<Enter> {
+    let capture = settings.hooks.context.as_ref()?;
+    let mut captured = None;
+    contain("capturing the context of a call", || captured = Some(capture()));
+    captured
+}
+
+/// Calls `function` inside of `enter`.
+pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
+    let mut function = Some(function);
+    let mut result = None;
+    enter(&mut || {
+        if let Some(function) = function.take() {
+            result = Some(function());
+        }
+    });
+    match (result, function) {
+        (Some(result), _) => result,
+        (None, Some(function)) => function(),
+        (None, None) => panic!("the call panicked, and the hook around it caught the panic"),
+    }
+}

@@ -1,0 +1,282 @@
+//! [`Control`]: what is under the control lock, and the record of one [`Worker`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::bounded::Blocked;
+use super::store::Store;
+use crate::error::{Cause, Error};
+use crate::futures::context::Tally;
+use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(super) incoming: Store,
+    /// INVARIANT: workers that are inside `wake.wait`, woken or not.
+    pub(super) sleeping: usize,
+    /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
+    pub(super) notified: usize,
+    /// INVARIANT: in the order of their indices.
+    pub(super) workers: Vec<Worker>,
+    /// The threads of workers that left before the pool was closed.
+    pub(super) retired: Vec<JoinHandle<()>>,
+    /// The most workers there have been.
+    pub(super) peak: usize,
+    /// What was counted elsewhere than with a present worker.
+    pub(super) counts: Counts,
+    /// Calls that run in the thread that submitted them.
+    pub(super) in_callers: usize,
+    /// Workers that have not left their loop.
+    pub(super) alive: usize,
+    /// Threads taken out of `workers` by somebody who is joining them.
+    pub(super) joining: usize,
+    pub(super) max_workers: usize,
+    /// The system refused the last thread that was asked for.
+    pub(super) refused_thread: bool,
+    pub(super) closed: bool,
+    pub(super) broken: Option<Error>,
+    /// Bounded queue: calls that hold a [`Place`](super::bounded::Place), blocked ones included.
+    pub(super) places: usize,
+    /// INVARIANT: if somebody is blocked, the queue is full, or somebody is about to give back a
+    /// place. The longest waiting first, so that tickets rise.
+    pub(super) blocked: VecDeque<Blocked>,
+    pub(super) next_ticket: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// The number in its thread's name, the lowest that was free.
+    index: usize,
+    pub(super) flag: Arc<Flag>,
+    thread: JoinHandle<()>,
+    /// Whether it has left its loop. Then it is only there to be joined.
+    pub(super) ended: bool,
+}
+
+/// A worker's word on whether it is inside of user code, and its counters, which only it writes.
+/// On a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Flag {
+    busy: AtomicBool,
+    /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
+    /// checker: who is about to sleep looks in any case.
+    summons: Counter,
+    /// Calls that it took out of the queue; written under the outgoing lock.
+    taken: Counter,
+    finished: Counter,
+    failed: Counter,
+    cancelled: Counter,
+    /// Calls run in place, inside of the one that was taken.
+    helped_finished: Counter,
+    helped_failed: Counter,
+}
+
+/// How many calls ended, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(super) finished: usize,
+    pub(super) failed: usize,
+    pub(super) cancelled: usize,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.finished += other.finished;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
+impl Tally for Flag {
+    fn helped(&self, failed: bool) {
+        let counter = if failed { &self.helped_failed } else { &self.helped_finished };
+        counter.increment();
+    }
+}
+
+impl Flag {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            busy: AtomicBool::new(false),
+            summons: Counter::default(),
+            taken: Counter::default(),
+            finished: Counter::default(),
+            failed: Counter::default(),
+            cancelled: Counter::default(),
+            helped_finished: Counter::default(),
+            helped_failed: Counter::default(),
+        })
+    }
+
+    /// Says that this worker has taken a call. Under the outgoing lock.
+    pub(super) fn take_on(&self) {
+        self.raise();
+        self.taken.increment();
+    }
+
+    /// The call that was taken has run.
+    pub(crate) fn ended(&self, failed: bool) {
+        let counter = if failed { &self.failed } else { &self.finished };
+        counter.increment();
+    }
+
+    /// The call that was taken had been cancelled.
+    pub(crate) fn found_cancelled(&self) {
+        self.cancelled.increment();
+    }
+
+    /// What ended, and whether a call is running. Under the outgoing lock, so that no call begins
+    /// meanwhile: then it does not matter when the one that runs ends.
+    pub(super) fn counts(&self) -> (Counts, bool) {
+        let ended = self.finished.get() + self.failed.get() + self.cancelled.get();
+        let counts = Counts {
+            finished: self.finished.get() + self.helped_finished.get(),
+            failed: self.failed.get() + self.helped_failed.get(),
+            cancelled: self.cancelled.get(),
+        };
+        (counts, self.taken.get() > ended)
+    }
+
+    /// The worker is done with what it took, also if that was neither run nor cancelled here.
+    pub(crate) fn settle(&self) {
+        let ended = self.finished.get() + self.failed.get() + self.cancelled.get();
+        if self.taken.get() != ended {
+            self.taken.set(ended);
+        }
+    }
+
+    pub(super) fn summon(&self, summon: bool) {
+        self.summons.set(usize::from(summon));
+    }
+
+    pub(super) fn is_summoned(&self) -> bool {
+        self.summons.get() != 0
+    }
+
+    pub(super) fn raise(&self) {
+        self.busy.store(true, Ordering::Relaxed); // ORDERING: read under the same lock
+    }
+
+    /// Says that this worker looks at the queue next.
+    pub(crate) fn lower(&self) {
+        // ORDERING: Relaxed suffices for those who saw the result: it is published after this
+        // with Release. Others may see it late and start a worker too many.
+        self.busy.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_raised(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) // ORDERING: see `raise` and `lower`
+    }
+}
+
+/// What is left of a queue's work, as a count of calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) waiting: usize,
+    pub(crate) running: usize,
+    /// Submitters that wait for room.
+    pub(crate) blocked: usize,
+}
+
+/// Starts a worker that owns this flag.
+pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
+
+impl Control {
+    pub(super) fn new(incoming: Store, max_workers: usize) -> Self {
+        Self {
+            incoming,
+            sleeping: 0,
+            notified: 0,
+            workers: Vec::new(),
+            retired: Vec::new(),
+            peak: 0,
+            counts: Counts::default(),
+            in_callers: 0,
+            alive: 0,
+            joining: 0,
+            max_workers,
+            refused_thread: false,
+            closed: false,
+            broken: None,
+            places: 0,
+            blocked: VecDeque::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// Why no more calls are taken.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        // Broken wins over shut down, as in Python.
+        self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
+    }
+
+    /// Starts a worker if there is none. Done before a call is queued: if it fails, nobody but
+    /// the caller is hurt.
+    pub(super) fn ensure_worker(&mut self, start: Start<'_>) -> Result<(), Error> {
+        if !self.workers.is_empty() {
+            return Ok(());
+        }
+        self.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))
+    }
+
+    pub(super) fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
+        let flag = Flag::new();
+        let in_place = |(place, worker): &(usize, &Worker)| *place == worker.index;
+        let index = self.workers.iter().enumerate().take_while(in_place).count();
+        let started = start(Arc::clone(&flag), index);
+        self.refused_thread = started.is_err();
+        self.workers.insert(index, Worker { index, flag, thread: started?, ended: false });
+        self.alive += 1;
+        self.peak = self.peak.max(self.workers.len());
+        Ok(())
+    }
+
+    pub(super) fn has_surplus(&self) -> bool {
+        self.workers.len() > self.max_workers
+    }
+
+    /// Strikes out a worker that is leaving while the pool goes on.
+    pub(super) fn retire(&mut self, flag: &Flag) {
+        let own = |worker: &Worker| std::ptr::eq(&*worker.flag, flag);
+        if let Some(at) = self.workers.iter().position(own) {
+            let worker = self.workers.remove(at);
+            self.counts.add(worker.flag.counts().0);
+            self.retired.push(worker.thread);
+        }
+    }
+
+    pub(super) fn mark_ended(&mut self, flag: &Flag) {
+        self.alive -= 1;
+        let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
+        if let Some(worker) = self.workers.iter_mut().find(own) {
+            worker.ended = true;
+        }
+    }
+
+    /// Takes out the threads of workers that left and can be joined without blocking.
+    pub(super) fn take_finished(&mut self) -> Vec<JoinHandle<()>> {
+        let retired = std::mem::take(&mut self.retired);
+        let (finished, running) = retired.into_iter().partition(is_finished);
+        self.retired = running;
+        finished
+    }
+
+    /// Takes out a thread to be joined, when all workers have ended.
+    pub(super) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
+        match self.workers.pop() {
+            Some(worker) => {
+                self.counts.add(worker.flag.counts().0);
+                Some(worker.thread)
+            }
+            None => self.retired.pop(),
+        }
+    }
+
+    /// Whether to notify a sleeper: one sleeps, and none is on its way already.
+    pub(super) fn wake_one(&mut self) -> bool {
+        let wake = self.sleeping > 0 && self.notified == 0;
+        self.notified += usize::from(wake);
+        wake
+    }
+}

@@ -1,0 +1,154 @@
+//! How many workers there are, and their end: they leave their loop, and somebody joins their
+//! threads.
+
+use std::time::Instant;
+
+use super::control::{Flag, Start};
+use super::pool::ThreadPoolExecutor;
+use super::queue::Queue;
+use crate::error::{Cause, Error, Result};
+use crate::futures::deadlock::look_again;
+use crate::guard::contain;
+use crate::sync::{JoinHandle, wait_until};
+
+impl Queue {
+    /// A worker says that it has left its loop.
+    pub(crate) fn worker_ended(&self, flag: &Flag) {
+        flag.lower();
+        let finished = {
+            let mut control = self.control.lock();
+            control.mark_ended(flag);
+            control.take_finished()
+        };
+        self.ended.notify_all();
+        look_again(); // calls that wait here may have counted on this worker
+        finished.into_iter().for_each(join_thread);
+    }
+
+    /// Starts workers until there are `min_workers`, or all if that is 0; gives their number.
+    fn prestart(&self, start: Start<'_>) -> Result<usize> {
+        let mut control = self.control.lock();
+        if let Some(error) = control.refusal() {
+            return Err(error);
+        }
+        let wanted = if self.min_workers == 0 { control.max_workers } else { self.min_workers };
+        while control.workers.len() < wanted {
+            control.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))?;
+        }
+        Ok(control.workers.len())
+    }
+
+    fn resize(&self, max_workers: usize, start: Start<'_>) {
+        let mut control = self.control.lock();
+        control.max_workers = max_workers;
+        let surplus = control.has_surplus();
+        if surplus {
+            // Whoever comes by first leaves; those who sleep come at once.
+            control.workers.iter().for_each(|worker| worker.flag.summon(true));
+            control.notified = control.sleeping;
+        }
+        drop(control);
+        if surplus {
+            self.wake.notify_all();
+            look_again(); // calls that wait here may have counted on workers to come
+        } else {
+            self.grow(start); // each worker that starts sees to the next
+        }
+    }
+
+    /// Strikes a worker out that was told to look whether there are too many.
+    pub(super) fn leave_if_surplus(&self, flag: &Flag, start: Start<'_>) -> bool {
+        flag.summon(false);
+        {
+            let mut control = self.control.lock();
+            if !control.has_surplus() {
+                return false;
+            }
+            control.retire(flag);
+        }
+        let more = !self.outgoing.lock().0.is_empty();
+        self.call_next(more, start);
+        true
+    }
+
+    /// Waits until all workers have ended and joins their threads; false if time ran out first.
+    ///
+    /// Must not be called by one of the workers.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        let mut control = self.control.lock();
+        while control.alive > 0 {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            wait_until(&self.ended, &mut control, deadline);
+        }
+        // Two threads may be here at once: both leave only when every thread has been joined.
+        while let Some(thread) = control.take_thread() {
+            control.joining += 1;
+            drop(control);
+            join_thread(thread);
+            control = self.control.lock();
+            control.joining -= 1;
+        }
+        self.ended.notify_all();
+        while control.joining > 0 {
+            wait_until(&self.ended, &mut control, None);
+        }
+        true
+    }
+}
+
+fn join_thread(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        contain("logging the panic of a thread", || {
+            log::error!(target: crate::LOG_TARGET, "a worker thread panicked as it ended");
+        });
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// Starts [`min_workers`](super::Builder::min_workers) threads now, or all if that was not set.
+    ///
+    /// Returns how many there are. Without it each is started by the call that needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ThreadStart`] if the system starts no more; those that were started stay.
+    /// [`Error::Shutdown`] or [`Error::BrokenThreadPool`] as for `submit`.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(8).min_workers(2).build()?;
+    /// assert_eq!(pool.prestart()?, 2);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn prestart(&self) -> Result<usize> {
+        let shared = self.shared();
+        shared.queue().prestart(&|flag, index| shared.start(flag, index))
+    }
+
+    /// Changes the most threads that this pool will have.
+    ///
+    /// If there are more, idle workers end at once and others after their call. If calls wait and
+    /// there may be more, they are started. A worker that is ending does not count any longer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `max_workers` is 0 or below
+    /// [`min_workers`](super::Builder::min_workers).
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// pool.resize(8)?;
+    /// assert_eq!(pool.max_workers(), 8);
+    /// assert!(pool.resize(0).is_err());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn resize(&self, max_workers: usize) -> Result<()> {
+        let shared = self.shared();
+        super::life_settings::check_workers(shared.queue().min_workers, max_workers)?;
+        shared.queue().resize(max_workers, &|flag, index| shared.start(flag, index));
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! [`PoolStats`]: what a pool is doing and what it has done.
+
+use super::control::Counts;
+use super::pool::ThreadPoolExecutor;
+use super::queue::Queue;
+use super::store::Job;
+
+/// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
+///
+/// Each call that was accepted is counted once: it is queued, running, finished, failed or
+/// cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Worker threads. One that is ending does not count.
+    pub workers: usize,
+    /// Workers that wait for a call, or are about to look for one.
+    pub idle: usize,
+    /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
+    pub queued: usize,
+    /// Calls whose function is running, those that run in their submitter among them.
+    pub running: usize,
+    /// Calls whose function returned. A returned `Err` is a value like any other.
+    pub finished: usize,
+    /// Calls whose function panicked, or that a failed initializer failed.
+    pub failed: usize,
+    /// Calls that were cancelled.
+    pub cancelled: usize,
+    /// The most workers there were at one time.
+    pub peak_workers: usize,
+}
+
+impl Queue {
+    fn stats(&self) -> PoolStats {
+        let outgoing = self.outgoing.lock();
+        let control = self.control.lock();
+        let mut stats = PoolStats {
+            running: control.in_callers,
+            peak_workers: control.peak,
+            ..PoolStats::default()
+        };
+        let mut ended = control.counts;
+        let mut look = |job: &Job| {
+            stats.queued += usize::from(job.is_pending());
+            ended.cancelled += usize::from(job.is_cancelled());
+        };
+        outgoing.0.iter().for_each(&mut look);
+        control.incoming.for_each(&mut look);
+        for worker in &control.workers {
+            let (counts, running) = worker.flag.counts();
+            ended.add(counts);
+            stats.running += usize::from(running);
+            stats.workers += usize::from(!worker.ended);
+            stats.idle += usize::from(!worker.ended && !running && !worker.flag.is_raised());
+        }
+        let Counts { finished, failed, cancelled } = ended;
+        PoolStats { finished, failed, cancelled, ..stats }
+    }
+
+    pub(super) fn run_in_caller_begins(&self) {
+        self.control.lock().in_callers += 1;
+    }
+
+    pub(super) fn run_in_caller_ends(&self, counts: Counts) {
+        let mut control = self.control.lock();
+        control.in_callers -= 1;
+        control.counts.add(counts);
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// What the pool is doing and has done, all numbers of the same moment.
+    ///
+    /// Whoever has seen the result of a call finds it counted. It takes the pool's locks, for a
+    /// time proportional to the number of workers and queued calls; counting costs calls nothing.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// pool.spawn(|| 1)?.into_result()?;
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.finished, stats.running, stats.queued), (1, 0, 0));
+    /// assert_eq!((stats.workers, stats.idle), (1, 1));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.shared().queue().stats()
+    }
+}

@@ -1,0 +1,159 @@
+//! [`Store`]: calls that wait, in the order in which they leave.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use crate::futures::job::Run;
+
+pub(crate) type Job = Arc<dyn Run>;
+
+/// A queue whose empty buffer is larger than this is given back to the allocator.
+const KEPT_CAPACITY: usize = 1024;
+
+/// Which of the waiting calls a worker takes next; see [`Builder::discipline`].
+///
+/// [`Builder::discipline`]: super::Builder::discipline
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Discipline {
+    /// The one that was submitted first, as in Python.
+    #[default]
+    Fifo,
+    /// The one that was submitted last.
+    Lifo,
+    /// The one with the lowest priority number, and of these the one that was submitted first.
+    Priority,
+}
+
+pub(crate) enum Store {
+    Fifo(VecDeque<Job>),
+    Lifo(Vec<Job>),
+    Priority { heap: BinaryHeap<Ranked>, pushed: u64 },
+}
+
+pub(crate) struct Ranked {
+    priority: i32,
+    /// How many calls were pushed before.
+    sequence: u64,
+    job: Job,
+}
+
+impl Store {
+    pub(crate) fn new(discipline: Discipline) -> Self {
+        match discipline {
+            Discipline::Fifo => Self::Fifo(VecDeque::new()),
+            Discipline::Lifo => Self::Lifo(Vec::new()),
+            Discipline::Priority => Self::Priority { heap: BinaryHeap::new(), pushed: 0 },
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Fifo(jobs) => jobs.len(),
+            Self::Lifo(jobs) => jobs.len(),
+            Self::Priority { heap, .. } => heap.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Only [`Discipline::Priority`] looks at the priority.
+    pub(crate) fn push(&mut self, job: Job, priority: i32) {
+        match self {
+            Self::Fifo(jobs) => jobs.push_back(job),
+            Self::Lifo(jobs) => jobs.push(job),
+            Self::Priority { heap, pushed } => {
+                heap.push(Ranked { priority, sequence: *pushed, job });
+                *pushed += 1;
+            }
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Job> {
+        match self {
+            Self::Fifo(jobs) => jobs.pop_front(),
+            Self::Lifo(jobs) => jobs.pop(),
+            Self::Priority { heap, .. } => heap.pop().map(|ranked| ranked.job),
+        }
+    }
+
+    /// Moves all calls to `empty`, at once if they are in the order in which they came.
+    pub(crate) fn move_to(&mut self, empty: &mut VecDeque<Job>) {
+        if empty.capacity() > KEPT_CAPACITY {
+            *empty = VecDeque::new();
+        }
+        match self {
+            Self::Fifo(jobs) => std::mem::swap(jobs, empty),
+            Self::Lifo(_) | Self::Priority { .. } => empty.extend(self.take_all()),
+        }
+    }
+
+    /// Takes all calls out, the next one first.
+    pub(crate) fn take_all(&mut self) -> Vec<Job> {
+        match self {
+            Self::Fifo(jobs) => std::mem::take(jobs).into(),
+            Self::Lifo(jobs) => std::mem::take(jobs).into_iter().rev().collect(),
+            Self::Priority { heap, .. } => {
+                let ascending = std::mem::take(heap).into_sorted_vec();
+                ascending.into_iter().rev().map(|ranked| ranked.job).collect()
+            }
+        }
+    }
+
+    /// Takes out the calls that nobody will run, to be dropped outside of all locks.
+    pub(crate) fn take_dead(&mut self) -> Vec<Job> {
+        let mut dead = Vec::new();
+        let mut keep = |job: &Job| {
+            let pending = job.is_pending();
+            if !pending {
+                dead.push(Arc::clone(job));
+            }
+            pending
+        };
+        match self {
+            Self::Fifo(jobs) => jobs.retain(&mut keep),
+            Self::Lifo(jobs) => jobs.retain(&mut keep),
+            Self::Priority { heap, .. } => heap.retain(|ranked| keep(&ranked.job)),
+        }
+        dead
+    }
+
+    pub(crate) fn for_each(&self, visit: impl FnMut(&Job)) {
+        match self {
+            Self::Fifo(jobs) => jobs.iter().for_each(visit),
+            Self::Lifo(jobs) => jobs.iter().for_each(visit),
+            Self::Priority { heap, .. } => heap.iter().map(|ranked| &ranked.job).for_each(visit),
+        }
+    }
+}
+
+/// The greatest leaves the heap first.
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |ranked: &Self| (ranked.priority, ranked.sequence);
+        key(other).cmp(&key(self))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} calls", self.len())
+    }
+}

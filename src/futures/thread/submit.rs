@@ -1,0 +1,347 @@
+//! Submitting on terms: what a full queue does, priorities, and calls that are handed back.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::bounded::{FullQueue, Place, Pushed};
+use super::context::{Enter, capture, run_within};
+use super::control::Counts;
+use super::pool::{Settings, Shared, ThreadPoolExecutor};
+use super::store::{Discipline, Job as AnyJob};
+use super::worker::is_worker_of;
+use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::{AnyCall, Call};
+use crate::futures::job::{Job, Stage};
+use crate::guard::contain;
+
+/// How a call is submitted.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) priority: i32,
+    pub(crate) full: FullQueue,
+}
+
+/// What a pool puts around a function. Dropped unrun, it gives back its place all the same.
+struct Around {
+    place: Option<Place>,
+    enter: Option<Enter>,
+}
+
+impl Around {
+    fn run<T>(self, function: impl FnOnce() -> T) -> T {
+        drop(self.place);
+        match self.enter {
+            Some(enter) => run_within(enter, function),
+            None => function(),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether calls need nothing but a place at the end of an endless queue.
+    pub(super) fn is_plain(&self) -> bool {
+        self.shape.capacity.is_none() && self.hooks.context.is_none()
+    }
+}
+
+impl Shared {
+    /// The terms of `submit` and `spawn`.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { priority: 0, full: self.settings().when_full }
+    }
+
+    /// Queues a call of a map, which waits for room where others would be refused.
+    pub(super) fn enqueue_piece<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        if self.settings().is_plain() {
+            return self.enqueue::<T, F, N>(function);
+        }
+        let mut terms = self.terms();
+        if terms.full != FullQueue::RunInCaller {
+            terms.full = FullQueue::Block;
+        }
+        self.enqueue_on_terms::<T, F, N>(function, terms)
+    }
+
+    fn enqueue_ranked<T, F, N>(self: &Arc<Self>, priority: i32, function: F) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        if self.settings().shape.discipline != Discipline::Priority {
+            let text = "a priority needs a pool with Discipline::Priority";
+            return Err(Error::InvalidArgument(text.into()));
+        }
+        self.enqueue_on_terms::<T, F, N>(function, Terms { priority, ..self.terms() })
+    }
+
+    pub(super) fn enqueue_on_terms<T, F, N>(
+        self: &Arc<Self>,
+        function: F,
+        mut terms: Terms,
+    ) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        let bounded = self.settings().shape.capacity.is_some();
+        if bounded && terms.full != FullQueue::Refuse && is_worker_of(self) {
+            // All workers might block here, with nobody left to make room.
+            terms.full = FullQueue::RunInCaller;
+        }
+        let enter = capture(self.settings());
+        let around = Around { place: bounded.then(|| Place::new(self)), enter };
+        let call = Call::<T, _>::queued(self.id(), Job::<_, N>::new(move || around.run(function)));
+        let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
+        let start = |flag, index| self.start(flag, index);
+        let pushed = if bounded {
+            self.queue().push_bounded(call, terms.priority, terms.full, &start)
+        } else {
+            self.queue().push(call, terms.priority, &start).map(|()| Pushed::Queued)
+        };
+        match pushed {
+            Ok(Pushed::Queued) => Ok(future),
+            Ok(Pushed::RunHere(job)) => {
+                self.run_here(job);
+                Ok(future)
+            }
+            Err((error, refused)) => {
+                contain("dropping a call that was refused", || drop((refused, future)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Queues the call of `run` with `input` if there is room at once, or gives `input` back.
+    fn try_enqueue<T, C, N>(
+        self: &Arc<Self>,
+        input: C,
+        run: impl FnOnce(C) -> T + Send + 'static,
+    ) -> Result<Future<T>, TrySubmitError<C>>
+    where
+        T: Send + 'static,
+        C: Send + 'static,
+        N: 'static,
+    {
+        let mut parts = Some((input, run, capture(self.settings())));
+        let mut future = None;
+        let make = || {
+            let (input, run, enter) = parts.take().expect("it is made once");
+            let bounded = self.settings().shape.capacity.is_some();
+            let around = Around { place: bounded.then(|| Place::new(self)), enter };
+            let call = Call::<T, _>::queued(
+                self.id(),
+                Job::<_, N>::new(move || around.run(|| run(input))),
+            );
+            future = Some(Future::from_call(Arc::clone(&call) as AnyCall<T>));
+            call as AnyJob
+        };
+        let start = |flag, index| self.start(flag, index);
+        let error = match self.queue().try_push(make, 0, &start) {
+            Ok(()) => return Ok(future.expect("it was made with the call")),
+            Err(error) => error,
+        };
+        let (input, _, enter) = parts.expect("a call that was refused is not made");
+        contain("dropping the context of a call", || drop(enter));
+        Err(TrySubmitError { error, call: input })
+    }
+}
+
+/// Keeps how a call ended that runs in the thread that submitted it.
+struct InCaller(Cell<Counts>);
+
+impl Stage for InCaller {
+    fn ended(&self, failed: bool) {
+        let (finished, failed) = (usize::from(!failed), usize::from(failed));
+        self.0.set(Counts { finished, failed, cancelled: 0 });
+    }
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+}
+
+impl Shared {
+    /// Runs a call in the thread that submitted it.
+    fn run_here(&self, job: AnyJob) {
+        let stage = InCaller(Cell::default());
+        self.queue().run_in_caller_begins();
+        contain("running a call", || job.run(&stage));
+        self.queue().run_in_caller_ends(stage.0.get());
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// Schedules `function(argument)` if there is room for it, without ever blocking.
+    ///
+    /// If it is refused, nothing is lost: the error holds `function` and `argument`. A pool without
+    /// a [`queue_capacity`](super::Builder::queue_capacity) always has room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`], or as [`submit`](Self::submit), within a [`TrySubmitError`].
+    ///
+    /// ```
+    /// # use concurrent::futures::{FullQueue, ThreadPoolExecutor};
+    /// # use concurrent::Error;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(8).build()?;
+    /// assert_eq!(pool.try_submit(str::len, "four")?.into_result()?, 4);
+    ///
+    /// pool.shutdown();
+    /// let refused = pool.try_submit(str::len, "four").unwrap_err();
+    /// assert!(matches!(refused.error(), Error::Shutdown));
+    /// let (function, argument) = refused.into_call();
+    /// assert_eq!(function(argument), 4);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn try_submit<A, R, F>(
+        &self,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, TrySubmitError<(F, A)>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(A) -> R + Send + 'static,
+    {
+        let run = |(function, argument): (F, A)| function(argument);
+        self.shared().try_enqueue::<R, _, F>((function, argument), run)
+    }
+
+    /// Schedules a closure if there is room for it, without ever blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit); the error holds the closure.
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(8).build()?;
+    /// let mut task = || 1;
+    /// let call = loop {
+    ///     match pool.try_spawn(task) {
+    ///         Ok(call) => break call,
+    ///         Err(refused) => task = refused.into_call(), // do something else meanwhile
+    ///     }
+    /// };
+    /// assert_eq!(call.into_result()?, 1);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn try_spawn<R, F>(&self, function: F) -> Result<Future<R>, TrySubmitError<F>>
+    where
+        R: Send + 'static,
+        F: FnOnce() -> R + Send + 'static,
+    {
+        self.shared().try_enqueue::<R, F, F>(function, |function| function())
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// Like [`submit`](Self::submit), with a priority: a lower number starts first, as in `sched`.
+    ///
+    /// Of equal priorities the one submitted first starts first; `submit` and `spawn` have 0. If
+    /// the queue is bounded and full, submitters are let in in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the pool's discipline is not [`Discipline::Priority`];
+    /// otherwise as `submit`.
+    ///
+    /// ```
+    /// # use concurrent::futures::{Discipline, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::builder().discipline(Discipline::Priority).build()?;
+    /// assert_eq!(pool.submit_with_priority(-1, str::len, "urgent")?.into_result()?, 6);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn submit_with_priority<A, R, F>(
+        &self,
+        priority: i32,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(A) -> R + Send + 'static,
+    {
+        self.shared().enqueue_ranked::<R, _, F>(priority, move || function(argument))
+    }
+
+    /// Like [`spawn`](Self::spawn), with a priority: a lower number starts first, as in `sched`.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit_with_priority`](Self::submit_with_priority).
+    ///
+    /// ```
+    /// # use concurrent::futures::{Discipline, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::builder().discipline(Discipline::Priority).build()?;
+    /// assert_eq!(pool.spawn_with_priority(7, || "can wait")?.into_result()?, "can wait");
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn spawn_with_priority<R, F>(&self, priority: i32, function: F) -> Result<Future<R>>
+    where
+        R: Send + 'static,
+        F: FnOnce() -> R + Send + 'static,
+    {
+        self.shared().enqueue_ranked::<R, F, F>(priority, function)
+    }
+}
+
+/// A call that a pool did not take, and why.
+///
+/// `?` turns it into its [`Error`] and drops the call.
+pub struct TrySubmitError<C> {
+    error: Error,
+    call: C,
+}
+
+impl<C> TrySubmitError<C> {
+    /// Why it was refused: [`Error::QueueFull`], or what `submit` fails with.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The call: the closure, or the function and its argument.
+    #[must_use]
+    pub fn into_call(self) -> C {
+        self.call
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn into_parts(self) -> (Error, C) {
+        (self.error, self.call)
+    }
+}
+
+impl<C> From<TrySubmitError<C>> for Error {
+    fn from(refused: TrySubmitError<C>) -> Self {
+        refused.error
+    }
+}
+
+impl<C> std::error::Error for TrySubmitError<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+impl<C> fmt::Display for TrySubmitError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<C> fmt::Debug for TrySubmitError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrySubmitError").field("error", &self.error).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! The traits of [`ThreadPoolExecutor`], its drop among them.
+
+use std::fmt;
+use std::thread::panicking;
+
+use super::pool::ThreadPoolExecutor;
+use crate::error::Result;
+use crate::futures::Future;
+use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::map::{Map, MapOptions};
+
+impl Default for ThreadPoolExecutor {
+    /// A pool of five workers per processor.
+    fn default() -> Self {
+        Self::builder().build().expect("the default settings are valid")
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        Self::submit(self, function, argument)
+    }
+
+    fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+    {
+        Self::map(self, function, items)
+    }
+
+    fn map_with<'a, A, R, I>(
+        &'a self,
+        options: MapOptions,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Result<Map<'a, R>>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+        I::IntoIter: Send + 'a,
+    {
+        Self::map_with(self, options, function, items)
+    }
+
+    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        Self::shutdown_with(self, options)
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        // Who shut it down before has said then whether to wait.
+        if self.shared().queue().close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.shared().queue().left();
+        f.debug_struct("ThreadPoolExecutor")
+            .field("prefix", &self.shared().prefix())
+            .field("max_workers", &self.max_workers())
+            .field("pending", &left.waiting)
+            .field("running", &left.running)
+            .field("blocked", &left.blocked)
+            .finish_non_exhaustive()
+    }
+}

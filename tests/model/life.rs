@@ -1,0 +1,77 @@
+//! Workers that leave while the pool goes on: no call is left behind with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use concurrent::futures::{Builder, ThreadPoolExecutor};
+use loom::thread;
+
+use crate::Outcomes;
+
+fn builder(workers: usize) -> Builder {
+    ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w")
+}
+
+/// In a model such a wait expires at once, while others go on; see `src/sync.rs`.
+const SHORT: Duration = Duration::from_nanos(1);
+
+// L5, the timed arm: a call is pushed while the worker that sleeps gives up
+#[test]
+fn a_call_is_not_left_with_a_worker_that_leaves() {
+    Outcomes::with_bound(Some(3), || {
+        let pool = builder(1).keep_alive(SHORT).build().unwrap();
+        assert_eq!(pool.spawn(|| 1).unwrap().into_result().unwrap(), 1);
+        assert_eq!(pool.spawn(|| 2).unwrap().into_result().unwrap(), 2);
+        pool.shutdown();
+        pool.stats().workers
+    })
+    .assert([0]);
+}
+
+// L5: of two workers one leaves while the other is woken
+#[test]
+fn two_workers_that_leave_strand_no_call() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = builder(2).keep_alive(SHORT).build().unwrap();
+        let calls: Vec<_> = (0..2).map(|n| pool.spawn(move || n).unwrap()).collect();
+        let sum: u32 = calls.into_iter().map(|call| call.into_result().unwrap()).sum();
+        assert_eq!(sum, 1);
+        assert_eq!(pool.spawn(|| 2).unwrap().into_result().unwrap(), 2);
+    })
+    .assert([()]);
+}
+
+// L6 with a worker that leaves: shutdown waits for it, and joins it
+#[test]
+fn shutdown_against_a_worker_that_leaves_waits_for_it() {
+    Outcomes::with_bound(Some(3), || {
+        let left = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&left);
+        let pool = builder(1).keep_alive(SHORT).on_worker_stop(move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        let pool = pool.build().unwrap();
+        pool.spawn(|| ()).unwrap().into_result().unwrap();
+        pool.shutdown();
+        left.load(std::sync::atomic::Ordering::Relaxed)
+    })
+    .assert([1]);
+}
+
+// A surplus worker was woken for a call and leaves instead of taking it
+#[test]
+fn a_call_is_not_left_with_a_surplus_worker() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = Arc::new(builder(2).build().unwrap());
+        pool.prestart().unwrap();
+        let resizer = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || pool.resize(1).unwrap())
+        };
+        assert_eq!(pool.spawn(|| 1).unwrap().into_result().unwrap(), 1);
+        resizer.join().unwrap();
+        assert_eq!(pool.spawn(|| 2).unwrap().into_result().unwrap(), 2);
+        pool.shutdown();
+    })
+    .assert([()]);
+}

@@ -1,0 +1,12 @@
+//! What the thread pool can do beyond Python's.
+//!
+//! Threads are brought into a state with gates and channels, never with sleeps. Each test runs
+//! under a watchdog that turns a hang into a failure.
+
+mod bounded;
+mod discipline;
+mod hooks;
+mod life;
+mod refused;
+mod stats;
+mod support;

@@ -1,0 +1,100 @@
+//! Settings and calls that make no sense, and calls that are handed back.
+
+use std::sync::Arc;
+
+use concurrent::Error;
+use concurrent::futures::FullQueue;
+
+use crate::support::{Gate, bounded, builder, watched};
+
+#[test]
+fn capacity_0_is_an_invalid_argument() {
+    let error = builder(1).queue_capacity(0).build().unwrap_err();
+    assert_eq!(error.to_string(), "queue_capacity must be greater than 0");
+    assert!(matches!(error, Error::InvalidArgument(_)));
+}
+
+#[test]
+fn a_full_queue_refuses_and_takes_calls_again_when_there_is_room() {
+    watched(|| {
+        let pool = bounded(2).when_full(FullQueue::Refuse).build().unwrap();
+        let gate = Gate::close(&pool);
+        let calls = [pool.spawn(|| 1).unwrap(), pool.spawn(|| 2).unwrap()];
+        let error = pool.spawn(|| 3).unwrap_err();
+        assert!(matches!(error, Error::QueueFull));
+        assert_eq!(error.to_string(), "the queue of the executor is full");
+        gate.open();
+        assert_eq!(calls.map(|call| call.into_result().unwrap()), [1, 2]);
+        assert_eq!(pool.spawn(|| 4).unwrap().into_result().unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_refused_call_drops_what_it_captured_in_the_submitter() {
+    watched(|| {
+        let pool = bounded(1).when_full(FullQueue::Refuse).build().unwrap();
+        let gate = Gate::close(&pool);
+        let _waits = pool.spawn(|| ()).unwrap();
+        let captured = Arc::new(());
+        let clone = Arc::clone(&captured);
+        assert!(pool.spawn(move || drop(clone)).is_err());
+        assert_eq!(Arc::strong_count(&captured), 1);
+        gate.open();
+    });
+}
+
+#[test]
+fn try_submit_on_a_full_queue_hands_function_and_argument_back() {
+    watched(|| {
+        for full in [FullQueue::Block, FullQueue::Refuse, FullQueue::RunInCaller] {
+            let pool = bounded(1).when_full(full).build().unwrap();
+            let gate = Gate::close(&pool);
+            let waits = pool.try_submit(|n: u32| n + 1, 1).unwrap();
+            let argument = Box::new(5);
+            let refused = pool.try_submit(|n: Box<u32>| *n + 1, argument).unwrap_err();
+            assert!(matches!(refused.error(), Error::QueueFull));
+            assert_eq!(refused.to_string(), Error::QueueFull.to_string());
+            assert_eq!(format!("{refused:?}"), "TrySubmitError { error: QueueFull, .. }");
+            let (function, argument) = refused.into_call();
+            assert_eq!(function(argument), 6);
+            gate.open();
+            assert_eq!(waits.into_result().unwrap(), 2);
+        }
+    });
+}
+
+#[test]
+fn try_spawn_hands_the_closure_back_after_a_shutdown() {
+    let pool = builder(1).build().unwrap();
+    pool.shutdown();
+    let text = String::from("kept");
+    let (error, call) = pool.try_spawn(move || text).unwrap_err().into_parts();
+    assert!(matches!(error, Error::Shutdown));
+    assert_eq!(call(), "kept");
+    let question_mark = || -> concurrent::Result<()> {
+        drop(pool.try_spawn(|| ())?);
+        Ok(())
+    };
+    assert!(matches!(question_mark(), Err(Error::Shutdown)));
+}
+
+#[test]
+fn try_submit_on_a_pool_without_a_limit_never_refuses() {
+    let pool = builder(1).build().unwrap();
+    let calls: Vec<_> = (0..1000).map(|n| pool.try_submit(|n: u32| n, n).unwrap()).collect();
+    assert!(calls.into_iter().map(|call| call.into_result().unwrap()).eq(0..1000));
+}
+
+#[test]
+fn try_spawn_in_a_worker_of_the_full_pool_refuses() {
+    watched(|| {
+        let pool = Arc::new(bounded(1).build().unwrap());
+        let own = Arc::clone(&pool);
+        let refused = pool.spawn(move || {
+            let _fills = own.try_spawn(|| ()).unwrap();
+            own.try_spawn(|| ()).is_err()
+        });
+        assert!(refused.unwrap().into_result().unwrap());
+        pool.shutdown();
+    });
+}

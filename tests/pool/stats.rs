@@ -1,0 +1,150 @@
+//! The counters, and that they are of one moment.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use concurrent::futures::{FullQueue, PoolStats, ShutdownOptions};
+
+use crate::support::{Gate, bounded, builder, until, watched};
+
+/// Every call that was accepted.
+fn total(stats: &PoolStats) -> usize {
+    stats.queued + stats.running + stats.finished + stats.failed + stats.cancelled
+}
+
+#[test]
+fn a_new_pool_has_nothing() {
+    assert_eq!(builder(3).build().unwrap().stats(), PoolStats::default());
+}
+
+#[test]
+fn each_call_is_counted_where_it_is() {
+    watched(|| {
+        let pool = builder(2).build().unwrap();
+        let gates = [Gate::close(&pool), Gate::close(&pool)];
+        let queued = [pool.spawn(|| 1).unwrap(), pool.spawn(|| panic!("counted")).unwrap()];
+        let stats = pool.stats();
+        assert_eq!((stats.workers, stats.idle, stats.peak_workers), (2, 0, 2));
+        assert_eq!((stats.running, stats.queued), (2, 2));
+        let cancelled = pool.spawn(|| 3).unwrap();
+        assert!(cancelled.cancel());
+        let stats = pool.stats();
+        assert_eq!((stats.queued, stats.cancelled, total(&stats)), (2, 1, 5));
+        gates.into_iter().for_each(Gate::open);
+        let failed = queued.into_iter().filter(|call| call.exception().unwrap().is_some()).count();
+        assert_eq!(failed, 1);
+        let stats = pool.stats();
+        assert_eq!((stats.finished, stats.failed, stats.cancelled), (3, 1, 1));
+        assert_eq!((stats.running, stats.queued, stats.idle), (0, 0, 2));
+        pool.shutdown();
+        let after = pool.stats();
+        assert_eq!((after.workers, after.idle, after.peak_workers), (0, 0, 2));
+        assert_eq!((after.finished, after.failed, after.cancelled), (3, 1, 1));
+    });
+}
+
+#[test]
+fn whoever_has_seen_a_result_finds_it_counted_and_the_worker_idle() {
+    watched(|| {
+        let pool = builder(1).build().unwrap();
+        for n in 1..=2_000 {
+            pool.spawn(|| ()).unwrap().into_result().unwrap();
+            let stats = pool.stats();
+            assert_eq!((stats.finished, stats.running, stats.idle), (n, 0, 1));
+        }
+    });
+}
+
+#[test]
+fn snapshots_under_load_count_each_call_once() {
+    watched(|| {
+        for builder in [builder(3), builder(3).queue_capacity(4), builder(3).queue_capacity(1)] {
+            let pool = Arc::new(builder.build().unwrap());
+            let stop = Arc::new(AtomicBool::new(false));
+            let observer = {
+                let (pool, stop) = (Arc::clone(&pool), Arc::clone(&stop));
+                thread::spawn(move || {
+                    let mut seen = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let stats = pool.stats();
+                        assert!(stats.running <= 3 && stats.idle + stats.running <= stats.workers);
+                        // The one submitter has submitted no less than before, nothing is lost.
+                        assert!(total(&stats) >= seen, "{stats:?} after {seen}");
+                        seen = total(&stats);
+                        thread::yield_now();
+                    }
+                })
+            };
+            for n in 0..5_000 {
+                let call = pool.spawn(move || assert!(n % 7 > 0)).unwrap();
+                if n % 5 == 0 {
+                    call.cancel();
+                }
+                let _ = call.exception();
+            }
+            pool.shutdown();
+            stop.store(true, Ordering::Relaxed);
+            observer.join().unwrap();
+            let stats = pool.stats();
+            assert_eq!((total(&stats), stats.queued, stats.running), (5_000, 0, 0));
+        }
+    });
+}
+
+#[test]
+fn calls_in_their_submitter_are_counted() {
+    watched(|| {
+        let pool = Arc::new(bounded(1).when_full(FullQueue::RunInCaller).build().unwrap());
+        let gate = Gate::close(&pool);
+        let waits = pool.spawn(|| ()).unwrap();
+        let own = Arc::clone(&pool);
+        let here = pool.spawn(move || own.stats()).unwrap().into_result().unwrap();
+        assert_eq!((here.running, here.queued, here.finished), (2, 1, 0));
+        assert!(pool.spawn(|| panic!("counted")).unwrap().exception().unwrap().is_some());
+        let stats = pool.stats();
+        assert_eq!((stats.running, stats.queued, stats.finished, stats.failed), (1, 1, 1, 1));
+        gate.open();
+        waits.into_result().unwrap();
+        assert_eq!(total(&pool.stats()), 4);
+    });
+}
+
+#[test]
+fn cancelled_and_refused_calls_are_counted_once_or_not_at_all() {
+    watched(|| {
+        let pool = bounded(2).when_full(FullQueue::Refuse).build().unwrap();
+        let gate = Gate::close(&pool);
+        for _ in 0..100 {
+            assert!(pool.spawn(|| ()).unwrap().cancel());
+        }
+        let _waits = [pool.spawn(|| ()).unwrap(), pool.spawn(|| ()).unwrap()];
+        assert!(pool.spawn(|| ()).is_err());
+        let stats = pool.stats();
+        assert_eq!((stats.running, stats.queued, stats.cancelled), (1, 2, 100));
+        let options = ShutdownOptions::new().cancel_futures(true).wait(false);
+        assert_eq!(pool.shutdown_with(options).cancelled, 2);
+        gate.open();
+        pool.shutdown();
+        let stats = pool.stats();
+        assert_eq!((stats.finished, stats.cancelled, total(&stats)), (1, 102, 103));
+    });
+}
+
+#[test]
+fn calls_that_a_broken_pool_gives_up_have_failed() {
+    watched(|| {
+        let (fail, failing) = mpsc::channel::<()>();
+        let failing = std::sync::Mutex::new(failing);
+        let pool = builder(1).initializer(move || {
+            let _ = failing.lock().unwrap().recv();
+            Err::<(), _>("no")
+        });
+        let pool = pool.build().unwrap();
+        let calls = [pool.spawn(|| ()).unwrap(), pool.spawn(|| ()).unwrap()];
+        drop(fail);
+        assert!(calls.into_iter().all(|call| call.into_result().is_err()));
+        until(|| pool.stats().workers == 0);
+        assert_eq!((pool.stats().failed, total(&pool.stats())), (2, 2));
+    });
+}
