@@ -3,8 +3,9 @@
 //!     cargo bench --bench sched_vs_python            # a million events, three rounds
 //!     cargo bench --bench sched_vs_python -- 100000  # fewer
 //!
-//! The two take turns, so that a busy machine slows both. Both clocks and actions do nothing else;
-//! ours goes through `with_clock`, as Python's does, and once more through a `VirtualClock`.
+//! They take turns, so that a busy machine slows all, and each measurement is a process of its own,
+//! so that none inherits another's heap. Clocks and actions do nothing else; ours goes through
+//! `with_clock`, as Python's does, and once more through a `VirtualClock`.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -40,14 +41,22 @@ assert ran == count
 print(end - start)
 "#;
 
-fn in_python(count: u64) -> Option<Duration> {
-    let output = Command::new("python3")
-        .args(["-c", PYTHON, &count.to_string()])
-        .stderr(Stdio::inherit())
-        .output()
-        .ok()?;
+/// The time that a child process prints.
+fn measure(command: &mut Command) -> Option<Duration> {
+    let output = command.stderr(Stdio::inherit()).output().ok()?;
     let nanos = String::from_utf8(output.stdout).ok()?.trim().parse().ok()?;
     Some(Duration::from_nanos(nanos))
+}
+
+fn in_python(count: u64) -> Option<Duration> {
+    measure(Command::new("python3").args(["-c", PYTHON, &count.to_string()]))
+}
+
+/// Runs this program again, for one measurement of ours.
+fn in_child(which: &str, count: u64) -> Duration {
+    let program = std::env::current_exe().expect("the system knows what runs");
+    let child = &mut Command::new(program);
+    measure(child.args([which, &count.to_string()])).expect("this program runs again")
 }
 
 fn times(count: u64) -> Vec<u64> {
@@ -92,8 +101,19 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn main() {
-    let number = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let number = arguments.iter().find_map(|argument| argument.parse().ok());
     let count = number.unwrap_or(1_000_000);
+    let own = match arguments.first().map(String::as_str) {
+        Some("closures") => Some(with_clock()),
+        Some("virtual") => Some(Scheduler::with_virtual_clock(&VirtualClock::starting_at(0))),
+        _ => None,
+    };
+    if let Some(s) = own {
+        println!("{}", here(&s, count).as_nanos());
+        return;
+    }
+
     let (mut python, mut closures, mut simulated) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let Some(time) = in_python(count) else {
@@ -101,9 +121,8 @@ fn main() {
             return;
         };
         python.push(time);
-        closures.push(here(&with_clock(), count));
-        let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0));
-        simulated.push(here(&s, count));
+        closures.push(in_child("closures", count));
+        simulated.push(in_child("virtual", count));
     }
     let python = median(python);
     println!("{count} events entered at random times and run; median of {ROUNDS} rounds");

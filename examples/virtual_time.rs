@@ -1,5 +1,5 @@
-//! A scheduler on a virtual clock as a simulator: customers queue at a counter, two months of it in
-//! a fraction of a second, and the mean waiting time is compared with the formula for M/M/1 queues.
+//! A scheduler on a virtual clock as a simulator: customers queue at a counter, a year of it in a
+//! fraction of a second, and the mean waiting time is compared with the formula for M/M/1 queues.
 //!
 //!     cargo run --release --example virtual_time
 //!     cargo run --release --example virtual_time -- 0.5 1000000    # load, customers
@@ -82,7 +82,7 @@ fn leave(s: &Scheduler<Float>, shared: &Shared) {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let load: f64 = arguments.next().map_or(Ok(0.8), |text| text.parse())?;
-    let customers: u64 = arguments.next().map_or(Ok(100_000), |text| text.parse())?;
+    let customers: u64 = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
     if !(load > 0.0 && load < 1.0) || customers == 0 {
         return Err("the load must be between 0 and 1, and somebody must come".into());
     }

@@ -67,6 +67,23 @@ macro_rules! thread_local_static {
 }
 pub(crate) use thread_local_static;
 
+/// Declares a lock that the whole process shares.
+#[cfg(not(concurrent_loom))]
+macro_rules! global_mutex {
+    ($name:ident: $t:ty = $init:expr) => {
+        static $name: std::sync::LazyLock<$crate::sync::Mutex<$t>> =
+            std::sync::LazyLock::new(|| $crate::sync::Mutex::new($init));
+    };
+}
+
+#[cfg(concurrent_loom)]
+macro_rules! global_mutex {
+    ($name:ident: $t:ty = $init:expr) => {
+        loom::lazy_static! { static ref $name: $crate::sync::Mutex<$t> = $crate::sync::Mutex::new($init); }
+    };
+}
+pub(crate) use global_mutex;
+
 /// Looks for a moment whether `ready` comes true before a thread goes to sleep over it.
 ///
 /// A hand-over between two running threads takes a fraction of a microsecond, putting one to sleep

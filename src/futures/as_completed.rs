@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Future;
+use super::call::awaited;
+use super::deadlock::{self, Goal};
+use super::job::help;
 use super::wait::distinct;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -23,6 +26,10 @@ use crate::sync::deadline_after;
 /// # Blocking
 ///
 /// `next` blocks until a further call is done. Dropping the iterator early cancels nothing.
+///
+/// Inside of a call: calls that wait for this very worker are run in place. If none of those that
+/// are left can ever be done, they are yielded undone, and their `result` is
+/// [`Error::Deadlock`].
 ///
 /// # Python
 ///
@@ -88,6 +95,8 @@ pub struct AsCompleted<T, H: Borrow<Future<T>>> {
     /// Indices of handles that are done and not yielded yet.
     ready: VecDeque<usize>,
     unfinished: usize,
+    /// How many handles were looked at for running them in place.
+    helped: usize,
     signal: Arc<Signal>,
     value: PhantomData<fn() -> T>,
 }
@@ -107,7 +116,7 @@ impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
         }
         let unfinished = handles.len() - ready.len();
         let handles = handles.into_iter().map(Some).collect();
-        Self { handles, ready, unfinished, signal, value: PhantomData }
+        Self { handles, ready, unfinished, helped: 0, signal, value: PhantomData }
     }
 
     /// The next handle; `Err` if `deadline` passed first.
@@ -116,16 +125,50 @@ impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
             if self.unfinished == 0 {
                 return None;
             }
-            let in_time = self.signal.wait(Until::ONE, deadline);
-            if !in_time {
-                let total = self.handles.len();
-                return Some(Err(Error::Timeout { unfinished: self.unfinished, total }));
+            let waited = match deadline {
+                Some(_) if self.signal.wait(Until::ONE, deadline) => Ok(()),
+                Some(_) => {
+                    let total = self.handles.len();
+                    Err(Error::Timeout { unfinished: self.unfinished, total })
+                }
+                None => self.wait_in_call(),
+            };
+            if let Err(error) = waited {
+                return Some(Err(error));
             }
             self.signal.take_ended(&mut self.ready);
             self.unfinished -= self.ready.len();
         }
         let index = self.ready.pop_front()?;
         self.handles[index].take().map(Ok)
+    }
+
+    /// Waits without a time limit, running in place what waits for this worker.
+    fn wait_in_call(&mut self) -> Result<()> {
+        while let Some(handle) = self.handles.get(self.helped) {
+            if self.signal.holds(Until::ONE) {
+                return Ok(());
+            }
+            // A call that is not pending now never will be: each is looked at once.
+            self.helped += 1;
+            if let Some(handle) = handle {
+                help(handle.borrow().call());
+            }
+        }
+        let handles = &self.handles;
+        let awaited =
+            || handles.iter().flatten().map(|handle| awaited(handle.borrow().call())).collect();
+        deadlock::wait(&self.signal, Until::ONE, Goal::Any, awaited)
+    }
+
+    /// The first handle that is left, after a deadlock.
+    fn next_stuck(&mut self) -> Option<H> {
+        let handle = self.handles.iter_mut().find_map(Option::take)?;
+        self.unfinished -= 1;
+        let core = handle.borrow().call().core();
+        let removed = core.with_waiters(|waiters| waiters.remove_signal(&self.signal));
+        drop(removed);
+        Some(handle)
     }
 
     fn left(&self) -> usize {
@@ -137,7 +180,10 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompleted<T, H> {
     type Item = H;
 
     fn next(&mut self) -> Option<H> {
-        self.next_until(None)?.ok()
+        match self.next_until(None)? {
+            Ok(handle) => Some(handle),
+            Err(_) => self.next_stuck(),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,32 +1,33 @@
 //! A call: its [`Core`] and what is particular to its origin, in one block of memory.
 //!
 //! The future, the queue of a pool and the worker all hold an `Arc` of the same [`Call`]. The queue
-//! sees it as [`Run`], the future as [`AnyCall`], where only the type of the value is known.
+//! sees it as [`Run`](super::job::Run), the future as [`AnyCall`], where only the type of the value
+//! is known.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::fmt;
-use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::Future;
+use super::context::PoolId;
 use super::core::{Core, Outcome};
+use super::deadlock::Awaited;
+use super::job::{Elsewhere, Stage, help};
 use super::state::{Phase, State};
 use super::waiter::Waiter;
 use crate::LOG_TARGET;
-use crate::error::Error;
-use crate::guard::{catch, contain};
+use crate::guard::contain;
 use crate::sync::thread_local_static;
 
-pub(crate) struct Call<T, B: Body + ?Sized> {
+pub(crate) struct Call<T, B: Body<T> + ?Sized> {
     core: Core<T>,
     body: B,
 }
 
-pub(crate) type AnyCall<T> = Arc<Call<T, dyn Body>>;
+pub(crate) type AnyCall<T> = Arc<Call<T, dyn Body<T>>>;
 
 /// Where a call comes from: a queued function, a promise, another call.
-pub(crate) trait Body: Send + Sync {
+pub(crate) trait Body<T>: Send + Sync {
     /// What the call is called in logs and errors.
     fn name(&self) -> &'static str;
 
@@ -38,6 +39,15 @@ pub(crate) trait Body: Send + Sync {
     /// never started drops it.
     unsafe fn discard(&self) {}
 
+    /// Calls the function. Only what was queued in a pool has one.
+    ///
+    /// # Safety
+    ///
+    /// At most once, by whoever made the transition out of PENDING.
+    unsafe fn call(&self) -> T {
+        unreachable!("only calls that were queued are run")
+    }
+
     /// The call that this one follows, and whose state is its own until it ends.
     fn upstream(&self) -> Option<&dyn Upstream> {
         None
@@ -46,7 +56,10 @@ pub(crate) trait Body: Send + Sync {
 
 pub(crate) trait Upstream {
     fn cancel(&self) -> bool;
+    fn request_cancel(&self) -> bool;
     fn phase(&self) -> Phase;
+    fn help(&self) -> bool;
+    fn awaited(&self) -> Awaited;
 }
 
 impl<T> Upstream for AnyCall<T> {
@@ -54,8 +67,20 @@ impl<T> Upstream for AnyCall<T> {
         cancel(self)
     }
 
+    fn request_cancel(&self) -> bool {
+        request_cancel(self)
+    }
+
     fn phase(&self) -> Phase {
         Call::phase(self)
+    }
+
+    fn help(&self) -> bool {
+        help(self)
+    }
+
+    fn awaited(&self) -> Awaited {
+        awaited(self)
     }
 }
 
@@ -65,46 +90,24 @@ pub(crate) enum Ending<T> {
     Finished(Outcome<T>),
 }
 
-/// A call as the queue of a pool sees it.
-pub(crate) trait Run: Send + Sync {
-    /// Runs the function on this thread and ends the call. Does nothing if it was cancelled.
-    fn run(self: Arc<Self>, stage: &dyn Stage);
-
-    /// Whether the call is neither started nor cancelled.
-    fn is_pending(&self) -> bool;
-
-    fn is_cancelled(&self) -> bool;
-
-    /// Cancels the call if it is pending; returns whether this did it.
-    fn cancel(self: Arc<Self>) -> bool;
-
-    /// Fails the call if it was not started.
-    fn fail(self: Arc<Self>, error: Error);
-}
-
-/// What a worker wants to know of the course of a call that it runs.
-pub(crate) trait Stage {
-    /// There was nothing to run: the call had been cancelled.
-    fn found_cancelled(&self) {}
-    /// The function has returned or panicked; this comes before [`leaves_user_code`].
-    ///
-    /// [`leaves_user_code`]: Self::leaves_user_code
-    fn ended(&self, _failed: bool) {}
-    /// The function has returned; its result is about to be seen by others.
-    fn leaves_user_code(&self);
-    /// User code (callbacks, the drop of a value) is about to run after all.
-    fn enters_user_code(&self);
-}
-
-impl<T, B: Body> Call<T, B> {
+impl<T, B: Body<T>> Call<T, B> {
     pub(crate) fn new(body: B) -> Arc<Self> {
-        Arc::new(Self { core: Core::new(), body })
+        Self::queued(0, body)
+    }
+
+    /// A call for the queue of a pool.
+    pub(crate) fn queued(pool: PoolId, body: B) -> Arc<Self> {
+        Arc::new(Self { core: Core::new(pool), body })
     }
 }
 
-impl<T, B: Body + ?Sized> Call<T, B> {
+impl<T, B: Body<T> + ?Sized> Call<T, B> {
     pub(crate) fn core(&self) -> &Core<T> {
         &self.core
+    }
+
+    pub(crate) fn body(&self) -> &B {
+        &self.body
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -123,7 +126,7 @@ impl<T, B: Body + ?Sized> Call<T, B> {
     }
 }
 
-impl<T, B: Body + ?Sized> Drop for Call<T, B> {
+impl<T, B: Body<T> + ?Sized> Drop for Call<T, B> {
     fn drop(&mut self) {
         let state = self.core.last_state();
         if state.phase() == Phase::Pending {
@@ -171,6 +174,7 @@ pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage
         match waiter {
             Waiter::Done(signal, index) => signal.notify(index, state.is_failed()),
             Waiter::Callback(callback) => callbacks.push(callback),
+            Waiter::Token(_) => {}
             Waiter::Settled(_) | Waiter::Task(_) | Waiter::Then(_) => later.push(waiter),
         }
     }
@@ -196,7 +200,9 @@ pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage
                 stage.enters_user_code();
                 contain("the rest of a chain of calls", || then(take_ending(call)));
             }
-            Waiter::Done(..) | Waiter::Callback(_) => unreachable!("refused by a done call"),
+            Waiter::Done(..) | Waiter::Callback(_) | Waiter::Token(_) => {
+                unreachable!("refused by a done call")
+            }
         }
     }
 }
@@ -221,6 +227,27 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
     }
 }
 
+/// Cancels `call` if it is pending, asks it to stop if it is running; see
+/// [`Future::request_cancel`].
+pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
+    if let Some(upstream) = call.body.upstream() {
+        return upstream.request_cancel();
+    }
+    if cancel_own(call) {
+        return true;
+    }
+    call.core.request_cancel();
+    !call.core.state().is_done()
+}
+
+/// What a thread that waits for `call` waits for.
+pub(crate) fn awaited<T>(call: &AnyCall<T>) -> Awaited {
+    match call.body.upstream() {
+        Some(upstream) => upstream.awaited(),
+        None => Awaited::new(address(call), call.name(), call.core.pool(), call.core.state_cell()),
+    }
+}
+
 /// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
     match cancel_now(call) {
@@ -230,7 +257,7 @@ pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
 }
 
 /// Cancels `call` itself, or gives the state that does not allow it.
-fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
+pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
     let state = call.core.transition(State::cancel)?;
     contain("dropping a cancelled call", || {
         // SAFETY: this thread made the one transition to CANCELLED.
@@ -255,108 +282,7 @@ pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: Outcome<T>) {
     }
 }
 
-/// The stage of a thread that is no worker.
-pub(crate) struct Elsewhere;
-
-impl Stage for Elsewhere {
-    fn leaves_user_code(&self) {}
-    fn enters_user_code(&self) {}
-}
-
-/// A function waiting for its worker; `N` is the function that its name is taken from.
-///
-/// The function is alive exactly while the call is PENDING. Whoever makes the transition out of
-/// PENDING owns it: the worker that starts the call or the thread that cancels it.
-pub(crate) struct Job<F, N> {
-    function: UnsafeCell<ManuallyDrop<F>>,
-    name: PhantomData<fn() -> N>,
-}
-
-impl<F, N> Job<F, N> {
-    pub(crate) fn new(function: F) -> Self {
-        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), name: PhantomData }
-    }
-}
-
-// SAFETY: the function is touched by one thread only, the one that won the transition out of
-// PENDING, and it may be another than the one that made it (F: Send).
-unsafe impl<F: Send, N> Sync for Job<F, N> {}
-
-impl<F: Send, N> Body for Job<F, N> {
-    fn name(&self) -> &'static str {
-        std::any::type_name::<N>()
-    }
-
-    unsafe fn discard(&self) {
-        // SAFETY: by the caller's promise the function is alive and this is its sole owner.
-        let function = unsafe { &mut *self.function.get() };
-        // SAFETY: as above; it is not touched again.
-        unsafe { ManuallyDrop::drop(function) };
-    }
-}
-
-impl<T, F, N> Run for Call<T, Job<F, N>>
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-    N: 'static,
-{
-    fn run(self: Arc<Self>, stage: &dyn Stage) {
-        if let Err(state) = self.core.transition(State::start_and_claim) {
-            if state.phase() == Phase::Cancelled {
-                stage.found_cancelled(); // its captures are gone already
-            }
-            return;
-        }
-        let function = {
-            // SAFETY: this thread made the transition out of PENDING, so it owns the function.
-            let slot = unsafe { &mut *self.body.function.get() };
-            // SAFETY: as above; it is not touched again.
-            unsafe { ManuallyDrop::take(slot) }
-        };
-        let outcome = catch(function).map_err(|panic| Box::new(Error::Panicked(panic)));
-        stage.ended(outcome.is_err());
-        stage.leaves_user_code();
-        // SAFETY: the transition above set the claim.
-        let state = unsafe { self.core.finish(outcome) };
-        if state.is_waited() {
-            let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
-            tell_waiters(&call, state, stage);
-        }
-        // What was moved out already is not dropped here; a lost failure is logged here.
-        let something_left = std::mem::needs_drop::<T>() || state.is_failed();
-        if something_left && Arc::strong_count(&self) == 1 && !self.core.state().is_taken() {
-            stage.enters_user_code();
-            contain("dropping a result that nobody took", || drop(self));
-        }
-    }
-
-    fn is_pending(&self) -> bool {
-        self.core.state().phase() == Phase::Pending
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.core.state().phase() == Phase::Cancelled
-    }
-
-    fn cancel(self: Arc<Self>) -> bool {
-        cancel_now(&(self as AnyCall<T>)).is_ok()
-    }
-
-    fn fail(self: Arc<Self>, error: Error) {
-        if self.core.transition(State::start_and_claim).is_err() {
-            return;
-        }
-        contain("dropping a call that cannot run", || {
-            // SAFETY: this thread made the transition out of PENDING, so it owns the function.
-            unsafe { self.body.discard() };
-        });
-        // SAFETY: the transition above set the claim.
-        unsafe { finish(&(self as AnyCall<T>), Err(Box::new(error))) };
-    }
-}
-
-impl<T, B: Body + ?Sized> fmt::Debug for Call<T, B> {
+impl<T, B: Body<T> + ?Sized> fmt::Debug for Call<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<Future at {:p} state={}>", std::ptr::from_ref(self).cast::<()>(), self.phase())
     }

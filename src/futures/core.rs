@@ -10,10 +10,12 @@
 
 use std::mem::MaybeUninit;
 
+use super::context::{PoolId, Running};
 use super::state::State;
+use super::token::CancelToken;
 use super::waiter::{Waiter, Waiters};
 use crate::error::Error;
-use crate::sync::{AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
+use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
 
 /// What a finished call left: its value, or why there is none. The box keeps the usual case small.
 pub(crate) type Outcome<T> = Result<T, Box<Error>>;
@@ -21,6 +23,10 @@ pub(crate) type Outcome<T> = Result<T, Box<Error>>;
 pub(crate) struct Core<T> {
     state: AtomicU8,
     lock: Mutex<()>,
+    /// Somebody asked the running call to stop.
+    cancel_requested: AtomicBool,
+    /// The pool in whose queue the call was put; 0 if it is in none.
+    pool: PoolId,
     waiters: UnsafeCell<Waiters<T>>,
     outcome: UnsafeCell<MaybeUninit<Outcome<T>>>,
 }
@@ -35,10 +41,12 @@ unsafe impl<T: Send> Send for Core<T> {}
 unsafe impl<T: Send> Sync for Core<T> {}
 
 impl<T> Core<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pool: PoolId) -> Self {
         Self {
             state: AtomicU8::new(State::NEW.0),
             lock: Mutex::new(()),
+            cancel_requested: AtomicBool::new(false),
+            pool,
             waiters: UnsafeCell::new(Waiters::EMPTY),
             outcome: UnsafeCell::new(MaybeUninit::uninit()),
         }
@@ -52,6 +60,25 @@ impl<T> Core<T> {
     /// The state as the last owner finds it.
     pub(crate) fn last_state(&mut self) -> State {
         State(exclusive_load(&mut self.state))
+    }
+
+    pub(crate) fn pool(&self) -> PoolId {
+        self.pool
+    }
+
+    /// Tells the running call that it should stop.
+    pub(crate) fn request_cancel(&self) {
+        self.with_waiters(|waiters| {
+            // ORDERING: Release; what the one who asks wrote before is visible to the call. Under
+            // the lock, so that a token is made either before this or knowing of it.
+            self.cancel_requested.store(true, Ordering::Release);
+            waiters.request_cancel();
+        });
+    }
+
+    /// For the registry of waits, which looks at it while a thread waits for this call.
+    pub(crate) fn state_cell(&self) -> &AtomicU8 {
+        &self.state
     }
 
     /// Makes a transition, or gives the state that does not allow it.
@@ -156,6 +183,21 @@ impl<T> Core<T> {
             // ORDERING: Release; what callbacks read stays before whatever the taker does.
             self.state.fetch_and(State::SETTLED_MASK, Ordering::Release);
             waiters.take()
+        })
+    }
+}
+
+impl<T> Running for Core<T> {
+    fn is_cancel_requested(&self) -> bool {
+        self.cancel_requested.load(Ordering::Acquire) // ORDERING: pairs with `request_cancel`
+    }
+
+    fn token(&self) -> CancelToken {
+        self.with_waiters(|waiters| {
+            let token = CancelToken::new(self.is_cancel_requested());
+            self.state.fetch_or(State::WAITED, Ordering::AcqRel); // ORDERING: as in `register`
+            waiters.push(Waiter::Token(token.clone()));
+            token
         })
     }
 }

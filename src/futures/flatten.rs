@@ -15,7 +15,7 @@ struct Link<S> {
     source: AnyCall<S>,
 }
 
-impl<S: Send> Body for Link<S> {
+impl<T, S: Send> Body<T> for Link<S> {
     fn name(&self) -> &'static str {
         self.source.name()
     }

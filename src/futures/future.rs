@@ -6,15 +6,14 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::awaiting::Awaiting;
-use super::call::{self, AnyCall, Ending};
+use super::call::{self, AnyCall};
 use super::state::Phase;
-use super::waiter::{Signal, Until, Waiter};
+use super::waiter::Waiter;
 use crate::error::{Error, Result};
 use crate::guard::contain;
-use crate::sync::{deadline_after, spin_until};
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
@@ -96,6 +95,31 @@ impl<T> Future<T> {
     /// ```
     pub fn cancel(&self) -> bool {
         call::cancel(&self.call)
+    }
+
+    /// Cancels the call if it has not started, and otherwise asks it to stop.
+    ///
+    /// A running call cannot be interrupted. It learns of the request when it looks:
+    /// [`is_cancel_requested`](super::is_cancel_requested), [`CancelToken`](super::CancelToken).
+    /// Returns false if the call was done already.
+    ///
+    /// ```
+    /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| {
+    ///     let mut steps = 0_u64;
+    ///     while !is_cancel_requested() {
+    ///         steps += 1;
+    ///     }
+    ///     steps
+    /// })?;
+    /// assert!(call.request_cancel());
+    /// assert!(call.cancelled() || call.result().is_ok());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn request_cancel(&self) -> bool {
+        call::request_cancel(&self.call)
     }
 
     /// Returns whether the call was cancelled.
@@ -280,93 +304,6 @@ impl<T> Future<T> {
         let waiter = Waiter::Callback(Box::new(callback));
         if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
             contain("exception calling callback", || callback(self));
-        }
-    }
-
-    /// Blocks until the call is done.
-    fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
-        let core = self.call.core();
-        if spin_until(|| core.state().is_done()) {
-            return Ok(());
-        }
-        let signal = Signal::new();
-        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err()
-            || signal.wait(Until::ONE, deadline)
-        {
-            return Ok(());
-        }
-        core.with_waiters(|waiters| waiters.remove_signal(&signal));
-        // It may have ended between the deadline and the removal.
-        if core.state().is_done() {
-            return Ok(());
-        }
-        Err(Error::Timeout { unfinished: 1, total: 1 })
-    }
-
-    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
-        self.wait_done(deadline)
-    }
-
-    fn wait_timeout(&self, timeout: Duration) -> Result<()> {
-        if self.done() {
-            return Ok(()); // spares reading the clock
-        }
-        if timeout.is_zero() {
-            return Err(Error::Timeout { unfinished: 1, total: 1 });
-        }
-        self.wait_done(deadline_after(timeout))
-    }
-
-    /// Blocks until the callbacks of a done call have returned.
-    fn wait_settled(&self) -> Result<()> {
-        if call::is_notifying(&self.call) {
-            let text = format!("{self:?} waits in its own callback for its callbacks to return");
-            return Err(Error::Deadlock(text.into()));
-        }
-        let signal = Signal::new();
-        if self.call.core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
-            signal.wait(Until::ONE, None);
-        }
-        Ok(())
-    }
-
-    /// The value of a done call.
-    fn value(&self) -> Result<&T> {
-        let core = self.call.core();
-        if !core.state().is_finished() {
-            return Err(Error::Cancelled);
-        }
-        // SAFETY: finished, and it is only taken by those who own the future that `self` borrows.
-        match unsafe { core.outcome() } {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                core.mark_seen();
-                Err(Error::clone(error))
-            }
-        }
-    }
-
-    /// The failure of a done call.
-    fn failure(&self) -> Result<Option<&Error>> {
-        let core = self.call.core();
-        if !core.state().is_finished() {
-            return Err(Error::Cancelled);
-        }
-        // SAFETY: as in `value`.
-        match unsafe { core.outcome() } {
-            Ok(_) => Ok(None),
-            Err(error) => {
-                core.mark_seen();
-                Ok(Some(error))
-            }
-        }
-    }
-
-    /// The outcome of a settled call.
-    pub(crate) fn take(self) -> Result<T> {
-        match call::take_ending(&self.call) {
-            Ending::Finished(outcome) => outcome.map_err(|error| *error),
-            Ending::Cancelled => Err(Error::Cancelled),
         }
     }
 }

@@ -6,6 +6,9 @@ use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
 use super::Future;
+use super::call::awaited;
+use super::deadlock::Awaited;
+use super::job::help;
 use super::unordered::Unordered;
 use crate::error::{Error, Result};
 use crate::guard::catch;
@@ -94,8 +97,23 @@ impl<R> From<Future<R>> for Piece<R> {
 impl<R> Piece<R> {
     fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
         match self {
-            Self::One(call) => call.wait_until(deadline),
-            Self::Chunk(call) => call.wait_until(deadline),
+            Self::One(call) => call.wait_done(deadline),
+            Self::Chunk(call) => call.wait_done(deadline),
+        }
+    }
+
+    /// Runs the call in place if it waits for this worker.
+    pub(crate) fn help(&self) -> bool {
+        match self {
+            Self::One(call) => help(call.call()),
+            Self::Chunk(call) => help(call.call()),
+        }
+    }
+
+    pub(crate) fn awaited(&self) -> Awaited {
+        match self {
+            Self::One(call) => awaited(call.call()),
+            Self::Chunk(call) => awaited(call.call()),
         }
     }
 
@@ -136,7 +154,8 @@ pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<
 /// Yields the results of a map; see [`ThreadPoolExecutor::map`](super::ThreadPoolExecutor::map).
 ///
 /// A call that fails gives an `Err` in its place, and the iteration goes on. It ends after the last
-/// result, after [`Error::Timeout`], or after the error of an executor that takes no more calls.
+/// result, after [`Error::Timeout`] or [`Error::Deadlock`], or after the error of an executor that
+/// takes no more calls.
 /// Results are moved out, never kept.
 ///
 /// Dropping it cancels the calls that have not started.
@@ -233,14 +252,28 @@ impl<'a, R> Map<'a, R> {
         }
     }
 
-    /// The next call that is done; `None` if time ran out before, or if there is none.
-    fn next_done(&mut self) -> Option<Piece<R>> {
+    /// The next call that is done; `None` if there is none.
+    fn next_done(&mut self) -> Result<Option<Piece<R>>> {
         match &mut self.calls {
-            Calls::Ordered(pieces) => {
-                pieces.front()?.wait_until(self.deadline).ok()?;
-                pieces.pop_front()
-            }
+            Calls::Ordered(pieces) => match pieces.front() {
+                Some(piece) => {
+                    piece.wait_until(self.deadline)?;
+                    Ok(pieces.pop_front())
+                }
+                None => Ok(None),
+            },
             Calls::Unordered(pieces) => pieces.next_done(self.deadline),
+        }
+    }
+
+    /// Gives up after a wait that failed.
+    fn give_up(&mut self, error: Error) -> Error {
+        // At least the one that was waited for, even if it ended since.
+        let unfinished = self.pieces().filter(|piece| !piece.done()).count().max(1);
+        self.cancel_all();
+        match error {
+            Error::Timeout { .. } => Error::Timeout { unfinished, total: self.submitted },
+            other => other,
         }
     }
 
@@ -271,18 +304,16 @@ impl<R> Iterator for Map<'_, R> {
                 return Some(result);
             }
             self.submit_one_more();
-            let Some(piece) = self.next_done() else { break };
-            if let Some(result) = piece.into_results(&mut self.rest) {
-                return Some(result);
+            match self.next_done() {
+                Ok(Some(piece)) => {
+                    if let Some(result) = piece.into_results(&mut self.rest) {
+                        return Some(result);
+                    }
+                }
+                Ok(None) => return self.refusal.take().map(Err),
+                Err(error) => return Some(Err(self.give_up(error))),
             }
         }
-        // At least the one that was waited for, even if it ended since.
-        let unfinished = self.pieces().filter(|piece| !piece.done()).count().max(1);
-        if self.pieces().next().is_some() {
-            self.cancel_all();
-            return Some(Err(Error::Timeout { unfinished, total: self.submitted }));
-        }
-        self.refusal.take().map(Err)
     }
 }
 

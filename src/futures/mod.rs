@@ -94,15 +94,20 @@
 
 mod as_completed;
 mod awaiting;
+mod blocking;
 mod call;
+mod context;
 mod core;
+mod deadlock;
 mod executor;
 mod flatten;
 mod future;
+mod job;
 mod map;
 mod promise;
 mod state;
 mod thread;
+mod token;
 mod unordered;
 mod wait;
 mod waiter;
@@ -117,4 +122,5 @@ pub use thread::{
     Builder, Discipline, FullQueue, PoolStats, ThreadPoolExecutor, TrySubmitError,
     with_worker_state,
 };
+pub use token::{CancelToken, is_cancel_requested};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -44,7 +44,7 @@ impl<T> RefUnwindSafe for Promise<T> {}
 /// The body of a call whose function lives elsewhere.
 struct Promised;
 
-impl Body for Promised {
+impl<T> Body<T> for Promised {
     fn name(&self) -> &'static str {
         "a promised call"
     }

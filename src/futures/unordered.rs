@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Future;
+use super::deadlock::{self, Goal};
 use super::map::Piece;
 use super::waiter::{Signal, Until, Waiter};
+use crate::error::{Error, Result};
 
 pub(crate) struct Unordered<R> {
     /// Slots are reused, so that an endless input takes no endless memory.
@@ -14,11 +16,19 @@ pub(crate) struct Unordered<R> {
     free: Vec<usize>,
     ready: VecDeque<usize>,
     signal: Arc<Signal>,
+    /// The slot that was last looked at for running its call in place.
+    cursor: usize,
 }
 
 impl<R> Unordered<R> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), ready: VecDeque::new(), signal: Signal::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            signal: Signal::new(),
+            cursor: 0,
+        }
     }
 
     pub(crate) fn insert(&mut self, piece: Piece<R>) {
@@ -36,18 +46,39 @@ impl<R> Unordered<R> {
         self.slots[slot] = Some(piece);
     }
 
-    /// The next call that is done; `None` if time ran out before, or if there is none.
-    pub(crate) fn next_done(&mut self, deadline: Option<Instant>) -> Option<Piece<R>> {
+    /// The next call that is done; `None` if there is none left.
+    pub(crate) fn next_done(&mut self, deadline: Option<Instant>) -> Result<Option<Piece<R>>> {
         if self.ready.is_empty() {
-            let none_left = self.free.len() == self.slots.len();
-            if none_left || !self.signal.wait(Until::ONE, deadline) {
-                return None;
+            let left = self.slots.len() - self.free.len();
+            if left == 0 {
+                return Ok(None);
+            }
+            match deadline {
+                Some(_) if self.signal.wait(Until::ONE, deadline) => {}
+                Some(_) => return Err(Error::Timeout { unfinished: left, total: left }),
+                None => self.wait_in_call()?,
             }
             self.signal.take_ended(&mut self.ready);
         }
-        let slot = self.ready.pop_front()?;
+        let Some(slot) = self.ready.pop_front() else { return Ok(None) };
         self.free.push(slot);
-        self.slots[slot].take()
+        Ok(self.slots[slot].take())
+    }
+
+    /// Waits without a time limit, running in place what waits for this worker.
+    fn wait_in_call(&mut self) -> Result<()> {
+        for _ in 0..self.slots.len() {
+            if self.signal.holds(Until::ONE) {
+                return Ok(());
+            }
+            // Where the last look ended: each call is looked at once a round.
+            self.cursor = (self.cursor + 1) % self.slots.len();
+            if let Some(piece) = &self.slots[self.cursor] {
+                piece.help();
+            }
+        }
+        let awaited = || self.slots.iter().flatten().map(Piece::awaited).collect();
+        deadlock::wait(&self.signal, Until::ONE, Goal::Any, awaited)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Piece<R>> {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Future;
+use super::call::awaited;
+use super::deadlock::{self, Goal};
+use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
 use crate::sync::deadline_after;
 
@@ -45,6 +48,10 @@ pub struct DoneAndNotDone<H> {
 /// Until `return_when` holds, at most `timeout` (`None`: no limit) from this call. Empty input
 /// returns at once.
 ///
+/// Inside of a call, without a `timeout`: calls that wait for this very worker are run in place. If
+/// the wait can never end, it returns early; the futures that can never be done are in `not_done`,
+/// and their `result` is [`Error::Deadlock`](crate::Error::Deadlock).
+///
 /// # Python
 ///
 /// `concurrent.futures.wait`; a cancelled future counts as done at once.
@@ -75,7 +82,10 @@ pub fn wait<T, H: Borrow<Future<T>>>(
                 signal.notify(index, core.state().is_failed());
             }
         }
-        signal.wait(until, deadline);
+        match deadline {
+            Some(_) => drop(signal.wait(until, deadline)),
+            None => wait_in_call(&handles, &signal, until, return_when),
+        }
         for handle in &handles {
             let core = handle.borrow().call().core();
             if !core.state().is_done() {
@@ -85,6 +95,29 @@ pub fn wait<T, H: Borrow<Future<T>>>(
     }
     let (done, not_done) = handles.into_iter().partition(|handle| handle.borrow().done());
     DoneAndNotDone { done, not_done }
+}
+
+/// Waits without a time limit, running in place what waits for this worker.
+fn wait_in_call<T, H: Borrow<Future<T>>>(
+    handles: &[H],
+    signal: &Arc<Signal>,
+    until: Until,
+    return_when: ReturnWhen,
+) {
+    for handle in handles {
+        if signal.holds(until) {
+            return;
+        }
+        help(handle.borrow().call());
+    }
+    let goal = match return_when {
+        ReturnWhen::FirstCompleted => Goal::Any,
+        ReturnWhen::FirstException => Goal::Failure,
+        ReturnWhen::AllCompleted => Goal::All,
+    };
+    let awaited = || handles.iter().map(|handle| awaited(handle.borrow().call())).collect();
+    // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
+    let _ = deadlock::wait(signal, until, goal, awaited);
 }
 
 /// What must happen before `return_when` holds; `None` if it does.

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Future;
 use super::call::Ending;
+use super::token::CancelToken;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.
@@ -27,6 +28,8 @@ struct Ready {
     failed: bool,
     /// What the sleeping thread waits for; `None` while nobody sleeps.
     sleeper: Option<Until>,
+    /// The thread is to return from `wait_or_alarm`, whatever ended.
+    alarm: bool,
 }
 
 /// When a thread that waits on a [`Signal`] wants to be woken.
@@ -50,7 +53,7 @@ impl Ready {
 
 impl Signal {
     pub(crate) fn new() -> Arc<Self> {
-        let ready = Ready { ended: VecDeque::new(), failed: false, sleeper: None };
+        let ready = Ready { ended: VecDeque::new(), failed: false, sleeper: None, alarm: false };
         Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new() })
     }
 
@@ -64,6 +67,34 @@ impl Signal {
         if wake {
             self.wake.notify_one();
         }
+    }
+
+    /// Has [`wait_or_alarm`](Self::wait_or_alarm) return.
+    pub(crate) fn alarm(&self) {
+        self.ready.lock().alarm = true;
+        self.wake.notify_one();
+    }
+
+    /// Blocks until `until` holds, the alarm was raised or, if `at_each_end`, a further call ended;
+    /// says whether `until` holds.
+    pub(crate) fn wait_or_alarm(&self, until: Until, at_each_end: bool) -> bool {
+        let mut ready = self.ready.lock();
+        let ended = ready.ended.len();
+        while !ready.satisfies(until) {
+            if std::mem::take(&mut ready.alarm) || (at_each_end && ready.ended.len() > ended) {
+                return false;
+            }
+            let one_more = Until { ended: ended + 1, ..until };
+            ready.sleeper = Some(if at_each_end { one_more } else { until });
+            wait_until(&self.wake, &mut ready, None);
+            ready.sleeper = None;
+        }
+        true
+    }
+
+    /// Whether `until` holds now.
+    pub(crate) fn holds(&self, until: Until) -> bool {
+        self.ready.lock().satisfies(until)
     }
 
     /// Blocks until `until` holds or the deadline passed; says whether it holds.
@@ -103,6 +134,8 @@ pub(crate) enum Waiter<T> {
     Settled(Arc<Signal>),
     /// An async task that will move the outcome out; likewise.
     Task(Waker),
+    /// The token of the running call: told earlier, when somebody asks it to stop.
+    Token(CancelToken),
     /// The rest of a chain that takes the outcome over; likewise.
     Then(Box<dyn FnOnce(Ending<T>) + Send>),
 }
@@ -116,7 +149,7 @@ impl<T> Waiter<T> {
     fn is_signal(&self, signal: &Arc<Signal>) -> bool {
         match self {
             Self::Done(own, _) | Self::Settled(own) => Arc::ptr_eq(own, signal),
-            Self::Callback(_) | Self::Task(_) | Self::Then(_) => false,
+            Self::Callback(_) | Self::Task(_) | Self::Token(_) | Self::Then(_) => false,
         }
     }
 }
@@ -145,6 +178,16 @@ impl<T> Waiters<T> {
 
     pub(crate) fn take(&mut self) -> Self {
         Self(self.0.take())
+    }
+
+    pub(crate) fn request_cancel(&self) {
+        let mut next = &self.0;
+        while let Some(node) = next {
+            if let Waiter::Token(token) = &node.waiter {
+                token.request();
+            }
+            next = &node.next;
+        }
     }
 
     /// The same waiters, the earliest first.

@@ -1,29 +1,27 @@
-//! The queue: a binary heap of small keys over a slab of actions.
+//! The queue: small keys in order over a slab of actions.
 //!
 //! Pure: no clock, no lock, no thread.
 //!
 //! ```text
 //! keys   [ time rank sequence slot | ... ]     least first, some of them dead
 //!                              |
-//! slots  [ id sequence action | vacant | away (its action is running) | ... ]
+//! slots  [ id action | vacant | away (its action is running) | ... ]
 //! ```
 //!
 //! Cancelling takes the action out of its slot, which is free for the next event at once; the key
-//! stays behind, dead, because its sequence is no longer the slot's. Dead keys are thrown out when
+//! stays behind, dead, because it is older than the slot's next tenant. Dead keys are thrown out when
 //! they reach the top, and all together when they are more than half. So a cancel costs constant
 //! time on average, and dead keys never outnumber the live ones.
 //!
 //! Sequences are 64 bits and never reused: a stale ticket can only miss.
 
-/// Where an event stands: time, then rank, then sequence. The order of the fields is the run order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key<T> {
-    pub(super) time: T,
-    /// Rank and slot share a word, so that a key with a 64-bit time is 24 bytes.
-    pub(super) rank: i32,
-    pub(super) sequence: u64,
-    slot: u32,
-}
+use std::hint::black_box;
+use std::ops::{Index, IndexMut};
+
+use super::keys::{Key, Keys};
+
+/// How many slots the processor can be expected to keep close by.
+const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };
 
 /// What a handle needs to find its event again.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +31,13 @@ pub(super) struct Ticket {
     id: u64,
 }
 
+/// A cache line of its own: each slot is one miss in a long queue.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot<A> {
+    /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
+    /// any dead one.
     id: u64,
-    /// INVARIANT: equal to the sequence of the slot's one live key, if it has one.
-    sequence: u64,
     entry: Entry<A>,
 }
 
@@ -59,11 +59,68 @@ pub(super) struct Cancelled<A> {
     pub(super) first: bool,
 }
 
+/// Slots in chunks: growing moves none of them.
+#[derive(Debug)]
+struct Slots<A> {
+    /// INVARIANT: all but the last are full.
+    chunks: Vec<Vec<Slot<A>>>,
+}
+
+impl<A> Slots<A> {
+    const CHUNK: usize = 1024;
+
+    fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        let full = self.chunks.len().saturating_sub(1) * Self::CHUNK;
+        full + self.chunks.last().map_or(0, Vec::len)
+    }
+
+    fn push(&mut self, slot: Slot<A>) -> u32 {
+        let index = u32::try_from(self.len()).expect("fewer than 2^32 events are queued");
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(slot),
+            // Most schedulers never fill the first one.
+            None => self.chunks.push(vec![slot]),
+            Some(_) => {
+                let mut chunk = Vec::with_capacity(Self::CHUNK);
+                chunk.push(slot);
+                self.chunks.push(chunk);
+            }
+        }
+        index
+    }
+
+    fn get(&self, index: u32) -> Option<&Slot<A>> {
+        self.chunks.get(index as usize / Self::CHUNK)?.get(index as usize % Self::CHUNK)
+    }
+
+    fn get_mut(&mut self, index: u32) -> Option<&mut Slot<A>> {
+        self.chunks.get_mut(index as usize / Self::CHUNK)?.get_mut(index as usize % Self::CHUNK)
+    }
+}
+
+impl<A> Index<u32> for Slots<A> {
+    type Output = Slot<A>;
+
+    fn index(&self, index: u32) -> &Slot<A> {
+        &self.chunks[index as usize / Self::CHUNK][index as usize % Self::CHUNK]
+    }
+}
+
+impl<A> IndexMut<u32> for Slots<A> {
+    fn index_mut(&mut self, index: u32) -> &mut Slot<A> {
+        &mut self.chunks[index as usize / Self::CHUNK][index as usize % Self::CHUNK]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Heap<T, A> {
-    /// INVARIANT: a heap by `Key`'s order; the top, if any, is live; at least half are.
-    keys: Vec<Key<T>>,
-    slots: Vec<Slot<A>>,
+    /// INVARIANT: the first, if any, is live, and so is at least half.
+    keys: Keys<T>,
+    slots: Slots<A>,
     vacant: Option<u32>,
     live: usize,
     next_sequence: u64,
@@ -71,7 +128,7 @@ pub(super) struct Heap<T, A> {
 
 impl<T: Copy + Ord, A> Heap<T, A> {
     pub(super) fn new() -> Self {
-        Self { keys: Vec::new(), slots: Vec::new(), vacant: None, live: 0, next_sequence: 0 }
+        Self { keys: Keys::new(), slots: Slots::new(), vacant: None, live: 0, next_sequence: 0 }
     }
 
     /// How many events are queued; those away do not count.
@@ -92,18 +149,16 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// Enters an event, and tells whether it is now the first to run.
     pub(super) fn push(&mut self, time: T, rank: i32, action: A) -> (Key<T>, Ticket, bool) {
         let id = self.next_sequence;
-        let slot = Slot { id, sequence: id, entry: Entry::Queued(action) };
+        let slot = Slot { id, entry: Entry::Queued(action) };
         let index = if let Some(index) = self.vacant {
-            let place = &mut self.slots[index as usize];
+            let place = &mut self.slots[index];
             if let Entry::Vacant { next } = place.entry {
                 self.vacant = next;
             }
             *place = slot;
             index
         } else {
-            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 events are queued");
-            self.slots.push(slot);
-            index
+            self.slots.push(slot)
         };
         let first = self.push_key(time, rank, index);
         (Key { time, rank, sequence: id, slot: index }, Ticket { slot: index, id }, first)
@@ -112,7 +167,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
     pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<(Key<T>, Ticket, A)> {
         let key = *self.keys.first()?;
-        let slot = &mut self.slots[key.slot as usize];
+        let slot = &mut self.slots[key.slot];
         let ticket = Ticket { slot: key.slot, id: slot.id };
         let Entry::Queued(action) = std::mem::replace(&mut slot.entry, Entry::Away) else {
             unreachable!("the top of the heap is live")
@@ -121,7 +176,12 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         if !away(&action) {
             self.free(key.slot);
         }
-        self.pop_key();
+        let upcoming = self.keys.pop();
+        if self.slots.len() > CACHED_SLOTS {
+            // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
+            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot].id;
+            black_box(upcoming.iter().fold(0, touch));
+        }
         self.settle();
         Some((key, ticket, action))
     }
@@ -136,10 +196,8 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         rank: i32,
         action: A,
     ) -> Result<bool, A> {
-        let sequence = self.next_sequence;
-        match self.slots.get_mut(ticket.slot as usize) {
+        match self.slots.get_mut(ticket.slot) {
             Some(slot) if slot.id == ticket.id && matches!(slot.entry, Entry::Away) => {
-                slot.sequence = sequence;
                 slot.entry = Entry::Queued(action);
             }
             _ => return Err(action),
@@ -149,8 +207,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 
     /// Cancels the event, queued or away. `None` if it is neither.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<Cancelled<A>> {
-        let slot = self.slots.get(ticket.slot as usize).filter(|slot| slot.id == ticket.id)?;
-        let sequence = slot.sequence;
+        let slot = self.slots.get(ticket.slot).filter(|slot| slot.id == ticket.id)?;
         match slot.entry {
             Entry::Vacant { .. } => None,
             Entry::Away => {
@@ -162,7 +219,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
                     unreachable!("it was queued a line above")
                 };
                 self.live -= 1;
-                let first = self.keys[0].sequence == sequence;
+                let first = self.keys.first().is_some_and(|key| key.slot == ticket.slot);
                 self.settle();
                 Some(Cancelled { action: Some(action), first })
             }
@@ -173,14 +230,14 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     pub(super) fn clear(&mut self) -> (Vec<A>, usize) {
         let mut actions = Vec::with_capacity(self.live);
         let mut away = 0;
-        for slot in std::mem::take(&mut self.slots) {
+        for slot in std::mem::replace(&mut self.slots, Slots::new()).chunks.into_iter().flatten() {
             match slot.entry {
                 Entry::Queued(action) => actions.push(action),
                 Entry::Away => away += 1,
                 Entry::Vacant { .. } => {}
             }
         }
-        self.keys = Vec::new();
+        self.keys = Keys::new();
         self.vacant = None;
         self.live = 0;
         (actions, away)
@@ -189,9 +246,9 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// The queued events, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key<T>, Ticket, &A)> {
         self.keys.iter().filter_map(|key| {
-            let slot = &self.slots[key.slot as usize];
+            let slot = &self.slots[key.slot];
             match &slot.entry {
-                Entry::Queued(action) if slot.sequence == key.sequence => {
+                Entry::Queued(action) if slot.id <= key.sequence => {
                     Some((key, Ticket { slot: key.slot, id: slot.id }, action))
                 }
                 _ => None,
@@ -201,98 +258,33 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 
     fn free(&mut self, index: u32) -> Entry<A> {
         let vacant = Entry::Vacant { next: self.vacant.replace(index) };
-        std::mem::replace(&mut self.slots[index as usize].entry, vacant)
+        std::mem::replace(&mut self.slots[index].entry, vacant)
     }
 
-    fn is_live(slots: &[Slot<A>], key: &Key<T>) -> bool {
-        let slot = &slots[key.slot as usize];
-        slot.sequence == key.sequence && matches!(slot.entry, Entry::Queued(_))
+    fn is_live(slots: &Slots<A>, key: &Key<T>) -> bool {
+        let slot = &slots[key.slot];
+        slot.id <= key.sequence && matches!(slot.entry, Entry::Queued(_))
     }
 
     fn push_key(&mut self, time: T, rank: i32, slot: u32) -> bool {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.live += 1;
-        self.keys.push(Key { time, rank, sequence, slot });
-        self.sift_up(self.keys.len() - 1) == 0
-    }
-
-    fn pop_key(&mut self) {
-        if let Some(last) = self.keys.pop() {
-            if !self.keys.is_empty() {
-                let leaf = self.sink_hole();
-                self.keys[leaf] = last;
-                self.sift_up(leaf);
-            }
-        }
+        self.keys.push(Key { time, rank, sequence, slot })
     }
 
     /// Throws dead keys out: those at the top, or all if they are more than half.
     fn settle(&mut self) {
+        if self.live == self.keys.len() {
+            return;
+        }
         if self.live < self.keys.len() / 2 {
             let slots = &self.slots;
             self.keys.retain(|key| Self::is_live(slots, key));
-            for root in (0..self.keys.len() / 2).rev() {
-                self.sift_down(root);
-            }
         }
         while self.keys.first().is_some_and(|key| !Self::is_live(&self.slots, key)) {
-            self.pop_key();
+            self.keys.pop();
         }
-    }
-
-    fn sift_up(&mut self, mut at: usize) -> usize {
-        let key = self.keys[at];
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.keys[parent] <= key {
-                break;
-            }
-            self.keys[at] = self.keys[parent];
-            at = parent;
-        }
-        self.keys[at] = key;
-        at
-    }
-
-    /// Moves the hole at the top down to a leaf. The key that comes to fill it was at the bottom
-    /// before: going all the way and back up a little saves the comparison with it on each level.
-    fn sink_hole(&mut self) -> usize {
-        let keys = self.keys.as_mut_slice();
-        let mut hole = 0;
-        let mut child = 1;
-        while child + 1 < keys.len() {
-            child += usize::from(keys[child + 1] < keys[child]);
-            keys[hole] = keys[child];
-            hole = child;
-            child = 2 * hole + 1;
-        }
-        if child < keys.len() {
-            keys[hole] = keys[child];
-            hole = child;
-        }
-        hole
-    }
-
-    /// Stops early: the keys that stay after dead ones went are mostly close to their place.
-    fn sift_down(&mut self, mut at: usize) {
-        let keys = self.keys.as_mut_slice();
-        let key = keys[at];
-        loop {
-            let mut child = 2 * at + 1;
-            if child >= keys.len() {
-                break;
-            }
-            if child + 1 < keys.len() && keys[child + 1] < keys[child] {
-                child += 1;
-            }
-            if key <= keys[child] {
-                break;
-            }
-            keys[at] = keys[child];
-            at = child;
-        }
-        keys[at] = key;
     }
 }
 

@@ -49,8 +49,8 @@
 //!
 //! # Read next
 //!
-//! [`Scheduler`], [`Event`], [`Every`]. In the source: `heap.rs` is the queue, without lock or
-//! clock; `shared.rs` puts the lock around it; `run.rs` is the loop.
+//! [`Scheduler`], [`Event`], [`Every`]. In the source: `heap.rs` is the queue (`keys.rs` its
+//! order), without lock or clock; `shared.rs` puts the lock around it; `run.rs` is the loop.
 
 mod action;
 mod builder;
@@ -59,6 +59,7 @@ mod dispatch;
 mod event;
 mod float;
 mod heap;
+mod keys;
 #[cfg(all(test, concurrent_loom))]
 mod model;
 mod recurring;

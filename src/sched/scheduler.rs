@@ -139,7 +139,7 @@ impl<T: TimePoint> Scheduler<T> {
         priority: i32,
         action: impl FnOnce() -> R + Send + 'static,
     ) -> Event<T> {
-        self.0.enter(time, priority, Job::Once(Box::new(action)))
+        self.0.enter(time, priority, Job::once(action))
     }
 
     /// Enters an event that recurs: with a plain period at a fixed rate, first after one period.

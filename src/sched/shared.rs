@@ -12,7 +12,8 @@ use super::builder::PriorityOrder;
 use super::clock::{Clock, TimePoint};
 use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
-use super::heap::{Heap, Key, Ticket};
+use super::heap::{Heap, Ticket};
+use super::keys::Key;
 use super::recurring::{Every, Recurrence};
 use crate::error::{Error, Result};
 use crate::guard;
@@ -135,7 +136,7 @@ impl<T: TimePoint> Shared<T> {
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
         match taken.job {
-            Job::Once(action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
+            Job::Once(mut action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
             Job::Every(mut recurrence) => {
                 let outcome = guard::catch(|| recurrence.action.call()).map_err(Error::Panicked);
                 let again = self.enter_again(&taken.key, taken.ticket, recurrence);

@@ -9,6 +9,7 @@
 mod bounded;
 mod call;
 mod life;
+mod nested;
 mod pool;
 mod waiting;
 

@@ -54,7 +54,7 @@ fn a_panic_of_an_action_comes_out_of_run() {
     assert_eq!(log.take(), [2]);
 }
 
-/// A scheduler whose delay function fails in some way while `broken` is set.
+/// A scheduler with two events, whose delay function first does what `fail` does.
 fn with_delay<R: concurrent::Outcome>(
     fail: impl Fn(i64) -> R + Send + Sync + 'static,
 ) -> (Scheduler<i64>, Log<i64>) {

@@ -136,7 +136,9 @@ fn stop_ends_a_run_that_sleeps_and_a_later_one_works() {
                 let began = began.clone();
                 move || {
                     // The run has begun when an event that it alone can run does.
-                    s.enter(Duration::ZERO, 0, move || drop(began.wait()));
+                    s.enter(Duration::ZERO, 0, move || {
+                        began.wait();
+                    });
                     s.run()
                 }
             });

@@ -30,6 +30,8 @@ pub(crate) struct Control {
     /// Threads taken out of `workers` by somebody who is joining them.
     pub(super) joining: usize,
     pub(super) max_workers: usize,
+    /// The system refused the last thread that was asked for.
+    pub(super) refused_thread: bool,
     pub(super) closed: bool,
     pub(super) broken: Option<Error>,
     /// Bounded queue: calls that hold a [`Place`](super::bounded::Place), blocked ones included.
@@ -100,7 +102,12 @@ impl Flag {
         self.taken.increment();
     }
 
-    /// The call that was taken has run.
+    /// Says that this worker runs another call within the one it has. Under the outgoing lock.
+    pub(super) fn take_on_nested(&self) {
+        self.taken.increment();
+    }
+
+    /// A call that was taken has run.
     pub(crate) fn ended(&self, failed: bool) {
         let counter = if failed { &self.failed } else { &self.finished };
         counter.increment();
@@ -111,16 +118,17 @@ impl Flag {
         self.cancelled.increment();
     }
 
-    /// What ended, and whether a call is running. Under the outgoing lock, so that no call begins
-    /// meanwhile: then it does not matter when the one that runs ends.
-    pub(super) fn counts(&self) -> (Counts, bool) {
+    /// What ended, and how many calls run: more than one if it waits for calls that it runs in
+    /// place. Under the outgoing lock, so that no call begins meanwhile: then it does not matter
+    /// when one that runs ends.
+    pub(super) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
             finished: self.finished.get(),
             failed: self.failed.get(),
             cancelled: self.cancelled.get(),
         };
         let ended = counts.finished + counts.failed + counts.cancelled;
-        (counts, self.taken.get() > ended)
+        (counts, self.taken.get().saturating_sub(ended))
     }
 
     /// The worker is done with what it took, also if that was neither run nor cancelled here.
@@ -181,6 +189,7 @@ impl Control {
             alive: 0,
             joining: 0,
             max_workers,
+            refused_thread: false,
             closed: false,
             broken: None,
             places: 0,
@@ -208,8 +217,9 @@ impl Control {
         let flag = Flag::new();
         let in_place = |(place, worker): &(usize, &Worker)| *place == worker.index;
         let index = self.workers.iter().enumerate().take_while(in_place).count();
-        let thread = start(Arc::clone(&flag), index)?;
-        self.workers.insert(index, Worker { index, flag, thread, ended: false });
+        let started = start(Arc::clone(&flag), index);
+        self.refused_thread = started.is_err();
+        self.workers.insert(index, Worker { index, flag, thread: started?, ended: false });
         self.alive += 1;
         self.peak = self.peak.max(self.workers.len());
         Ok(())
@@ -229,11 +239,16 @@ impl Control {
         }
     }
 
-    pub(super) fn mark_ended(&mut self, flag: &Flag) {
+    /// Returns whether it had been struck out before.
+    pub(super) fn mark_ended(&mut self, flag: &Flag) -> bool {
         self.alive -= 1;
         let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
-        if let Some(worker) = self.workers.iter_mut().find(own) {
-            worker.ended = true;
+        match self.workers.iter_mut().find(own) {
+            Some(worker) => {
+                worker.ended = true;
+                false
+            }
+            None => true,
         }
     }
 

@@ -8,6 +8,7 @@ use super::control::{Flag, Start};
 use super::pool::ThreadPoolExecutor;
 use super::queue::Queue;
 use crate::error::{Error, Result};
+use crate::futures::deadlock::look_again;
 use crate::guard::contain;
 use crate::sync::{JoinHandle, wait_until};
 
@@ -15,11 +16,15 @@ impl Queue {
     /// A worker says that it has left its loop.
     pub(crate) fn worker_ended(&self, flag: &Flag) {
         flag.lower();
+        let left_early;
         let finished = {
             let mut control = self.control.lock();
-            control.mark_ended(flag);
+            left_early = control.mark_ended(flag);
             control.take_finished()
         };
+        if left_early {
+            look_again(); // calls may have counted on this worker
+        }
         self.ended.notify_all();
         finished.into_iter().for_each(join_thread);
     }
@@ -49,6 +54,7 @@ impl Queue {
         drop(control);
         if surplus {
             self.wake.notify_all();
+            look_again(); // the pool may no longer start workers
         } else {
             self.grow(start); // each worker that starts sees to the next
         }

@@ -1,7 +1,8 @@
 //! [`ThreadPoolExecutor`]: the user's side of the pool.
 
-use std::sync::Arc;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::bounded::FullQueue;
 use super::builder::{Builder, Initializer};
@@ -11,8 +12,11 @@ use super::queue::{Queue, Shape};
 use super::worker::{is_worker_of, work};
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call, Job};
+use crate::futures::call::{AnyCall, Call};
+use crate::futures::context::PoolId;
+use crate::futures::deadlock::{PoolView, register_pool};
 use crate::futures::executor::{ShutdownOptions, ShutdownReport};
+use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
 use crate::guard::{contain, install_hook};
 use crate::sync::{JoinHandle, deadline_after, spawn};
@@ -51,8 +55,13 @@ pub struct ThreadPoolExecutor {
     shared: Arc<Shared>,
 }
 
+// A panic leaves no pool half changed: user code runs outside of its locks.
+impl UnwindSafe for ThreadPoolExecutor {}
+impl RefUnwindSafe for ThreadPoolExecutor {}
+
 /// What the pool and its workers share.
 pub(crate) struct Shared {
+    id: PoolId,
     queue: Queue,
     settings: Settings,
     /// The settings' prefix, or the default one.
@@ -70,6 +79,10 @@ pub(crate) struct Settings {
 }
 
 impl Shared {
+    pub(crate) fn id(&self) -> PoolId {
+        self.id
+    }
+
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -107,7 +120,7 @@ impl Shared {
         if !self.settings.is_plain() {
             return self.enqueue_on_terms::<T, F, N>(function, self.terms());
         }
-        let call = Call::<T, _>::new(Job::<F, N>::new(function));
+        let call = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
         match self.queue.push(call, 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
@@ -188,7 +201,11 @@ impl ThreadPoolExecutor {
             format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
         });
         let queue = Queue::new(settings.shape);
-        Self { shared: Arc::new(Shared { queue, settings, prefix }) }
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let id = register_pool(Weak::clone(shared) as Weak<dyn PoolView>);
+            Shared { id, queue, settings, prefix }
+        });
+        Self { shared }
     }
 
     /// The most threads this pool will have; see [`resize`](Self::resize).

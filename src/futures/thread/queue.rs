@@ -37,6 +37,7 @@ use super::bounded::Blocked;
 use super::control::{Control, Counts, Flag, Left, Start};
 use super::store::{Discipline, Job, Store};
 use crate::error::Error;
+use crate::futures::deadlock::{Staff, look_again};
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};
@@ -148,6 +149,7 @@ impl Queue {
         let present = control.workers.len();
         drop((control, outgoing)); // a logger is user code
         if let Err(error) = started {
+            look_again(); // calls may have counted on that worker
             contain("logging a failed thread start", || {
                 log::warn!(
                     target: crate::LOG_TARGET,
@@ -256,6 +258,16 @@ impl Queue {
         self.grow(start);
     }
 
+    /// The worker `flag` starts a queued call by `start` within another one.
+    pub(super) fn begin_nested(&self, flag: &Flag, start: impl FnOnce() -> bool) -> bool {
+        let _outgoing = self.outgoing.lock();
+        let started = start();
+        if started {
+            flag.take_on_nested();
+        }
+        started
+    }
+
     /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
     pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
@@ -308,6 +320,14 @@ impl Queue {
         control.incoming.for_each(&mut count);
         let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
         Left { waiting, running, blocked: control.blocked.len() }
+    }
+
+    /// For the registry of waits: who could come for a call that waits here.
+    pub(crate) fn staff(&self) -> Staff {
+        let control = self.control.lock();
+        let workers = control.alive;
+        let may_grow = control.workers.len() < control.max_workers && !control.refused_thread;
+        Staff { workers, may_grow }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use crate::futures::call::Run;
+use crate::futures::job::Run;
 
 pub(crate) type Job = Arc<dyn Run>;
 

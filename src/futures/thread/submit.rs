@@ -5,14 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::bounded::{FullQueue, Place, Pushed};
-use super::context::{Enter, capture, run_within};
 use super::control::Counts;
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
+use super::propagate::{Enter, capture, run_within};
 use super::store::{Discipline, Job as AnyJob};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call, Job, Stage};
+use crate::futures::call::{AnyCall, Call};
+use crate::futures::job::{Job, Stage, on_enough_stack};
 use crate::guard::contain;
 
 /// How a call is submitted.
@@ -98,7 +99,7 @@ impl Shared {
         }
         let enter = capture(self.settings());
         let around = Around { place: bounded.then(|| Place::new(self)), enter };
-        let call = Call::<T, _>::new(Job::<_, N>::new(move || around.run(function)));
+        let call = Call::<T, _>::queued(self.id(), Job::<_, N>::new(move || around.run(function)));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
         let start = |flag, index| self.start(flag, index);
         let pushed = if bounded {
@@ -136,7 +137,10 @@ impl Shared {
             let (input, run, enter) = parts.take().expect("it is made once");
             let bounded = self.settings().shape.capacity.is_some();
             let around = Around { place: bounded.then(|| Place::new(self)), enter };
-            let call = Call::<T, _>::new(Job::<_, N>::new(move || around.run(|| run(input))));
+            let call = Call::<T, _>::queued(
+                self.id(),
+                Job::<_, N>::new(move || around.run(|| run(input))),
+            );
             future = Some(Future::from_call(Arc::clone(&call) as AnyCall<T>));
             call as AnyJob
         };
@@ -168,7 +172,8 @@ impl Shared {
     fn run_here(&self, job: AnyJob) {
         let stage = InCaller(Cell::default());
         self.queue().run_in_caller_begins();
-        contain("running a call", || job.run(&stage));
+        // In a worker such calls nest as deep as they submit each other.
+        on_enough_stack(|| contain("running a call", || job.run(&stage)));
         self.queue().run_in_caller_ends(stage.0.get());
     }
 }

@@ -1,0 +1,105 @@
+//! How a thread waits for one call, and what it finds then.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Future;
+use super::call::{self, Ending};
+use super::deadlock::{self, Goal};
+use super::job::help;
+use super::waiter::{Signal, Until, Waiter};
+use crate::error::{Error, Result};
+use crate::sync::{deadline_after, spin_until};
+
+impl<T> Future<T> {
+    /// Blocks until the call is done.
+    pub(super) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
+        let core = self.call().core();
+        if deadline.is_none() && help(self.call()) {
+            return Ok(());
+        }
+        if spin_until(|| core.state().is_done()) {
+            return Ok(());
+        }
+        let signal = Signal::new();
+        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err() {
+            return Ok(());
+        }
+        let waited = match deadline {
+            Some(_) if signal.wait(Until::ONE, deadline) => return Ok(()),
+            Some(_) => Err(Error::Timeout { unfinished: 1, total: 1 }),
+            None => {
+                deadlock::wait(&signal, Until::ONE, Goal::Any, || vec![call::awaited(self.call())])
+            }
+        };
+        if waited.is_ok() {
+            return waited;
+        }
+        core.with_waiters(|waiters| waiters.remove_signal(&signal));
+        // It may have ended between the deadline and the removal.
+        if core.state().is_done() { Ok(()) } else { waited }
+    }
+
+    pub(super) fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        if self.done() {
+            return Ok(()); // spares reading the clock
+        }
+        if timeout.is_zero() {
+            return Err(Error::Timeout { unfinished: 1, total: 1 });
+        }
+        self.wait_done(deadline_after(timeout))
+    }
+
+    /// Blocks until the callbacks of a done call have returned.
+    pub(super) fn wait_settled(&self) -> Result<()> {
+        if call::is_notifying(self.call()) {
+            let text = format!("{self:?} waits in its own callback for its callbacks to return");
+            return Err(Error::Deadlock(text.into()));
+        }
+        let signal = Signal::new();
+        if self.call().core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
+            signal.wait(Until::ONE, None);
+        }
+        Ok(())
+    }
+
+    /// The value of a done call.
+    pub(super) fn value(&self) -> Result<&T> {
+        let core = self.call().core();
+        if !core.state().is_finished() {
+            return Err(Error::Cancelled);
+        }
+        // SAFETY: finished, and it is only taken by those who own the future that `self` borrows.
+        match unsafe { core.outcome() } {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                core.mark_seen();
+                Err(Error::clone(error))
+            }
+        }
+    }
+
+    /// The failure of a done call.
+    pub(super) fn failure(&self) -> Result<Option<&Error>> {
+        let core = self.call().core();
+        if !core.state().is_finished() {
+            return Err(Error::Cancelled);
+        }
+        // SAFETY: as in `value`.
+        match unsafe { core.outcome() } {
+            Ok(_) => Ok(None),
+            Err(error) => {
+                core.mark_seen();
+                Ok(Some(error))
+            }
+        }
+    }
+
+    /// The outcome of a settled call.
+    pub(crate) fn take(self) -> Result<T> {
+        match call::take_ending(self.call()) {
+            Ending::Finished(outcome) => outcome.map_err(|error| *error),
+            Ending::Cancelled => Err(Error::Cancelled),
+        }
+    }
+}

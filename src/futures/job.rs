@@ -1,0 +1,210 @@
+//! A call that waits in the queue of a pool for its worker, and how it is run.
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
+use super::context::{within, worker_of};
+use super::state::{Phase, State};
+use super::thread::{Nested, begin_nested};
+use crate::error::Error;
+use crate::guard::{catch, contain};
+
+/// A call as the queue of a pool sees it.
+pub(crate) trait Run: Send + Sync {
+    /// Runs the function on this thread and ends the call. Does nothing if it was cancelled.
+    fn run(self: Arc<Self>, stage: &dyn Stage);
+
+    /// Whether the call is neither started nor cancelled.
+    fn is_pending(&self) -> bool;
+
+    fn is_cancelled(&self) -> bool;
+
+    /// Cancels the call if it is pending; returns whether this did it.
+    fn cancel(self: Arc<Self>) -> bool;
+
+    /// Fails the call if it was not started.
+    fn fail(self: Arc<Self>, error: Error);
+}
+
+/// What a worker wants to know of the course of a call that it runs.
+pub(crate) trait Stage {
+    /// There was nothing to run: the call had been cancelled.
+    fn found_cancelled(&self) {}
+    /// The function has returned or panicked; this comes before [`leaves_user_code`].
+    ///
+    /// [`leaves_user_code`]: Self::leaves_user_code
+    fn ended(&self, _failed: bool) {}
+    /// The function has returned; its result is about to be seen by others.
+    fn leaves_user_code(&self);
+    /// User code (callbacks, the drop of a value) is about to run after all.
+    fn enters_user_code(&self);
+}
+
+/// The stage of a thread that is no worker.
+pub(crate) struct Elsewhere;
+
+impl Stage for Elsewhere {
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+}
+
+/// A function waiting for its worker; `N` is the function that its name is taken from.
+///
+/// The function is alive exactly while the call is PENDING. Whoever makes the transition out of
+/// PENDING owns it: the worker that starts the call or the thread that cancels it.
+pub(crate) struct Job<F, N> {
+    function: UnsafeCell<ManuallyDrop<F>>,
+    name: PhantomData<fn() -> N>,
+}
+
+impl<F, N> Job<F, N> {
+    pub(crate) fn new(function: F) -> Self {
+        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), name: PhantomData }
+    }
+}
+
+// SAFETY: the function is touched by one thread only, the one that won the transition out of
+// PENDING, and it may be another than the one that made it (F: Send).
+unsafe impl<F: Send, N> Sync for Job<F, N> {}
+
+impl<T, F: FnOnce() -> T + Send, N> Body<T> for Job<F, N> {
+    fn name(&self) -> &'static str {
+        std::any::type_name::<N>()
+    }
+
+    unsafe fn discard(&self) {
+        // SAFETY: by the caller's promise the function is alive and this is its sole owner.
+        let function = unsafe { &mut *self.function.get() };
+        // SAFETY: as above; it is not touched again.
+        unsafe { ManuallyDrop::drop(function) };
+    }
+
+    unsafe fn call(&self) -> T {
+        let function = {
+            // SAFETY: by the caller's promise the function is alive and this is its sole owner.
+            let slot = unsafe { &mut *self.function.get() };
+            // SAFETY: as above; it is not touched again.
+            unsafe { ManuallyDrop::take(slot) }
+        };
+        function()
+    }
+}
+
+/// Runs the function of `call` and ends it; returns the state it ended in.
+///
+/// # Safety
+///
+/// The caller made the transition that starts and claims the call, and calls this once.
+unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn Stage) -> State
+where
+    B: Body<T> + ?Sized,
+{
+    let core = call.core();
+    let address = std::ptr::from_ref(call).cast::<()>().addr();
+    let outcome = within(address, call.name(), core, || {
+        catch(|| {
+            // SAFETY: the caller made the transition out of PENDING.
+            unsafe { call.body().call() }
+        })
+    });
+    let outcome = outcome.map_err(|panic| Box::new(Error::Panicked(panic)));
+    stage.ended(outcome.is_err());
+    stage.leaves_user_code();
+    // SAFETY: the caller holds the claim.
+    unsafe { core.finish(outcome) }
+}
+
+impl<T, F, N> Run for Call<T, Job<F, N>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+    N: 'static,
+{
+    fn run(self: Arc<Self>, stage: &dyn Stage) {
+        if let Err(state) = self.core().transition(State::start_and_claim) {
+            if state.phase() == Phase::Cancelled {
+                stage.found_cancelled(); // its captures are gone already
+            }
+            return;
+        }
+        // SAFETY: this thread made the transition above.
+        let state = unsafe { execute(&*self, stage) };
+        if state.is_waited() {
+            let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
+            tell_waiters(&call, state, stage);
+        }
+        // What was moved out already is not dropped here; a lost failure is logged here.
+        let something_left = std::mem::needs_drop::<T>() || state.is_failed();
+        if something_left && Arc::strong_count(&self) == 1 && !self.core().state().is_taken() {
+            stage.enters_user_code();
+            contain("dropping a result that nobody took", || drop(self));
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.core().state().phase() == Phase::Pending
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.core().state().phase() == Phase::Cancelled
+    }
+
+    fn cancel(self: Arc<Self>) -> bool {
+        cancel_now(&(self as AnyCall<T>)).is_ok()
+    }
+
+    fn fail(self: Arc<Self>, error: Error) {
+        if self.core().transition(State::start_and_claim).is_err() {
+            return;
+        }
+        contain("dropping a call that cannot run", || {
+            // SAFETY: this thread made the transition out of PENDING, so it owns the function.
+            unsafe { self.body().discard() };
+        });
+        // SAFETY: the transition above set the claim.
+        unsafe { finish(&(self as AnyCall<T>), Err(Box::new(error))) };
+    }
+}
+
+/// Runs `call` in place if it waits in the queue of the pool that this thread works for.
+///
+/// For a worker that would otherwise block on it, perhaps for ever. Its place in the queue is empty
+/// from then on.
+pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
+    if let Some(upstream) = call.body().upstream() {
+        return upstream.help();
+    }
+    let core = call.core();
+    let pool = core.pool();
+    if pool == 0 || worker_of() != Some(pool) || core.state().phase() != Phase::Pending {
+        return false;
+    }
+    if !begin_nested(|| core.transition(State::start_and_claim).is_ok()) {
+        return false;
+    }
+    let state = on_enough_stack(|| {
+        // SAFETY: this thread made the transition above.
+        unsafe { execute(call, &Nested) }
+    });
+    if state.is_waited() {
+        tell_waiters(call, state, &Nested);
+    }
+    true
+}
+
+/// Runs `body` on a fresh piece of stack if this one nears its end: calls that wait for calls nest
+/// as deep as they please.
+#[cfg(not(any(miri, concurrent_loom)))]
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
+    const RED_ZONE: usize = 128 * 1024;
+    const PIECE: usize = 2 * 1024 * 1024;
+    stacker::maybe_grow(RED_ZONE, PIECE, body)
+}
+
+#[cfg(any(miri, concurrent_loom))]
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}

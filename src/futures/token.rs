@@ -1,0 +1,76 @@
+//! [`CancelToken`]: how a running call learns that it should stop.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::context::ask_current;
+
+/// Returns whether somebody asked the call that runs on this thread to stop.
+///
+/// A running call cannot be interrupted; it can look here from time to time and return early.
+/// False outside of a call.
+///
+/// ```
+/// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
+/// use std::hint::spin_loop;
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let endless = pool.spawn(|| while !is_cancel_requested() { spin_loop() })?;
+/// endless.request_cancel();
+/// let _ = endless.into_result();
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[must_use]
+pub fn is_cancel_requested() -> bool {
+    ask_current(|call| call.is_cancel_requested()).unwrap_or(false)
+}
+
+/// Tells a running call, and threads that work for it, whether it should stop.
+///
+/// Cloning shares it. It may outlive its call, and then keeps the last answer.
+///
+/// ```
+/// use concurrent::futures::{CancelToken, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let call = pool.spawn(|| {
+///     let token = CancelToken::current().expect("inside of a call");
+///     std::thread::spawn(move || while !token.is_cancel_requested() {}).join().is_ok()
+/// })?;
+/// call.request_cancel();
+/// assert!(call.cancelled() || *call.result()?);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    pub(crate) fn new(requested: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(requested)))
+    }
+
+    /// The token of the call that runs on this thread; `None` outside of a call.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        ask_current(|call| call.token())
+    }
+
+    /// Returns whether somebody asked the call to stop.
+    #[must_use]
+    pub fn is_cancel_requested(&self) -> bool {
+        // ORDERING: Acquire; what the one who asks wrote before is visible.
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn request(&self) {
+        self.0.store(true, Ordering::Release); // ORDERING: pairs with `is_cancel_requested`
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requested = self.is_cancel_requested();
+        f.debug_struct("CancelToken").field("requested", &requested).finish()
+    }
+}

@@ -1,0 +1,90 @@
+//! Waits inside of calls: running in place, and circles closed by several threads at once.
+
+use std::sync::Arc;
+
+use concurrent::Error;
+use concurrent::futures::{Future, ReturnWhen, ThreadPoolExecutor, wait};
+
+use crate::Outcomes;
+
+fn pool(workers: usize) -> Arc<ThreadPoolExecutor> {
+    let builder = ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w");
+    Arc::new(builder.build().unwrap())
+}
+
+/// A future that a call finds when it needs it.
+type Place = Arc<loom::sync::Mutex<Option<Future<bool>>>>;
+
+/// Waits for the future in `place`; true if that is a deadlock.
+fn meets_deadlock(place: &Place) -> bool {
+    let future = place.lock().unwrap().take().expect("filled before the gate opened");
+    matches!(future.into_result(), Err(Error::Deadlock(_)))
+}
+
+// A circle closed by two threads at the same instant: exactly one of them is refused
+#[test]
+fn of_two_calls_that_wait_for_each_other_one_gets_the_error() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(2);
+        let (place_a, place_b) = (Place::default(), Place::default());
+        let (gate_a, open_a) = concurrent::futures::Promise::pair();
+        let (gate_b, open_b) = concurrent::futures::Promise::pair();
+        let seen = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let call = |open: Future<()>, place: &Place, name: char| {
+            let (place, seen) = (Arc::clone(place), Arc::clone(&seen));
+            pool.spawn(move || {
+                open.into_result().unwrap();
+                let refused = meets_deadlock(&place);
+                seen.lock().unwrap().push((name, refused));
+                refused
+            })
+            .unwrap()
+        };
+        *place_b.lock().unwrap() = Some(call(open_a, &place_a, 'a'));
+        *place_a.lock().unwrap() = Some(call(open_b, &place_b, 'b'));
+        gate_a.set_result(()).unwrap();
+        gate_b.set_result(()).unwrap();
+        pool.shutdown();
+        let mut refused: Vec<_> = seen.lock().unwrap().clone();
+        refused.sort_unstable();
+        assert_eq!(refused.iter().filter(|(_, refused)| *refused).count(), 1, "{refused:?}");
+        refused[0].1
+    })
+    .assert([false, true]);
+}
+
+// Helping against the queue: the call runs once, wherever
+#[test]
+fn an_awaited_call_is_run_in_place_or_by_another_worker() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(2);
+        let inner = Arc::clone(&pool);
+        let call = pool.spawn(move || {
+            let me = loom::thread::current().id();
+            let other = inner.spawn(|| loom::thread::current().id()).unwrap();
+            other.into_result().unwrap() == me
+        });
+        let in_place = call.unwrap().into_result().unwrap();
+        pool.shutdown();
+        in_place
+    })
+    .assert([false, true]);
+}
+
+// A wait for all inside of a call, against its calls' ends and a cancel from outside
+#[test]
+fn a_wait_inside_of_a_call_sees_cancel_and_completion() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = pool(1);
+        let inner = Arc::clone(&pool);
+        let (promise, awaited) = concurrent::futures::Promise::<u32>::pair();
+        let call = pool.spawn(move || {
+            let queued = inner.spawn(|| 1).unwrap();
+            wait([&awaited, &queued], None, ReturnWhen::AllCompleted).done.len()
+        });
+        promise.set_result(2).unwrap();
+        assert_eq!(call.unwrap().into_result().unwrap(), 2);
+        pool.shutdown();
+    })
+    .assert([()]);
+}

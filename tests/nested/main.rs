@@ -1,0 +1,11 @@
+//! Calls that wait for calls: run in place where they can be, refused where they never could end.
+//!
+//! Nothing here sleeps to be in step: futures that a call needs are handed to it through a
+//! [`support::Place`], which it waits for.
+
+mod cycles;
+mod helping;
+mod no_false_alarm;
+mod random;
+mod support;
+mod tokens;
