@@ -3,7 +3,6 @@
 //! A worker that waits runs the awaited call in place, so that calls nest; the innermost is last.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 
 use super::token::CancelToken;
 use crate::sync::thread_local_static;
@@ -26,40 +25,21 @@ pub(crate) trait Running {
     fn token(&self) -> CancelToken;
 }
 
-/// Where a worker counts the calls that it ran in place.
-pub(crate) trait Tally: Send + Sync {
-    fn helped(&self, failed: bool);
-}
-
 struct Context {
     worker_of: Cell<PoolId>,
-    tally: RefCell<Option<Arc<dyn Tally>>>,
     frames: RefCell<Vec<Frame>>,
 }
 
 thread_local_static! {
     CONTEXT: Context = Context {
         worker_of: Cell::new(0),
-        tally: RefCell::new(None),
         frames: RefCell::new(Vec::new()),
     }
 }
 
 /// From now on this thread is a worker of `pool`.
-pub(crate) fn become_worker_of(pool: PoolId, tally: Arc<dyn Tally>) {
-    CONTEXT.with(|context| {
-        context.worker_of.set(pool);
-        context.tally.replace(Some(tally));
-    });
-}
-
-/// Counts a call that this worker ran in place.
-pub(crate) fn note_helped(failed: bool) {
-    let _ = CONTEXT.try_with(|context| {
-        if let Some(tally) = &*context.tally.borrow() {
-            tally.helped(failed);
-        }
-    });
+pub(crate) fn become_worker_of(pool: PoolId) {
+    CONTEXT.with(|context| context.worker_of.set(pool));
 }
 
 /// The pool that this thread works for; `None` while the thread is being torn down.

@@ -6,8 +6,9 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use super::context::{note_helped, within, worker_of};
+use super::context::{within, worker_of};
 use super::state::{Phase, State};
+use super::thread::{Nested, begin_nested};
 use crate::error::Error;
 use crate::guard::{catch, contain};
 
@@ -92,31 +93,28 @@ impl<T, F: FnOnce() -> T + Send, N> Body<T> for Job<F, N> {
     }
 }
 
-/// Starts `call`, runs its function and ends it; the state it ended in, or `None` if it was not
-/// pending.
-fn execute<T, B>(call: &Call<T, B>, stage: &dyn Stage) -> Option<State>
+/// Runs the function of `call` and ends it; returns the state it ended in.
+///
+/// # Safety
+///
+/// The caller made the transition that starts and claims the call, and calls this once.
+unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn Stage) -> State
 where
     B: Body<T> + ?Sized,
 {
     let core = call.core();
-    if let Err(state) = core.transition(State::start_and_claim) {
-        if state.phase() == Phase::Cancelled {
-            stage.found_cancelled(); // its captures are gone already
-        }
-        return None;
-    }
     let address = std::ptr::from_ref(call).cast::<()>().addr();
     let outcome = within(address, call.name(), core, || {
         catch(|| {
-            // SAFETY: this thread made the transition out of PENDING.
+            // SAFETY: the caller made the transition out of PENDING.
             unsafe { call.body().call() }
         })
     });
     let outcome = outcome.map_err(|panic| Box::new(Error::Panicked(panic)));
     stage.ended(outcome.is_err());
     stage.leaves_user_code();
-    // SAFETY: the transition above set the claim.
-    Some(unsafe { core.finish(outcome) })
+    // SAFETY: the caller holds the claim.
+    unsafe { core.finish(outcome) }
 }
 
 impl<T, F, N> Run for Call<T, Job<F, N>>
@@ -126,7 +124,14 @@ where
     N: 'static,
 {
     fn run(self: Arc<Self>, stage: &dyn Stage) {
-        let Some(state) = execute(&*self, stage) else { return };
+        if let Err(state) = self.core().transition(State::start_and_claim) {
+            if state.phase() == Phase::Cancelled {
+                stage.found_cancelled(); // its captures are gone already
+            }
+            return;
+        }
+        // SAFETY: this thread made the transition above.
+        let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {
             let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
             tell_waiters(&call, state, stage);
@@ -164,18 +169,6 @@ where
     }
 }
 
-/// The stage of a worker that stays inside of the call that waits.
-struct InPlace;
-
-impl Stage for InPlace {
-    fn ended(&self, failed: bool) {
-        note_helped(failed);
-    }
-
-    fn leaves_user_code(&self) {}
-    fn enters_user_code(&self) {}
-}
-
 /// Runs `call` in place if it waits in the queue of the pool that this thread works for.
 ///
 /// For a worker that would otherwise block on it, perhaps for ever. Its place in the queue is empty
@@ -189,9 +182,15 @@ pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
     if pool == 0 || worker_of() != Some(pool) || core.state().phase() != Phase::Pending {
         return false;
     }
-    let Some(state) = on_enough_stack(|| execute(call, &InPlace)) else { return false };
+    if !begin_nested(|| core.transition(State::start_and_claim).is_ok()) {
+        return false;
+    }
+    let state = on_enough_stack(|| {
+        // SAFETY: this thread made the transition above.
+        unsafe { execute(call, &Nested) }
+    });
     if state.is_waited() {
-        tell_waiters(call, state, &InPlace);
+        tell_waiters(call, state, &Nested);
     }
     true
 }
@@ -199,13 +198,13 @@ pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
 /// Runs `body` on a fresh piece of stack if this one nears its end: calls that wait for calls nest
 /// as deep as they please.
 #[cfg(not(any(miri, concurrent_loom)))]
-fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
     const RED_ZONE: usize = 128 * 1024;
     const PIECE: usize = 2 * 1024 * 1024;
     stacker::maybe_grow(RED_ZONE, PIECE, body)
 }
 
 #[cfg(any(miri, concurrent_loom))]
-fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
     body()
 }

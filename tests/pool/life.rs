@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{Builder, ThreadPoolExecutor};
+use concurrent::futures::{Builder, Future, ThreadPoolExecutor};
 
 use crate::support::{Gate, builder, until, watched};
 
@@ -154,6 +154,23 @@ fn shrinking_ends_idle_workers_at_once_and_busy_ones_after_their_call() {
         assert_eq!(pool.max_workers(), 1);
         assert_eq!(pool.map(|n| n, 0..100).map(Result::unwrap).sum::<u32>(), 4950);
         assert_eq!(pool.stats().workers, 1);
+    });
+}
+
+// Two calls that wait for each other are a deadlock once no worker is left that could help.
+#[test]
+fn shrinking_a_pool_whose_workers_all_wait_gives_a_deadlock_error() {
+    watched(|| {
+        let pool = Arc::new(builder(3).build().unwrap());
+        let (sender, receiver) = mpsc::channel::<Arc<Future<bool>>>();
+        let first = pool.spawn(move || receiver.recv().unwrap().result().is_err()).unwrap();
+        let first = Arc::new(first);
+        let awaited = Arc::clone(&first);
+        let second = Arc::new(pool.spawn(move || awaited.result().is_err()).unwrap());
+        sender.send(Arc::clone(&second)).unwrap();
+        pool.resize(1).unwrap();
+        let errors = [first.result().unwrap(), second.result().unwrap()];
+        assert_eq!(errors.iter().filter(|error| ***error).count(), 1);
     });
 }
 

@@ -111,6 +111,30 @@ fn calls_in_their_submitter_are_counted() {
 }
 
 #[test]
+fn a_call_that_a_waiting_worker_runs_in_place_is_counted_once() {
+    watched(|| {
+        for builder in [builder(1), bounded(8)] {
+            let pool = Arc::new(builder.build().unwrap());
+            let own = Arc::clone(&pool);
+            let outer = pool.spawn(move || {
+                let counting = Arc::clone(&own);
+                let inner = own.spawn(move || counting.stats()).unwrap();
+                let within = inner.into_result().unwrap();
+                (within, own.stats())
+            });
+            let (within, after) = outer.unwrap().into_result().unwrap();
+            assert_eq!((within.running, within.queued, within.finished), (2, 0, 0));
+            assert_eq!((after.running, after.queued, after.finished), (1, 0, 1));
+            pool.spawn(|| ()).unwrap().into_result().unwrap();
+            until(|| pool.stats().idle == 1);
+            let stats = pool.stats();
+            assert_eq!((stats.finished, stats.cancelled, total(&stats)), (3, 0, 3));
+            until(|| Arc::strong_count(&pool) == 1);
+        }
+    });
+}
+
+#[test]
 fn cancelled_and_refused_calls_are_counted_once_or_not_at_all() {
     watched(|| {
         let pool = bounded(2).when_full(FullQueue::Refuse).build().unwrap();

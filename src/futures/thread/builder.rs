@@ -112,7 +112,8 @@ impl Builder {
     /// `submit` and `spawn` now block while the queue is full, `map` and `map_with` as well,
     /// whatever `when_full` says, unless they run calls themselves: they lose no item. In one of the
     /// pool's own workers none of them blocks, because room might never come: the call then runs in
-    /// place.
+    /// place. Two pools whose workers submit to each other can still block each other when both are
+    /// full; give one of them room, or [`FullQueue::RunInCaller`].
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;

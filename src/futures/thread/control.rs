@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::bounded::Blocked;
 use super::store::Store;
 use crate::error::{Cause, Error};
-use crate::futures::context::Tally;
 use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
 
 #[derive(Debug)]
@@ -67,9 +66,6 @@ pub(crate) struct Flag {
     finished: Counter,
     failed: Counter,
     cancelled: Counter,
-    /// Calls run in place, inside of the one that was taken.
-    helped_finished: Counter,
-    helped_failed: Counter,
 }
 
 /// How many calls ended, and how.
@@ -88,13 +84,6 @@ impl Counts {
     }
 }
 
-impl Tally for Flag {
-    fn helped(&self, failed: bool) {
-        let counter = if failed { &self.helped_failed } else { &self.helped_finished };
-        counter.increment();
-    }
-}
-
 impl Flag {
     fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -104,8 +93,6 @@ impl Flag {
             finished: Counter::default(),
             failed: Counter::default(),
             cancelled: Counter::default(),
-            helped_finished: Counter::default(),
-            helped_failed: Counter::default(),
         })
     }
 
@@ -115,7 +102,12 @@ impl Flag {
         self.taken.increment();
     }
 
-    /// The call that was taken has run.
+    /// Says that this worker runs another call within the one it has. Under the outgoing lock.
+    pub(super) fn take_on_nested(&self) {
+        self.taken.increment();
+    }
+
+    /// A call that was taken has run.
     pub(crate) fn ended(&self, failed: bool) {
         let counter = if failed { &self.failed } else { &self.finished };
         counter.increment();
@@ -126,16 +118,17 @@ impl Flag {
         self.cancelled.increment();
     }
 
-    /// What ended, and whether a call is running. Under the outgoing lock, so that no call begins
-    /// meanwhile: then it does not matter when the one that runs ends.
-    pub(super) fn counts(&self) -> (Counts, bool) {
-        let ended = self.finished.get() + self.failed.get() + self.cancelled.get();
+    /// What ended, and how many calls run: more than one if it waits for calls that it runs in
+    /// place. Under the outgoing lock, so that no call begins meanwhile: then it does not matter
+    /// when one that runs ends.
+    pub(super) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
-            finished: self.finished.get() + self.helped_finished.get(),
-            failed: self.failed.get() + self.helped_failed.get(),
+            finished: self.finished.get(),
+            failed: self.failed.get(),
             cancelled: self.cancelled.get(),
         };
-        (counts, self.taken.get() > ended)
+        let ended = counts.finished + counts.failed + counts.cancelled;
+        (counts, self.taken.get().saturating_sub(ended))
     }
 
     /// The worker is done with what it took, also if that was neither run nor cancelled here.
@@ -246,11 +239,16 @@ impl Control {
         }
     }
 
-    pub(super) fn mark_ended(&mut self, flag: &Flag) {
+    /// Returns whether it had been struck out before.
+    pub(super) fn mark_ended(&mut self, flag: &Flag) -> bool {
         self.alive -= 1;
         let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
-        if let Some(worker) = self.workers.iter_mut().find(own) {
-            worker.ended = true;
+        match self.workers.iter_mut().find(own) {
+            Some(worker) => {
+                worker.ended = true;
+                false
+            }
+            None => true,
         }
     }
 

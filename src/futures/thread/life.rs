@@ -15,13 +15,16 @@ impl Queue {
     /// A worker says that it has left its loop.
     pub(crate) fn worker_ended(&self, flag: &Flag) {
         flag.lower();
+        let left_early;
         let finished = {
             let mut control = self.control.lock();
-            control.mark_ended(flag);
+            left_early = control.mark_ended(flag);
             control.take_finished()
         };
+        if left_early {
+            look_again(); // calls may have counted on this worker
+        }
         self.ended.notify_all();
-        look_again(); // calls that wait here may have counted on this worker
         finished.into_iter().for_each(join_thread);
     }
 
@@ -50,7 +53,7 @@ impl Queue {
         drop(control);
         if surplus {
             self.wake.notify_all();
-            look_again(); // calls that wait here may have counted on workers to come
+            look_again(); // the pool may no longer start workers
         } else {
             self.grow(start); // each worker that starts sees to the next
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::Builder;
-use super::context::Capture;
+use super::propagate::Capture;
 use super::state::MakeState;
 use crate::error::{Error, Result};
 

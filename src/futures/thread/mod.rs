@@ -2,15 +2,15 @@
 //!
 //! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
 //! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
-//! owns), `context.rs` (what goes with a call), `stats.rs`.
+//! owns), `propagate.rs` (what goes with a call), `stats.rs`.
 
 mod bounded;
 mod builder;
-mod context;
 mod control;
 mod life;
 mod life_settings;
 mod pool;
+mod propagate;
 mod queue;
 mod state;
 mod stats;
@@ -26,3 +26,4 @@ pub use state::with_worker_state;
 pub use stats::PoolStats;
 pub use store::Discipline;
 pub use submit::TrySubmitError;
+pub(crate) use worker::{Nested, begin_nested};

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::{AnyCall, Call};
 use crate::futures::context::PoolId;
-use crate::futures::deadlock::{PoolView, Staff, forget_pool, register_pool};
+use crate::futures::deadlock::{PoolView, register_pool};
 use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
@@ -160,22 +160,6 @@ impl Shared {
             let call = shared.enqueue_piece::<_, _, F>(move || run_chunk(&*function, chunk));
             Some(call.map(Piece::Chunk))
         }
-    }
-}
-
-impl PoolView for Shared {
-    fn name(&self) -> &str {
-        &self.prefix
-    }
-
-    fn staff(&self) -> Staff {
-        self.queue.staff()
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        forget_pool(self.id);
     }
 }
 

@@ -258,6 +258,16 @@ impl Queue {
         self.grow(start);
     }
 
+    /// The worker `flag` starts a queued call by `start` within another one.
+    pub(super) fn begin_nested(&self, flag: &Flag, start: impl FnOnce() -> bool) -> bool {
+        let _outgoing = self.outgoing.lock();
+        let started = start();
+        if started {
+            flag.take_on_nested();
+        }
+        started
+    }
+
     /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
     pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
@@ -266,7 +276,7 @@ impl Queue {
         control.blocked.iter().for_each(Blocked::wake);
         drop(control);
         self.wake.notify_all();
-        look_again(); // calls that wait here may have counted on workers to come
+        look_again(); // a pool that was shut down starts no more workers
         was_open
     }
 

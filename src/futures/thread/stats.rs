@@ -18,7 +18,8 @@ pub struct PoolStats {
     pub idle: usize,
     /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
     pub queued: usize,
-    /// Calls whose function is running, those that run in their submitter among them.
+    /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
+    /// a call which it runs in place runs two.
     pub running: usize,
     /// Calls whose function returned. A returned `Err` is a value like any other.
     pub finished: usize,
@@ -49,9 +50,9 @@ impl Queue {
         for worker in &control.workers {
             let (counts, running) = worker.flag.counts();
             ended.add(counts);
-            stats.running += usize::from(running);
+            stats.running += running;
             stats.workers += usize::from(!worker.ended);
-            stats.idle += usize::from(!worker.ended && !running && !worker.flag.is_raised());
+            stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
         }
         let Counts { finished, failed, cancelled } = ended;
         PoolStats { finished, failed, cancelled, ..stats }

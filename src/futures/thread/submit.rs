@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::bounded::{FullQueue, Place, Pushed};
-use super::context::{Enter, capture, run_within};
 use super::control::Counts;
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
+use super::propagate::{Enter, capture, run_within};
 use super::store::{Discipline, Job as AnyJob};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{AnyCall, Call};
-use crate::futures::job::{Job, Stage};
+use crate::futures::job::{Job, Stage, on_enough_stack};
 use crate::guard::contain;
 
 /// How a call is submitted.
@@ -172,7 +172,8 @@ impl Shared {
     fn run_here(&self, job: AnyJob) {
         let stage = InCaller(Cell::default());
         self.queue().run_in_caller_begins();
-        contain("running a call", || job.run(&stage));
+        // In a worker such calls nest as deep as they submit each other.
+        on_enough_stack(|| contain("running a call", || job.run(&stage)));
         self.queue().run_in_caller_ends(stage.0.get());
     }
 }

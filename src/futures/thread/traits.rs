@@ -3,9 +3,10 @@
 use std::fmt;
 use std::thread::panicking;
 
-use super::pool::ThreadPoolExecutor;
+use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::Result;
 use crate::futures::Future;
+use crate::futures::deadlock::{PoolView, Staff, forget_pool};
 use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 use crate::futures::map::{Map, MapOptions};
 
@@ -73,5 +74,21 @@ impl fmt::Debug for ThreadPoolExecutor {
             .field("running", &left.running)
             .field("blocked", &left.blocked)
             .finish_non_exhaustive()
+    }
+}
+
+impl PoolView for Shared {
+    fn name(&self) -> &str {
+        self.prefix()
+    }
+
+    fn staff(&self) -> Staff {
+        self.queue().staff()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        forget_pool(self.id());
     }
 }

@@ -1,5 +1,6 @@
 //! The life of one worker thread.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::control::Flag;
@@ -8,9 +9,39 @@ use super::pool::Shared;
 use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
-use crate::futures::context::{Tally, become_worker_of, worker_of};
+use crate::futures::context::{become_worker_of, worker_of};
 use crate::futures::job::Stage;
 use crate::guard::{catch, contain};
+use crate::sync::thread_local_static;
+
+thread_local_static! {
+    /// The pool and the flag of the worker that this thread is.
+    OWN: RefCell<Option<(Arc<Shared>, Arc<Flag>)>> = RefCell::new(None)
+}
+
+/// Lets a worker that waits for a queued call start it by `start`, and counts it if it does.
+///
+/// `start` runs under a lock, so that nobody sees the call counted twice or not at all.
+pub(crate) fn begin_nested(start: impl FnOnce() -> bool) -> bool {
+    let Ok(Some((pool, flag))) = OWN.try_with(|own| own.borrow().clone()) else { return start() };
+    pool.queue().begin_nested(&flag, start)
+}
+
+/// The stage of a call that a waiting worker runs in place.
+pub(crate) struct Nested;
+
+impl Stage for Nested {
+    fn ended(&self, failed: bool) {
+        let count = |own: &RefCell<Option<(Arc<Shared>, Arc<Flag>)>>| {
+            if let Some((_, flag)) = &*own.borrow() {
+                flag.ended(failed);
+            }
+        };
+        let _ = OWN.try_with(count);
+    }
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+}
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
 pub(crate) fn is_worker_of(pool: &Shared) -> bool {
@@ -20,7 +51,9 @@ pub(crate) fn is_worker_of(pool: &Shared) -> bool {
 
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
-    become_worker_of(pool.id(), Arc::clone(flag) as Arc<dyn Tally>);
+    become_worker_of(pool.id());
+    let own = (Arc::clone(pool), Arc::clone(flag));
+    OWN.with(|place| *place.borrow_mut() = Some(own));
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
@@ -40,6 +73,8 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     }
     drop_state();
     run_hook("on_worker_stop", hooks.on_stop.as_ref());
+    let own = OWN.with(RefCell::take);
+    drop(own); // not the last handle: the thread's body has one
     pool.queue().worker_ended(flag);
 }
 
