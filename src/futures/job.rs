@@ -17,10 +17,16 @@ pub(crate) trait Run: Send + Sync {
     /// Runs the function on this thread and ends the call. Does nothing if it was cancelled.
     fn run(self: Arc<Self>, stage: &dyn Stage);
 
-    /// Whether the call is neither started nor cancelled.
-    fn is_pending(&self) -> bool;
+    /// A call that others can reach may leave PENDING at any moment: look once.
+    fn phase(&self) -> Phase;
 
-    fn is_cancelled(&self) -> bool;
+    fn is_pending(&self) -> bool {
+        self.phase() == Phase::Pending
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.phase() == Phase::Cancelled
+    }
 
     /// Cancels the call if it is pending; returns whether this did it.
     fn cancel(self: Arc<Self>) -> bool;
@@ -144,12 +150,8 @@ where
         }
     }
 
-    fn is_pending(&self) -> bool {
-        self.core().state().phase() == Phase::Pending
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.core().state().phase() == Phase::Cancelled
+    fn phase(&self) -> Phase {
+        self.core().state().phase()
     }
 
     fn cancel(self: Arc<Self>) -> bool {

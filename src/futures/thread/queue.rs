@@ -34,10 +34,11 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::bounded::Blocked;
-use super::control::{Control, Counts, Flag, Left, Start};
+use super::control::{Control, Flag, Left, Start};
 use super::store::{Discipline, Job, Store};
 use crate::error::Error;
 use crate::futures::deadlock::{Staff, look_again};
+use crate::futures::state::Phase;
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};
@@ -288,9 +289,13 @@ impl Queue {
         control.notified = control.sleeping;
         control.blocked.iter().for_each(Blocked::wake);
         let jobs = outgoing.take_all(&mut control.incoming);
-        let cancelled = jobs.iter().filter(|job| job.is_cancelled()).count();
-        let failed = jobs.iter().filter(|job| job.is_pending()).count();
-        control.counts.add(Counts { finished: 0, failed, cancelled });
+        for job in &jobs {
+            match job.phase() {
+                Phase::Cancelled => control.counts.cancelled += 1,
+                Phase::Pending => control.counts.failed += 1,
+                Phase::Running | Phase::Finished => {} // in place, and counted there
+            }
+        }
         drop((control, outgoing));
         self.wake.notify_all();
         jobs
@@ -302,7 +307,7 @@ impl Queue {
         let mut control = self.control.lock();
         let jobs = outgoing.take_all(&mut control.incoming);
         // Those that are pending will be cancelled by the caller.
-        let cancelled = |job: &&Job| job.is_cancelled() || job.is_pending();
+        let cancelled = |job: &&Job| matches!(job.phase(), Phase::Cancelled | Phase::Pending);
         control.counts.cancelled += jobs.iter().filter(cancelled).count();
         jobs
     }

@@ -4,6 +4,7 @@ use super::control::Counts;
 use super::pool::ThreadPoolExecutor;
 use super::queue::Queue;
 use super::store::Job;
+use crate::futures::state::Phase;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
 ///
@@ -42,8 +43,9 @@ impl Queue {
         };
         let mut ended = control.counts;
         let mut look = |job: &Job| {
-            stats.queued += usize::from(job.is_pending());
-            ended.cancelled += usize::from(job.is_cancelled());
+            let phase = job.phase(); // once: it may be cancelled just now
+            stats.queued += usize::from(phase == Phase::Pending);
+            ended.cancelled += usize::from(phase == Phase::Cancelled);
         };
         outgoing.0.iter().for_each(&mut look);
         control.incoming.for_each(&mut look);
