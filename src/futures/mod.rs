@@ -83,8 +83,15 @@
 //!
 //! A time limit ends the wait only. The call goes on.
 //!
-//! A call that waits for another one of the same pool holds its worker while it waits: if all
-//! workers do that, nobody is left to run what they wait for. Give such calls a pool of their own.
+//! # Waiting inside of calls
+//!
+//! A call may wait for other calls of its own pool. A worker that waits without a time limit for a
+//! call that is still queued runs it in place, to any depth; only the awaited call, never another
+//! one. If what it waits for can never end, because every call and every worker that could move it
+//! is blocked in such waits itself, the wait fails with [`Error::Deadlock`](crate::Error::Deadlock),
+//! which names the calls of the circle. Waits with a time limit, promises, and threads that compute,
+//! sleep or block elsewhere always count as able to move. A worker that blocks because it submits to
+//! the full queue of another pool counts so too.
 //!
 //! # Read next
 //!
