@@ -61,7 +61,7 @@ fn shutdown_against_a_worker_that_leaves_waits_for_it() {
 // A surplus worker was woken for a call and leaves instead of taking it
 #[test]
 fn a_call_is_not_left_with_a_surplus_worker() {
-    Outcomes::with_bound(Some(2), || {
+    Outcomes::with_bound(Some(1), || {
         let pool = Arc::new(builder(2).build().unwrap());
         pool.prestart().unwrap();
         let resizer = {

@@ -1,6 +1,5 @@
 //! [`ThreadPoolExecutor`]: the user's side of the pool.
 
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -54,10 +53,6 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 pub struct ThreadPoolExecutor {
     shared: Arc<Shared>,
 }
-
-// A panic leaves no pool half changed: user code runs outside of its locks.
-impl UnwindSafe for ThreadPoolExecutor {}
-impl RefUnwindSafe for ThreadPoolExecutor {}
 
 /// What the pool and its workers share.
 pub(crate) struct Shared {

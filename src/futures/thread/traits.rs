@@ -1,6 +1,7 @@
 //! The traits of [`ThreadPoolExecutor`], its drop among them.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::thread::panicking;
 
 use super::pool::{Shared, ThreadPoolExecutor};
@@ -54,6 +55,10 @@ impl Executor for ThreadPoolExecutor {
         Self::shutdown_with(self, options)
     }
 }
+
+// A panic leaves no pool half changed: user code runs outside of its locks.
+impl UnwindSafe for ThreadPoolExecutor {}
+impl RefUnwindSafe for ThreadPoolExecutor {}
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
