@@ -10,6 +10,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::Future;
+use super::chain::{Chain, Upstream, source_of_all};
 use super::core::{Core, Outcome};
 use super::state::{Phase, State};
 use super::waiter::Waiter;
@@ -39,24 +40,12 @@ pub(crate) trait Body: Send + Sync {
     unsafe fn discard(&self) {}
 
     /// The call that this one follows, and whose state is its own until it ends.
-    fn upstream(&self) -> Option<&dyn Upstream> {
+    fn upstream(&self) -> Option<Arc<dyn Upstream>> {
         None
     }
-}
 
-pub(crate) trait Upstream {
-    fn cancel(&self) -> bool;
-    fn phase(&self) -> Phase;
-}
-
-impl<T> Upstream for AnyCall<T> {
-    fn cancel(&self) -> bool {
-        cancel(self)
-    }
-
-    fn phase(&self) -> Phase {
-        Call::phase(self)
-    }
+    /// The call was cancelled: goes on to the calls that it waits for, if it ends on its own.
+    fn cancelled(&self, _chain: &mut Chain) {}
 }
 
 /// How a call ended, handed to a chain that takes it over.
@@ -103,13 +92,20 @@ impl<T, B: Body + ?Sized> Call<T, B> {
         self.body.name()
     }
 
+    pub(crate) fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The call whose state is this one's for now; `None` once this one ended.
+    pub(crate) fn upstream(&self) -> Option<Arc<dyn Upstream>> {
+        if self.core.state().is_done() { None } else { self.body.upstream() }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         let own = self.core.state().phase();
-        match (own, self.body.upstream()) {
+        match (own, self.upstream().map(source_of_all)) {
             // Between the upstream's end and this one's, the call still counts as running.
-            (Phase::Pending, Some(upstream)) if upstream.phase() != Phase::Pending => {
-                Phase::Running
-            }
+            (Phase::Pending, Some(source)) if source.phase() != Phase::Pending => Phase::Running,
             _ => own,
         }
     }
@@ -156,6 +152,11 @@ pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
 /// Blocked threads first, then callbacks in the order they were added, then those who move the
 /// outcome out. No lock is held while user code runs.
 pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage) {
+    Chain::with(|chain| tell_waiters_in(chain, call, state, stage));
+}
+
+/// [`tell_waiters`] as a part of a chain that is being run already.
+fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage: &dyn Stage) {
     let mut callbacks = Vec::new();
     let mut later = Vec::new();
     let waiters = call.core.with_waiters(|waiters| waiters.take());
@@ -184,9 +185,9 @@ pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage
                 stage.enters_user_code();
                 contain("waking the task that awaits a call", || waker.wake());
             }
-            Waiter::Then(then) => {
+            Waiter::Then(rest) => {
                 stage.enters_user_code();
-                contain("the rest of a chain of calls", || then(take_ending(call)));
+                chain.push(rest);
             }
             Waiter::Done(..) | Waiter::Callback(_) => unreachable!("refused by a done call"),
         }
@@ -207,15 +208,20 @@ pub(crate) fn take_ending<T>(call: &AnyCall<T>) -> Ending<T> {
 
 /// Cancels `call` unless it started, telling everybody; see [`Future::cancel`].
 pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
-    match call.body.upstream() {
-        Some(upstream) => upstream.cancel(),
+    match call.upstream() {
+        Some(upstream) => Chain::with(|chain| source_of_all(upstream).cancel(chain)),
         None => cancel_own(call),
     }
 }
 
 /// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
-    match cancel_now(call) {
+    Chain::with(|chain| cancel_in(chain, call))
+}
+
+/// [`cancel_own`] as a part of a chain that is being run already.
+pub(crate) fn cancel_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> bool {
+    match cancel_now_in(chain, call) {
         Ok(()) => true,
         Err(state) => state.phase() == Phase::Cancelled,
     }
@@ -223,13 +229,18 @@ pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
 
 /// Cancels `call` itself, or gives the state that does not allow it.
 fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
+    Chain::with(|chain| cancel_now_in(chain, call))
+}
+
+fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
     let state = call.core.transition(State::cancel)?;
     contain("dropping a cancelled call", || {
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { call.body.discard() };
     });
+    call.body.cancelled(chain);
     if state.is_waited() {
-        tell_waiters(call, state, &Elsewhere);
+        tell_waiters_in(chain, call, state, &Elsewhere);
     }
     Ok(())
 }
@@ -241,9 +252,19 @@ fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
 /// The caller made the transition that set the claim, and calls this once.
 pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: Outcome<T>) {
     // SAFETY: the caller's promise.
+    Chain::with(|chain| unsafe { finish_in(chain, call, outcome) });
+}
+
+/// [`finish`] as a part of a chain that is being run already.
+///
+/// # Safety
+///
+/// As for [`finish`].
+pub(crate) unsafe fn finish_in<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
+    // SAFETY: the caller's promise.
     let state = unsafe { call.core.finish(outcome) };
     if state.is_waited() {
-        tell_waiters(call, state, &Elsewhere);
+        tell_waiters_in(chain, call, state, &Elsewhere);
     }
 }
 

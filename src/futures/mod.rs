@@ -93,6 +93,8 @@
 mod as_completed;
 mod awaiting;
 mod call;
+mod chain;
+mod compose;
 mod core;
 mod executor;
 mod flatten;
@@ -107,6 +109,7 @@ mod waiter;
 
 pub use as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
 pub use awaiting::Awaiting;
+pub use compose::IntoCall;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use map::{Map, MapOptions};

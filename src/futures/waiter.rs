@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Future;
-use super::call::Ending;
+use super::chain::Rest;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.
@@ -104,7 +104,7 @@ pub(crate) enum Waiter<T> {
     /// An async task that will move the outcome out; likewise.
     Task(Waker),
     /// The rest of a chain that takes the outcome over; likewise.
-    Then(Box<dyn FnOnce(Ending<T>) + Send>),
+    Then(Rest),
 }
 
 impl<T> Waiter<T> {
