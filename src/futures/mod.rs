@@ -96,13 +96,18 @@ mod call;
 mod chain;
 mod compose;
 mod core;
+#[cfg(not(concurrent_loom))]
+mod deadline;
 mod executor;
 mod flatten;
 mod future;
+mod gather;
 mod map;
 mod promise;
 mod state;
 mod thread;
+#[cfg(not(concurrent_loom))]
+mod timer;
 mod unordered;
 mod wait;
 mod waiter;
@@ -112,6 +117,7 @@ pub use awaiting::Awaiting;
 pub use compose::IntoCall;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
+pub use gather::{first_ok, join_all};
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
 pub use thread::{Builder, ThreadPoolExecutor};

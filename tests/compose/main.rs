@@ -4,6 +4,8 @@
 #![cfg(not(concurrent_loom))]
 
 mod chain;
+mod deadline;
+mod gather;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
