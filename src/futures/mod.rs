@@ -84,11 +84,25 @@
 //! A call that waits for another one of the same pool holds its worker while it waits: if all
 //! workers do that, nobody is left to run what they wait for. Give such calls a pool of their own.
 //!
+//! # Calls made of calls
+//!
+//! No thread waits here: what follows runs in the thread that ends what it follows.
+//!
+//! | for | see |
+//! | --- | --- |
+//! | a function of a call's value | [`Future::map`], [`Future::flatten`] |
+//! | the next call, or another attempt | [`Future::and_then`], [`Future::or_else`] |
+//! | all of many, or the first success | [`join_all`], [`first_ok`] |
+//! | a deadline that belongs to the call | [`Future::with_timeout`] |
+//!
+//! [`ThreadPoolExecutor::scope`] is for calls that borrow from the caller's stack.
+//!
 //! # Read next
 //!
 //! [`ThreadPoolExecutor`], [`Future`]. In the source: `state.rs` for the transitions, `core.rs` for
 //! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
-//! and `promise.rs`, and `thread/queue.rs` for why no call is stranded.
+//! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue.rs` for why no call is
+//! stranded.
 
 mod as_completed;
 mod awaiting;
@@ -120,5 +134,5 @@ pub use future::Future;
 pub use gather::{first_ok, join_all};
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
-pub use thread::{Builder, ThreadPoolExecutor};
+pub use thread::{Builder, Scope, ScopedFuture, ThreadPoolExecutor};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -7,7 +7,9 @@
 #![cfg(concurrent_loom)]
 
 mod call;
+mod compose;
 mod pool;
+mod scope;
 mod waiting;
 
 use std::collections::BTreeSet;

@@ -3,7 +3,12 @@
 mod builder;
 mod pool;
 mod queue;
+mod scope;
+mod scope_calls;
+mod scoped_future;
 mod worker;
 
 pub use builder::Builder;
 pub use pool::ThreadPoolExecutor;
+pub use scope::Scope;
+pub use scoped_future::ScopedFuture;

@@ -163,6 +163,10 @@ impl ThreadPoolExecutor {
         Builder::default()
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn with_settings(settings: Settings) -> Self {
         /// Numbers the pools that nobody named.
         static UNNAMED: AtomicUsize = AtomicUsize::new(0);
