@@ -39,18 +39,17 @@ fn a_panic_of_the_body_goes_on_after_the_calls_have_ended() {
                 let finished = &finished;
                 s.spawn(move || {
                     started.send(()).unwrap();
-                    let _ = closed.recv(); // until the body unwinds
+                    let _ = closed.recv(); // until the other call is cancelled
                     finished.fetch_add(1, Ordering::SeqCst);
                 })
                 .unwrap();
                 starts.recv().unwrap();
-                let token = drops.token();
+                let captured = (drops.token(), gate);
                 s.spawn(move || {
-                    drop(token);
+                    drop(captured);
                     finished.fetch_add(10, Ordering::SeqCst);
                 })
                 .unwrap();
-                let _until_it_unwinds = gate;
                 panic!("the body");
             })
         }));
