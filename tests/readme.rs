@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use concurrent::futures::{
     DoneAndNotDone, Executor, Future, MapOptions, Promise, ReturnWhen, ShutdownOptions,
-    ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
+    ThreadPoolExecutor, as_completed, as_completed_timeout, first_ok, join_all, wait,
 };
 use concurrent::sched::{Float, Scheduler, VirtualClock};
 use concurrent::{Error, Result};
@@ -76,6 +76,23 @@ fn lines_of_the_futures_table() -> Result<()> {
     pool.shutdown_with(ShutdownOptions::new().wait(false).cancel_futures(true));
     pool.shutdown();
     assert!(matches!(pool.submit(length, "late"), Err(Error::Shutdown)));
+    Ok(())
+}
+
+#[test]
+fn lines_of_the_table_beyond_python() -> Result<()> {
+    let pool = ThreadPoolExecutor::new(2)?;
+    let text = String::from("four");
+    let sum = pool.scope(|s| s.spawn(|| text.len())?.into_result())?;
+    assert_eq!(sum, 4);
+    assert_eq!(Future::ready(text).map(|text| text.len()).into_result()?, 4);
+    let futures = ["one", "three"].map(Future::ready);
+    assert_eq!(join_all(futures).map(|pages| pages.len()).into_result()?, 2);
+    let mirrors = ["one", "three"].map(Future::ready);
+    let url = first_ok(mirrors);
+    let page = url.and_then(move |url| pool.submit(length, url));
+    let page = page.or_else(|_| Future::ready(0)).with_timeout(60 * SECOND);
+    assert!(page.into_result()? <= 3); // 0 if the pool was gone first
     Ok(())
 }
 
