@@ -1,11 +1,12 @@
 //! [`ThreadPoolExecutor::scope`]: calls that borrow from the caller's stack.
 //!
 //! ```text
-//!   scope(body) ── spawn ─► Call<()> ── function: Task ──┬─ the user's closure   ('scope)
-//!      │                       ▲                         ├─ Slot<T> ◄───────┐   ('scope)
-//!      │                       │ waits, cancels          └─ Ticket ─┐      │
-//!      │            ScopedFuture<'scope, T> ────────────────────────┼──────┘
-//!      └── returns only when no ticket is left ◄────────────────────┘
+//!   scope(body) ── spawn ─► Call<()> ── Task ──┬─ a box: the user's closure   ('scope)
+//!      │                       ▲               │         and Slot<T> ◄──────┐   ('scope)
+//!      │                       │ waits,        └─ Ticket ─┐                 │
+//!      │                       │ cancels                  │                 │
+//!      │            ScopedFuture<'scope, T> ──────────────┼─────────────────┘
+//!      └── returns only when no ticket is left ◄──────────┘
 //! ```
 //!
 //! To the pool a scoped call is an ordinary one that returns nothing. Everything of the user's that
@@ -193,16 +194,24 @@ impl<'scope> Scope<'scope, '_> {
     {
         let slot = Slot::new();
         let ticket = Ticket::of(&self.calls);
-        let task = Task { function, slot: Arc::clone(&slot), ticket };
-        let task: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || task.run());
+        let function: Box<dyn FnOnce() + Send + 'scope> = {
+            let slot = Arc::clone(&slot);
+            Box::new(move || {
+                let value = function();
+                // SAFETY: only this call writes, this once, and nobody reads before it is finished.
+                unsafe { slot.put(value) };
+                // With this share of the slot goes the value, if the handle was dropped.
+            })
+        };
         // SAFETY: the two types differ in a lifetime only. The claim is that the box is gone,
         // called or dropped, before 'scope ends, and that nothing in it is touched after that.
         //
-        // - `Ticket` is counted in `self.calls` from before this line on. It is the last part of
-        //   the task to go in each way in which that can go: `Task::run` drops it last whether the
-        //   closure returns or unwinds, and the drop of a task that is not called drops its fields
-        //   in order. So while the ticket is counted the box may be alive, and when it is not
-        //   counted any more, the closure, its captures, and the task's share of the slot are gone.
+        // - The ticket is counted in `self.calls` since before this line. It lies beside the box in
+        //   a `Task`, and is the last part of that to go in each way in which it can go: `Task::run`
+        //   drops it when the box was called, whether that returned or unwound; the drop of a
+        //   task that is not called drops its fields in order. So when it is not counted any more,
+        //   the closure, its captures and its share of the slot are gone, and so is every frame of
+        //   the stack that had them as arguments.
         // - 'scope ends when `ThreadPoolExecutor::scope` returns or unwinds, at the earliest: the
         //   `Scope` that this method borrows for 'scope is a local of it. Either way it drops its
         //   `WaitsOnDrop` first, which returns only when no ticket is left, in whatever way the
@@ -220,13 +229,14 @@ impl<'scope> Scope<'scope, '_> {
         //   'scope: dropped, it is dropped in time, in the body or with the captures or the value of
         //   another call; forgotten, nobody can reach it, and the value is never dropped.
         // - The vtable of the box, and the drop glue that it names, have no lifetime.
-        let task = unsafe {
+        let function = unsafe {
             std::mem::transmute::<
                 Box<dyn FnOnce() + Send + 'scope>,
                 Box<dyn FnOnce() + Send + 'static>,
-            >(task)
+            >(function)
         };
-        let call: Arc<ScopedCall> = Call::new(Job::new(task));
+        let task = Task { function, ticket };
+        let call: Arc<ScopedCall> = Call::new(Job::new(Box::new(move || task.run())));
         let start = |flag, index| self.pool.start(flag, index);
         let queued = self.pool.queue().push(Arc::clone(&call) as Arc<dyn Run>, &start);
         if let Err((error, refused)) = queued {
@@ -249,23 +259,17 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
-/// The function of a scoped call, as the user and the scope made it.
-struct Task<F, T> {
+/// The function of a scoped call, with the ticket that says that it may be alive.
+struct Task {
     // Dropped in this order.
-    function: F,
-    slot: Arc<Slot<T>>,
+    function: Box<dyn FnOnce() + Send>,
     ticket: Ticket,
 }
 
-impl<T, F: FnOnce() -> T> Task<F, T> {
+impl Task {
     fn run(self) {
-        // Unwinding drops the latest local first: the ticket must be the earliest.
-        let ticket = self.ticket;
-        let slot = self.slot;
-        let value = (self.function)();
-        // SAFETY: only this call writes, this once, and nobody reads before the call is finished.
-        unsafe { slot.put(value) };
-        drop(slot); // and with it the value, if the handle was dropped
+        let ticket = self.ticket; // dropped last, by unwinding too
+        (self.function)();
         drop(ticket);
     }
 }
