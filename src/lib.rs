@@ -1,5 +1,6 @@
 //! Python's `sched` and `concurrent.futures` for Rust.
 
+mod death;
 mod error;
 mod guard;
 mod sync;
@@ -7,6 +8,7 @@ mod sync;
 pub mod futures;
 pub mod sched;
 
+pub use death::WorkerDeath;
 pub use error::{Error, Outcome, Panic, Result};
 
 /// The target of everything the crate logs.

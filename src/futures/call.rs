@@ -38,6 +38,16 @@ pub(crate) trait Body: Send + Sync {
     /// never started drops it.
     unsafe fn discard(&self) {}
 
+    /// Calls `cancel`, which makes the transition, unless another process may have begun the call.
+    fn cancelling(&self, cancel: &mut dyn FnMut()) {
+        cancel();
+    }
+
+    /// Ends the call by ending the process that runs it; `None` if there is no such process.
+    fn kill(&self) -> Option<bool> {
+        None
+    }
+
     /// The call that this one follows, and whose state is its own until it ends.
     fn upstream(&self) -> Option<&dyn Upstream> {
         None
@@ -46,12 +56,17 @@ pub(crate) trait Body: Send + Sync {
 
 pub(crate) trait Upstream {
     fn cancel(&self) -> bool;
+    fn kill(&self) -> bool;
     fn phase(&self) -> Phase;
 }
 
 impl<T> Upstream for AnyCall<T> {
     fn cancel(&self) -> bool {
         cancel(self)
+    }
+
+    fn kill(&self) -> bool {
+        kill(self)
     }
 
     fn phase(&self) -> Phase {
@@ -94,6 +109,10 @@ impl<T, B: Body> Call<T, B> {
 impl<T, B: Body + ?Sized> Call<T, B> {
     pub(crate) fn core(&self) -> &Core<T> {
         &self.core
+    }
+
+    pub(crate) fn body(&self) -> &B {
+        &self.body
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -210,9 +229,19 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
     }
 }
 
+/// Kills the process that runs `call`; false if there is none. See [`Future::kill`].
+pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
+    match call.body.upstream() {
+        Some(upstream) => upstream.kill(),
+        None => call.body.kill().unwrap_or(false),
+    }
+}
+
 /// Cancels `call` itself, whatever it follows.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
-    match call.core.transition(State::cancel) {
+    let mut attempt = None;
+    call.body.cancelling(&mut || attempt = Some(call.core.transition(State::cancel)));
+    match attempt.unwrap_or_else(|| Err(call.core.state())) {
         Ok(state) => {
             contain("dropping a cancelled call", || {
                 // SAFETY: this thread made the one transition to CANCELLED.
