@@ -1,3 +1,5 @@
+//! Tests of worker processes.
+
 fn main() {
     concurrent::futures::process::init();
     use concurrent::futures::*;
