@@ -253,7 +253,7 @@ fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
         ($($number:ty),*) => {$(
             if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
                 const SIZE: usize = size_of::<$number>();
-                if bytes.len() % SIZE == 0 {
+                if bytes.chunks_exact(SIZE).remainder().is_empty() {
                     let read = |part: &[u8]| {
                         <$number>::from_ne_bytes(part.try_into().expect("exact chunks"))
                     };

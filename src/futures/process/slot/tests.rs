@@ -146,17 +146,13 @@ proptest! {
                     Err(OutOfOrder) => assert_eq!(slot.in_flight(), 0),
                 },
                 Event::TakeBack => out.extend(slot.take_back(1, |_| true).into_iter().flatten()),
-                Event::Retire => {
-                    if slot.retire() {
-                        assert_eq!(slot.in_flight(), 0);
-                        assert_eq!(slot.room(Some(4)), 0);
-                    }
+                Event::Retire if slot.retire() => {
+                    assert_eq!(slot.in_flight(), 0);
+                    assert_eq!(slot.room(Some(4)), 0);
                 }
-                Event::Kill => {
-                    if slot.kill(Reason::Asked) {
-                        assert_eq!(slot.room(Some(4)), 0);
-                        assert!(!slot.kill(Reason::Stop), "killed once");
-                    }
+                Event::Kill if slot.kill(Reason::Asked) => {
+                    assert_eq!(slot.room(Some(4)), 0);
+                    assert!(!slot.kill(Reason::Stop), "killed once");
                 }
                 Event::GiveUp => out.extend(slot.give_up()),
                 Event::Exit(begun) if slot.is_alive() => {
