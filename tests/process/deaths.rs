@@ -381,6 +381,7 @@ fn garbage_on_the_wire_ends_that_worker_only() {
 
 fn a_grandchild_may_outlive_the_worker() {
     let pool = replacing(1);
+    #[expect(clippy::zombie_processes, reason = "the worker dies before it could wait")]
     let spawn = |()| -> u32 {
         let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         child.id()
