@@ -56,6 +56,10 @@ fn time(items: usize, work: impl FnOnce()) -> f64 {
     start.elapsed().as_nanos() as f64 / items as f64
 }
 
+fn keep<T>(value: T) {
+    std::hint::black_box(value);
+}
+
 fn increment(n: u64) -> u64 {
     n + 1
 }
@@ -185,7 +189,7 @@ pub fn run(rounds: usize) {
                 time(100_000, || {
                     let calls: Vec<Future<u64>> =
                         (0..100_000).map(|n| pool.submit(increment, n).unwrap()).collect();
-                    calls.into_iter().for_each(|call| drop(call.into_result().unwrap()));
+                    calls.into_iter().for_each(|call| keep(call.into_result().unwrap()));
                 })
             }),
             contender("procspawn (200 at a time)", || {
@@ -193,7 +197,7 @@ pub fn run(rounds: usize) {
                     for _ in 0..10 {
                         let calls: Vec<_> =
                             (0..200).map(|n| procspawn.spawn(n, increment)).collect();
-                        calls.into_iter().for_each(|call| drop(call.join().unwrap()));
+                        calls.into_iter().for_each(|call| keep(call.join().unwrap()));
                     }
                 })
             }),
@@ -209,7 +213,7 @@ pub fn run(rounds: usize) {
                 time(1_000_000, || {
                     let options = MapOptions::new().chunk_size(100);
                     let map = pool.map_with(options, increment, 0..1_000_000).unwrap();
-                    map.for_each(|result| drop(result.unwrap()));
+                    map.for_each(|result| keep(result.unwrap()));
                 })
             }),
             contender("procspawn by hand", || {
@@ -219,7 +223,7 @@ pub fn run(rounds: usize) {
                         let calls: Vec<_> = chunks
                             .map(|n| procspawn.spawn((n..n + 100).collect(), increment_all))
                             .collect();
-                        calls.into_iter().for_each(|call| drop(call.join().unwrap()));
+                        calls.into_iter().for_each(|call| keep(call.join().unwrap()));
                     }
                 })
             }),
@@ -229,7 +233,7 @@ pub fn run(rounds: usize) {
 
     let (before, calls) = (cpu_ns(), 400_000);
     let futures: Vec<_> = (0..calls).map(|n| pool.submit(increment, n).unwrap()).collect();
-    futures.into_iter().for_each(|call| drop(call.into_result().unwrap()));
+    futures.into_iter().for_each(|call| keep(call.into_result().unwrap()));
     let ours = (cpu_ns() - before) / calls as f64;
     let theirs = python.borrow_mut().ask("submit 5000", 5000).1;
     println!("\nCPU time of the parent per call: ours {ours:.0} ns, CPython {theirs:.0} ns");
@@ -349,21 +353,21 @@ fn deaths(rounds: usize, ask: &dyn Fn(&str, usize) -> f64) {
         rounds,
         vec![
             contender("ours", || {
-                pool.map(increment, 0..4).for_each(|result| drop(result.unwrap()));
+                pool.map(increment, 0..4).for_each(|result| keep(result.unwrap()));
                 time(1, || {
                     assert!(pool.submit(die, 3).unwrap().into_result().is_err());
-                    pool.map(increment, 0..4).for_each(|result| drop(result.unwrap()));
+                    pool.map(increment, 0..4).for_each(|result| keep(result.unwrap()));
                 })
             }),
             contender("procspawn", || {
                 time(1, || {
                     assert!(procspawn.spawn(3, die).join().is_err());
                     let calls: Vec<_> = (0..4).map(|n| procspawn.spawn(n, increment)).collect();
-                    calls.into_iter().for_each(|call| drop(call.join().unwrap()));
+                    calls.into_iter().for_each(|call| keep(call.join().unwrap()));
                 })
             }),
             contender("bare start of a process", || {
-                time(1, || drop(Command::new("/bin/true").status().unwrap()))
+                time(1, || keep(Command::new("/bin/true").status().unwrap()))
             }),
         ],
     );

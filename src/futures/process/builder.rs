@@ -40,6 +40,9 @@ const MESSAGE_LIMIT: u64 = 2 << 30;
 /// How long a worker may take to get ready unless the builder says otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How many large arguments wait in shared memory rather than in the heap.
+const EARLY_SEGMENTS: usize = 16;
+
 type EncodeInitializer = Box<dyn FnOnce(&Arena, u64) -> Result<Message> + Send>;
 
 /// Settings of a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
@@ -232,7 +235,7 @@ impl Builder {
         let max_tasks_per_child = positive(self.max_tasks_per_child, max_tasks)?;
         let prefetch = positive(self.prefetch, "prefetch must be greater than 0")?;
         super::init::check()?;
-        let arena = Arena::new();
+        let arena = Arena::new(EARLY_SEGMENTS);
         let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT);
         let initializer = self.initializer.map(|encode| encode(&arena, limit)).transpose()?;
         let settings = Settings {

@@ -88,14 +88,14 @@ impl<'a> Sink<'a> {
         }
         match &mut self.payload {
             Payload::Near(bytes) if wanted > self.near => {
-                match self.arena.take(wanted) {
-                    Ok(mut segment) => {
+                match self.arena.take_early(wanted) {
+                    Some(mut segment) => {
                         let own = &bytes[self.start..];
                         segment.extend(own.len()).ok()?.copy_from_slice(own);
                         bytes.truncate(self.start);
                         self.payload = Payload::Far(segment);
                     }
-                    Err(_) => bytes.reserve(more), // later, when there are descriptors again
+                    None => bytes.reserve(more), // moved when it is sent
                 }
             }
             Payload::Near(_) | Payload::Far(_) => {}
@@ -357,7 +357,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
-        let arena = Arena::new();
+        let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(vec![9; 3], near, 1 << 20, &arena);
         sink.encode(value).unwrap();
         let files = Files::default();
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_is_refused_and_the_sink_goes_on() {
-        let arena = Arena::new();
+        let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(Vec::new(), 10, 16, &arena);
         assert!(matches!(sink.encode(&vec![0u8; 17]), Err(EncodeError::TooLarge(16))));
         sink.truncate(0);
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn frames_within_a_payload_come_apart_again() {
-        let arena = Arena::new();
+        let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(Vec::new(), 12, 1 << 20, &arena);
         for word in ["one", "", "three"] {
             sink.framed(|sink| sink.encode(&word.to_string())).unwrap();

@@ -211,7 +211,16 @@ fn rounded(len: usize) -> usize {
 /// Segments that wait for the next large payload.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    free: Mutex<Vec<Segment>>,
+    shelf: Mutex<Shelf>,
+    /// The most segments that payloads not yet sent may have.
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    free: Vec<Segment>,
+    /// Segments that were taken and not given back.
+    taken: usize,
 }
 
 impl Arena {
@@ -219,37 +228,50 @@ impl Arena {
     const KEPT: usize = 4;
     const KEPT_BYTES: usize = 256 << 20;
 
-    pub(crate) fn new() -> Self {
-        Self { free: Mutex::new(Vec::new()) }
+    /// An arena of which [`take_early`](Self::take_early) gives at most so many at a time.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { shelf: Mutex::new(Shelf { free: Vec::new(), taken: 0 }), most }
+    }
+
+    /// A segment for a payload that may have to wait; `None` if many such wait already. Each holds a
+    /// descriptor, and there are not as many of those as of calls.
+    pub(crate) fn take_early(&self, capacity: usize) -> Option<Segment> {
+        let few = self.shelf.lock().taken < self.most;
+        if few { self.take(capacity).ok() } else { None }
     }
 
     /// An empty segment, if possible one that has had `capacity` bytes before.
     pub(crate) fn take(&self, capacity: usize) -> Result<Segment> {
         let kept = {
-            let mut free = self.free.lock();
+            let mut shelf = self.shelf.lock();
             let fits = |segment: &Segment| segment.mapping.len() >= capacity;
             // The last returned one is warm.
-            let index = free.iter().rposition(fits).or(free.len().checked_sub(1));
-            index.map(|index| free.remove(index))
+            let index = shelf.free.iter().rposition(fits).or(shelf.free.len().checked_sub(1));
+            shelf.taken += 1;
+            index.map(|index| shelf.free.remove(index))
         };
-        match kept {
+        let made = match kept {
             Some(mut segment) => {
                 segment.clear();
-                segment.reserve(capacity)?;
-                Ok(segment)
+                segment.reserve(capacity).map(|()| segment)
             }
             None => Segment::new(capacity),
+        };
+        if made.is_err() {
+            self.shelf.lock().taken -= 1;
         }
+        made
     }
 
     pub(crate) fn give_back(&self, segment: Segment) {
         let surplus = {
-            let mut free = self.free.lock();
+            let mut shelf = self.shelf.lock();
+            shelf.taken = shelf.taken.saturating_sub(1);
             if segment.mapping.len() > Self::KEPT_BYTES {
                 Some(segment)
             } else {
-                free.push(segment);
-                (free.len() > Self::KEPT).then(|| free.remove(0))
+                shelf.free.push(segment);
+                (shelf.free.len() > Self::KEPT).then(|| shelf.free.remove(0))
             }
         };
         drop(surplus); // unmapping takes its time
@@ -326,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_segment_grows_and_is_read_by_another_mapping() {
-        let arena = Arena::new();
+        let arena = Arena::new(usize::MAX);
         let mut segment = arena.take(10).unwrap();
         let mut foreign = Foreign::new(segment.file().try_clone_to_owned().unwrap());
         segment.extend(3).unwrap().copy_from_slice(b"abc");

@@ -227,7 +227,7 @@ mod tests {
     fn inside_of_a_message_a_descriptor_crosses() {
         let pair =
             (SharedBytes::copy_from(&[7; 1000]).unwrap(), SharedBytes::new(0, |_| ()).unwrap());
-        let arena = Arena::new();
+        let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(Vec::new(), 100, 100, &arena);
         sink.encode(&pair).unwrap();
         let (Payload::Near(written), attached) = sink.into_parts() else { panic!("it is short") };

@@ -70,7 +70,7 @@ pub(crate) fn run(order: Order) -> ! {
         replies,
         socket,
         page,
-        arena: Arena::new(),
+        arena: Arena::new(usize::MAX),
         limit: greeting.limit,
         segments: Recent::new(),
         known: Recent::new(),
@@ -103,6 +103,9 @@ fn watch_parent(socket: &Arc<OwnedFd>) {
     let watch = move || {
         let mut hang_up = [PollFd::new(&socket, PollFlags::empty())];
         while !matches!(poll(&mut hang_up, None), Ok(1..)) {}
+        if hang_up[0].revents().contains(PollFlags::NVAL) {
+            return; // user code has closed it; the kernel's signal remains
+        }
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     };
     // If there is no thread for it, the kernel's signal at the parent's death remains.
