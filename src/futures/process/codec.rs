@@ -11,7 +11,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::memory::{Arena, Segment};
+use super::memory::{Arena, Segment, advise_huge};
 use super::shared_bytes::SharedBytes;
 use crate::guard::catch;
 
@@ -257,7 +257,10 @@ fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
                     let read = |part: &[u8]| {
                         <$number>::from_ne_bytes(part.try_into().expect("exact chunks"))
                     };
-                    *slot = Some(bytes.chunks_exact(SIZE).map(read).collect());
+                    let mut numbers = Vec::with_capacity(bytes.len() / SIZE);
+                    advise_huge(numbers.spare_capacity_mut());
+                    numbers.extend(bytes.chunks_exact(SIZE).map(read));
+                    *slot = Some(numbers);
                 }
                 return Some(decoded.ok_or_else(|| "not a whole number of items".into()));
             }

@@ -4,13 +4,14 @@
 //! it back when the other side has read it, and the other side keeps it mapped.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
-use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 
 use crate::sync::Mutex;
 
@@ -98,6 +99,22 @@ fn check_file(file: BorrowedFd<'_>, len: usize) -> Result<()> {
     let enough = u64::try_from(len).is_ok_and(|len| len <= size) && len > 0;
     let sealed = rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK);
     if enough && sealed { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Asks for large pages behind a large buffer that is about to be filled: with small ones, the page
+/// faults would take longer than the copy.
+pub(crate) fn advise_huge<T>(buffer: &mut [MaybeUninit<T>]) {
+    const LEAST: usize = 4 << 20;
+    const PAGE: usize = 2 << 20;
+    let start = buffer.as_mut_ptr().addr().next_multiple_of(PAGE);
+    let end = (buffer.as_mut_ptr().addr() + size_of_val(buffer)) / PAGE * PAGE;
+    if size_of_val(buffer) < LEAST || start >= end {
+        return;
+    }
+    let offset = start - buffer.as_mut_ptr().addr();
+    let at = buffer.as_mut_ptr().cast::<u8>().wrapping_add(offset);
+    // SAFETY: the range lies in `buffer`; this advice changes no contents. Failing is no harm.
+    let _ = unsafe { rustix::mm::madvise(at.cast(), end - start, Advice::LinuxHugepage) };
 }
 
 /// A new memory file of `len` bytes that cannot shrink.
