@@ -111,6 +111,7 @@ impl<T, B: Body + ?Sized> Call<T, B> {
         &self.core
     }
 
+    #[cfg(all(target_os = "linux", not(concurrent_loom)))]
     pub(crate) fn body(&self) -> &B {
         &self.body
     }

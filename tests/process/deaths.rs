@@ -15,6 +15,7 @@ trials![
     py_killed_child,
     py_crash_big_data,
     an_idle_worker_that_is_killed_is_replaced,
+    a_death_in_a_chunk_is_told_to_each_of_its_items,
     retry_runs_again_and_gives_up,
     a_storm_of_deaths_ends,
     kill_ends_one_call_and_its_worker,
@@ -168,6 +169,15 @@ fn an_idle_worker_that_is_killed_is_replaced() {
         eventually("death", || pool.stats().died == n + 1);
         assert_eq!(pool.submit(double, n).unwrap().into_result().unwrap(), n * 2);
     }
+}
+
+fn a_death_in_a_chunk_is_told_to_each_of_its_items() {
+    let pool = replacing(1);
+    let options = concurrent::futures::MapOptions::new().chunk_size(3);
+    let dies = |n: u64| if n == 4 { std::process::abort() } else { n };
+    let results: Vec<_> = pool.map_with(options, dies, 0..9).unwrap().collect();
+    let alive: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(alive, [true, true, true, false, false, false, true, true, true]);
 }
 
 /// Dies unless it has been called `times` times before.

@@ -4,7 +4,7 @@
 //! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
 
 use std::any::{Any, type_name};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 
 use postcard::ser_flavors::Flavor;
@@ -180,10 +180,19 @@ impl<'a> Sink<'a> {
         if let Some(done) = self.encode_numbers(value) {
             return done.ok_or_else(|| self.why(""));
         }
-        let outer = OUTGOING.replace(Some(std::mem::take(&mut self.attachments)));
+        // Nearly always nobody else is encoding and nothing is attached: then this is two flags.
+        let outer = OUTSIDE.replace(Some(self.attachments.len()));
+        let outer_list = outer.map(|_| OUTGOING.take());
         let encoded =
             catch(|| postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self)));
-        self.attachments = OUTGOING.replace(outer).unwrap_or_default();
+        if ATTACHED.replace(false) {
+            self.attachments.append(&mut OUTGOING.take());
+        }
+        OUTSIDE.set(outer);
+        if let Some(list) = outer_list {
+            ATTACHED.set(!list.is_empty());
+            OUTGOING.set(list);
+        }
         match encoded {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.why(&format!("`{}`: {error}", type_name::<T>()))),
@@ -316,9 +325,13 @@ impl<'a> Source<'a> {
         if let Some(numbers) = decode_numbers(self.bytes) {
             return numbers;
         }
-        let outer = INCOMING.replace(self.files.take());
+        let bare = self.files.borrow().is_empty() && !RECEIVING.get();
+        let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(self.files.take())));
         let decoded = catch(|| postcard::take_from_bytes::<T>(self.bytes));
-        self.files.replace(INCOMING.replace(outer));
+        if let Some((receiving, list)) = outer {
+            RECEIVING.set(receiving);
+            self.files.replace(INCOMING.replace(list));
+        }
         match decoded {
             Ok(Ok((value, []))) => Ok(value),
             Ok(Ok(_)) => Err(format!("`{}`: bytes left over", type_name::<T>())),
@@ -329,8 +342,14 @@ impl<'a> Source<'a> {
 }
 
 thread_local! {
-    /// The shared bytes met while this thread encodes a value; `None` outside of that.
-    static OUTGOING: RefCell<Option<Vec<SharedBytes>>> = const { RefCell::new(None) };
+    /// While this thread encodes a value: how much was attached to its message before.
+    static OUTSIDE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether there is something in `OUTGOING`.
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    /// The shared bytes met in the value that this thread encodes.
+    static OUTGOING: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
+    /// Whether there may be something in `INCOMING`.
+    static RECEIVING: Cell<bool> = const { Cell::new(false) };
     /// The descriptors that came with the value that this thread decodes.
     static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
 }
@@ -340,11 +359,15 @@ pub(crate) const MOST_DESCRIPTORS: usize = 64;
 
 /// Adds to the message that is being encoded; gives the number to decode it by.
 pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
-    OUTGOING.with(|outgoing| {
-        let mut outgoing = outgoing.borrow_mut();
-        let list = outgoing.as_mut().filter(|list| list.len() < MOST_DESCRIPTORS)?;
+    let before = OUTSIDE.get()?;
+    OUTGOING.with_borrow_mut(|list| {
+        let number = before + list.len();
+        if number >= MOST_DESCRIPTORS {
+            return None;
+        }
         list.push(bytes.clone());
-        Some(list.len() as u64 - 1)
+        ATTACHED.set(true);
+        Some(number as u64)
     })
 }
 

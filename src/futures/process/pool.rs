@@ -15,7 +15,7 @@ use super::memory::Arena;
 use super::minder::is_minder_of;
 use super::spawn::{Greeting, MAGIC};
 use super::stats::Stats;
-use super::task::{Crossing, Message};
+use super::task::{Crossing, Landing, Message};
 use super::worker::depth;
 use crate::error::{Error, Result};
 use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
@@ -297,7 +297,7 @@ impl Shared {
         let limit = self.settings().max_message_size;
         let message = Message::new(token, self.arena(), limit, |sink| sink.encode(&argument));
         contain("dropping an argument that was sent", || drop(argument));
-        let (task, future) = Crossing::make::<A, R>(site, message?, decode_one::<R>, self);
+        let (task, future) = Crossing::make::<A, R>(site, message?, one(), self);
         self.submit(task)?;
         Ok(future)
     }
@@ -309,10 +309,11 @@ impl Shared {
         function: fn(A) -> R,
         items: Vec<A>,
     ) -> Result<Future<Vec<Result<R>>>> {
+        let landing = chunk(items.len());
         let token = token(call_chunk::<A, R>, function)?;
         let limit = self.settings().max_message_size;
         let message = Message::new(token, self.arena(), limit, |sink| encode_chunk(items, sink))?;
-        let (task, future) = Crossing::make::<A, R>(site, message, decode_chunk::<R>, self);
+        let (task, future) = Crossing::make::<A, R>(site, message, landing, self);
         self.submit(task)?;
         Ok(future)
     }
@@ -333,25 +334,51 @@ impl Shared {
                 return Some(Err(error));
             }
             Some(if size == 1 {
-                in_place(shared.send(site, function, item)).map(Piece::One)
+                in_place(shared.send(site, function, item), Err).map(Piece::One)
             } else {
-                let chunk = std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
-                in_place(shared.send_chunk(site, function, chunk)).map(Piece::Chunk)
+                let chunk: Vec<A> =
+                    std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+                let count = chunk.len();
+                let failed = |error| fail_each(error, count);
+                in_place(shared.send_chunk(site, function, chunk), failed).map(Piece::Chunk)
             })
         }
     }
 }
 
 /// In a map, an item that cannot be sent is the failure of its place, not the end of the map.
-fn in_place<T>(sent: Result<Future<T>>) -> Result<Future<T>> {
+fn in_place<T>(
+    sent: Result<Future<T>>,
+    failed: impl FnOnce(Error) -> Result<T>,
+) -> Result<Future<T>> {
     match sent {
         Err(error @ (Error::Encode(_) | Error::MessageTooLarge { .. })) => {
             let (promise, future) = Promise::pair();
-            promise.set_exception(error)?;
+            match failed(error) {
+                Ok(value) => promise.set_result(value)?,
+                Err(error) => promise.set_exception(error)?,
+            }
             Ok(future)
         }
         sent => sent,
     }
+}
+
+/// How one call ends.
+fn one<R: Portable>() -> Landing<R> {
+    Landing { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
+}
+
+/// How a chunk of calls ends.
+fn chunk<R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
+    Landing { decode: decode_chunk::<R>, fail: fail_each::<R>, items }
+}
+
+/// What a chunk as a whole fails with, each of its items fails with, so that results stay in line
+/// with items.
+#[expect(clippy::unnecessary_wraps, reason = "a failure of the items is no failure of the call")]
+fn fail_each<R>(error: Error, items: usize) -> Result<Vec<Result<R>>> {
+    Ok((0..items).map(|_| Err(error.clone())).collect())
 }
 
 /// A number that nobody guesses.

@@ -69,15 +69,21 @@ enum Place {
     Sent(Arc<Page>, u64),
 }
 
-/// Decodes the result of a call.
-pub(crate) type Decode<R> = fn(&mut Source<'_>) -> Result<R>;
+/// What a call does with the end of its journey.
+pub(crate) struct Landing<R> {
+    /// Decodes the result.
+    pub(crate) decode: fn(&mut Source<'_>) -> Result<R>,
+    /// What an error is to the caller; a chunk of several items gives it to each.
+    pub(crate) fail: fn(Error, usize) -> Result<R>,
+    pub(crate) items: usize,
+}
 
 /// The body of a call that runs in another process.
 pub(crate) struct Crossing<R> {
     site: &'static Location<'static>,
     signature: &'static str,
     message: Mutex<Option<Message>>,
-    decode: Decode<R>,
+    landing: Landing<R>,
     /// LOCK: taken under the pool's lock, never the other way round.
     place: Mutex<Place>,
     pool: Weak<Shared>,
@@ -90,14 +96,14 @@ impl<R: Send + 'static> Crossing<R> {
     pub(crate) fn make<A, I>(
         site: &'static Location<'static>,
         message: Message,
-        decode: Decode<R>,
+        landing: Landing<R>,
         pool: &Arc<Shared>,
     ) -> (Task, Future<R>) {
         let call = Call::<R, _>::new(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             message: Mutex::new(Some(message)),
-            decode,
+            landing,
             place: Mutex::new(Place::Queued),
             pool: Arc::downgrade(pool),
             deaths: AtomicU32::new(0),
@@ -254,7 +260,7 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
 fn outcome<R: Send + 'static>(call: &Call<R, Crossing<R>>, reply: Reply<'_>) -> Result<R> {
     if reply.kind == Kind::Done {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
-        return (call.body().decode)(&mut Source::new(reply.bytes, &files));
+        return (call.body().landing.decode)(&mut Source::new(reply.bytes, &files));
     }
     Err(failure(reply.kind, reply.bytes))
 }
@@ -279,6 +285,8 @@ fn end<R: Send + 'static>(call: Arc<Call<R, Crossing<R>>>, outcome: Result<R>) {
         contain("dropping the result of a call that is over", || drop(outcome));
         return;
     }
+    let Landing { fail, items, .. } = call.body().landing;
+    let outcome = outcome.or_else(|error| fail(error, items));
     let call: AnyCall<R> = call;
     // SAFETY: the transition above set the claim.
     unsafe { call::finish(&call, outcome.map_err(Box::new)) };
