@@ -3,7 +3,7 @@
 //! Everything a call carries passes through here, on both sides; user code (`Serialize` and
 //! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 
@@ -11,7 +11,8 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::memory::{Arena, Segment, advise_huge};
+use super::memory::{Arena, Segment};
+use super::numbers::decode_numbers;
 use super::shared_bytes::SharedBytes;
 use crate::guard::catch;
 
@@ -104,7 +105,7 @@ impl<'a> Sink<'a> {
     }
 
     /// `len` more bytes, for the caller to write.
-    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+    pub(super) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
         self.prepare(len)?;
         match &mut self.payload {
             Payload::Near(bytes) => {
@@ -223,60 +224,6 @@ impl Flavor for PostcardOut<'_, '_> {
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
-}
-
-/// The types whose vectors are copied as they lie in memory. Serde would go through them one by
-/// one, several times slower.
-macro_rules! for_each_number {
-    ($with:ident) => {
-        $with!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64)
-    };
-}
-
-impl Sink<'_> {
-    /// `None` if `value` is no vector of numbers.
-    fn encode_numbers<T: 'static>(&mut self, value: &T) -> Option<Option<()>> {
-        let value: &dyn Any = value;
-        macro_rules! attempt {
-            ($($number:ty),*) => {$(
-                if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
-                    const SIZE: usize = size_of::<$number>();
-                    let Some(out) = self.extend(numbers.len() * SIZE) else { return Some(None) };
-                    for (to, from) in out.chunks_exact_mut(SIZE).zip(numbers) {
-                        to.copy_from_slice(&from.to_ne_bytes());
-                    }
-                    return Some(Some(()));
-                }
-            )*};
-        }
-        for_each_number!(attempt);
-        None
-    }
-}
-
-/// `None` if `T` is no vector of numbers.
-fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
-    let mut decoded: Option<T> = None;
-    let slot: &mut dyn Any = &mut decoded;
-    macro_rules! attempt {
-        ($($number:ty),*) => {$(
-            if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
-                const SIZE: usize = size_of::<$number>();
-                if bytes.chunks_exact(SIZE).remainder().is_empty() {
-                    let read = |part: &[u8]| {
-                        <$number>::from_ne_bytes(part.try_into().expect("exact chunks"))
-                    };
-                    let mut numbers = Vec::with_capacity(bytes.len() / SIZE);
-                    advise_huge(numbers.spare_capacity_mut());
-                    numbers.extend(bytes.chunks_exact(SIZE).map(read));
-                    *slot = Some(numbers);
-                }
-                return Some(decoded.ok_or_else(|| "not a whole number of items".into()));
-            }
-        )*};
-    }
-    for_each_number!(attempt);
-    None
 }
 
 /// Descriptors that came beside a payload; each is taken once.

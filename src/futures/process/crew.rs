@@ -15,7 +15,8 @@ use super::builder::Settings;
 use super::link::{Batch, Link};
 use super::memory::Arena;
 use super::minder::mind;
-use super::slot::{Phase, Reason, Slot};
+use super::seat::Seat;
+use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
 use super::task::Task;
 use crate::error::{Error, Result};
@@ -52,17 +53,6 @@ pub(super) struct State {
     pub(super) refused_until: Option<Instant>,
     /// Minders that have handed their seat on, to be joined.
     finished: Vec<JoinHandle<()>>,
-}
-
-/// A worker's place in the pool.
-pub(super) struct Seat {
-    pub(super) slot: Slot<Task>,
-    pub(super) link: Option<Link>,
-    minder: Option<JoinHandle<()>>,
-    /// When the phase of the slot began, as far as a timer depends on it.
-    pub(super) since: Instant,
-    /// The call that runs is not cheap; nothing is queued behind it.
-    pub(super) slow: bool,
 }
 
 /// What has happened so far.
@@ -382,50 +372,5 @@ impl State {
             task.returned();
             self.queue.push_front(task);
         }
-    }
-}
-
-impl Seat {
-    fn new() -> Self {
-        Self { slot: Slot::new(), link: None, minder: None, since: Instant::now(), slow: false }
-    }
-
-    pub(super) fn start(&mut self, allowance: Option<usize>) {
-        self.slot.start(allowance);
-        self.since = Instant::now();
-        self.slow = false;
-    }
-
-    fn room(&self, depth: Option<usize>) -> usize {
-        if self.slow && self.slot.in_flight() > 0 { 0 } else { self.slot.room(depth) }
-    }
-
-    /// Tells the worker to end, if it has nothing to do.
-    pub(super) fn retire(&mut self) {
-        if self.slot.retire() {
-            self.since = Instant::now();
-            if let Some(link) = &mut self.link {
-                link.close();
-                link.wake(); // from now on its minder watches the clock
-            }
-        }
-    }
-
-    /// Kills the worker; false if there is none, or it is being killed.
-    pub(super) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
-        let kills = self.slot.kill(reason);
-        if let (true, Some(link)) = (kills, &self.link) {
-            link.signal(signal);
-        }
-        kills
-    }
-
-    /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
-    /// be running.
-    pub(super) fn take_back(&mut self, keep: usize) -> (Vec<Task>, bool) {
-        let Some(link) = &self.link else { return (Vec::new(), true) };
-        let behind = self.slot.take_back(keep, |seq| link.page().revoke(seq));
-        let still_runs = behind.iter().all(Option::is_some);
-        (behind.into_iter().flatten().collect(), still_runs)
     }
 }

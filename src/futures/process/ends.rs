@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::builder::OnWorkerDeath;
-use super::crew::{After, DRAIN, SLOW, Seat, Shared, State};
+use super::crew::{After, DRAIN, SLOW, Shared, State};
 use super::link::Link;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
@@ -294,14 +294,5 @@ impl After {
     pub(super) fn add(&mut self, other: Self) {
         self.failed.extend(other.failed);
         self.cancelled.extend(other.cancelled);
-    }
-}
-
-impl Seat {
-    /// The worker is ready for calls.
-    pub(super) fn ready(&mut self) {
-        if self.slot.ready() {
-            self.since = Instant::now();
-        }
     }
 }

@@ -8,20 +8,18 @@ use std::thread::panicking;
 use rustix::process::Signal;
 
 use super::builder::{Builder, Settings};
-use super::calls::{call_chunk, call_one, decode_chunk, decode_one, encode_chunk};
 use super::crew::Shared;
-use super::identity::{fingerprint, token};
+use super::identity::fingerprint;
 use super::memory::Arena;
 use super::minder::is_minder_of;
 use super::spawn::{Greeting, MAGIC};
 use super::stats::Stats;
-use super::task::{Crossing, Landing, Message};
 use super::worker::depth;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::futures::Future;
 use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
-use crate::futures::map::{Map, MapOptions, Piece};
-use crate::futures::{Future, Promise};
-use crate::guard::{contain, install_hook};
+use crate::futures::map::{Map, MapOptions};
+use crate::guard::install_hook;
 use crate::sync::deadline_after;
 
 /// Runs calls on a pool of worker processes.
@@ -85,7 +83,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_workers` is 0, [`Error::NotInitialized`] if
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0, [`Error::NotInitialized`](crate::Error::NotInitialized) if
     /// [`init`](super::init) was not called.
     ///
     /// ```
@@ -147,8 +145,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`] or [`Error::MessageTooLarge`] for the argument, [`Error::Shutdown`] after
-    /// [`shutdown`](Self::shutdown), [`Error::BrokenProcessPool`] after a worker died.
+    /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
+    /// [`shutdown`](Self::shutdown), [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool) after a worker died.
     ///
     /// ```no_run
     /// # use concurrent::futures::ProcessPoolExecutor;
@@ -200,7 +198,7 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the chunk or buffer size is 0.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
     ///
     /// ```no_run
     /// # use concurrent::futures::{MapOptions, ProcessPoolExecutor};
@@ -266,7 +264,7 @@ impl ProcessPoolExecutor {
     }
 
     /// Shuts down without waiting, cancels what has not started, and asks all workers to end
-    /// (SIGTERM). Calls that run fail with [`Error::BrokenProcessPool`].
+    /// (SIGTERM). Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
     ///
     /// # Python
     ///
@@ -283,102 +281,6 @@ impl ProcessPoolExecutor {
     pub fn kill_workers(&self) {
         self.shared.signal_workers(Signal::KILL);
     }
-}
-
-impl Shared {
-    /// Encodes and queues one call.
-    fn send<A: Portable, R: Portable>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        function: fn(A) -> R,
-        argument: A,
-    ) -> Result<Future<R>> {
-        let token = token(call_one::<A, R>, function)?;
-        let limit = self.settings().max_message_size;
-        let message = Message::new(token, self.arena(), limit, |sink| sink.encode(&argument));
-        contain("dropping an argument that was sent", || drop(argument));
-        let (task, future) = Crossing::make::<A, R>(site, message?, one(), self);
-        self.submit(task)?;
-        Ok(future)
-    }
-
-    /// Encodes and queues one call for several items.
-    fn send_chunk<A: Portable, R: Portable>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        function: fn(A) -> R,
-        items: Vec<A>,
-    ) -> Result<Future<Vec<Result<R>>>> {
-        let landing = chunk(items.len());
-        let token = token(call_chunk::<A, R>, function)?;
-        let limit = self.settings().max_message_size;
-        let message = Message::new(token, self.arena(), limit, |sink| encode_chunk(items, sink))?;
-        let (task, future) = Crossing::make::<A, R>(site, message, landing, self);
-        self.submit(task)?;
-        Ok(future)
-    }
-
-    /// Each call submits the next item, or the next chunk of them.
-    fn pieces<A: Portable, R: Portable, I: Iterator<Item = A>>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        options: &MapOptions,
-        function: fn(A) -> R,
-        mut items: I,
-    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, I> {
-        let shared = Arc::clone(self);
-        let size = options.chunk();
-        move || {
-            let item = items.next()?;
-            if let Err(error) = shared.admits() {
-                return Some(Err(error));
-            }
-            Some(if size == 1 {
-                in_place(shared.send(site, function, item), Err).map(Piece::One)
-            } else {
-                let chunk: Vec<A> =
-                    std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
-                let count = chunk.len();
-                let failed = |error| fail_each(error, count);
-                in_place(shared.send_chunk(site, function, chunk), failed).map(Piece::Chunk)
-            })
-        }
-    }
-}
-
-/// In a map, an item that cannot be sent is the failure of its place, not the end of the map.
-fn in_place<T>(
-    sent: Result<Future<T>>,
-    failed: impl FnOnce(Error) -> Result<T>,
-) -> Result<Future<T>> {
-    match sent {
-        Err(error @ (Error::Encode(_) | Error::MessageTooLarge { .. })) => {
-            let (promise, future) = Promise::pair();
-            match failed(error) {
-                Ok(value) => promise.set_result(value)?,
-                Err(error) => promise.set_exception(error)?,
-            }
-            Ok(future)
-        }
-        sent => sent,
-    }
-}
-
-/// How one call ends.
-fn one<R: Portable>() -> Landing<R> {
-    Landing { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
-}
-
-/// How a chunk of calls ends.
-fn chunk<R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
-    Landing { decode: decode_chunk::<R>, fail: fail_each::<R>, items }
-}
-
-/// What a chunk as a whole fails with, each of its items fails with, so that results stay in line
-/// with items.
-#[expect(clippy::unnecessary_wraps, reason = "a failure of the items is no failure of the call")]
-fn fail_each<R>(error: Error, items: usize) -> Result<Vec<Result<R>>> {
-    Ok((0..items).map(|_| Err(error.clone())).collect())
 }
 
 /// A number that nobody guesses.

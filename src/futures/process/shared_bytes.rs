@@ -135,7 +135,7 @@ impl Serialize for Inline<'_> {
 }
 
 impl Serialize for SharedBytes {
-    /// A triple: number of the descriptor or [`INLINE`], length, bytes (empty with a descriptor).
+    /// A triple: number of the descriptor (`u64::MAX` for none), length, bytes (empty with one).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = self.0.as_ref().and_then(|_| add_outgoing(self));
         let mut triple = serializer.serialize_tuple(3)?;
