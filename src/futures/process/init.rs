@@ -71,7 +71,7 @@ fn enter(hook: Option<usize>) {
 /// in the crate. It makes the process look for [`init`](crate::futures::process::init)'s order to
 /// be a worker before `main` begins.
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// concurrent::process_worker_hook!();
 ///
 /// #[test]

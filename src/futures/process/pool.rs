@@ -86,7 +86,7 @@ impl ProcessPoolExecutor {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0, [`Error::NotInitialized`](crate::Error::NotInitialized) if
     /// [`init`](super::init) was not called.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use concurrent::{Error, futures::ProcessPoolExecutor};
     ///
     /// // Here nobody has called `process::init()`.
