@@ -176,10 +176,7 @@ mod tests {
     fn random_graphs_agree_with_the_brute_force_oracle() {
         // CONCURRENT_GRAPHS=100000 for the long run.
         let cases = std::env::var("CONCURRENT_GRAPHS").ok().and_then(|n| n.parse().ok());
-        let config = ProptestConfig {
-            cases: cases.unwrap_or(if cfg!(miri) { 5 } else { 5_000 }),
-            ..ProptestConfig::default()
-        };
+        let config = ProptestConfig { cases: cases.unwrap_or(5_000), ..ProptestConfig::default() };
         let mut seen = [0_usize; 2];
         let mut runner = prop::test_runner::TestRunner::new(config);
         runner
