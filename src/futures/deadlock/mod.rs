@@ -172,16 +172,19 @@ impl Registered {
         };
         // Pools that were looked at are let go of after the lock: theirs may be the last handle.
         let mut pools = Pools::default();
-        let (registered, verdict) = {
+        let (key, verdict, refused) = {
             let mut registry = REGISTRY.lock();
             let key = registry.enter(blocked);
             let view = View { registry: &registry, pools: std::cell::RefCell::new(&mut pools) };
             let verdict = can_move(&view, key).map_err(|path| view.describe(&path));
-            (Self(key), verdict)
+            // Off again under the same lock: others must not take a thread that goes on for stuck.
+            let refused = if verdict.is_err() { registry.leave(key) } else { None };
+            (key, verdict, refused)
         };
+        drop(refused);
         drop(pools);
         verdict.map_err(|text| Error::Deadlock(text.into()))?;
-        Ok(registered)
+        Ok(Self(key))
     }
 }
 
