@@ -63,10 +63,10 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`Builder`](futures::Builder) |
+//! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`ThreadPoolBuilder`](futures::ThreadPoolBuilder) |
 //! | one call | [`Future`](futures::Future) |
 //! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
-//! | a pool's queue, order, workers, numbers | [`Builder`](futures::Builder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
+//! | a pool's queue, order, workers, numbers | [`ThreadPoolBuilder`](futures::ThreadPoolBuilder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
 //! | code that runs on any executor | [`Executor`](futures::Executor) |
 //! | writing an executor | [`Promise`](futures::Promise) |
 //! | events, recurring ones, when to run them | [`Scheduler`](sched::Scheduler), [`Event`](sched::Event), [`Every`](sched::Every) |

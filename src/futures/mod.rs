@@ -126,7 +126,7 @@ pub use future::Future;
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
 pub use thread::{
-    Builder, Discipline, FullQueue, PoolStats, ThreadPoolExecutor, TrySubmitError,
+    Discipline, FullQueue, PoolStats, ThreadPoolBuilder, ThreadPoolExecutor, TrySubmitError,
     with_worker_state,
 };
 pub use token::{CancelToken, is_cancel_requested};

@@ -6,8 +6,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use concurrent::futures::{
-    AsCompleted, AsCompletedTimeout, Awaiting, Builder, DoneAndNotDone, Executor, Future, Map,
-    MapOptions, Promise, ReturnWhen, ShutdownOptions, ShutdownReport, ThreadPoolExecutor,
+    AsCompleted, AsCompletedTimeout, Awaiting, DoneAndNotDone, Executor, Future, Map, MapOptions,
+    Promise, ReturnWhen, ShutdownOptions, ShutdownReport, ThreadPoolBuilder, ThreadPoolExecutor,
 };
 use concurrent::{Error, Panic};
 
@@ -38,7 +38,7 @@ fn handles_and_pools_may_go_to_other_threads() {
     assert!(has!(Promise<i32>: Send, Sync, Unpin));
     assert!(has!(Awaiting<i32>: Send, Sync, Unpin));
     assert!(has!(ThreadPoolExecutor: Send, Sync, Unpin));
-    assert!(has!(Builder: Send, Sync, Unpin, Clone));
+    assert!(has!(ThreadPoolBuilder: Send, Sync, Unpin, Clone));
     assert!(has!(AsCompleted<i32, Borrowed>: Send, Sync, Unpin));
     assert!(has!(AsCompletedTimeout<i32, Borrowed>: Send, Sync, Unpin));
     assert!(has!(Map<'static, i32>: Send, Unpin));

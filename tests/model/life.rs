@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use concurrent::futures::{Builder, ThreadPoolExecutor};
+use concurrent::futures::{ThreadPoolBuilder, ThreadPoolExecutor};
 use loom::thread;
 
 use crate::Outcomes;
 
-fn builder(workers: usize) -> Builder {
+fn builder(workers: usize) -> ThreadPoolBuilder {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w")
 }
 

@@ -176,7 +176,7 @@ fn a_state_that_cannot_be_made_breaks_the_pool() {
 
 thread_local!(static CONTEXT: Cell<u32> = const { Cell::new(0) });
 
-fn with_context(builder: concurrent::futures::Builder) -> ThreadPoolExecutor {
+fn with_context(builder: concurrent::futures::ThreadPoolBuilder) -> ThreadPoolExecutor {
     let enter = |context, run: &mut dyn FnMut()| {
         let before = CONTEXT.replace(context);
         run();

@@ -6,14 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{Builder, Future, ThreadPoolExecutor};
+use concurrent::futures::{Future, ThreadPoolBuilder, ThreadPoolExecutor};
 
 use crate::support::{Gate, builder, until, watched};
 
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);
 
-fn message(builder: Builder) -> String {
+fn message(builder: ThreadPoolBuilder) -> String {
     let error = builder.build().unwrap_err();
     assert!(matches!(error, Error::InvalidArgument(_)));
     error.to_string()

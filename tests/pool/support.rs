@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use concurrent::futures::{Builder, Future, ThreadPoolExecutor};
+use concurrent::futures::{Future, ThreadPoolBuilder, ThreadPoolExecutor};
 
 /// Far longer than any test takes on a busy machine.
 const HANGS: Duration = Duration::from_secs(60);
@@ -26,12 +26,12 @@ pub(crate) fn watched(body: impl FnOnce() + Send + 'static) {
     }
 }
 
-pub(crate) fn builder(workers: usize) -> Builder {
+pub(crate) fn builder(workers: usize) -> ThreadPoolBuilder {
     ThreadPoolExecutor::builder().max_workers(workers)
 }
 
 /// A pool of one worker whose queue has room for `capacity` calls.
-pub(crate) fn bounded(capacity: usize) -> Builder {
+pub(crate) fn bounded(capacity: usize) -> ThreadPoolBuilder {
     builder(1).queue_capacity(capacity)
 }
 

@@ -20,9 +20,9 @@ use crate::sync::{Condvar, MutexGuard, deadline_after, wait_until};
 /// Cancelled calls are swept out of the queue when it holds this many times its capacity.
 const SWEEP_AT: usize = 2;
 
-/// What submitting to a full queue does; see [`Builder::when_full`].
+/// What submitting to a full queue does; see [`ThreadPoolBuilder::when_full`].
 ///
-/// [`Builder::when_full`]: super::Builder::when_full
+/// [`ThreadPoolBuilder::when_full`]: super::ThreadPoolBuilder::when_full
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullQueue {

@@ -1,4 +1,4 @@
-//! [`Builder`]: the settings of a [`ThreadPoolExecutor`].
+//! [`ThreadPoolBuilder`]: the settings of a [`ThreadPoolExecutor`].
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -33,7 +33,7 @@ pub(crate) type Initializer = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 #[must_use = "call build() to make the pool"]
-pub struct Builder {
+pub struct ThreadPoolBuilder {
     max_workers: Option<usize>,
     thread_name_prefix: Option<String>,
     stack_size: Option<usize>,
@@ -46,7 +46,7 @@ pub struct Builder {
     pub(super) hooks: Hooks,
 }
 
-impl Builder {
+impl ThreadPoolBuilder {
     /// At most this many worker threads. Default: five times the number of processors.
     ///
     /// ```
@@ -237,9 +237,9 @@ pub(super) fn at_least_one(value: Option<usize>, name: &str) -> Result<Option<No
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("ThreadPoolBuilder")
             .field("max_workers", &self.max_workers)
             .field("thread_name_prefix", &self.thread_name_prefix)
             .field("stack_size", &self.stack_size)

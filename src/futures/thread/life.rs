@@ -110,7 +110,7 @@ fn join_thread(thread: JoinHandle<()>) {
 }
 
 impl ThreadPoolExecutor {
-    /// Starts [`min_workers`](super::Builder::min_workers) threads now, or all if that was not set.
+    /// Starts [`min_workers`](super::ThreadPoolBuilder::min_workers) threads now, or all if that was not set.
     ///
     /// Returns how many there are. Without it each is started by the call that needs it.
     ///
@@ -138,7 +138,7 @@ impl ThreadPoolExecutor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if `max_workers` is 0 or below
-    /// [`min_workers`](super::Builder::min_workers).
+    /// [`min_workers`](super::ThreadPoolBuilder::min_workers).
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::Builder;
+use super::builder::ThreadPoolBuilder;
 use super::propagate::Capture;
 use super::state::MakeState;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub(crate) struct Hooks {
     pub(super) context: Option<Capture>,
 }
 
-impl Builder {
+impl ThreadPoolBuilder {
     /// Workers that have had nothing to do for this long end. Default: they live as long as the
     /// pool.
     ///

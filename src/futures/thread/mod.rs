@@ -20,7 +20,7 @@ mod traits;
 mod worker;
 
 pub use bounded::FullQueue;
-pub use builder::Builder;
+pub use builder::ThreadPoolBuilder;
 pub use pool::ThreadPoolExecutor;
 pub use state::with_worker_state;
 pub use stats::PoolStats;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::bounded::FullQueue;
-use super::builder::{Builder, Initializer};
+use super::builder::{Initializer, ThreadPoolBuilder};
 use super::control::Flag;
 use super::life_settings::Hooks;
 use super::queue::{Queue, Shape};
@@ -34,10 +34,10 @@ use crate::sync::{JoinHandle, deadline_after, spawn};
 /// ```
 ///
 /// - Calls start in the order they were submitted, unless the pool has another
-///   [`discipline`](Builder::discipline). The queue has no limit, and submitting never
-///   blocks on load, unless the pool has a [`queue_capacity`](Builder::queue_capacity).
+///   [`discipline`](ThreadPoolBuilder::discipline). The queue has no limit, and submitting never
+///   blocks on load, unless the pool has a [`queue_capacity`](ThreadPoolBuilder::queue_capacity).
 /// - Threads are started as calls need them, idle ones are reused first, and they live as long as
-///   the pool, unless it has a [`keep_alive`](Builder::keep_alive) or is [resized](Self::resize).
+///   the pool, unless it has a [`keep_alive`](ThreadPoolBuilder::keep_alive) or is [resized](Self::resize).
 /// - A call may panic, drop or shut down its own pool: the workers go on.
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     prefix: String,
 }
 
-/// Checked settings; see [`Builder`] for what they mean.
+/// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
 pub(crate) struct Settings {
     pub(crate) shape: Shape,
     pub(crate) when_full: FullQueue,
@@ -182,8 +182,8 @@ impl ThreadPoolExecutor {
     /// let pool = ThreadPoolExecutor::builder().thread_name_prefix("io").build()?;
     /// # Ok::<(), concurrent::Error>(())
     /// ```
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::default()
     }
 
     pub(crate) fn with_settings(settings: Settings) -> Self {

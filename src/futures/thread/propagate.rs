@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::builder::Builder;
+use super::builder::ThreadPoolBuilder;
 use super::pool::Settings;
 use crate::guard::contain;
 
@@ -12,7 +12,7 @@ pub(crate) type Enter = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 /// Captures in the thread that submits.
 pub(crate) type Capture = Arc<dyn Fn() -> Enter + Send + Sync>;
 
-impl Builder {
+impl ThreadPoolBuilder {
     /// Carries something along with each call: `capture` takes it where the call is submitted,
     /// `enter` puts it in force around the run of the call.
     ///

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use super::builder::Builder;
+use super::builder::ThreadPoolBuilder;
 use crate::error::{Error, Result};
 use crate::guard::contain;
 use crate::sync::thread_local_static;
@@ -18,7 +18,7 @@ thread_local_static! {
     STATE: RefCell<Option<Box<dyn Any>>> = RefCell::new(None)
 }
 
-impl Builder {
+impl ThreadPoolBuilder {
     /// Gives each worker a value of its own, such as a connection or a buffer.
     ///
     /// `make` is called by each worker before its first call, after the

@@ -11,9 +11,9 @@ pub(crate) type Job = Arc<dyn Run>;
 /// A queue whose empty buffer is larger than this is given back to the allocator.
 const KEPT_CAPACITY: usize = 1024;
 
-/// Which of the waiting calls a worker takes next; see [`Builder::discipline`].
+/// Which of the waiting calls a worker takes next; see [`ThreadPoolBuilder::discipline`].
 ///
-/// [`Builder::discipline`]: super::Builder::discipline
+/// [`ThreadPoolBuilder::discipline`]: super::ThreadPoolBuilder::discipline
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Discipline {

@@ -182,7 +182,7 @@ impl ThreadPoolExecutor {
     /// Schedules `function(argument)` if there is room for it, without ever blocking.
     ///
     /// If it is refused, nothing is lost: the error holds `function` and `argument`. A pool without
-    /// a [`queue_capacity`](super::Builder::queue_capacity) always has room.
+    /// a [`queue_capacity`](super::ThreadPoolBuilder::queue_capacity) always has room.
     ///
     /// # Errors
     ///
