@@ -13,16 +13,12 @@ use crate::error::Panic;
 
 thread_local! {
     // Std's in a model too: the panic hook also runs outside of models.
-    static PLACE: Place = const { Place { depth: Cell::new(0), location: Cell::new(None) } };
-}
-
-/// What the panic hook and [`catch`] tell each other. A thread that is being torn down has no
-/// thread-locals left: its panics have no location.
-struct Place {
-    /// How many [`catch`] calls this thread is inside of.
-    depth: Cell<usize>,
-    /// `file:line:column` of the latest panic raised inside of one.
-    location: Cell<Option<String>>,
+    /// Whether [`LOCATION`] is of a panic raised since the latest [`catch`] began. Apart from it,
+    /// and without a destructor, so that calls that do not panic touch nothing else.
+    static NOTED: Cell<bool> = const { Cell::new(false) };
+    /// `file:line:column` of this thread's latest panic. Gone while the thread is torn down: panics
+    /// have no location then.
+    static LOCATION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
 /// Notes locations from now on. Called once per executor or scheduler, cheap when repeated.
@@ -34,11 +30,8 @@ pub(crate) fn install_hook() {
     INSTALLED.call_once(|| {
         let next = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let _ = PLACE.try_with(|place| {
-                if place.depth.get() > 0 {
-                    place.location.set(info.location().map(ToString::to_string));
-                }
-            });
+            let location = info.location().map(ToString::to_string);
+            NOTED.set(LOCATION.try_with(|latest| latest.set(location)).is_ok());
             next(info);
         }));
     });
@@ -49,17 +42,15 @@ pub(crate) fn install_hook() {
 /// `AssertUnwindSafe` is right because whatever `f` broke belongs to the caller who wrote it, as
 /// with a panicking thread; the crate's own state is never borrowed while `f` runs.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
-    let _ = PLACE.try_with(|place| {
-        if place.depth.replace(place.depth.get() + 1) == 0 {
-            place.location.take(); // of a panic that the user caught: not this one's
-        }
-    });
-    let caught = catch_unwind(AssertUnwindSafe(f));
-    let location = PLACE.try_with(|place| {
-        place.depth.set(place.depth.get() - 1);
-        if caught.is_err() { place.location.take() } else { None }
-    });
-    caught.map_err(|payload| Panic::new(payload, location.ok().flatten()))
+    // What was noted before is not this one's, unless this runs in a drop on its way.
+    if !std::thread::panicking() {
+        NOTED.set(false);
+    }
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let noted = NOTED.replace(false);
+        let location = LOCATION.try_with(|latest| latest.take().filter(|_| noted));
+        Panic::new(payload, location.ok().flatten())
+    })
 }
 
 /// Runs `f`, typically the drop of a user's value; a panic is logged and goes no further.

@@ -15,6 +15,9 @@ impl<T> Future<T> {
     /// Blocks until the call is done.
     pub(super) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
         let core = self.call().core();
+        if core.state().is_done() {
+            return Ok(());
+        }
         if deadline.is_none() && help(self.call()) {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 //!
 //! A worker that waits runs the awaited call in place, so that calls nest; the innermost is last.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::ptr;
 
 use super::token::CancelToken;
 use crate::sync::thread_local_static;
@@ -10,13 +11,12 @@ use crate::sync::thread_local_static;
 /// Names a pool; 0 is none.
 pub(crate) type PoolId = u32;
 
-/// A call that runs on this thread.
+/// A call that runs on a thread.
 #[derive(Clone, Copy)]
-pub(crate) struct Frame {
+pub(crate) struct Entered {
     /// The call's address: its identity among calls that are alive.
     pub(crate) call: usize,
     pub(crate) name: &'static str,
-    running: *const dyn Running,
 }
 
 /// What a call can learn about itself while it runs.
@@ -25,15 +25,25 @@ pub(crate) trait Running {
     fn token(&self) -> CancelToken;
 }
 
+/// A call that runs on this thread, on the stack of the function that runs it.
+struct Frame<'a> {
+    entered: Entered,
+    running: &'a dyn Running,
+    /// The call that waits for this one, or runs it in place for another reason.
+    outer: *const Frame<'static>,
+}
+
+/// No part of it has a destructor, so that it is there while the thread is torn down.
 struct Context {
     worker_of: Cell<PoolId>,
-    frames: RefCell<Vec<Frame>>,
+    /// INVARIANT: null, or a frame whose [`within`] has not returned; so are all outer ones.
+    innermost: Cell<*const Frame<'static>>,
 }
 
 thread_local_static! {
     CONTEXT: Context = Context {
         worker_of: Cell::new(0),
-        frames: RefCell::new(Vec::new()),
+        innermost: Cell::new(ptr::null()),
     }
 }
 
@@ -42,43 +52,59 @@ pub(crate) fn become_worker_of(pool: PoolId) {
     CONTEXT.with(|context| context.worker_of.set(pool));
 }
 
-/// The pool that this thread works for; `None` while the thread is being torn down.
-pub(crate) fn worker_of() -> Option<PoolId> {
-    CONTEXT.try_with(|context| context.worker_of.get()).ok()
+/// The pool that this thread works for; 0 if it is no worker.
+pub(crate) fn worker_of() -> PoolId {
+    CONTEXT.try_with(|context| context.worker_of.get()).unwrap_or(0)
 }
 
-/// Runs `body` as the call `running`. It must not unwind.
-pub(crate) fn within<R>(
-    call: usize,
-    name: &'static str,
-    running: &dyn Running,
-    body: impl FnOnce() -> R,
-) -> R {
-    // SAFETY: only the lifetime changes; `ask_current` says why the pointer is good when used.
-    let running = unsafe { std::mem::transmute::<&dyn Running, &'static dyn Running>(running) };
-    let frame = Frame { call, name, running };
-    let entered = CONTEXT.try_with(|context| context.frames.borrow_mut().push(frame)).is_ok();
-    let result = body();
-    if entered {
-        let _ = CONTEXT.try_with(|context| context.frames.borrow_mut().pop());
+/// Runs `body` as the call `entered`.
+pub(crate) fn within<R>(entered: Entered, running: &dyn Running, body: impl FnOnce() -> R) -> R {
+    let frame = Frame { entered, running, outer: innermost() };
+    let _left = Leaves(frame.outer);
+    enter(ptr::from_ref(&frame).cast());
+    body()
+}
+
+/// Leaves a frame when dropped, so also if the call unwinds: nothing may point to a frame that is
+/// gone.
+struct Leaves(*const Frame<'static>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        enter(self.0);
     }
-    result
+}
+
+fn enter(frame: *const Frame<'static>) {
+    let _ = CONTEXT.try_with(|context| context.innermost.set(frame));
+}
+
+fn innermost() -> *const Frame<'static> {
+    CONTEXT.try_with(|context| context.innermost.get()).unwrap_or(ptr::null())
 }
 
 /// Whether this thread runs a call.
 pub(crate) fn is_in_call() -> bool {
-    CONTEXT.try_with(|context| !context.frames.borrow().is_empty()).unwrap_or(false)
+    !innermost().is_null()
 }
 
-/// The calls this thread runs, the innermost last.
-pub(crate) fn frames() -> Vec<Frame> {
-    CONTEXT.try_with(|context| context.frames.borrow().clone()).unwrap_or_default()
+/// The calls this thread runs, the innermost first.
+pub(crate) fn calls() -> Vec<Entered> {
+    let mut calls = Vec::new();
+    let mut next = innermost();
+    // SAFETY: the invariant of `Context`: frames leave in the opposite order of their entering, and
+    // the pointers never leave their thread. Nothing writes to a frame.
+    while let Some(frame) = unsafe { next.as_ref() } {
+        calls.push(frame.entered);
+        next = frame.outer;
+    }
+    calls
 }
 
 /// Asks the innermost call that this thread runs.
 pub(crate) fn ask_current<R>(question: impl FnOnce(&dyn Running) -> R) -> Option<R> {
-    let frame = CONTEXT.try_with(|context| context.frames.borrow().last().copied()).ok()??;
-    // SAFETY: `within` was given the reference and has not returned, because the frame is there and
-    // frames never leave their thread to be asked.
-    Some(question(unsafe { &*frame.running }))
+    // SAFETY: as in `calls`; `question` returns before the frame can leave, so that what `running`
+    // borrows, which outlives the frame, is there.
+    let frame = unsafe { innermost().as_ref() }?;
+    Some(question(frame.running))
 }

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use super::context::{within, worker_of};
+use super::context::{Entered, within, worker_of};
 use super::state::{Phase, State};
 use super::thread::{Nested, begin_nested};
 use crate::error::Error;
@@ -109,8 +109,8 @@ where
     B: Body<T> + ?Sized,
 {
     let core = call.core();
-    let address = std::ptr::from_ref(call).cast::<()>().addr();
-    let outcome = within(address, call.name(), core, || {
+    let entered = Entered { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
+    let outcome = within(entered, core, || {
         catch(|| {
             // SAFETY: the caller made the transition out of PENDING.
             unsafe { call.body().call() }
@@ -181,7 +181,7 @@ pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
     }
     let core = call.core();
     let pool = core.pool();
-    if pool == 0 || worker_of() != Some(pool) || core.state().phase() != Phase::Pending {
+    if pool == 0 || worker_of() != pool || core.state().phase() != Phase::Pending {
         return false;
     }
     if !begin_nested(|| core.transition(State::start_and_claim).is_ok()) {

@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 
 use self::graph::{Branch, Mode, Waits, can_move};
-use super::context::{self, Frame, PoolId};
+use super::context::{self, Entered, PoolId};
 use super::state::{Phase, State};
 use super::waiter::{Signal, Until};
 use crate::error::{Error, Result};
@@ -97,14 +97,12 @@ struct Registry {
 
 struct Blocked {
     worker_of: PoolId,
-    frames: Vec<Frame>,
+    /// The calls it runs, the innermost first.
+    calls: Vec<Entered>,
     goal: Goal,
     awaited: Vec<Awaited>,
     signal: Arc<Signal>,
 }
-
-// SAFETY: a frame's pointer is never followed here; the rest is Send.
-unsafe impl Send for Blocked {}
 
 /// Enters a pool; the number names it until [`forget_pool`].
 pub(crate) fn register_pool(pool: Weak<dyn PoolView>) -> PoolId {
@@ -164,8 +162,8 @@ struct Registered(Key);
 impl Registered {
     fn enter(signal: &Arc<Signal>, goal: Goal, awaited: Vec<Awaited>) -> Result<Self> {
         let blocked = Blocked {
-            worker_of: context::worker_of().unwrap_or(0),
-            frames: context::frames(),
+            worker_of: context::worker_of(),
+            calls: context::calls(),
             goal,
             awaited,
             signal: Arc::clone(signal),
@@ -208,8 +206,8 @@ impl Registry {
 
     fn enter(&mut self, blocked: Blocked) -> Key {
         self.next_key += 1;
-        for frame in &blocked.frames {
-            self.runs.insert(frame.call, self.next_key);
+        for call in &blocked.calls {
+            self.runs.insert(call.call, self.next_key);
         }
         self.blocked.insert(self.next_key, blocked);
         self.next_key
@@ -217,8 +215,8 @@ impl Registry {
 
     fn leave(&mut self, key: Key) -> Option<Blocked> {
         let blocked = self.blocked.remove(&key)?;
-        for frame in &blocked.frames {
-            self.runs.remove(&frame.call);
+        for call in &blocked.calls {
+            self.runs.remove(&call.call);
         }
         Some(blocked)
     }
@@ -273,7 +271,7 @@ impl View<'_> {
         let mut text = String::new();
         for pair in path.windows(2) {
             let Some(blocked) = self.registry.blocked.get(&pair[0]) else { continue };
-            let name = blocked.frames.last().map_or("a thread", |frame| frame.name);
+            let name = blocked.calls.first().map_or("a thread", |call| call.name);
             let awaited = blocked.awaited.iter().find(|call| {
                 let branch = self.branch(call, blocked.goal);
                 matches!(branch, Some(Branch::Needs(threads)) if threads.contains(&pair[1]))

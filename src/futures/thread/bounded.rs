@@ -85,11 +85,7 @@ impl Queue {
         let mut control = self.control.lock();
         let is_full = self.is_full(&control);
         control.places += 1;
-        let ready = match control.refusal() {
-            Some(error) => Err(error),
-            None => control.ensure_worker(start),
-        };
-        if let Err(error) = ready {
+        if let Err(error) = control.make_ready(start) {
             return Err((error, job));
         }
         if !is_full {
@@ -116,13 +112,10 @@ impl Queue {
         start: Start<'_>,
     ) -> Result<(), Error> {
         let mut control = self.control.lock();
-        if let Some(error) = control.refusal() {
-            return Err(error);
-        }
+        control.make_ready(start)?;
         if self.is_full(&control) {
             return Err(Error::QueueFull);
         }
-        control.ensure_worker(start)?;
         control.places += usize::from(self.capacity.is_some());
         let dead = self.take_dead(&mut control);
         let job = make();

@@ -204,11 +204,20 @@ impl Control {
         self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
     }
 
-    /// Starts a worker if there is none. Done before a call is queued: if it fails, nobody but
-    /// the caller is hurt.
-    pub(super) fn ensure_worker(&mut self, start: Start<'_>) -> Result<(), Error> {
-        if !self.workers.is_empty() {
-            return Ok(());
+    /// Sees to it that a call may be queued, and that there is a worker for it. Done before it is
+    /// queued: if it fails, nobody but the caller is hurt.
+    #[inline]
+    pub(super) fn make_ready(&mut self, start: Start<'_>) -> Result<(), Error> {
+        if self.closed || self.broken.is_some() || self.workers.is_empty() {
+            return self.refuse_or_start(start);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse_or_start(&mut self, start: Start<'_>) -> Result<(), Error> {
+        if let Some(error) = self.refusal() {
+            return Err(error);
         }
         self.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))
     }

@@ -101,11 +101,7 @@ impl Queue {
         start: Start<'_>,
     ) -> Result<(), (Error, Job)> {
         let mut control = self.control.lock();
-        let ready = match control.refusal() {
-            Some(error) => Err(error),
-            None => control.ensure_worker(start),
-        };
-        if let Err(error) = ready {
+        if let Err(error) = control.make_ready(start) {
             return Err((error, job));
         }
         self.admit(control, job, priority, start);
@@ -113,6 +109,7 @@ impl Queue {
     }
 
     /// The rest of a push, when nothing is in its way.
+    #[inline]
     pub(super) fn admit(
         &self,
         mut control: MutexGuard<'_, Control>,

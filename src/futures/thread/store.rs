@@ -61,6 +61,7 @@ impl Store {
     }
 
     /// Only [`Discipline::Priority`] looks at the priority.
+    #[inline]
     pub(crate) fn push(&mut self, job: Job, priority: i32) {
         match self {
             Self::Fifo(jobs) => jobs.push_back(job),

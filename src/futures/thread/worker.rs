@@ -45,8 +45,7 @@ impl Stage for Nested {
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
 pub(crate) fn is_worker_of(pool: &Shared) -> bool {
-    // Thread-locals are gone while a thread ends; its destructors may still drop a pool.
-    worker_of().is_none_or(|own| own == pool.id())
+    worker_of() == pool.id()
 }
 
 /// Runs calls until the pool ends.
@@ -61,10 +60,18 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
             let stage = AtWork { pool, flag };
             let start = |flag, index| pool.start(flag, index);
             let mut fresh = true;
-            while let Some(job) = pool.queue().take(flag, fresh, &start) {
-                fresh = false;
+            let mut ended = false;
+            while !ended {
                 // Calls contain the user's panics; this is for what is dropped with them.
-                contain("running a call", || job.run(&stage));
+                contain("running a call", || {
+                    while let Some(job) = pool.queue().take(flag, fresh, &start) {
+                        fresh = false;
+                        job.run(&stage);
+                        flag.settle();
+                        flag.lower();
+                    }
+                    ended = true;
+                });
                 flag.settle();
                 flag.lower();
             }
