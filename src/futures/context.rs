@@ -5,7 +5,8 @@
 use std::cell::Cell;
 use std::ptr;
 
-use super::token::CancelToken;
+use super::job::Stage;
+use super::token::{CancelToken, StopFlag};
 use crate::sync::thread_local_static;
 
 /// Names a pool; 0 is none.
@@ -22,13 +23,15 @@ pub(crate) struct Entered {
 /// What a call can learn about itself while it runs.
 pub(crate) trait Running {
     fn is_cancel_requested(&self) -> bool;
-    fn token(&self) -> CancelToken;
+    /// A token that also hears of `pool`.
+    fn token(&self, pool: Option<StopFlag>) -> CancelToken;
 }
 
 /// A call that runs on this thread, on the stack of the function that runs it.
 struct Frame<'a> {
     entered: Entered,
     running: &'a dyn Running,
+    stage: &'a dyn Stage,
     /// The call that waits for this one, or runs it in place for another reason.
     outer: *const Frame<'static>,
 }
@@ -58,8 +61,13 @@ pub(crate) fn worker_of() -> PoolId {
 }
 
 /// Runs `body` as the call `entered`.
-pub(crate) fn within<R>(entered: Entered, running: &dyn Running, body: impl FnOnce() -> R) -> R {
-    let frame = Frame { entered, running, outer: innermost() };
+pub(crate) fn within<R>(
+    entered: Entered,
+    running: &dyn Running,
+    stage: &dyn Stage,
+    body: impl FnOnce() -> R,
+) -> R {
+    let frame = Frame { entered, running, stage, outer: innermost() };
     let _left = Leaves(frame.outer);
     enter(ptr::from_ref(&frame).cast());
     body()
@@ -102,9 +110,9 @@ pub(crate) fn calls() -> Vec<Entered> {
 }
 
 /// Asks the innermost call that this thread runs.
-pub(crate) fn ask_current<R>(question: impl FnOnce(&dyn Running) -> R) -> Option<R> {
-    // SAFETY: as in `calls`; `question` returns before the frame can leave, so that what `running`
-    // borrows, which outlives the frame, is there.
+pub(crate) fn ask_current<R>(question: impl FnOnce(&dyn Running, &dyn Stage) -> R) -> Option<R> {
+    // SAFETY: as in `calls`; `question` returns before the frame can leave, so that what it
+    // borrows, which outlives it, is there.
     let frame = unsafe { innermost().as_ref() }?;
-    Some(question(frame.running))
+    Some(question(frame.running, frame.stage))
 }

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 
 use super::context::{PoolId, Running};
 use super::state::State;
-use super::token::CancelToken;
+use super::token::{CancelToken, StopFlag};
 use super::waiter::{Waiter, Waiters};
 use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
@@ -192,9 +192,9 @@ impl<T> Running for Core<T> {
         self.cancel_requested.load(Ordering::Acquire) // ORDERING: pairs with `request_cancel`
     }
 
-    fn token(&self) -> CancelToken {
+    fn token(&self, pool: Option<StopFlag>) -> CancelToken {
         self.with_waiters(|waiters| {
-            let token = CancelToken::new(self.is_cancel_requested());
+            let token = CancelToken::new(self.is_cancel_requested(), pool);
             self.state.fetch_or(State::WAITED, Ordering::AcqRel); // ORDERING: as in `register`
             waiters.push(Waiter::Token(token.clone()));
             token

@@ -124,6 +124,8 @@ pub struct ShutdownOptions {
     pub wait: bool,
     /// Whether to cancel calls that have not started.
     pub cancel_futures: bool,
+    /// Whether to ask calls to stop.
+    pub request_cancel: bool,
     /// The longest time to wait.
     pub timeout: Option<Duration>,
 }
@@ -131,7 +133,7 @@ pub struct ShutdownOptions {
 impl ShutdownOptions {
     /// Waits, cancels nothing, without a time limit.
     pub fn new() -> Self {
-        Self { wait: true, cancel_futures: false, timeout: None }
+        Self { wait: true, cancel_futures: false, request_cancel: false, timeout: None }
     }
 
     /// Whether to wait for the calls and the workers. Without, they finish in the background.
@@ -143,6 +145,24 @@ impl ShutdownOptions {
     /// Whether to cancel calls that have not started. Running ones finish in any case.
     pub fn cancel_futures(mut self, cancel: bool) -> Self {
         self.cancel_futures = cancel;
+        self
+    }
+
+    /// Whether to ask all calls to stop: those that run, and those that start later. They learn of it
+    /// by [`is_cancel_requested`](super::is_cancel_requested) or a [`CancelToken`](super::CancelToken);
+    /// who does not look goes on.
+    ///
+    /// ```
+    /// use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor, is_cancel_requested};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let endless = pool.spawn(|| while !is_cancel_requested() {})?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().request_cancel(true));
+    /// assert!(report.is_complete() && endless.done());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn request_cancel(mut self, request: bool) -> Self {
+        self.request_cancel = request;
         self
     }
 

@@ -9,6 +9,7 @@ use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
 use super::context::{Entered, within, worker_of};
 use super::state::{Phase, State};
 use super::thread::{Nested, begin_nested};
+use super::token::StopFlag;
 use crate::error::Error;
 use crate::guard::{catch, contain};
 
@@ -47,6 +48,8 @@ pub(crate) trait Stage {
     fn leaves_user_code(&self);
     /// User code (callbacks, the drop of a value) is about to run after all.
     fn enters_user_code(&self);
+    /// How the pool tells its running calls to stop; `None` if none runs it.
+    fn stop_flag(&self) -> Option<StopFlag>;
 }
 
 /// The stage of a thread that is no worker.
@@ -55,6 +58,9 @@ pub(crate) struct Elsewhere;
 impl Stage for Elsewhere {
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
+    fn stop_flag(&self) -> Option<StopFlag> {
+        None
+    }
 }
 
 /// A function waiting for its worker; `N` is the function that its name is taken from.
@@ -110,7 +116,7 @@ where
 {
     let core = call.core();
     let entered = Entered { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
-    let outcome = within(entered, core, || {
+    let outcome = within(entered, core, stage, || {
         catch(|| {
             // SAFETY: the caller made the transition out of PENDING.
             unsafe { call.body().call() }

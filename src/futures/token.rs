@@ -6,7 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::ask_current;
 
-/// Returns whether somebody asked the call that runs on this thread to stop.
+/// Whether somebody asked the call, or all calls of its pool, to stop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    pub(crate) fn is_raised(&self) -> bool {
+        // ORDERING: Acquire; what the one who asks wrote before is visible.
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::Release); // ORDERING: pairs with `is_raised`
+    }
+}
+
+/// Returns whether somebody asked the call that runs on this thread to stop, by
+/// [`Future::request_cancel`](super::Future::request_cancel), or all calls of its pool, by
+/// [`ShutdownOptions::request_cancel`](super::ShutdownOptions::request_cancel).
 ///
 /// A running call cannot be interrupted; it can look here from time to time and return early.
 /// False outside of a call.
@@ -23,7 +40,9 @@ use super::context::ask_current;
 /// ```
 #[must_use]
 pub fn is_cancel_requested() -> bool {
-    ask_current(|call| call.is_cancel_requested()).unwrap_or(false)
+    let asked = |flag: StopFlag| flag.is_raised();
+    ask_current(|call, stage| call.is_cancel_requested() || stage.stop_flag().is_some_and(asked))
+        .unwrap_or(false)
 }
 
 /// Tells a running call, and threads that work for it, whether it should stop.
@@ -43,28 +62,34 @@ pub fn is_cancel_requested() -> bool {
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken {
+    call: StopFlag,
+    pool: Option<StopFlag>,
+}
 
 impl CancelToken {
-    pub(crate) fn new(requested: bool) -> Self {
-        Self(Arc::new(AtomicBool::new(requested)))
+    pub(crate) fn new(requested: bool, pool: Option<StopFlag>) -> Self {
+        let token = Self { call: StopFlag::default(), pool };
+        if requested {
+            token.request();
+        }
+        token
     }
 
     /// The token of the call that runs on this thread; `None` outside of a call.
     #[must_use]
     pub fn current() -> Option<Self> {
-        ask_current(|call| call.token())
+        ask_current(|call, stage| call.token(stage.stop_flag()))
     }
 
-    /// Returns whether somebody asked the call to stop.
+    /// Returns whether somebody asked the call, or all calls of its pool, to stop.
     #[must_use]
     pub fn is_cancel_requested(&self) -> bool {
-        // ORDERING: Acquire; what the one who asks wrote before is visible.
-        self.0.load(Ordering::Acquire)
+        self.call.is_raised() || self.pool.as_ref().is_some_and(StopFlag::is_raised)
     }
 
     pub(crate) fn request(&self) {
-        self.0.store(true, Ordering::Release); // ORDERING: pairs with `is_cancel_requested`
+        self.call.raise();
     }
 }
 

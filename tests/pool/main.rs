@@ -9,4 +9,5 @@ mod hooks;
 mod life;
 mod refused;
 mod stats;
+mod stopping;
 mod support;

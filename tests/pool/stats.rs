@@ -57,6 +57,23 @@ fn whoever_has_seen_a_result_finds_it_counted_and_the_worker_idle() {
 }
 
 #[test]
+fn a_worker_that_waits_for_ever_is_blocked() {
+    watched(|| {
+        let (pool, other) = (builder(2).build().unwrap(), builder(1).build().unwrap());
+        let gate = Gate::close(&other);
+        let awaited = other.spawn(|| 7).unwrap();
+        let waits = pool.spawn(move || awaited.into_result().unwrap()).unwrap();
+        until(|| pool.stats().blocked == 1);
+        let stats = pool.stats();
+        assert_eq!((stats.blocked, stats.running, stats.workers, stats.idle), (1, 1, 1, 0));
+        assert_eq!(other.stats().blocked, 0, "its worker is not waiting for a call");
+        gate.open();
+        assert_eq!(waits.into_result().unwrap(), 7);
+        assert_eq!((pool.stats().blocked, pool.stats().running), (0, 0));
+    });
+}
+
+#[test]
 fn snapshots_under_load_count_each_call_once() {
     watched(|| {
         for builder in [builder(3), builder(3).queue_capacity(4), builder(3).queue_capacity(1)] {

@@ -122,6 +122,12 @@ pub(crate) fn forget_pool(pool: PoolId) {
     drop(forgotten);
 }
 
+/// Gives `look` the number of workers of `pool` that are blocked, while none begins or ends to be.
+pub(crate) fn with_blocked_of<R>(pool: PoolId, look: impl FnOnce(usize) -> R) -> R {
+    let registry = REGISTRY.lock();
+    look(registry.blocked.values().filter(|blocked| blocked.worker_of == pool).count())
+}
+
 /// Has every blocked thread look again: a pool may no longer start workers.
 pub(crate) fn look_again() {
     let signals: Vec<_> =

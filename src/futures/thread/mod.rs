@@ -2,7 +2,7 @@
 //!
 //! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
 //! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
-//! owns), `propagate.rs` (what goes with a call), `stats.rs`.
+//! owns), `propagate.rs` (what goes with a call), `stats.rs`; `shutdown.rs` for the end of it all.
 
 mod bounded;
 mod builder;
@@ -12,6 +12,7 @@ mod life_settings;
 mod pool;
 mod propagate;
 mod queue;
+mod shutdown;
 mod state;
 mod stats;
 mod store;

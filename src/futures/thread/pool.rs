@@ -8,17 +8,17 @@ use super::builder::{Initializer, ThreadPoolBuilder};
 use super::control::Flag;
 use super::life_settings::Hooks;
 use super::queue::{Queue, Shape};
-use super::worker::{is_worker_of, work};
+use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::{AnyCall, Call};
 use crate::futures::context::PoolId;
 use crate::futures::deadlock::{PoolView, register_pool};
-use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
+use crate::futures::token::StopFlag;
 use crate::guard::{contain, install_hook};
-use crate::sync::{JoinHandle, deadline_after, spawn};
+use crate::sync::{JoinHandle, spawn};
 
 /// Runs calls on a pool of worker threads.
 ///
@@ -61,6 +61,7 @@ pub(crate) struct Shared {
     settings: Settings,
     /// The settings' prefix, or the default one.
     prefix: String,
+    stop: StopFlag,
 }
 
 /// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
@@ -80,6 +81,11 @@ impl Shared {
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// Raised when all calls are asked to stop.
+    pub(super) fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -198,7 +204,7 @@ impl ThreadPoolExecutor {
         let queue = Queue::new(settings.shape);
         let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
             let id = register_pool(Weak::clone(shared) as Weak<dyn PoolView>);
-            Shared { id, queue, settings, prefix }
+            Shared { id, queue, settings, prefix, stop: StopFlag::default() }
         });
         Self { shared }
     }
@@ -333,68 +339,5 @@ impl ThreadPoolExecutor {
         options.check()?;
         let pieces = self.shared.pieces(&options, function, items.into_iter());
         Ok(Map::start(&options, pieces))
-    }
-
-    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
-    ///
-    /// May be called more than once, and from several threads. In one of the pool's own workers (a
-    /// call or a callback) it does not wait.
-    ///
-    /// # Python
-    ///
-    /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
-    ///
-    /// # Blocking
-    ///
-    /// Until all calls are done and all threads have been joined.
-    ///
-    /// ```
-    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
-    /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let call = pool.spawn(|| 1)?;
-    /// pool.shutdown();
-    /// assert!(call.done());
-    /// assert!(matches!(pool.spawn(|| 2), Err(Error::Shutdown)));
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn shutdown(&self) {
-        self.shutdown_with(ShutdownOptions::new());
-    }
-
-    /// Shuts down as `options` say, and tells what was left unfinished.
-    ///
-    /// # Blocking
-    ///
-    /// As the options say; never in one of the pool's own workers.
-    ///
-    /// ```
-    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
-    /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
-    /// assert!(report.is_complete());
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        self.shared.queue.close();
-        self.finish(options)
-    }
-
-    /// What follows when no more calls come.
-    pub(super) fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
-        let deadline = options.timeout.and_then(deadline_after);
-        let queue = &self.shared.queue;
-        let mut report = ShutdownReport::default();
-        if options.cancel_futures {
-            for job in queue.drain() {
-                report.cancelled += usize::from(job.cancel());
-            }
-        }
-        if options.wait && !is_worker_of(&self.shared) {
-            queue.join(deadline);
-        }
-        let left = queue.left();
-        report.pending = left.waiting;
-        report.running = left.running;
-        report
     }
 }

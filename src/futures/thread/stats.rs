@@ -4,6 +4,7 @@ use super::control::Counts;
 use super::pool::ThreadPoolExecutor;
 use super::queue::Queue;
 use super::store::Job;
+use crate::futures::deadlock::with_blocked_of;
 use crate::futures::state::Phase;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
@@ -17,6 +18,9 @@ pub struct PoolStats {
     pub workers: usize,
     /// Workers that wait for a call, or are about to look for one.
     pub idle: usize,
+    /// Workers that are blocked in waits without a time limit, for calls that they cannot run
+    /// themselves. Their own calls count as running.
+    pub blocked: usize,
     /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
     pub queued: usize,
     /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
@@ -33,10 +37,11 @@ pub struct PoolStats {
 }
 
 impl Queue {
-    fn stats(&self) -> PoolStats {
+    fn stats(&self, blocked: usize) -> PoolStats {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
         let mut stats = PoolStats {
+            blocked,
             running: control.in_callers,
             peak_workers: control.peak,
             ..PoolStats::default()
@@ -74,7 +79,8 @@ impl Queue {
 impl ThreadPoolExecutor {
     /// What the pool is doing and has done, all numbers of the same moment.
     ///
-    /// Whoever has seen the result of a call finds it counted. It takes the pool's locks, for a
+    /// Whoever has seen the result of a call finds it counted. It takes the pool's locks and the one
+    /// under which workers begin to block, for a
     /// time proportional to the number of workers and queued calls; counting costs calls nothing.
     ///
     /// ```
@@ -88,6 +94,7 @@ impl ThreadPoolExecutor {
     /// ```
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        self.shared().queue().stats()
+        let shared = self.shared();
+        with_blocked_of(shared.id(), |blocked| shared.queue().stats(blocked))
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{AnyCall, Call};
 use crate::futures::job::{Job, Stage, on_enough_stack};
+use crate::futures::token::StopFlag;
 use crate::guard::contain;
 
 /// How a call is submitted.
@@ -156,25 +157,31 @@ impl Shared {
 }
 
 /// Keeps how a call ended that runs in the thread that submitted it.
-struct InCaller(Cell<Counts>);
+struct InCaller<'a> {
+    pool: &'a Shared,
+    counts: Cell<Counts>,
+}
 
-impl Stage for InCaller {
+impl Stage for InCaller<'_> {
     fn ended(&self, failed: bool) {
         let (finished, failed) = (usize::from(!failed), usize::from(failed));
-        self.0.set(Counts { finished, failed, cancelled: 0 });
+        self.counts.set(Counts { finished, failed, cancelled: 0 });
     }
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
+    fn stop_flag(&self) -> Option<StopFlag> {
+        Some(self.pool.stop_flag())
+    }
 }
 
 impl Shared {
     /// Runs a call in the thread that submitted it.
     fn run_here(&self, job: AnyJob) {
-        let stage = InCaller(Cell::default());
+        let stage = InCaller { pool: self, counts: Cell::default() };
         self.queue().run_in_caller_begins();
         // In a worker such calls nest as deep as they submit each other.
         on_enough_stack(|| contain("running a call", || job.run(&stage)));
-        self.queue().run_in_caller_ends(stage.0.get());
+        self.queue().run_in_caller_ends(stage.counts.get());
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::thread::panicking;
 
 use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::Result;
@@ -59,15 +58,6 @@ impl Executor for ThreadPoolExecutor {
 // A panic leaves no pool half changed: user code runs outside of its locks.
 impl UnwindSafe for ThreadPoolExecutor {}
 impl RefUnwindSafe for ThreadPoolExecutor {}
-
-impl Drop for ThreadPoolExecutor {
-    fn drop(&mut self) {
-        // Who shut it down before has said then whether to wait.
-        if self.shared().queue().close() {
-            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
-        }
-    }
-}
 
 impl fmt::Debug for ThreadPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::context::{become_worker_of, worker_of};
 use crate::futures::job::Stage;
+use crate::futures::token::StopFlag;
 use crate::guard::{catch, contain};
 use crate::sync::thread_local_static;
 
@@ -41,6 +42,9 @@ impl Stage for Nested {
     }
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
+    fn stop_flag(&self) -> Option<StopFlag> {
+        OWN.try_with(|own| own.borrow().as_ref().map(|(pool, _)| pool.stop_flag())).ok()?
+    }
 }
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
@@ -133,5 +137,9 @@ impl Stage for AtWork<'_> {
 
     fn enters_user_code(&self) {
         self.pool.queue().enter_user_code(self.flag, &|flag, index| self.pool.start(flag, index));
+    }
+
+    fn stop_flag(&self) -> Option<StopFlag> {
+        Some(self.pool.stop_flag())
     }
 }

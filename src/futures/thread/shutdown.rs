@@ -1,0 +1,85 @@
+//! The end of a pool: what is cancelled, asked to stop, and waited for.
+
+use std::thread::panicking;
+
+use super::pool::ThreadPoolExecutor;
+use super::worker::is_worker_of;
+use crate::futures::executor::{ShutdownOptions, ShutdownReport};
+use crate::sync::deadline_after;
+
+impl ThreadPoolExecutor {
+    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
+    ///
+    /// May be called more than once, and from several threads. In one of the pool's own workers (a
+    /// call or a callback) it does not wait.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all threads have been joined.
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| 1)?;
+    /// pool.shutdown();
+    /// assert!(call.done());
+    /// assert!(matches!(pool.spawn(|| 2), Err(Error::Shutdown)));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn shutdown(&self) {
+        self.shutdown_with(ShutdownOptions::new());
+    }
+
+    /// Shuts down as `options` say, and tells what was left unfinished.
+    ///
+    /// # Blocking
+    ///
+    /// As the options say; never in one of the pool's own workers.
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// assert!(report.is_complete());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        self.shared().queue().close();
+        self.finish(options)
+    }
+
+    /// What follows when no more calls come.
+    pub(super) fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
+        let deadline = options.timeout.and_then(deadline_after);
+        let queue = self.shared().queue();
+        let mut report = ShutdownReport::default();
+        if options.request_cancel {
+            self.shared().stop_flag().raise();
+        }
+        if options.cancel_futures {
+            for job in queue.drain() {
+                report.cancelled += usize::from(job.cancel());
+            }
+        }
+        if options.wait && !is_worker_of(self.shared()) {
+            queue.join(deadline);
+        }
+        let left = queue.left();
+        report.pending = left.waiting;
+        report.running = left.running;
+        report
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        // Who shut it down before has said then whether to wait.
+        if self.shared().queue().close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `ShutdownOptions::request_cancel`, and what a shutdown reports.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use concurrent::futures::{
+    CancelToken, FullQueue, ShutdownOptions, ThreadPoolExecutor, is_cancel_requested,
+};
+
+use crate::support::{Gate, bounded, builder, until, watched};
+
+fn ask() -> ShutdownOptions {
+    ShutdownOptions::new().request_cancel(true)
+}
+
+/// Runs until it is asked to stop.
+fn endless() -> &'static str {
+    until(is_cancel_requested);
+    "stopped"
+}
+
+#[test]
+fn a_shutdown_asks_all_running_calls_to_stop() {
+    watched(|| {
+        let pool = builder(2).build().unwrap();
+        let both_run = Arc::new(Barrier::new(2));
+        let calls = [(); 2].map(|()| {
+            let both_run = Arc::clone(&both_run);
+            let call = move || (both_run.wait(), is_cancel_requested(), endless());
+            pool.spawn(call).unwrap()
+        });
+        assert!(pool.shutdown_with(ask()).is_complete());
+        calls.into_iter().for_each(|call| assert_eq!(call.into_result().unwrap().2, "stopped"));
+    });
+}
+
+#[test]
+fn calls_that_start_later_are_asked_as_well() {
+    watched(|| {
+        let pool = builder(1).build().unwrap();
+        let gate = Gate::close(&pool);
+        let waiting = pool.spawn(endless).unwrap();
+        let report = pool.shutdown_with(ask().wait(false));
+        assert_eq!((report.pending, report.running, report.cancelled), (1, 1, 0));
+        gate.open();
+        assert_eq!(waiting.into_result().unwrap(), "stopped");
+    });
+}
+
+#[test]
+fn what_does_not_look_is_reported_when_time_is_up() {
+    watched(|| {
+        let pool = builder(1).build().unwrap();
+        let gate = Gate::close(&pool);
+        let waiting = pool.spawn(|| ()).unwrap();
+        let options = ask().cancel_futures(true).timeout(Duration::from_millis(1));
+        let report = pool.shutdown_with(options);
+        assert_eq!((report.pending, report.running, report.cancelled), (0, 1, 1));
+        assert!(!report.is_complete() && waiting.cancelled());
+        gate.open();
+        assert!(pool.shutdown_with(ShutdownOptions::new()).is_complete());
+    });
+}
+
+#[test]
+fn it_may_be_asked_after_a_shutdown_that_did_not() {
+    watched(|| {
+        let pool = builder(1).build().unwrap();
+        let (tell, told) = channel();
+        let call = pool.spawn(move || (tell.send(is_cancel_requested()), endless())).unwrap();
+        let report = pool.shutdown_with(ShutdownOptions::new().wait(false));
+        assert!(!told.recv().unwrap());
+        assert_eq!((report.is_complete(), call.done()), (false, false));
+        assert!(pool.shutdown_with(ask()).is_complete());
+        assert!(call.done());
+    });
+}
+
+#[test]
+fn tokens_hear_of_it() {
+    watched(|| {
+        let pool = builder(1).build().unwrap();
+        let (give, take) = channel();
+        let call = pool.spawn(move || (give.send(CancelToken::current().unwrap()), endless()));
+        let token = take.recv().unwrap();
+        assert!(!token.is_cancel_requested());
+        let call = call.unwrap();
+        pool.shutdown_with(ask());
+        assert!(token.is_cancel_requested());
+        drop((pool, call));
+        assert!(token.clone().is_cancel_requested(), "it outlives both");
+    });
+}
+
+#[test]
+fn a_call_run_in_place_hears_of_it() {
+    watched(|| {
+        let pool = Arc::new(builder(1).build().unwrap());
+        let (tell, told) = channel();
+        let outer = pool.spawn({
+            let pool = Arc::downgrade(&pool);
+            move || {
+                let pool = pool.upgrade().unwrap();
+                let inner = pool.spawn(move || (tell.send(()), endless())).unwrap();
+                drop(pool);
+                inner.into_result().unwrap().1
+            }
+        });
+        told.recv().unwrap();
+        pool.shutdown_with(ask().wait(false));
+        assert_eq!(outer.unwrap().into_result().unwrap(), "stopped");
+    });
+}
+
+#[test]
+fn a_call_that_its_submitter_runs_hears_of_it() {
+    watched(|| {
+        let pool = Arc::new(bounded(1).when_full(FullQueue::RunInCaller).build().unwrap());
+        let gate = Gate::close(&pool);
+        let _waiting = pool.spawn(|| ()).unwrap();
+        let here = std::thread::current().id();
+        let call = pool.spawn({
+            let pool: Arc<ThreadPoolExecutor> = Arc::clone(&pool);
+            move || {
+                assert_eq!(std::thread::current().id(), here);
+                let before = is_cancel_requested();
+                pool.shutdown_with(ask().wait(false));
+                (before, is_cancel_requested())
+            }
+        });
+        assert_eq!(call.unwrap().into_result().unwrap(), (false, true));
+        gate.open();
+    });
+}
+
+#[test]
+fn other_pools_are_not_asked() {
+    watched(|| {
+        let (one, other) = (builder(1).build().unwrap(), builder(1).build().unwrap());
+        one.shutdown_with(ask());
+        assert!(!other.spawn(is_cancel_requested).unwrap().into_result().unwrap());
+        assert!(!is_cancel_requested(), "no call at all");
+    });
+}
