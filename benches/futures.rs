@@ -2,6 +2,8 @@
 //!
 //! For a comparison with other crates see `benches/peers`.
 
+use std::sync::Arc;
+
 use concurrent::futures::{Promise, ReturnWhen, ThreadPoolExecutor, as_completed, wait};
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -60,6 +62,31 @@ fn wait_for_done(bencher: Bencher<'_, '_>, calls: usize) {
     bencher
         .counter(ItemsCount::new(calls))
         .bench_local(|| wait(&futures, None, ReturnWhen::AllCompleted).done.len());
+}
+
+/// `result` of a call that is done, outside of calls and inside of one: nothing is looked for.
+#[divan::bench(args = [false, true])]
+fn result_of_done(bencher: Bencher<'_, '_>, in_worker: bool) {
+    const LOOKS: usize = 100_000;
+
+    let pool = pool();
+    let done = pool.spawn(|| 1).map(Arc::new).expect("the pool is open");
+    done.result().expect("it returns");
+    let look = move || (0..LOOKS).all(|_| divan::black_box(&done).result().is_ok());
+    bencher.counter(ItemsCount::new(LOOKS)).bench_local(|| {
+        let look = look.clone();
+        if in_worker { pool.spawn(look)?.into_result() } else { Ok(look()) }
+    });
+}
+
+/// A call that waits for one queued behind it, which its worker runs in place.
+#[divan::bench]
+fn nested_wait(bencher: Bencher<'_, '_>) {
+    let pool = Arc::new(ThreadPoolExecutor::new(1).expect("one is a valid number of workers"));
+    bencher.bench_local(|| {
+        let inner = Arc::clone(&pool);
+        pool.spawn(move || inner.spawn(|| ())?.into_result())?.into_result()?
+    });
 }
 
 /// Promise and future in one thread: the state machine alone.
