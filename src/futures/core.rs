@@ -137,8 +137,10 @@ impl<T> Core<T> {
     /// The caller saw the call finished and settled, and owns the only `Future` of it, so that
     /// nobody borrows the outcome and nobody else takes it.
     pub(crate) unsafe fn take_outcome(&self) -> Outcome<T> {
-        // ORDERING: Relaxed; the sole owner sets it and the only reader is the drop after it.
-        self.state.fetch_or(State::TAKEN, Ordering::Relaxed);
+        // ORDERING: Relaxed; the drop that goes by it follows by the reference count. A store will
+        // do, because only holders of the future and the thread that ends a call change its state.
+        let state = self.state.load(Ordering::Relaxed);
+        self.state.store(state | State::TAKEN, Ordering::Relaxed);
         self.outcome.with(|slot| {
             // SAFETY: initialised (finished) and never read again (TAKEN); the caller is alone.
             unsafe { slot.cast::<Outcome<T>>().read() }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::bounded::Blocked;
-use super::store::Store;
+use super::store::{Job, Store};
 use crate::error::{Cause, Error};
 use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
 
@@ -61,7 +61,7 @@ pub(crate) struct Flag {
     /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
     /// checker: who is about to sleep looks in any case.
     summons: Counter,
-    /// Calls that it took out of the queue; written under the outgoing lock.
+    /// Calls that it took out of the queue, or ran in place; written under a lock of the queue.
     taken: Counter,
     finished: Counter,
     failed: Counter,
@@ -102,7 +102,7 @@ impl Flag {
         self.taken.increment();
     }
 
-    /// Says that this worker runs another call within the one it has. Under the outgoing lock.
+    /// Says that this worker runs another call within the one it has. Under the control lock.
     pub(super) fn take_on_nested(&self) {
         self.taken.increment();
     }
@@ -119,7 +119,7 @@ impl Flag {
     }
 
     /// What ended, and how many calls run: more than one if it waits for calls that it runs in
-    /// place. Under the outgoing lock, so that no call begins meanwhile: then it does not matter
+    /// place. Under both locks, so that no call begins meanwhile: then it does not matter
     /// when one that runs ends.
     pub(super) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
@@ -196,6 +196,13 @@ impl Control {
             blocked: VecDeque::new(),
             next_ticket: 0,
         }
+    }
+
+    /// Takes the call out of the queue that was put there last, unless it is pending.
+    pub(super) fn pop_over(&mut self) -> Option<Job> {
+        let job = self.incoming.pop_over()?;
+        self.counts.cancelled += usize::from(job.is_cancelled()); // others count where they ran
+        Some(job)
     }
 
     /// Why no more calls are taken.

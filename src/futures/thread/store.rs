@@ -81,6 +81,16 @@ impl Store {
         }
     }
 
+    /// Takes the call out that was pushed last, unless it is pending. Not in a queue by priority.
+    pub(crate) fn pop_over(&mut self) -> Option<Job> {
+        let over = |job: &Job| !job.is_pending();
+        match self {
+            Self::Fifo(jobs) if jobs.back().is_some_and(over) => jobs.pop_back(),
+            Self::Lifo(jobs) if jobs.last().is_some_and(over) => jobs.pop(),
+            _ => None,
+        }
+    }
+
     /// Moves all calls to `empty`, at once if they are in the order in which they came.
     pub(crate) fn move_to(&mut self, empty: &mut VecDeque<Job>) {
         if empty.capacity() > KEPT_CAPACITY {

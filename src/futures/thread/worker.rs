@@ -1,6 +1,8 @@
 //! The life of one worker thread.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
 use std::sync::Arc;
 
 use super::control::Flag;
@@ -16,16 +18,28 @@ use crate::guard::{catch, contain};
 use crate::sync::thread_local_static;
 
 thread_local_static! {
-    /// The pool and the flag of the worker that this thread is.
-    OWN: RefCell<Option<(Arc<Shared>, Arc<Flag>)>> = RefCell::new(None)
+    /// The worker that this thread is, if it is one.
+    ///
+    /// INVARIANT: null, or what [`AtWork::begins`] was given, whose guard is alive.
+    OWN: Cell<*const AtWork<'static>> = Cell::new(ptr::null())
+}
+
+/// Asks the worker that this thread is; `None` if it is none.
+fn ask_own<R>(question: impl FnOnce(&AtWork<'_>) -> R) -> Option<R> {
+    let own = OWN.try_with(Cell::get).ok()?;
+    // SAFETY: by the invariant it is alive, and it cannot end before this returns: the frame that
+    // it is in is below this one on the same stack. It is shared here as there.
+    Some(question(unsafe { own.as_ref() }?))
 }
 
 /// Lets a worker that waits for a queued call start it by `start`, and counts it if it does.
 ///
 /// `start` runs under a lock, so that nobody sees the call counted twice or not at all.
 pub(crate) fn begin_nested(start: impl FnOnce() -> bool) -> bool {
-    let Ok(Some((pool, flag))) = OWN.try_with(|own| own.borrow().clone()) else { return start() };
-    pool.queue().begin_nested(&flag, start)
+    let mut start = Some(start);
+    let mut begin = || start.take().is_some_and(|start| start());
+    let asked = ask_own(|own| own.pool.queue().begin_nested(own.flag, &mut begin));
+    asked.unwrap_or_else(begin)
 }
 
 /// The stage of a call that a waiting worker runs in place.
@@ -33,17 +47,12 @@ pub(crate) struct Nested;
 
 impl Stage for Nested {
     fn ended(&self, failed: bool) {
-        let count = |own: &RefCell<Option<(Arc<Shared>, Arc<Flag>)>>| {
-            if let Some((_, flag)) = &*own.borrow() {
-                flag.ended(failed);
-            }
-        };
-        let _ = OWN.try_with(count);
+        ask_own(|own| own.flag.ended(failed));
     }
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
     fn stop_flag(&self) -> Option<StopFlag> {
-        OWN.try_with(|own| own.borrow().as_ref().map(|(pool, _)| pool.stop_flag())).ok()?
+        ask_own(|own| own.pool.stop_flag())
     }
 }
 
@@ -55,13 +64,12 @@ pub(crate) fn is_worker_of(pool: &Shared) -> bool {
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     become_worker_of(pool.id());
-    let own = (Arc::clone(pool), Arc::clone(flag));
-    OWN.with(|place| *place.borrow_mut() = Some(own));
+    let stage = AtWork { pool, flag };
+    let at_work = stage.begins();
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
-            let stage = AtWork { pool, flag };
             let start = |flag, index| pool.start(flag, index);
             let mut fresh = true;
             let mut ended = false;
@@ -84,8 +92,7 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     }
     drop_state();
     run_hook("on_worker_stop", hooks.on_stop.as_ref());
-    let own = OWN.with(RefCell::take);
-    drop(own); // not the last handle: the thread's body has one
+    drop(at_work);
     pool.queue().worker_ended(flag);
 }
 
@@ -116,10 +123,26 @@ fn break_pool(pool: &Shared, cause: Error) {
     }
 }
 
-/// Tells the queue whether this worker is inside of user code.
+/// A worker in its loop; tells the queue whether it is inside of user code.
 struct AtWork<'a> {
     pool: &'a Arc<Shared>,
     flag: &'a Arc<Flag>,
+}
+
+/// As long as this is there, the thread knows which worker it is.
+struct Begun<'a>(PhantomData<&'a AtWork<'a>>);
+
+impl AtWork<'_> {
+    fn begins(&self) -> Begun<'_> {
+        OWN.with(|own| own.set(ptr::from_ref(self).cast()));
+        Begun(PhantomData)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let _ = OWN.try_with(|own| own.set(ptr::null()));
+    }
 }
 
 impl Stage for AtWork<'_> {
