@@ -14,15 +14,6 @@ use crate::sync::{deadline_after, spin_until};
 impl<T> Future<T> {
     /// Blocks until the call is done.
     pub(super) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
-        self.wait_for_end(deadline, Stuck::Fails)
-    }
-
-    /// Blocks until the call is done; if that can never be, some other wait has to give way.
-    pub(super) fn insist_on_end(&self) -> Result<()> {
-        self.wait_for_end(None, Stuck::Insists)
-    }
-
-    fn wait_for_end(&self, deadline: Option<Instant>, stuck: Stuck) -> Result<()> {
         let core = self.call().core();
         if deadline.is_none() && help(self.call()) && core.state().is_done() {
             return Ok(());
@@ -46,7 +37,7 @@ impl<T> Future<T> {
                 let help = || {
                     help(self.call());
                 };
-                deadlock::wait(&signal, Until::ONE, (Goal::Any, stuck), awaited, help)
+                deadlock::wait(&signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help)
             }
         };
         if waited.is_ok() {

@@ -150,8 +150,8 @@ pub use gather::{first_ok, join_all};
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
 pub use thread::{
-    Discipline, FullQueue, PoolStats, ThreadPoolBuilder, ThreadPoolExecutor, TrySubmitError,
-    with_worker_state,
+    Discipline, FullQueue, PoolStats, Scope, ScopedFuture, ThreadPoolBuilder, ThreadPoolExecutor,
+    TrySubmitError, with_worker_state,
 };
 pub use token::{CancelToken, is_cancel_requested};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -6,8 +6,8 @@
 mod chain;
 mod deadline;
 mod gather;
-//mod scope;
-//mod scope_ends;
+mod scope;
+mod scope_ends;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -70,8 +70,10 @@ pub(crate) enum Goal {
 pub(crate) enum Stuck {
     /// The wait fails.
     Fails,
-    /// Another wait that is part of the deadlock fails in its place, if there is one that may.
+    /// Another one that is part of the deadlock fails in its place; it fails if they all insist.
     Insists,
+    /// Another one fails in its place, even if that insists.
+    Forces,
 }
 
 /// A call that somebody waits for.
@@ -233,12 +235,10 @@ impl Registered {
             let verdict = loop {
                 let verdict = judge(&registry, &mut pools, key);
                 let Verdict::Stuck(path, text) = &verdict else { break verdict };
-                if stuck == Stuck::Fails {
-                    break verdict;
-                }
                 match registry.refuse_other(key, path, text) {
                     Some(signal) => victims.push(signal),
-                    None => break Verdict::Waits, // there is nothing better to do
+                    None if stuck == Stuck::Forces => break Verdict::Waits,
+                    None => break verdict,
                 }
             };
             // Off again under the same lock: others must not take a thread that goes on for stuck.
@@ -297,14 +297,20 @@ impl Registry {
         Some(blocked)
     }
 
-    /// Chooses a wait on `path` that fails in the place of that of `key`.
+    /// Chooses a wait on `path` that fails in the place of that of `key`; `None` if there is none.
     fn refuse_other(&mut self, key: Key, path: &[Key], text: &str) -> Option<Arc<Signal>> {
-        let may_fail = |other: &&Key| {
-            let blocked = self.blocked.get(other);
-            **other != key && blocked.is_some_and(|other| other.stuck == Stuck::Fails)
+        let stuck = |key: &Key| self.blocked.get(key).map(|blocked| blocked.stuck);
+        let own = stuck(&key)?;
+        if own == Stuck::Fails {
+            return None;
+        }
+        let others = || path.iter().filter(|other| **other != key);
+        let may_fail = others().find(|other| stuck(other) == Some(Stuck::Fails));
+        let chosen = match own {
+            Stuck::Forces => may_fail.or_else(|| others().next()),
+            Stuck::Fails | Stuck::Insists => may_fail,
         };
-        let chosen = path.iter().find(may_fail)?;
-        let blocked = self.blocked.get_mut(chosen)?;
+        let blocked = self.blocked.get_mut(chosen?)?;
         blocked.refused = Some(text.to_string());
         Some(blocked.alarm())
     }
