@@ -107,6 +107,12 @@ impl<T> Borrow<Future<()>> for ScopedFuture<'_, T> {
     }
 }
 
+impl<T> Borrow<Future<()>> for &ScopedFuture<'_, T> {
+    fn borrow(&self) -> &Future<()> {
+        &self.future
+    }
+}
+
 impl<T> fmt::Debug for ScopedFuture<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ScopedFuture").field(&self.future).finish()
