@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// | variant | Python | comes from |
 /// | --- | --- | --- |
 /// | [`Cancelled`](Error::Cancelled) | `CancelledError` | the result of a cancelled call |
-/// | [`Timeout`](Error::Timeout) | `TimeoutError` | a wait that ended before the call did |
+/// | [`Timeout`](Error::Timeout) | `TimeoutError` | a wait that ended before the call did, a call whose deadline passed |
 /// | [`Panicked`](Error::Panicked) | the call's exception | a call or action that panicked |
 /// | [`Raised`](Error::Raised) | the call's exception | the `Err` of a flattened call or of an action |
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
@@ -44,7 +44,8 @@ pub enum Error {
     #[error("the call was cancelled")]
     Cancelled,
 
-    /// The wait ended first; the calls themselves go on.
+    /// The wait ended first; the calls themselves go on. Or, as the failure of a call, its
+    /// [deadline](crate::futures::Future::with_timeout) passed.
     #[error("{unfinished} (of {total}) futures unfinished")]
     Timeout {
         /// How many of the futures waited for were not done.
@@ -102,7 +103,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Returns whether a wait ran out of time. Never true for a timeout that the call itself met.
+    /// Returns whether a wait ran out of time, or the deadline of a call passed. Never true for a
+    /// timeout that the call itself met.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Future;
 use super::call::awaited;
-use super::deadlock::{self, Goal};
+use super::deadlock::{self, Goal, Stuck};
 use super::job::help;
 use super::wait::distinct;
 use super::waiter::{Signal, Until, Waiter};
@@ -149,16 +149,22 @@ impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
             if self.signal.holds(Until::ONE) {
                 return Ok(());
             }
-            // A call that is not pending now never will be: each is looked at once.
+            // Each is looked at once; a call that follows no other never becomes pending again.
             self.helped += 1;
             if let Some(handle) = handle {
                 help(handle.borrow().call());
             }
         }
-        let handles = &self.handles;
-        let awaited =
-            || handles.iter().flatten().map(|handle| awaited(handle.borrow().call())).collect();
-        deadlock::wait(&self.signal, Until::ONE, Goal::Any, awaited)
+        let (handles, signal) = (&self.handles, &self.signal);
+        let left = || handles.iter().flatten();
+        let awaited = || left().map(|handle| awaited(handle.borrow().call())).collect();
+        // What was not pending then may follow a call that is.
+        let help_all = || {
+            for handle in left().take_while(|_| !signal.holds(Until::ONE)) {
+                help(handle.borrow().call());
+            }
+        };
+        deadlock::wait(signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help_all)
     }
 
     /// The first handle that is left, after a deadlock.

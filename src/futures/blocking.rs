@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Future;
-use super::call::{self, Ending, Upstream};
-use super::deadlock::{self, Goal};
+use super::call::{self, Ending};
+use super::deadlock::{self, Goal, Stuck};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -18,14 +18,14 @@ impl<T> Future<T> {
         if core.state().is_done() {
             return Ok(());
         }
-        if deadline.is_none() && help(self.call()) {
+        if deadline.is_none() && help(self.call()) && core.state().is_done() {
             return Ok(());
         }
         if spin_until(|| core.state().is_done()) {
             return Ok(());
         }
         // A call that follows another ends only after that one's callbacks have returned.
-        if self.call().body().upstream().is_some_and(Upstream::is_notifying) {
+        if call::is_notifying_source(self.call()) {
             return Err(self.in_own_callback());
         }
         let signal = Signal::new();
@@ -36,7 +36,11 @@ impl<T> Future<T> {
             Some(_) if signal.wait(Until::ONE, deadline) => return Ok(()),
             Some(_) => Err(Error::Timeout { unfinished: 1, total: 1 }),
             None => {
-                deadlock::wait(&signal, Until::ONE, Goal::Any, || vec![call::awaited(self.call())])
+                let awaited = || vec![call::awaited(self.call())];
+                let help = || {
+                    help(self.call());
+                };
+                deadlock::wait(&signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help)
             }
         };
         if waited.is_ok() {

@@ -9,11 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Future;
+use super::chain::Chain;
 use super::context::PoolId;
 use super::core::{Core, Outcome};
 use super::deadlock::Awaited;
-use super::job::{Elsewhere, Stage, help};
+use super::job::{Elsewhere, Stage};
 use super::state::{Phase, State};
+use super::upstream::{Followed, Follows, request_cancel as request, source_of_all};
 use super::waiter::Waiter;
 use crate::LOG_TARGET;
 use crate::guard::contain;
@@ -48,45 +50,18 @@ pub(crate) trait Body<T>: Send + Sync {
         unreachable!("only calls that were queued are run")
     }
 
-    /// The call that this one follows, and whose state is its own until it ends.
-    fn upstream(&self) -> Option<&dyn Upstream> {
-        None
-    }
-}
-
-pub(crate) trait Upstream {
-    fn cancel(&self) -> bool;
-    fn request_cancel(&self) -> bool;
-    fn phase(&self) -> Phase;
-    fn help(&self) -> bool;
-    fn is_notifying(&self) -> bool;
-    fn awaited(&self) -> Awaited;
-}
-
-impl<T> Upstream for AnyCall<T> {
-    fn cancel(&self) -> bool {
-        cancel(self)
+    /// What the end of the call depends on; see [`Upstream`](super::upstream::Upstream).
+    fn follows(&self, _watch: bool) -> Follows {
+        Follows::Nothing
     }
 
-    fn request_cancel(&self) -> bool {
-        request_cancel(self)
+    /// As there.
+    fn members(&self, _watch: bool) -> Vec<Followed> {
+        Vec::new()
     }
 
-    fn phase(&self) -> Phase {
-        Call::phase(self)
-    }
-
-    fn help(&self) -> bool {
-        help(self)
-    }
-
-    fn is_notifying(&self) -> bool {
-        is_notifying(self)
-    }
-
-    fn awaited(&self) -> Awaited {
-        awaited(self)
-    }
+    /// The call was cancelled: goes on to its members.
+    fn cancelled(&self, _chain: &mut Chain) {}
 }
 
 /// How a call ended, handed to a chain that takes it over.
@@ -118,17 +93,6 @@ impl<T, B: Body<T> + ?Sized> Call<T, B> {
     pub(crate) fn name(&self) -> &'static str {
         self.body.name()
     }
-
-    pub(crate) fn phase(&self) -> Phase {
-        let own = self.core.state().phase();
-        match (own, self.body.upstream()) {
-            // Between the upstream's end and this one's, the call still counts as running.
-            (Phase::Pending, Some(upstream)) if upstream.phase() != Phase::Pending => {
-                Phase::Running
-            }
-            _ => own,
-        }
-    }
 }
 
 impl<T, B: Body<T> + ?Sized> Drop for Call<T, B> {
@@ -158,17 +122,29 @@ thread_local_static! {
     NOTIFYING: RefCell<Vec<usize>> = RefCell::new(Vec::new())
 }
 
-fn address<T>(call: &AnyCall<T>) -> usize {
+pub(crate) fn address<T>(call: &AnyCall<T>) -> usize {
     Arc::as_ptr(call).cast::<()>().addr()
 }
 
-/// Whether this thread is inside a callback of `call`, or of one that it follows, so that waiting
-/// for it to settle is vain.
+/// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
 pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
-    if let Some(upstream) = call.body.upstream() {
-        return upstream.is_notifying();
-    }
-    NOTIFYING.try_with(|calls| calls.borrow().contains(&address(call))).unwrap_or(false)
+    notifies(address(call))
+}
+
+fn notifies(call: usize) -> bool {
+    NOTIFYING.try_with(|calls| calls.borrow().contains(&call)).unwrap_or(false)
+}
+
+/// Whether this thread is inside a callback of the call that `call` follows in the end, so that it
+/// waits in vain: the rest of the chain comes after the callbacks.
+pub(crate) fn is_notifying_source<T>(call: &AnyCall<T>) -> bool {
+    let source = source_of_all(Call::follows(call, false));
+    source.and_then(|source| source.look()).is_some_and(|look| notifies(look.call))
+}
+
+/// The calls whose callbacks this thread is running.
+pub(crate) fn notifying() -> Vec<usize> {
+    NOTIFYING.try_with(|calls| calls.borrow().clone()).unwrap_or_default()
 }
 
 /// Tells everybody who waits for `call`, which has just ended in `state`.
@@ -176,6 +152,11 @@ pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
 /// Blocked threads first, then callbacks in the order they were added, then those who move the
 /// outcome out. No lock is held while user code runs.
 pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage) {
+    Chain::with(|chain| tell_waiters_in(chain, call, state, stage));
+}
+
+/// [`tell_waiters`] as a part of a chain that is being run already.
+fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage: &dyn Stage) {
     let mut callbacks = Vec::new();
     let mut later = Vec::new();
     let waiters = call.core.with_waiters(|waiters| waiters.take());
@@ -205,9 +186,9 @@ pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage
                 stage.enters_user_code();
                 contain("waking the task that awaits a call", || waker.wake());
             }
-            Waiter::Then(then) => {
+            Waiter::Then(rest) => {
                 stage.enters_user_code();
-                contain("the rest of a chain of calls", || then(take_ending(call)));
+                chain.push(rest);
             }
             Waiter::Done(..) | Waiter::Callback(_) | Waiter::Token(_) => {
                 unreachable!("refused by a done call")
@@ -230,8 +211,8 @@ pub(crate) fn take_ending<T>(call: &AnyCall<T>) -> Ending<T> {
 
 /// Cancels `call` unless it started, telling everybody; see [`Future::cancel`].
 pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
-    match call.body.upstream() {
-        Some(upstream) => upstream.cancel(),
+    match source_of_all(Call::follows(call, false)) {
+        Some(source) => Chain::with(|chain| source.cancel(chain)),
         None => cancel_own(call),
     }
 }
@@ -239,27 +220,24 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
 /// Cancels `call` if it is pending, asks it to stop if it is running; see
 /// [`Future::request_cancel`].
 pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
-    if let Some(upstream) = call.body.upstream() {
-        return upstream.request_cancel();
-    }
-    if cancel_own(call) {
-        return true;
-    }
-    call.core.request_cancel();
-    !call.core.state().is_done()
+    Chain::with(|chain| request(chain, call));
+    let state = call.core.state();
+    state.phase() == Phase::Cancelled || !state.is_done()
 }
 
 /// What a thread that waits for `call` waits for.
 pub(crate) fn awaited<T>(call: &AnyCall<T>) -> Awaited {
-    match call.body.upstream() {
-        Some(upstream) => upstream.awaited(),
-        None => Awaited::new(address(call), call.name(), call.core.pool(), call.core.state_cell()),
-    }
+    Awaited::new(call)
 }
 
 /// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
-    match cancel_now(call) {
+    Chain::with(|chain| cancel_in(chain, call))
+}
+
+/// [`cancel_own`] as a part of a chain that is being run already.
+pub(crate) fn cancel_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> bool {
+    match cancel_now_in(chain, call) {
         Ok(()) => true,
         Err(state) => state.phase() == Phase::Cancelled,
     }
@@ -267,13 +245,18 @@ pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
 
 /// Cancels `call` itself, or gives the state that does not allow it.
 pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
+    Chain::with(|chain| cancel_now_in(chain, call))
+}
+
+fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
     let state = call.core.transition(State::cancel)?;
     contain("dropping a cancelled call", || {
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { call.body.discard() };
     });
+    call.body.cancelled(chain);
     if state.is_waited() {
-        tell_waiters(call, state, &Elsewhere);
+        tell_waiters_in(chain, call, state, &Elsewhere);
     }
     Ok(())
 }
@@ -285,9 +268,19 @@ pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
 /// The caller made the transition that set the claim, and calls this once.
 pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: Outcome<T>) {
     // SAFETY: the caller's promise.
+    Chain::with(|chain| unsafe { finish_in(chain, call, outcome) });
+}
+
+/// [`finish`] as a part of a chain that is being run already.
+///
+/// # Safety
+///
+/// As for [`finish`].
+pub(crate) unsafe fn finish_in<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
+    // SAFETY: the caller's promise.
     let state = unsafe { call.core.finish(outcome) };
     if state.is_waited() {
-        tell_waiters(call, state, &Elsewhere);
+        tell_waiters_in(chain, call, state, &Elsewhere);
     }
 }
 

@@ -76,11 +76,6 @@ impl<T> Core<T> {
         });
     }
 
-    /// For the registry of waits, which looks at it while a thread waits for this call.
-    pub(crate) fn state_cell(&self) -> &AtomicU8 {
-        &self.state
-    }
-
     /// Makes a transition, or gives the state that does not allow it.
     pub(crate) fn transition(&self, step: impl Fn(State) -> Option<State>) -> Result<State, State> {
         // ORDERING: Release publishes the outcome (finish) or the drop of the captures; Acquire on

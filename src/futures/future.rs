@@ -70,6 +70,10 @@ impl<T> Future<T> {
         &self.call
     }
 
+    pub(crate) fn into_call(self) -> AnyCall<T> {
+        self.call
+    }
+
     /// Cancels the call if it has not started; returns whether it is cancelled now.
     ///
     /// The function and what it captured are dropped before this returns, and everybody who waits

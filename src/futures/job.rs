@@ -10,6 +10,7 @@ use super::context::{Entered, within, worker_of};
 use super::state::{Phase, State};
 use super::thread::{Nested, begin_nested};
 use super::token::StopFlag;
+use super::upstream::{Follows, help_followed};
 use crate::error::Error;
 use crate::guard::{catch, contain};
 
@@ -177,14 +178,20 @@ where
     }
 }
 
-/// Runs `call` in place if it waits in the queue of the pool that this thread works for.
+/// Runs `call`, or what it depends on, in place if that waits in the queue of the pool that this
+/// thread works for. Returns whether it ran anything; a call that follows others may not be done then.
 ///
-/// For a worker that would otherwise block on it, perhaps for ever. Its place in the queue is empty
-/// from then on.
+/// For a worker that would otherwise block on it, perhaps for ever. The place of what it ran
+/// is empty in the queue from then on.
 pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
-    if let Some(upstream) = call.body().upstream() {
-        return upstream.help();
+    match call.body().follows(false) {
+        Follows::Nothing => help_own(call),
+        _ => help_followed(call),
     }
+}
+
+/// [`help`] for a call that follows no other.
+pub(crate) fn help_own<T>(call: &AnyCall<T>) -> bool {
     let core = call.core();
     let pool = core.pool();
     if pool == 0 || worker_of() != pool || core.state().phase() != Phase::Pending {

@@ -93,41 +93,65 @@
 //! sleep or block elsewhere always count as able to move. A worker that blocks because it submits to
 //! the full queue of another pool counts so too.
 //!
+//! # Calls made of calls
+//!
+//! No thread waits here: what follows runs in the thread that ends what it follows.
+//!
+//! | for | see |
+//! | --- | --- |
+//! | a function of a call's value | [`Future::map`], [`Future::flatten`] |
+//! | the next call, or another attempt | [`Future::and_then`], [`Future::or_else`] |
+//! | all of many, or the first success | [`join_all`], [`first_ok`] |
+//! | a deadline that belongs to the call | [`Future::with_timeout`] |
+//!
+//! [`ThreadPoolExecutor::scope`] is for calls that borrow from the caller's stack.
+//!
 //! # Read next
 //!
 //! [`ThreadPoolExecutor`], [`Future`]. In the source: `state.rs` for the transitions, `core.rs` for
 //! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
-//! and `promise.rs`, and `thread/queue.rs` for why no call is stranded.
+//! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue.rs` for why no call is
+//! stranded.
 
 mod as_completed;
 mod awaiting;
 mod blocking;
 mod call;
+mod chain;
+mod compose;
 mod context;
 mod core;
+#[cfg(not(concurrent_loom))]
+mod deadline;
 mod deadlock;
 mod executor;
 mod flatten;
 mod future;
+mod gather;
 mod job;
 mod map;
 mod promise;
 mod state;
 mod thread;
+#[cfg(not(concurrent_loom))]
+mod timer;
 mod token;
 mod unordered;
+mod upstream;
 mod wait;
 mod waiter;
 
 pub use as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
 pub use awaiting::Awaiting;
+pub use compose::IntoCall;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
+pub use gather::{first_ok, join_all};
 pub use map::{Map, MapOptions};
 pub use promise::Promise;
 pub use thread::{
-    Discipline, FullQueue, PoolStats, ThreadPoolBuilder, ThreadPoolExecutor, TrySubmitError,
-    with_worker_state,
+    Discipline, FullQueue, PoolStats, Scope, ScopedFuture, ThreadPoolBuilder, ThreadPoolExecutor,
+    TrySubmitError, with_worker_state,
 };
 pub use token::{CancelToken, is_cancel_requested};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Future;
-use super::deadlock::{self, Goal};
+use super::deadlock::{self, Goal, Stuck};
 use super::map::Piece;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -78,7 +78,12 @@ impl<R> Unordered<R> {
             }
         }
         let awaited = || self.slots.iter().flatten().map(Piece::awaited).collect();
-        deadlock::wait(&self.signal, Until::ONE, Goal::Any, awaited)
+        let help_all = || {
+            for piece in self.iter().take_while(|_| !self.signal.holds(Until::ONE)) {
+                piece.help();
+            }
+        };
+        deadlock::wait(&self.signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help_all)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Piece<R>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Future;
 use super::call::awaited;
-use super::deadlock::{self, Goal};
+use super::deadlock::{self, Goal, Stuck};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
 use crate::sync::deadline_after;
@@ -104,12 +104,15 @@ fn wait_in_call<T, H: Borrow<Future<T>>>(
     until: Until,
     return_when: ReturnWhen,
 ) {
-    for handle in handles {
-        if signal.holds(until) {
-            return;
+    let help_all = || {
+        for handle in handles {
+            if signal.holds(until) {
+                return;
+            }
+            help(handle.borrow().call());
         }
-        help(handle.borrow().call());
-    }
+    };
+    help_all();
     let goal = match return_when {
         ReturnWhen::FirstCompleted => Goal::Any,
         ReturnWhen::FirstException => Goal::Failure,
@@ -117,7 +120,7 @@ fn wait_in_call<T, H: Borrow<Future<T>>>(
     };
     let awaited = || handles.iter().map(|handle| awaited(handle.borrow().call())).collect();
     // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
-    let _ = deadlock::wait(signal, until, goal, awaited);
+    let _ = deadlock::wait(signal, until, (goal, Stuck::Fails), awaited, help_all);
 }
 
 /// What must happen before `return_when` holds; `None` if it does.

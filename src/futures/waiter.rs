@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Future;
-use super::call::Ending;
+use super::chain::Rest;
 use super::token::CancelToken;
 use crate::sync::{Condvar, Mutex, wait_until};
 
@@ -137,7 +137,7 @@ pub(crate) enum Waiter<T> {
     /// The token of the running call: told earlier, when somebody asks it to stop.
     Token(CancelToken),
     /// The rest of a chain that takes the outcome over; likewise.
-    Then(Box<dyn FnOnce(Ending<T>) + Send>),
+    Then(Rest),
 }
 
 impl<T> Waiter<T> {

@@ -8,9 +8,11 @@
 
 mod bounded;
 mod call;
+mod compose;
 mod life;
 mod nested;
 mod pool;
+mod scope;
 mod waiting;
 
 use std::collections::BTreeSet;

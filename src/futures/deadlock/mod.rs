@@ -1,35 +1,42 @@
-//! Waits inside of calls that can never end, found before the thread blocks.
+//! Waits that can never end, found before the thread blocks.
 //!
-//! A thread that runs a call and is about to wait without a time limit enters its wait into one
-//! registry and asks whether anything that the wait depends on can still move (`graph.rs`). If
-//! nothing can, the wait fails with [`Error::Deadlock`] instead of blocking. Threads outside of
-//! calls, waits with a time limit and waits for what is done never come here.
+//! A worker, or a thread that runs a call, that is about to wait without a time limit enters its
+//! wait into one registry and asks whether anything that the wait depends on can still move
+//! (`graph.rs`, for which `view.rs` reads the registry). If nothing can, the wait fails with
+//! [`Error::Deadlock`] instead of blocking. Other threads, waits with a time limit and waits for
+//! what is done never come here.
 //!
 //! **Exact.** Only a blocked thread can be part of a deadlock, and all blocked threads are in the
 //! registry, so that a deadlock comes about only when a thread is added to it: whoever closes the
 //! cycle finds it, under the registry's lock, and is the one to fail. What is registered is blocked
 //! until a call ends, and calls only ever get closer to their end, so that a look at a call's state
 //! that is out of date can make something seem stuck only if the thread that would have moved it
-//! is registered, that is, blocked. Pools that lose the right to grow have it looked at again
-//! ([`look_again`]).
+//! is registered, that is, blocked.
 //!
-//! What counts as able to move: threads that compute, sleep or block elsewhere, promises, pools
-//! that may start a worker or have one that is not blocked.
+//! **Looking again.** What is not so monotonous has all blocked threads look again
+//! ([`look_again`]): a pool loses the right to grow, a call follows another one than before, a group
+//! loses a member. Each of them counts as able to move until it has looked, and runs in place what
+//! has come to wait for it; so the last one to look sees everything. For calls made of others this
+//! is done only if somebody saw them change under the registry's lock (`watch`).
 //!
-//! LOCK: the registry before a pool's queue.
+//! What counts as able to move: threads that compute, sleep or block elsewhere, promises, deadlines,
+//! pools that may start a worker or have one that is not blocked.
+//!
+//! LOCK: the registry before a pool's queue, a link or a group.
 
 mod graph;
+mod view;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 
-use self::graph::{Branch, Mode, Waits, can_move};
+use self::view::{Pools, Verdict, judge};
+use super::call;
 use super::context::{self, Entered, PoolId};
-use super::state::{Phase, State};
+use super::upstream::Upstream;
 use super::waiter::{Signal, Until};
 use crate::error::{Error, Result};
-use crate::sync::{AtomicU8, Ordering, global_mutex};
+use crate::sync::global_mutex;
 
 global_mutex! {
     REGISTRY: Registry = Registry::new()
@@ -58,28 +65,38 @@ pub(crate) enum Goal {
     Failure,
 }
 
-/// A call that somebody waits for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Awaited {
-    call: usize,
-    name: &'static str,
-    pool: PoolId,
-    state: *const AtomicU8,
+/// What a thread does if its wait can never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// The wait fails.
+    Fails,
+    /// Another one that is part of the deadlock fails in its place; it fails if they all insist.
+    Insists,
+    /// Another one fails in its place, even if that insists.
+    Forces,
 }
 
-// SAFETY: the pointer is followed only while the wait is registered, see `Awaited::state`.
+/// A call that somebody waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct Awaited(*const dyn Upstream);
+
+// SAFETY: the pointer is followed only while the wait is registered, see `Awaited::call`; what is
+// asked of the call then is atomic or under locks of its own and has nothing to do with its value.
 unsafe impl Send for Awaited {}
 
 impl Awaited {
-    pub(crate) fn new(call: usize, name: &'static str, pool: PoolId, state: &AtomicU8) -> Self {
-        Self { call, name, pool, state }
+    pub(crate) fn new<'a>(call: &'a (dyn Upstream + 'a)) -> Self {
+        // SAFETY: only the lifetime changes; `call` says why the pointer is good when used.
+        let call = unsafe {
+            std::mem::transmute::<&'a (dyn Upstream + 'a), &'static (dyn Upstream + 'static)>(call)
+        };
+        Self(call)
     }
 
-    fn state(&self) -> State {
+    fn call(&self) -> &dyn Upstream {
         // SAFETY: the waiting thread borrows the call's future until it has taken its wait off the
         // registry, and this is asked of registered waits only, under the registry's lock.
-        let state = unsafe { &*self.state };
-        State(state.load(Ordering::Acquire)) // ORDERING: as `Core::state`
+        unsafe { &*self.0 }
     }
 }
 
@@ -89,7 +106,7 @@ type Key = u64;
 struct Registry {
     next_key: Key,
     blocked: HashMap<Key, Blocked>,
-    /// By which blocked thread a call is being run.
+    /// By which blocked thread a call is being run, or its callbacks.
     runs: HashMap<usize, Key>,
     next_pool: PoolId,
     pools: HashMap<PoolId, Weak<dyn PoolView>>,
@@ -99,9 +116,23 @@ struct Blocked {
     worker_of: PoolId,
     /// The calls it runs, the innermost first.
     calls: Vec<Entered>,
+    /// The calls whose callbacks it is inside of.
+    notifying: Vec<usize>,
     goal: Goal,
+    stuck: Stuck,
     awaited: Vec<Awaited>,
     signal: Arc<Signal>,
+    /// It was told to look again, and counts as able to move.
+    alarmed: bool,
+    /// It was chosen to fail.
+    refused: Option<String>,
+}
+
+impl Blocked {
+    fn runs(&self) -> impl Iterator<Item = usize> {
+        let calls = self.calls.iter().map(|call| call.call);
+        calls.chain(self.notifying.iter().copied())
+    }
 }
 
 /// Enters a pool; the number names it until [`forget_pool`].
@@ -128,14 +159,19 @@ pub(crate) fn with_blocked_of<R>(pool: PoolId, look: impl FnOnce(usize) -> R) ->
     look(registry.blocked.values().filter(|blocked| blocked.worker_of == pool).count())
 }
 
-/// Has every blocked thread look again: a pool may no longer start workers.
+/// Has every blocked thread look again: what they saw may have changed.
 pub(crate) fn look_again() {
-    let signals: Vec<_> =
-        REGISTRY.lock().blocked.values().map(|blocked| Arc::clone(&blocked.signal)).collect();
+    let signals: Vec<_> = {
+        let mut registry = REGISTRY.lock();
+        let blocked = registry.blocked.values_mut().filter(|blocked| !blocked.alarmed);
+        blocked.map(Blocked::alarm).collect()
+    };
     signals.iter().for_each(|signal| signal.alarm());
 }
 
 /// Waits without a time limit until `until` holds on `signal`, to which the `awaited` calls report.
+///
+/// The caller ran in place what it could. `help` does so again, when there may be something new.
 ///
 /// # Errors
 ///
@@ -143,59 +179,97 @@ pub(crate) fn look_again() {
 pub(crate) fn wait(
     signal: &Arc<Signal>,
     until: Until,
-    goal: Goal,
+    (goal, stuck): (Goal, Stuck),
     awaited: impl Fn() -> Vec<Awaited>,
+    mut help: impl FnMut(),
 ) -> Result<()> {
-    if !context::is_in_call() {
+    if !context::is_in_call() && context::worker_of() == 0 && call::notifying().is_empty() {
         signal.wait(until, None);
         return Ok(());
     }
     // Whether a failure can still come changes with every call that ends well.
     let at_each_end = goal == Goal::Failure;
     loop {
-        let registered = Registered::enter(signal, goal, awaited())?;
-        let over = signal.wait_or_alarm(until, at_each_end);
-        drop(registered);
-        if over {
+        if let Some(registered) = Registered::enter(signal, goal, stuck, awaited())? {
+            let over = signal.wait_or_alarm(until, at_each_end);
+            let refused = registered.leave();
+            if over {
+                return Ok(());
+            }
+            if let Some(text) = refused {
+                return Err(Error::Deadlock(text.into()));
+            }
+        }
+        help();
+        if signal.holds(until) {
             return Ok(());
         }
     }
 }
 
-/// A wait that is in the registry; dropping it takes it off.
+/// A wait that is in the registry.
+#[must_use = "it has to leave"]
 struct Registered(Key);
 
 impl Registered {
-    fn enter(signal: &Arc<Signal>, goal: Goal, awaited: Vec<Awaited>) -> Result<Self> {
+    /// `None` if there is something to run in place instead.
+    fn enter(
+        signal: &Arc<Signal>,
+        goal: Goal,
+        stuck: Stuck,
+        awaited: Vec<Awaited>,
+    ) -> Result<Option<Self>> {
         let blocked = Blocked {
             worker_of: context::worker_of(),
             calls: context::calls(),
+            notifying: call::notifying(),
             goal,
+            stuck,
             awaited,
             signal: Arc::clone(signal),
+            alarmed: false,
+            refused: None,
         };
         // Pools that were looked at are let go of after the lock: theirs may be the last handle.
         let mut pools = Pools::default();
-        let (key, verdict, refused) = {
+        let mut victims = Vec::new();
+        let (key, verdict, left) = {
             let mut registry = REGISTRY.lock();
             let key = registry.enter(blocked);
-            let view = View { registry: &registry, pools: std::cell::RefCell::new(&mut pools) };
-            let verdict = can_move(&view, key).map_err(|path| view.describe(&path));
+            let verdict = loop {
+                let verdict = judge(&registry, &mut pools, key);
+                let Verdict::Stuck(path, text) = &verdict else { break verdict };
+                match registry.refuse_other(key, path, text) {
+                    Some(signal) => victims.push(signal),
+                    None if stuck == Stuck::Forces => break Verdict::Waits,
+                    None => break verdict,
+                }
+            };
             // Off again under the same lock: others must not take a thread that goes on for stuck.
-            let refused = if verdict.is_err() { registry.leave(key) } else { None };
-            (key, verdict, refused)
+            let left = if verdict == Verdict::Waits { None } else { registry.leave(key) };
+            (key, verdict, left)
         };
-        drop(refused);
-        drop(pools);
-        verdict.map_err(|text| Error::Deadlock(text.into()))?;
-        Ok(Self(key))
+        victims.iter().for_each(|signal| signal.alarm());
+        drop((left, pools));
+        match verdict {
+            Verdict::Waits => Ok(Some(Self(key))),
+            Verdict::CanHelp => Ok(None),
+            Verdict::Stuck(_, text) => Err(Error::Deadlock(text.into())),
+        }
+    }
+
+    /// Takes the wait off the registry; gives the reason if it was chosen to fail.
+    fn leave(self) -> Option<String> {
+        let left = REGISTRY.lock().leave(self.0);
+        left?.refused
     }
 }
 
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let left = REGISTRY.lock().leave(self.0);
-        drop(left);
+impl Blocked {
+    #[must_use = "the alarm is to be raised without the registry's lock"]
+    fn alarm(&mut self) -> Arc<Signal> {
+        self.alarmed = true;
+        Arc::clone(&self.signal)
     }
 }
 
@@ -212,8 +286,8 @@ impl Registry {
 
     fn enter(&mut self, blocked: Blocked) -> Key {
         self.next_key += 1;
-        for call in &blocked.calls {
-            self.runs.insert(call.call, self.next_key);
+        for call in blocked.runs() {
+            self.runs.insert(call, self.next_key);
         }
         self.blocked.insert(self.next_key, blocked);
         self.next_key
@@ -221,96 +295,27 @@ impl Registry {
 
     fn leave(&mut self, key: Key) -> Option<Blocked> {
         let blocked = self.blocked.remove(&key)?;
-        for call in &blocked.calls {
-            self.runs.remove(&call.call);
+        for call in blocked.runs() {
+            self.runs.remove(&call);
         }
         Some(blocked)
     }
-}
 
-/// Pools by number, as far as they were looked at.
-#[derive(Default)]
-struct Pools(HashMap<PoolId, Option<Arc<dyn PoolView>>>);
-
-/// The registry as a graph.
-struct View<'a> {
-    registry: &'a Registry,
-    pools: std::cell::RefCell<&'a mut Pools>,
-}
-
-impl View<'_> {
-    fn pool(&self, id: PoolId) -> Option<Arc<dyn PoolView>> {
-        let find = || self.registry.pools.get(&id).and_then(Weak::upgrade);
-        self.pools.borrow_mut().0.entry(id).or_insert_with(find).clone()
-    }
-
-    /// What `call` depends on; `None` if it is over and was not what the wait is for.
-    fn branch(&self, call: &Awaited, goal: Goal) -> Option<Branch<Key>> {
-        let state = call.state();
-        match state.phase() {
-            Phase::Finished | Phase::Cancelled if goal == Goal::Failure && !state.is_failed() => {
-                None
-            }
-            Phase::Finished | Phase::Cancelled => Some(Branch::Moves),
-            _ if call.pool == 0 => Some(Branch::Moves), // who holds the promise is not known
-            Phase::Running => Some(match self.registry.runs.get(&call.call) {
-                Some(thread) => Branch::Needs(vec![*thread]),
-                None => Branch::Moves,
-            }),
-            Phase::Pending => Some(self.queued_in(call.pool)),
+    /// Chooses a wait on `path` that fails in the place of that of `key`; `None` if there is none.
+    fn refuse_other(&mut self, key: Key, path: &[Key], text: &str) -> Option<Arc<Signal>> {
+        let stuck = |key: &Key| self.blocked.get(key).map(|blocked| blocked.stuck);
+        let own = stuck(&key)?;
+        if own == Stuck::Fails {
+            return None;
         }
-    }
-
-    fn queued_in(&self, id: PoolId) -> Branch<Key> {
-        let Some(pool) = self.pool(id) else { return Branch::Moves };
-        let staff = pool.staff();
-        let threads = self.registry.blocked.iter().filter(|(_, blocked)| blocked.worker_of == id);
-        let blocked: Vec<_> = threads.map(|(key, _)| *key).collect();
-        if staff.may_grow || staff.workers > blocked.len() {
-            return Branch::Moves;
-        }
-        Branch::Needs(blocked)
-    }
-
-    /// The cycle in words: each thread's innermost call, and what it waits for.
-    fn describe(&self, path: &[Key]) -> String {
-        let mut text = String::new();
-        for pair in path.windows(2) {
-            let Some(blocked) = self.registry.blocked.get(&pair[0]) else { continue };
-            let name = blocked.calls.first().map_or("a thread", |call| call.name);
-            let awaited = blocked.awaited.iter().find(|call| {
-                let branch = self.branch(call, blocked.goal);
-                matches!(branch, Some(Branch::Needs(threads)) if threads.contains(&pair[1]))
-            });
-            let Some(awaited) = awaited else { continue };
-            let pool = self.pool(awaited.pool);
-            let pool = pool.as_deref().map_or("a pool", |pool| pool.name());
-            let doing = match awaited.state().phase() {
-                Phase::Pending => "queued in",
-                _ => "running in",
-            };
-            let comma = if text.is_empty() { "" } else { ", and " };
-            let other = awaited.name;
-            let _ = write!(text, "{comma}`{name}` waits for `{other}`, {doing} {pool}");
-        }
-        text
-    }
-}
-
-impl Waits for View<'_> {
-    type Node = Key;
-
-    fn mode(&self, thread: Key) -> Mode {
-        match self.registry.blocked.get(&thread).map(|blocked| blocked.goal) {
-            Some(Goal::Any | Goal::Failure) => Mode::Any,
-            Some(Goal::All) | None => Mode::All,
-        }
-    }
-
-    fn branches(&self, thread: Key) -> Vec<Branch<Key>> {
-        let Some(blocked) = self.registry.blocked.get(&thread) else { return Vec::new() };
-        let branches: Vec<_> =
-            blocked.awaited.iter().filter_map(|call| self.branch(call, blocked.goal)).collect();
-        if branches.is_empty() { vec![Branch::Moves] } else { branches }
+        let others = || path.iter().filter(|other| **other != key);
+        let may_fail = others().find(|other| stuck(other) == Some(Stuck::Fails));
+        let chosen = match own {
+            Stuck::Forces => may_fail.or_else(|| others().next()),
+            Stuck::Fails | Stuck::Insists => may_fail,
+        };
+        let blocked = self.blocked.get_mut(chosen?)?;
+        blocked.refused = Some(text.to_string());
+        Some(blocked.alarm())
     }
 }

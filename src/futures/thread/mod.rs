@@ -2,7 +2,8 @@
 //!
 //! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
 //! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
-//! owns), `propagate.rs` (what goes with a call), `stats.rs`; `shutdown.rs` for the end of it all.
+//! owns), `propagate.rs` (what goes with a call), `stats.rs`, `scope.rs` (calls that borrow);
+//! `shutdown.rs` for the end of it all.
 
 mod bounded;
 mod builder;
@@ -12,6 +13,9 @@ mod life_settings;
 mod pool;
 mod propagate;
 mod queue;
+mod scope;
+mod scope_calls;
+mod scoped_future;
 mod shutdown;
 mod state;
 mod stats;
@@ -23,6 +27,8 @@ mod worker;
 pub use bounded::FullQueue;
 pub use builder::ThreadPoolBuilder;
 pub use pool::ThreadPoolExecutor;
+pub use scope::Scope;
+pub use scoped_future::ScopedFuture;
 pub use state::with_worker_state;
 pub use stats::PoolStats;
 pub use store::Discipline;

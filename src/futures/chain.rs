@@ -1,0 +1,179 @@
+//! Chains of calls: what follows the end of a call without a thread that waits for it.
+//!
+//! A call that was composed of others has a [`Link`] for a body: it knows the call that it follows
+//! now. The other way round, the followed call holds the [`Rest`] of the chain among its waiters,
+//! and that holds the composed call. The first is weak, the second strong: whoever is to complete
+//! the first call of a chain keeps all that follow alive, and none keeps alive what it followed.
+//!
+//! A chain may be long. Its ends are told one after the other by a [`Chain`], a list of what is
+//! still to be done, and those who look for the first call go hop by hop (`upstream.rs`): nothing
+//! here recurses. User code gets no hold of the list, so that calls that it ends are told at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Future;
+use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use super::context::{Entered, within};
+use super::core::Outcome;
+use super::deadlock::look_again;
+use super::job::Elsewhere;
+use super::state::State;
+use super::upstream::{Followed, Follows, upstream};
+use super::waiter::Waiter;
+use crate::guard::contain;
+use crate::sync::Mutex;
+
+/// What is left to do when a call has settled; it knows the call.
+pub(crate) type Rest = Box<dyn FnOnce(&mut Chain) + Send>;
+
+/// What is left to do in this thread because calls ended.
+pub(crate) struct Chain(VecDeque<Rest>);
+
+impl Chain {
+    /// Calls `begin`, then does what it left to do, and what that left.
+    pub(crate) fn with<R>(begin: impl FnOnce(&mut Self) -> R) -> R {
+        let mut chain = Self(VecDeque::new());
+        let begun = begin(&mut chain);
+        while let Some(rest) = chain.0.pop_front() {
+            contain("the rest of a chain of calls", || rest(&mut chain));
+        }
+        begun
+    }
+
+    pub(crate) fn push(&mut self, rest: Rest) {
+        self.0.push_back(rest);
+    }
+}
+
+/// Has `rest` done when `call` has settled; at once if it has.
+pub(crate) fn when_settled<T>(chain: &mut Chain, call: &AnyCall<T>, rest: Rest) {
+    if let Err(Waiter::Then(rest)) = call.core().register(Waiter::Then(rest)) {
+        chain.push(rest);
+    }
+}
+
+/// The body of a call that ends with another one.
+pub(crate) struct Link {
+    name: &'static str,
+    in_time: bool,
+    hop: Mutex<Hop>,
+}
+
+struct Hop {
+    follows: Followed,
+    /// A blocked thread may count on this hop.
+    watched: bool,
+}
+
+impl Link {
+    /// Makes a call that follows `source` and is called like it.
+    pub(crate) fn to<S, T>(source: &AnyCall<S>, in_time: bool) -> Arc<Call<T, Self>>
+    where
+        S: Send + 'static,
+    {
+        let hop = Hop { follows: upstream(source), watched: false };
+        Call::new(Self { name: source.name(), in_time, hop: Mutex::new(hop) })
+    }
+}
+
+impl<T> Body<T> for Link {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn follows(&self, watch: bool) -> Follows {
+        let mut hop = self.hop.lock();
+        hop.watched |= watch;
+        let follows = Arc::clone(&hop.follows);
+        if self.in_time { Follows::InTime(follows) } else { Follows::Call(follows) }
+    }
+}
+
+/// How a composed call goes on when its source has finished.
+pub(crate) enum Next<T> {
+    /// It ends.
+    End(Outcome<T>),
+    /// It follows another call.
+    Follow(Future<T>),
+}
+
+/// Makes a call that goes on as `step` says when `source` has finished. If that is cancelled, so
+/// is the new one, and `step` is dropped. `step` may not unwind.
+pub(crate) fn link<S, T>(
+    source: Future<S>,
+    step: impl FnOnce(Outcome<S>) -> Next<T> + Send + 'static,
+) -> Future<T>
+where
+    S: Send + 'static,
+    T: Send + 'static,
+{
+    let source = source.into_call();
+    let linked = Link::to(&source, false);
+    let future = Future::from_call(Arc::clone(&linked) as AnyCall<T>);
+    let rest = {
+        let source = Arc::clone(&source);
+        Box::new(move |chain: &mut Chain| match take_ending(&source) {
+            Ending::Cancelled => {
+                contain("dropping a function that will not be called", || drop(step));
+                call::cancel_in(chain, &(linked as AnyCall<T>));
+            }
+            Ending::Finished(outcome) => {
+                // The function runs as the new call: its waits and its questions are that one's.
+                let call = Arc::as_ptr(&linked).cast::<()>().addr();
+                let entered = Entered { call, name: linked.name() };
+                match within(entered, linked.core(), &Elsewhere, || step(outcome)) {
+                    Next::End(outcome) => end(chain, &(linked as AnyCall<T>), outcome),
+                    Next::Follow(next) => follow(chain, linked, next),
+                }
+            }
+        })
+    };
+    // This future was the only one, so the rest of the chain owns the outcome.
+    Chain::with(|chain| when_settled(chain, &source, rest));
+    future
+}
+
+/// Has `linked` end as `next` ends.
+fn follow<T: Send + 'static>(chain: &mut Chain, linked: Arc<Call<T, Link>>, next: Future<T>) {
+    let next = next.into_call();
+    let linked_too = Arc::clone(&linked) as AnyCall<T>;
+    let rest = {
+        let next = Arc::clone(&next);
+        Box::new(move |chain: &mut Chain| match take_ending(&next) {
+            Ending::Cancelled => {
+                call::cancel_in(chain, &linked_too);
+            }
+            Ending::Finished(outcome) => end(chain, &linked_too, outcome),
+        })
+    };
+    let follows = upstream(&next);
+    when_settled(chain, &next, rest);
+    // After that: whoever cancels through it finds the rest of the chain in place.
+    let mut hop = linked.body().hop.lock();
+    let before = std::mem::replace(&mut *hop, Hop { follows, watched: false });
+    drop(hop);
+    if before.watched {
+        look_again(); // a worker may wait for just what comes now
+    }
+}
+
+fn end<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
+    if let Err(outcome) = try_end(chain, call, outcome) {
+        contain("dropping an outcome that came too late", || drop(outcome));
+    }
+}
+
+/// Ends `call` with `outcome`, unless it has ended; then `outcome` is given back.
+pub(crate) fn try_end<T>(
+    chain: &mut Chain,
+    call: &AnyCall<T>,
+    outcome: Outcome<T>,
+) -> Result<(), Outcome<T>> {
+    if call.core().transition(State::claim).is_err() {
+        return Err(outcome);
+    }
+    // SAFETY: the transition above set the claim.
+    unsafe { call::finish_in(chain, call, outcome) };
+    Ok(())
+}

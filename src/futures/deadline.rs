@@ -1,0 +1,126 @@
+//! [`Future::with_timeout`]: a call that fails when time is up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Future;
+use super::call::{self, AnyCall, Ending, take_ending};
+use super::chain::{Chain, Link, try_end, when_settled};
+use super::state::State;
+use super::timer;
+use super::upstream::{Followed, request_cancel, upstream};
+use crate::LOG_TARGET;
+use crate::error::Error;
+use crate::guard::contain;
+use crate::sync::deadline_after;
+
+impl<T: Send + 'static> Future<T> {
+    /// Makes a call that ends as this one does, or fails with [`Error::Timeout`] after `timeout`.
+    ///
+    /// When time is up, the call is cancelled if it has not started. One that runs cannot be
+    /// interrupted: it is [asked to stop](super::is_cancel_requested) and goes on, and its result is
+    /// dropped; if it fails, that is logged. With a zero
+    /// timeout, time is up at once for a call that is not done.
+    ///
+    /// Unlike the time limit of a wait ([`result_timeout`](Self::result_timeout)), this one belongs
+    /// to the call: everybody who waits sees the same failure, as do [`or_else`](Self::or_else),
+    /// [`first_ok`](super::first_ok) and `.await`. Cancelling the new future cancels the call while
+    /// that is possible.
+    ///
+    /// # Blocking
+    ///
+    /// Never: no thread waits for the call. One thread, the timer, keeps the deadlines of the whole
+    /// process; it is started by the first one and sleeps until the earliest. A call that ends in
+    /// time takes its deadline with it.
+    ///
+    /// # Threads
+    ///
+    /// When time is up, the new call ends, and its callbacks run, in the timer thread, and there the
+    /// captures of a cancelled call are dropped: what takes long delays other deadlines.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not start the timer thread, the new call fails with
+    /// [`Error::ThreadStart`], as if time were up.
+    ///
+    /// ```
+    /// use concurrent::futures::{Future, Promise};
+    /// use std::time::Duration;
+    ///
+    /// let (promise, slow) = Promise::<u32>::pair();
+    /// let answer = slow.with_timeout(Duration::from_millis(1)).or_else(|error| {
+    ///     assert!(error.is_timeout());
+    ///     Future::ready(42)
+    /// });
+    /// assert_eq!(answer.into_result()?, 42);
+    /// assert!(!promise.set_running_or_notify_cancel()?); // cancelled
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        let Some(deadline) = deadline_after(timeout) else {
+            return self; // never
+        };
+        if self.done() {
+            return self;
+        }
+        let source = self.into_call();
+        let linked: AnyCall<T> = Link::to(&source, true);
+        let future = Self::from_call(Arc::clone(&linked));
+        let follows = upstream(&source);
+        let time_is_up = {
+            let (linked, follows) = (Arc::clone(&linked), Arc::clone(&follows));
+            move || give_up(&linked, follows, Error::Timeout { unfinished: 1, total: 1 })
+        };
+        let mut event = None;
+        if timeout.is_zero() {
+            time_is_up();
+        } else {
+            match timer::enter(deadline, time_is_up) {
+                Ok(entered) => event = Some(entered),
+                Err(error) => give_up(&linked, follows, error),
+            }
+        }
+        let rest = {
+            let source = Arc::clone(&source);
+            Box::new(move |chain: &mut Chain| {
+                if let Some(event) = event {
+                    timer::cancel(&event);
+                }
+                source_ended(chain, &linked, take_ending(&source));
+            })
+        };
+        // This future was the only one, so the rest of the chain owns the outcome.
+        Chain::with(|chain| when_settled(chain, &source, rest));
+        future
+    }
+}
+
+/// Time is up: fails `linked`, unless it has ended, and cancels what it follows.
+fn give_up<T>(linked: &AnyCall<T>, follows: Followed, error: Error) {
+    if linked.core().transition(State::claim).is_err() {
+        return;
+    }
+    // Claimed before, so that the cancel does not cancel `linked` too; done before anybody sees the
+    // failure, so that whoever does finds the captures gone.
+    Chain::with(|chain| request_cancel(chain, &*follows));
+    // SAFETY: the transition above set the claim.
+    unsafe { call::finish(linked, Err(Box::new(error))) };
+}
+
+fn source_ended<T>(chain: &mut Chain, linked: &AnyCall<T>, ending: Ending<T>) {
+    let outcome = match ending {
+        Ending::Cancelled => {
+            call::cancel_in(chain, linked);
+            return;
+        }
+        Ending::Finished(outcome) => outcome,
+    };
+    match try_end(chain, linked, outcome) {
+        Ok(()) => {}
+        Err(Ok(value)) => contain("dropping a result that came too late", || drop(value)),
+        Err(Err(error)) => contain("logging a failure that came too late", || {
+            let name = linked.name();
+            log::error!(target: LOG_TARGET, "{name} failed after its time was up: {error}");
+        }),
+    }
+}

@@ -1,0 +1,289 @@
+//! [`join_all`] and [`first_ok`]: one call made of many.
+//!
+//! A call that was made of others has a [`Group`] for a body. Each member reports its end to it; the
+//! group ends when it has what it needs, and then cancels the members that are left.
+
+use std::sync::Arc;
+
+use super::Future;
+use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use super::chain::{Chain, try_end, when_settled};
+use super::core::Outcome;
+use super::deadlock::look_again;
+use super::upstream::{Followed, Follows, request_cancel, source_of, upstream};
+use crate::error::Error;
+use crate::guard::contain;
+use crate::sync::Mutex;
+
+/// Makes a call whose value is that of all `futures`, in the order given.
+///
+/// It fails with the first failure, in time, and is cancelled if one of them is cancelled by other
+/// hands. In both cases the rest is cancelled; calls that run are
+/// [asked to stop](super::is_cancel_requested) and go on, and their results are dropped.
+/// Cancelling it cancels all of them likewise, and succeeds until the last is done: then the new
+/// call counts as pending. Of no futures it is done at once.
+///
+/// To wait for calls whatever becomes of each, see [`wait`](super::wait()) and
+/// [`as_completed`](super::as_completed()).
+///
+/// # Blocking
+///
+/// Never: no thread waits for the calls.
+///
+/// # Threads
+///
+/// The new call ends, and its callbacks run, in the thread that ends the last of the calls.
+///
+/// ```
+/// use concurrent::futures::{ThreadPoolExecutor, join_all};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let lengths = ["one", "three"].map(|word| pool.submit(str::len, word));
+/// let lengths = join_all(lengths.into_iter().collect::<Result<Vec<_>, _>>()?);
+/// assert_eq!(lengths.into_result()?, [3, 5]);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -> Future<Vec<T>> {
+    let futures = into_calls(futures);
+    if futures.is_empty() {
+        return Future::ready(Vec::new());
+    }
+    let values = futures.iter().map(|_| None).collect();
+    gather("join_all", futures, All { values })
+}
+
+/// Makes a call that ends with the first success among `futures`; the rest is cancelled.
+///
+/// Calls that run are [asked to stop](super::is_cancel_requested) and go on, and their results are
+/// dropped. If none succeeds, it fails as the last of
+/// them that failed; if all are cancelled, it is cancelled. Cancelling it cancels all of them, and
+/// succeeds until it is done: until then it counts as pending.
+///
+/// # Python
+///
+/// None; Java's `invokeAny`.
+///
+/// # Blocking
+///
+/// Never: no thread waits for the calls.
+///
+/// # Threads
+///
+/// The new call ends, and its callbacks run, in the thread that ends the call that decides it. What
+/// the cancelled calls captured is dropped there.
+///
+/// # Errors
+///
+/// Of no futures it is a call that failed with [`Error::InvalidArgument`].
+///
+/// ```
+/// use concurrent::futures::{ThreadPoolExecutor, first_ok};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let mirrors = ["down", "42"].map(|answer| pool.submit(str::parse::<u8>, answer));
+/// let mirrors = mirrors.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let answer = first_ok(mirrors.into_iter().map(|call| call.flatten()));
+/// assert_eq!(answer.into_result()?, 42);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+pub fn first_ok<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -> Future<T> {
+    let futures = into_calls(futures);
+    if futures.is_empty() {
+        let text = "first_ok needs at least one future";
+        return Future::ended(Err(Error::InvalidArgument(text.into())));
+    }
+    gather("first_ok", futures, First { failure: None })
+}
+
+fn into_calls<T>(futures: impl IntoIterator<Item = Future<T>>) -> Vec<AnyCall<T>> {
+    futures.into_iter().map(Future::into_call).collect()
+}
+
+/// What a group has of its members so far. Called under the group's lock: it drops nothing.
+trait Gathered<T>: Send + 'static {
+    type Value: Send + 'static;
+
+    /// Takes in how a member ended. `left` is how many have not.
+    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> Verdict<T, Self::Value>;
+}
+
+enum Verdict<T, U> {
+    /// More ends are needed. What is not needed any more is dropped by the caller.
+    Wait(Option<Outcome<T>>),
+    /// The group ends like this.
+    End(Ending<U>),
+}
+
+struct All<T> {
+    values: Vec<Option<T>>,
+}
+
+impl<T: Send + 'static> Gathered<T> for All<T> {
+    type Value = Vec<T>;
+
+    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> Verdict<T, Vec<T>> {
+        match ending {
+            Ending::Finished(Ok(value)) => {
+                self.values[index] = Some(value);
+                if left > 0 {
+                    return Verdict::Wait(None);
+                }
+                let values = std::mem::take(&mut self.values);
+                Verdict::End(Ending::Finished(Ok(values.into_iter().flatten().collect())))
+            }
+            Ending::Finished(Err(error)) => Verdict::End(Ending::Finished(Err(error))),
+            Ending::Cancelled => Verdict::End(Ending::Cancelled),
+        }
+    }
+}
+
+struct First {
+    /// The latest.
+    failure: Option<Box<Error>>,
+}
+
+impl<T: Send + 'static> Gathered<T> for First {
+    type Value = T;
+
+    fn add(&mut self, _index: usize, ending: Ending<T>, left: usize) -> Verdict<T, T> {
+        let before = match ending {
+            Ending::Finished(Ok(value)) => return Verdict::End(Ending::Finished(Ok(value))),
+            Ending::Finished(Err(error)) => self.failure.replace(error),
+            Ending::Cancelled => None,
+        };
+        if left > 0 {
+            return Verdict::Wait(before.map(Err));
+        }
+        // The one before, if any, is kept to be dropped with the group's remains.
+        let last = std::mem::replace(&mut self.failure, before);
+        Verdict::End(last.map_or(Ending::Cancelled, |error| Ending::Finished(Err(error))))
+    }
+}
+
+/// The body of a call made of others.
+struct Group<G> {
+    name: &'static str,
+    /// `None` once the call ended or is about to.
+    open: Mutex<Option<Open<G>>>,
+}
+
+struct Open<G> {
+    gathered: G,
+    left: usize,
+    /// `None` for those that have ended.
+    members: Vec<Option<Followed>>,
+    /// A blocked thread counts on a member that may end in a way that does not end the group.
+    watched: bool,
+}
+
+impl<T, G: Send + 'static> Body<T> for Group<G> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn follows(&self, _watch: bool) -> Follows {
+        Follows::Group
+    }
+
+    fn members(&self, watch: bool) -> Vec<Followed> {
+        match &mut *self.open.lock() {
+            Some(open) => {
+                open.watched |= watch;
+                open.members.iter().flatten().cloned().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn cancelled(&self, chain: &mut Chain) {
+        let open = self.open.lock().take();
+        if let Some(open) = open {
+            leave(chain, open, |chain, member| {
+                source_of(member).cancel(chain);
+            });
+        }
+    }
+}
+
+/// Ends the group's interest in its members, and drops what it has of them.
+fn leave<G: Send + 'static>(
+    chain: &mut Chain,
+    open: Open<G>,
+    cancel: impl Fn(&mut Chain, Followed) + Send + 'static,
+) {
+    // On the list, for a group in a group in a group ...
+    chain.push(Box::new(move |chain| {
+        contain("dropping results that nobody needs", || drop(open.gathered));
+        for member in open.members.into_iter().flatten() {
+            cancel(chain, member);
+        }
+    }));
+}
+
+fn gather<T, G>(name: &'static str, calls: Vec<AnyCall<T>>, gathered: G) -> Future<G::Value>
+where
+    T: Send + 'static,
+    G: Gathered<T>,
+{
+    let members = calls.iter().map(|call| Some(upstream(call))).collect();
+    let open = Open { gathered, left: calls.len(), members, watched: false };
+    let group = Call::new(Group { name, open: Mutex::new(Some(open)) });
+    let future = Future::from_call(Arc::clone(&group) as AnyCall<G::Value>);
+    Chain::with(|chain| {
+        for (index, member) in calls.into_iter().enumerate() {
+            let rest = {
+                let (group, member) = (Arc::clone(&group), Arc::clone(&member));
+                Box::new(move |chain: &mut Chain| {
+                    member_ended(chain, &group, index, take_ending(&member));
+                })
+            };
+            // Its future was the only one, so the group owns the outcome.
+            when_settled(chain, &member, rest);
+        }
+    });
+    future
+}
+
+fn member_ended<T, G: Gathered<T>>(
+    chain: &mut Chain,
+    group: &Arc<Call<G::Value, Group<G>>>,
+    index: usize,
+    ending: Ending<T>,
+) {
+    let (ending, open) = {
+        let mut slot = group.body().open.lock();
+        let Some(open) = slot.as_mut() else {
+            drop(slot);
+            contain("dropping a result that nobody needs", || drop(ending));
+            return;
+        };
+        open.left -= 1;
+        open.members[index] = None;
+        match open.gathered.add(index, ending, open.left) {
+            Verdict::Wait(unneeded) => {
+                let watched = std::mem::take(&mut open.watched);
+                drop(slot);
+                if watched {
+                    look_again(); // the group depends on fewer calls now
+                }
+                contain("dropping a failure that nobody needs", || drop(unneeded));
+                return;
+            }
+            Verdict::End(ending) => (ending, slot.take()),
+        }
+    };
+    let call = Arc::clone(group) as AnyCall<G::Value>;
+    match ending {
+        Ending::Cancelled => {
+            call::cancel_in(chain, &call);
+        }
+        Ending::Finished(outcome) => {
+            if let Err(late) = try_end(chain, &call, outcome) {
+                contain("dropping a result that nobody needs", || drop(late));
+            }
+        }
+    }
+    if let Some(open) = open {
+        leave(chain, open, |chain, member| request_cancel(chain, &*member));
+    }
+}

@@ -1,0 +1,276 @@
+//! [`ThreadPoolExecutor::scope`]: calls that borrow from the caller's stack.
+//!
+//! ```text
+//!   scope(body) ── spawn ─► Call<()> ── Task ──┬─ a box: the user's closure   ('scope)
+//!      │                       ▲               │         and Slot<T> ◄──────┐   ('scope)
+//!      │                       │ waits,        └─ Ticket ─┐                 │
+//!      │                       │ cancels                  │                 │
+//!      │            ScopedFuture<'scope, T> ──────────────┼─────────────────┘
+//!      └── returns only when no ticket is left ◄──────────┘
+//! ```
+//!
+//! To the pool a scoped call is an ordinary one that returns nothing. Everything of the user's that
+//! may borrow is in its function, the [`Task`], and leaves together with it: the closure is called
+//! or dropped, its value goes to the slot, and the ticket goes last, whichever way the call ends.
+//! What may outlive the scope (the call in a queue, in a worker, in a leaked handle) has no type of
+//! the user's in it any more.
+//!
+//! This file has the crate's only extension of a lifetime; see [`Scope::spawn`].
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::pool::{Shared, ThreadPoolExecutor};
+use super::scope_calls::{Calls, Known, Ticket, WaitsOnDrop};
+use super::scoped_future::{ScopedFuture, Slot};
+use crate::error::{Error, Result};
+use crate::futures::Future;
+
+impl ThreadPoolExecutor {
+    /// Calls `body` with a [`Scope`], whose calls may borrow what lives longer than this call.
+    ///
+    /// Returns what `body` returns, when all calls of the scope have ended.
+    ///
+    /// # Blocking
+    ///
+    /// After `body`, until all calls of the scope have ended. In one of the pool's own workers,
+    /// those that have not started are run in place: a scope in a call, in a scope, in a call ends
+    /// on a pool of one worker too.
+    ///
+    /// A scope never ends early. If its calls never would, because they wait in a circle with the
+    /// call that it is in, one of their waits fails with [`Error::Deadlock`].
+    ///
+    /// # Panics
+    ///
+    /// If `body` panics, the calls that have not started are cancelled, those that run are waited
+    /// for, and the panic goes on. Otherwise, as with [`std::thread::scope`], if a call panicked
+    /// and nobody looked at its result: with the panic of the first such call, in the order of
+    /// [`spawn`](Scope::spawn). If it failed in another way (the pool broke), with the error's text;
+    /// so too if there was a deadlock of scopes only, for which calls had to be cancelled.
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let words = vec!["calls", "that", "borrow"];
+    /// let mut longest = 0;
+    /// let total = pool.scope(|s| {
+    ///     s.spawn(|| longest = words.iter().map(|word| word.len()).max().unwrap_or(0))?;
+    ///     let total = s.spawn(|| words.iter().map(|word| word.len()).sum::<usize>())?;
+    ///     total.into_result()
+    /// })?;
+    /// assert_eq!((longest, total), (6, 15));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    ///
+    /// A call cannot borrow what `body` owns, nor can its handle or the scope itself leave `body`:
+    ///
+    /// ```compile_fail,E0373
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// pool.scope(|s| {
+    ///     let local = 1;
+    ///     s.spawn(|| println!("{local}")).unwrap(); // `local` is gone before the scope ends
+    /// });
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// let escaped = pool.scope(|s| s.spawn(|| 1).unwrap());
+    /// ```
+    ///
+    /// ```compile_fail,E0521
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// let mut escaped = None;
+    /// pool.scope(|s| escaped = Some(s));
+    /// ```
+    ///
+    /// Two calls cannot change the same thing, nor share what threads may not share:
+    ///
+    /// ```compile_fail,E0499
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// let mut count = 0;
+    /// pool.scope(|s| {
+    ///     s.spawn(|| count += 1).unwrap();
+    ///     s.spawn(|| count += 1).unwrap();
+    /// });
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// let shared = std::rc::Rc::new(1);
+    /// pool.scope(|s| s.spawn(|| println!("{shared}")).map(drop));
+    /// ```
+    pub fn scope<'env, R>(
+        &self,
+        body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    ) -> R {
+        let scope = Scope {
+            pool: Arc::clone(self.shared()),
+            calls: Calls::new(),
+            scope: PhantomData,
+            env: PhantomData,
+        };
+        let calls = Arc::clone(&scope.calls);
+        let _until_all_are_gone = WaitsOnDrop(&calls);
+        let returned = catch_unwind(AssertUnwindSafe(|| body(&scope)));
+        if returned.is_err() {
+            scope.calls.cancel_pending();
+        }
+        let failed = scope.calls.wait();
+        match returned {
+            Ok(returned) => {
+                match failed {
+                    Ok(None) => {}
+                    Ok(Some(call)) => raise(call),
+                    Err(deadlock) => panic!("{deadlock}"),
+                }
+                returned
+            }
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// Goes on with the failure of a call that nobody looked at.
+fn raise(call: Known) {
+    match Future::from_call(call).result() {
+        Ok(()) => {}
+        Err(Error::Panicked(panic)) => match panic.take_payload() {
+            Some(payload) => resume_unwind(payload),
+            None => panic!("{panic}"),
+        },
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Where calls are spawned that may borrow; made by [`ThreadPoolExecutor::scope`].
+///
+/// `'scope` is the time until the scope has waited for its calls, `'env` that of what they borrow.
+/// Calls may spawn into the scope they are in.
+pub struct Scope<'scope, 'env: 'scope> {
+    pool: Arc<Shared>,
+    calls: Arc<Calls>,
+    /// Invariant: a `Scope` of a shorter `'scope` would let calls borrow for that only.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    /// Invariant, for the same reason.
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Schedules a closure that may borrow.
+    ///
+    /// The handle may be dropped: the scope waits all the same. It may be given to
+    /// [`wait`](crate::futures::wait()) and [`as_completed`](crate::futures::as_completed()), with
+    /// handles of calls of other types too.
+    ///
+    /// # Threads
+    ///
+    /// `function` runs in a worker; if the scope, or the call that waits for the result, is itself
+    /// in a worker of the pool, possibly there.
+    ///
+    /// # Errors
+    ///
+    /// As [`ThreadPoolExecutor::spawn`]; `function` is dropped in this thread.
+    ///
+    /// ```
+    /// use concurrent::futures::{ThreadPoolExecutor, as_completed};
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let mut numbers = [4, 1, 3, 2];
+    /// let (low, high) = numbers.split_at_mut(2);
+    /// pool.scope(|s| {
+    ///     let halves = [s.spawn(|| low.sort())?, s.spawn(|| high.sort())?];
+    ///     assert_eq!(as_completed(halves).count(), 2);
+    ///     Ok::<(), concurrent::Error>(())
+    /// })?;
+    /// assert_eq!(numbers, [1, 4, 2, 3]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn spawn<T, F>(&'scope self, function: F) -> Result<ScopedFuture<'scope, T>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> T + Send + 'scope,
+    {
+        let slot = Slot::new();
+        let ticket = Ticket::of(&self.calls);
+        let function: Box<dyn FnOnce() + Send + 'scope> = {
+            let slot = Arc::clone(&slot);
+            Box::new(move || {
+                let value = function();
+                // SAFETY: only this call writes, this once, and nobody reads before it is finished.
+                unsafe { slot.put(value) };
+                // With this share of the slot goes the value, if the handle was dropped.
+            })
+        };
+        // SAFETY: the two types differ in a lifetime only. The claim is that the box is gone,
+        // called or dropped, before 'scope ends, and that nothing in it is touched after that.
+        //
+        // - The ticket is counted in `self.calls` since before this line. It lies beside the box in
+        //   a `Task`, and is the last part of that to go in each way in which it can go: `Task::run`
+        //   drops it when the box was called, whether that returned or unwound; the drop of a
+        //   task that is not called drops its fields in order. So when it is not counted any more,
+        //   the closure, its captures and its share of the slot are gone, and so is every frame of
+        //   the stack that had them as arguments.
+        // - 'scope ends when `ThreadPoolExecutor::scope` returns or unwinds, at the earliest: the
+        //   `Scope` that this method borrows for 'scope is a local of it. Either way it drops its
+        //   `WaitsOnDrop` first, which returns only when no ticket is left, in whatever way the
+        //   calls ended: run by a worker, in place, or by the thread that spawned it; cancelled by
+        //   any thread (the state says so before the captures are dropped, the ticket after), failed
+        //   because the pool broke, or refused by the queue. A wait that is found to be a deadlock
+        //   does not end that. While a ticket is counted, and thus while any call or destructor
+        //   might spawn another, the count does not reach zero.
+        // - A box that is leaked (a pool that is forgotten with calls in its queue) leaves its
+        //   ticket: the scope waits for ever, which is sound.
+        // - `Scope` cannot be forgotten or moved away by the body: it gets a reference only.
+        // - The value goes to the slot before the ticket goes. The call outlives the scope
+        //   in the queue (if cancelled), in the worker (on its way back from it), or in a handle
+        //   that was forgotten; its outcome is `()` or an `Error`, which is 'static, and its
+        //   function is gone. The other owner of the slot is the `ScopedFuture`, which carries
+        //   'scope: dropped, it is dropped in time, in the body or with the captures or the value of
+        //   another call; forgotten, nobody can reach it, and the value is never dropped.
+        // - The vtable of the box, and the drop glue that it names, have no lifetime.
+        let function = unsafe {
+            std::mem::transmute::<
+                Box<dyn FnOnce() + Send + 'scope>,
+                Box<dyn FnOnce() + Send + 'static>,
+            >(function)
+        };
+        let task = Task { function, ticket };
+        let future = self.pool.enqueue::<(), _, ScopedCall>(move || task.run())?;
+        // After the queue accepted it: the scope must not run what was refused. It may have ended.
+        self.calls.add(Arc::clone(future.call()));
+        Ok(ScopedFuture::new(future, slot))
+    }
+}
+
+/// What the calls of scopes are named for: the name of a function that borrows cannot be had.
+struct ScopedCall;
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unfinished = self.calls.unfinished();
+        f.debug_struct("Scope").field("unfinished", &unfinished).finish_non_exhaustive()
+    }
+}
+
+/// The function of a scoped call, with the ticket that says that it may be alive.
+struct Task {
+    // Dropped in this order.
+    function: Box<dyn FnOnce() + Send>,
+    ticket: Ticket,
+}
+
+impl Task {
+    fn run(self) {
+        let ticket = self.ticket; // dropped last, by unwinding too
+        (self.function)();
+        drop(ticket);
+    }
+}

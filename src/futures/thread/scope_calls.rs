@@ -1,0 +1,218 @@
+//! The calls of one scope: which are pending, what waits until all are gone.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::futures::call::{AnyCall, awaited, cancel_now};
+use crate::futures::deadlock::{self, Goal, Stuck};
+use crate::futures::job::help;
+use crate::futures::waiter::{Signal, Until, Waiter};
+use crate::sync::{Condvar, Mutex, wait_until};
+
+/// A call of a scope, as its scope sees it.
+pub(super) type Known = AnyCall<()>;
+
+/// The calls of one scope.
+pub(super) struct Calls {
+    state: Mutex<State>,
+    /// Notified when the last ticket goes, and when a call is added.
+    changed: Condvar,
+}
+
+struct State {
+    /// INVARIANT: how many [`Ticket`]s there are.
+    tickets: usize,
+    /// In the order spawned. Has all that may be pending or running, and lost failures.
+    known: VecDeque<Known>,
+    /// With this many calls known, those that are of no interest any more are forgotten.
+    sweep_at: usize,
+    /// The thread of the scope is blocked, or about to, and has seen those that are known.
+    watched: bool,
+}
+
+/// How many calls a scope knows before it looks for those that it may forget.
+const FIRST_SWEEP: usize = 64;
+
+/// One task of a scope that was neither called nor dropped.
+pub(super) struct Ticket(Arc<Calls>);
+
+impl Ticket {
+    pub(super) fn of(calls: &Arc<Calls>) -> Self {
+        calls.state.lock().tickets += 1;
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let last = {
+            let mut state = self.0.state.lock();
+            state.tickets -= 1;
+            state.tickets == 0
+        };
+        if last {
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+/// Blocks when dropped until no ticket is left.
+pub(super) struct WaitsOnDrop<'a>(pub(super) &'a Calls);
+
+impl Drop for WaitsOnDrop<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        while state.tickets > 0 {
+            wait_until(&self.0.changed, &mut state, None);
+        }
+    }
+}
+
+impl Calls {
+    pub(super) fn new() -> Arc<Self> {
+        let known = VecDeque::new();
+        let state = State { tickets: 0, known, sweep_at: FIRST_SWEEP, watched: false };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    pub(super) fn add(&self, call: Known) {
+        let (_forgotten, watched) = {
+            let mut state = self.state.lock();
+            state.known.push_back(call);
+            let full = state.known.len() >= state.sweep_at;
+            let forgotten = if full { state.sweep() } else { VecDeque::new() };
+            (forgotten, std::mem::take(&mut state.watched))
+        }; // dropped without the lock: an error may hold what is the user's
+        self.changed.notify_all();
+        if watched {
+            deadlock::look_again(); // the thread of the scope may have to run it
+        }
+    }
+
+    /// How many calls were neither called and returned nor dropped.
+    pub(super) fn unfinished(&self) -> usize {
+        self.state.lock().tickets
+    }
+
+    /// The call number `index`, counted from the earliest that is known.
+    fn nth(&self, index: usize) -> Option<Known> {
+        self.state.lock().known.get(index).cloned()
+    }
+
+    /// Runs `visit` on the calls that are known, also on those added meanwhile; without the lock.
+    fn each(&self, mut visit: impl FnMut(Known)) {
+        let mut index = 0;
+        while let Some(call) = self.nth(index) {
+            visit(call);
+            index += 1;
+        }
+    }
+
+    /// Cancels what has not started; returns how many calls that were.
+    pub(super) fn cancel_pending(&self) -> usize {
+        let mut cancelled = 0;
+        self.each(|call| cancelled += usize::from(cancel_now(&call).is_ok()));
+        cancelled
+    }
+
+    /// Runs in place what waits for this worker.
+    fn help(&self) {
+        self.each(|call| {
+            help(&call);
+        });
+    }
+
+    /// Waits until all calls have ended and no ticket is left. Then gives the first call with a
+    /// failure that nobody looked at; or the deadlock for which calls had to be cancelled.
+    pub(super) fn wait(&self) -> Result<Option<Known>, Error> {
+        let mut deadlock = Ok(());
+        loop {
+            self.help(); // before it waits for any that runs
+            let calls = self.next_to_end();
+            if calls.is_empty() {
+                let mut state = self.state.lock();
+                let lost =
+                    state.known.iter().position(|call| call.core().state().is_lost_failure());
+                return deadlock.map(|()| lost.and_then(|index| state.known.remove(index)));
+            }
+            if let Err(error) = self.wait_for(&calls) {
+                deadlock = Err(error);
+            }
+        }
+    }
+
+    /// The calls that have not ended; none if no ticket is left.
+    fn next_to_end(&self) -> Vec<Known> {
+        let mut state = self.state.lock();
+        loop {
+            let calls = state.not_done();
+            if !calls.is_empty() || state.tickets == 0 {
+                return calls;
+            }
+            // A destructor of a cancelled call may still be at work, and even spawn.
+            wait_until(&self.changed, &mut state, None);
+        }
+    }
+
+    /// Waits until all of `calls` have ended, whatever it takes. If they never would, other waits
+    /// have to fail; if there are none that may, those of the scope's calls that have not started
+    /// are cancelled, and the error says why.
+    fn wait_for(&self, calls: &[Known]) -> Result<(), Error> {
+        let signal = Signal::new();
+        for (index, call) in calls.iter().enumerate() {
+            if call.core().register(Waiter::Done(Arc::clone(&signal), index)).is_err() {
+                signal.notify(index, false);
+            }
+        }
+        // All that are known by then: what is added while this waits is waited for as well.
+        let seen = RefCell::new(Vec::new());
+        let all_awaited = || {
+            let calls = self.watch();
+            let all = calls.iter().map(awaited).collect();
+            // They stay where they are, on the heap, until the wait is off the registry.
+            drop(seen.replace(calls));
+            all
+        };
+        let until = Until { ended: calls.len(), or_failure: false };
+        let mut deadlock = Ok(());
+        let mut stuck = Stuck::Insists;
+        while let Err(error) =
+            deadlock::wait(&signal, until, (Goal::All, stuck), all_awaited, || self.help())
+        {
+            if self.cancel_pending() > 0 {
+                deadlock = Err(error);
+                stuck = Stuck::Insists;
+            } else {
+                stuck = Stuck::Forces;
+            }
+        }
+        deadlock
+    }
+
+    /// The calls that have not ended, for a thread that is about to wait for them.
+    fn watch(&self) -> Vec<Known> {
+        let mut state = self.state.lock();
+        state.watched = true;
+        state.not_done()
+    }
+}
+
+impl State {
+    fn not_done(&self) -> Vec<Known> {
+        self.known.iter().filter(|call| !call.core().state().is_done()).cloned().collect()
+    }
+
+    /// Takes out the calls that are done and whose failure, if any, was looked at.
+    fn sweep(&mut self) -> VecDeque<Known> {
+        let known = std::mem::take(&mut self.known);
+        let (kept, done) = known.into_iter().partition(|call| {
+            let state = call.core().state();
+            !state.is_done() || state.is_lost_failure()
+        });
+        self.known = kept;
+        self.sweep_at = FIRST_SWEEP.max(2 * self.known.len());
+        done
+    }
+}

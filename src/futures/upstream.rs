@@ -1,0 +1,249 @@
+//! What a composed call follows, its type forgotten, and how to get from a call to those on whose
+//! ends its own depends.
+//!
+//! ```text
+//!   and_then ──follows──► map ──follows──► a queued call          (a link: one call)
+//!   join_all ──members──► map, a promise, first_ok ──members──►   (a group: several)
+//! ```
+//!
+//! Chains may be long and groups deep: nothing here recurses.
+
+use std::sync::{Arc, Weak};
+
+use super::call::{self, AnyCall, Body, Call};
+use super::chain::Chain;
+use super::context::PoolId;
+use super::job::help_own;
+use super::state::{Phase, State};
+
+/// A call whose value is of no interest. All but `follows` and `members` is about the call itself,
+/// whatever it follows.
+pub(crate) trait Upstream {
+    /// `None` if the call is gone, and so has ended.
+    fn look(&self) -> Option<Look>;
+
+    /// `watch` is for those who block: what they saw changing is reported to the registry of waits.
+    fn follows(&self, watch: bool) -> Follows;
+
+    /// The members of a group that it still waits for. `watch` as for `follows`.
+    fn members(&self, watch: bool) -> Vec<Followed>;
+
+    /// Cancels it if it is pending; returns whether it is cancelled now.
+    fn cancel(&self, chain: &mut Chain) -> bool;
+
+    /// Tells it that it should stop, if it runs.
+    fn ask_to_stop(&self);
+
+    /// Runs it in place if it waits for this worker.
+    fn help(&self) -> bool;
+}
+
+/// A call as it is at this moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    /// Its address: its identity while it is alive.
+    pub(crate) call: usize,
+    pub(crate) name: &'static str,
+    pub(crate) pool: PoolId,
+    pub(crate) state: State,
+}
+
+pub(crate) type Followed = Arc<dyn Upstream + Send + Sync>;
+
+/// What the end of a call depends on.
+pub(crate) enum Follows {
+    /// No other call, or it has ended.
+    Nothing,
+    Call(Followed),
+    /// It ends with this call, but not later than its deadline.
+    InTime(Followed),
+    /// The ends of its members.
+    Group,
+}
+
+impl<T> Upstream for AnyCall<T> {
+    fn look(&self) -> Option<Look> {
+        let core = self.core();
+        let (call, state) = (call::address(self), core.state());
+        Some(Look { call, name: self.name(), pool: core.pool(), state })
+    }
+
+    fn follows(&self, watch: bool) -> Follows {
+        Call::follows(self, watch)
+    }
+
+    fn members(&self, watch: bool) -> Vec<Followed> {
+        self.body().members(watch)
+    }
+
+    fn cancel(&self, chain: &mut Chain) -> bool {
+        call::cancel_in(chain, self)
+    }
+
+    fn ask_to_stop(&self) {
+        self.core().request_cancel();
+    }
+
+    fn help(&self) -> bool {
+        help_own(self)
+    }
+}
+
+/// A call that another one follows, which does not keep it alive.
+///
+/// A followed call has among its waiters the rest of the chain, which holds the call and takes its
+/// outcome when it has ended. So whoever upgrades this and turns out to be its last owner drops
+/// nothing of a user's: it may be done under a lock.
+struct Source<T>(Weak<Call<T, dyn Body<T>>>);
+
+impl<T: Send> Upstream for Source<T> {
+    fn look(&self) -> Option<Look> {
+        self.0.upgrade()?.look()
+    }
+
+    fn follows(&self, watch: bool) -> Follows {
+        self.0.upgrade().map_or(Follows::Nothing, |call| call.follows(watch))
+    }
+
+    fn members(&self, watch: bool) -> Vec<Followed> {
+        self.0.upgrade().map_or_else(Vec::new, |call| call.members(watch))
+    }
+
+    fn cancel(&self, chain: &mut Chain) -> bool {
+        self.0.upgrade().is_some_and(|call| call.cancel(chain))
+    }
+
+    fn ask_to_stop(&self) {
+        if let Some(call) = self.0.upgrade() {
+            call.ask_to_stop();
+        }
+    }
+
+    fn help(&self) -> bool {
+        self.0.upgrade().is_some_and(|call| call.help())
+    }
+}
+
+pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> Followed {
+    Arc::new(Source(Arc::downgrade(call)))
+}
+
+/// The call on whose state that of a chain depends now: the one at its beginning, which may be a
+/// group; `None` if that is the call asked about.
+///
+/// There is one. A future is followed once at most, and nobody has it any more then: if calls are
+/// made to follow each other in a circle, no future is left from which to get there.
+pub(crate) fn source_of_all(follows: Follows) -> Option<Followed> {
+    match follows {
+        Follows::Call(call) | Follows::InTime(call) => Some(source_of(call)),
+        Follows::Nothing | Follows::Group => None,
+    }
+}
+
+/// [`source_of_all`] for a followed call; it may be `call` itself.
+pub(crate) fn source_of(mut call: Followed) -> Followed {
+    while let Follows::Call(next) | Follows::InTime(next) = call.follows(false) {
+        call = next;
+    }
+    call
+}
+
+/// Cancels what `call` depends on and has not started, and asks the rest to stop.
+pub(crate) fn request_cancel(chain: &mut Chain, call: &dyn Upstream) {
+    let mut left = Vec::new();
+    request_step(chain, call, &mut left);
+    while let Some(next) = left.pop() {
+        request_step(chain, &*next, &mut left);
+    }
+}
+
+fn request_step(chain: &mut Chain, call: &dyn Upstream, left: &mut Vec<Followed>) {
+    match call.follows(false) {
+        Follows::Call(next) | Follows::InTime(next) => {
+            // If that has ended, a function of this one's is running, or is about to.
+            match next.look() {
+                Some(look) if !look.state.is_done() => left.push(next),
+                _ => call.ask_to_stop(),
+            }
+        }
+        Follows::Group => {
+            left.extend(call.members(false));
+            call.cancel(chain);
+        }
+        Follows::Nothing => {
+            if !call.cancel(chain) {
+                call.ask_to_stop();
+            }
+        }
+    }
+}
+
+/// Runs in place all that `call` depends on and that waits for this worker, until `call` is done or
+/// nothing is left to run. Returns whether anything was run.
+pub(crate) fn help_followed(call: &dyn Upstream) -> bool {
+    let mut helped = false;
+    // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
+    let mut path: Vec<Followed> = Vec::new();
+    let mut tried = vec![Tried::Nothing];
+    while let Some(last) = tried.last_mut() {
+        let here: &dyn Upstream = match path.last() {
+            Some(followed) => &**followed,
+            None => call,
+        };
+        match (here.follows(false), &mut *last) {
+            (Follows::Call(next) | Follows::InTime(next), Tried::Call(before))
+                if Arc::ptr_eq(&next, before) => {}
+            (Follows::Call(next) | Follows::InTime(next), _) => {
+                *last = Tried::Call(Arc::clone(&next));
+                path.push(next);
+                tried.push(Tried::Nothing);
+                continue;
+            }
+            (Follows::Group, Tried::Members(left)) => {
+                if let Some(next) = left.next() {
+                    path.push(next);
+                    tried.push(Tried::Nothing);
+                    continue;
+                }
+            }
+            (Follows::Group, _) => {
+                *last = Tried::Members(here.members(false).into_iter());
+                continue;
+            }
+            (Follows::Nothing, _) => helped |= here.help(),
+        }
+        path.pop();
+        tried.pop();
+    }
+    helped
+}
+
+/// What [`help_followed`] went through of what one call follows.
+enum Tried {
+    Nothing,
+    /// The call that it followed then: afterwards it may follow another.
+    Call(Followed),
+    /// The members that are left.
+    Members(std::vec::IntoIter<Followed>),
+}
+
+impl<T, B: Body<T> + ?Sized> Call<T, B> {
+    /// What its end depends on now; nothing once it has ended.
+    pub(crate) fn follows(&self, watch: bool) -> Follows {
+        if self.core().state().is_done() { Follows::Nothing } else { self.body().follows(watch) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let own = self.core().state().phase();
+        if own != Phase::Pending {
+            return own;
+        }
+        match source_of_all(self.body().follows(false)) {
+            // Between the source's end and this one's, the call still counts as running.
+            Some(source) if source.look().is_none_or(|look| look.state.phase() != own) => {
+                Phase::Running
+            }
+            _ => own,
+        }
+    }
+}

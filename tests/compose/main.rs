@@ -1,0 +1,111 @@
+//! Composition of futures: chains, groups, deadlines, and scopes.
+//!
+//! No test sleeps to bring threads into a state, and none can hang: see [`within`].
+#![cfg(not(concurrent_loom))]
+
+mod chain;
+mod circles;
+mod deadline;
+mod gather;
+mod in_workers;
+mod random;
+mod requests;
+mod scope;
+mod scope_ends;
+mod scope_in_workers;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use concurrent::futures::ThreadPoolExecutor;
+
+type Pool = Arc<ThreadPoolExecutor>;
+
+fn pool(workers: usize) -> Pool {
+    Arc::new(ThreadPoolExecutor::new(workers).unwrap())
+}
+
+/// Runs `body` as a call of a pool of one worker.
+fn in_only_worker<R: Send + 'static>(body: impl FnOnce(&Pool) -> R + Send + 'static) -> R {
+    within(|| {
+        let pool = pool(1);
+        let inner = Arc::clone(&pool);
+        pool.spawn(move || body(&inner)).unwrap().into_result().unwrap()
+    })
+}
+
+/// Something that is filled once, and that calls wait for outside of any pool's knowledge.
+struct Place<T>(Arc<(OnceLock<T>, Mutex<()>, Condvar)>);
+
+impl<T> Place<T> {
+    fn new() -> Self {
+        Self(Arc::new((OnceLock::new(), Mutex::new(()), Condvar::new())))
+    }
+
+    fn fill(&self, value: T) {
+        let _guard = self.0.1.lock().unwrap();
+        assert!(self.0.0.set(value).is_ok());
+        self.0.2.notify_all();
+    }
+
+    fn get(&self) -> &T {
+        let mut guard = self.0.1.lock().unwrap();
+        loop {
+            if let Some(value) = self.0.0.get() {
+                return value;
+            }
+            guard = self.0.2.wait(guard).unwrap();
+        }
+    }
+}
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Runs `test` in a thread of its own, and fails if it takes longer than any machine needs.
+fn within<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
+    let limit = Duration::from_secs(if cfg!(miri) { 600 } else { 60 });
+    let (sender, receiver) = channel();
+    let runner = thread::spawn(move || {
+        let returned = test();
+        let _ = sender.send(());
+        returned
+    });
+    if receiver.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        panic!("it hangs");
+    }
+    match runner.join() {
+        Ok(returned) => returned,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Counts how often it is dropped.
+#[derive(Clone, Default)]
+struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    /// A value whose drop is counted.
+    fn token(&self) -> Token {
+        Token(Arc::clone(&self.0))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Debug)]
+struct Token(Arc<AtomicUsize>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}

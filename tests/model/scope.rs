@@ -1,0 +1,113 @@
+//! Scopes: nothing that a call borrows is touched after the scope has ended.
+//!
+//! What is borrowed is [`Watched`], which is written when it is dropped, right after the scope: loom
+//! reports any read of a call, or of the drop of its captures or value, that is not ordered before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+use loom::thread;
+
+use crate::{Outcomes, Watched};
+
+fn pool(workers: usize) -> ThreadPoolExecutor {
+    ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w").build().unwrap()
+}
+
+/// Reads what it borrows when it is dropped.
+struct ReadsOnDrop<'a>(&'a Watched);
+
+impl Drop for ReadsOnDrop<'_> {
+    fn drop(&mut self) {
+        assert_eq!(self.0.get(), 7);
+    }
+}
+
+#[test]
+fn a_call_whose_handle_was_dropped_ends_before_its_scope() {
+    Outcomes::with_bound(Some(3), || {
+        let pool = pool(1);
+        let borrowed = Watched::new(7);
+        pool.scope(|s| drop(s.spawn(|| ReadsOnDrop(&borrowed)).unwrap()));
+        drop(borrowed);
+    })
+    .assert([()]);
+}
+
+#[test]
+fn a_value_moved_out_is_the_calls() {
+    Outcomes::with_bound(Some(3), || {
+        let pool = pool(1);
+        let borrowed = Watched::new(7);
+        let sum = pool.scope(|s| {
+            let call = s.spawn(|| (Watched::new(1), &borrowed)).unwrap();
+            let (own, borrowed) = call.into_result().unwrap();
+            own.get() + borrowed.get()
+        });
+        drop(borrowed);
+        assert_eq!(sum, 8);
+    })
+    .assert([()]);
+}
+
+#[test]
+fn captures_that_another_thread_cancels_are_gone_before_the_scope_ends() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = Arc::new(pool(1));
+        let borrowed = Watched::new(7);
+        let ran = AtomicUsize::new(0);
+        let canceller = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                pool.shutdown_with(ShutdownOptions::new().cancel_futures(true).wait(false));
+            })
+        };
+        let refused = pool.scope(|s| {
+            let captured = ReadsOnDrop(&borrowed);
+            let ran = &ran;
+            let spawned = s.spawn(move || {
+                drop(captured);
+                ran.fetch_add(1, Ordering::Relaxed);
+            });
+            spawned.is_err()
+        });
+        drop(borrowed);
+        canceller.join().unwrap();
+        pool.shutdown();
+        (refused, ran.into_inner())
+    })
+    .assert([(false, 0), (false, 1), (true, 0)]);
+}
+
+#[test]
+fn a_call_that_spawns_into_its_scope_ends_before_it() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = pool(1);
+        let borrowed = Watched::new(7);
+        pool.scope(|s| {
+            let borrowed = &borrowed;
+            s.spawn(move || {
+                s.spawn(move || ReadsOnDrop(borrowed)).unwrap();
+            })
+            .unwrap();
+        });
+        drop(borrowed);
+    })
+    .assert([()]);
+}
+
+#[test]
+fn a_scope_in_the_only_worker_runs_its_calls_in_place() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = Arc::new(pool(1));
+        let inner = Arc::clone(&pool);
+        let call = pool.spawn(move || {
+            let borrowed = Watched::new(7);
+            inner.scope(|s| s.spawn(|| borrowed.get()).unwrap().into_result().unwrap())
+        });
+        assert_eq!(call.unwrap().into_result().unwrap(), 7);
+        pool.shutdown();
+    })
+    .assert([()]);
+}
