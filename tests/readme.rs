@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use concurrent::futures::{
     Discipline, DoneAndNotDone, Executor, FullQueue, Future, MapOptions, Promise, ReturnWhen,
-    ShutdownOptions, ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
-    with_worker_state,
+    ShutdownOptions, ThreadPoolExecutor, as_completed, as_completed_timeout, first_ok, join_all,
+    wait, with_worker_state,
 };
 use concurrent::sched::{Float, Scheduler, VirtualClock};
 use concurrent::{Error, Result};
@@ -99,6 +99,23 @@ fn lines_of_the_table_beyond_python() -> Result<()> {
     assert_eq!(pool.try_submit(length, "one")?.into_result()?, 3);
     assert_eq!(pool.spawn_with_priority(-1, || 1)?.into_result()?, 1);
     assert_eq!(pool.submit_with_priority(-1, length, "one")?.into_result()?, 3);
+    Ok(())
+}
+
+#[test]
+fn lines_of_the_table_beyond_python_on_calls_made_of_calls() -> Result<()> {
+    let pool = ThreadPoolExecutor::new(2)?;
+    let text = String::from("four");
+    let length_of_text = pool.scope(|s| s.spawn(|| text.len())?.into_result())?;
+    assert_eq!(length_of_text, 4);
+    assert_eq!(Future::ready(text).map(|text| text.len()).into_result()?, 4);
+    let futures = ["one", "three"].map(Future::ready);
+    assert_eq!(join_all(futures).map(|pages| pages.len()).into_result()?, 2);
+    let mirrors = ["one", "three"].map(Future::ready);
+    let url = first_ok(mirrors);
+    let page = url.and_then(move |url| pool.submit(length, url));
+    let page = page.or_else(|_| Future::ready(0)).with_timeout(60 * SECOND);
+    assert!(page.into_result()? <= 3); // 0 if the pool was gone first
     Ok(())
 }
 

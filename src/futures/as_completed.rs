@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Future;
 use super::call::awaited;
-use super::deadlock::{self, Goal, Stuck};
+use super::deadlock::{self, Goal};
 use super::job::help;
 use super::wait::distinct;
 use super::waiter::{Signal, Until, Waiter};
@@ -164,7 +164,7 @@ impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
                 help(handle.borrow().call());
             }
         };
-        deadlock::wait(signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help_all)
+        deadlock::wait(signal, Until::ONE, Goal::Any, awaited, help_all)
     }
 
     /// The first handle that is left, after a deadlock.

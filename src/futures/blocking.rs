@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Future;
 use super::call::{self, Ending};
-use super::deadlock::{self, Goal, Stuck};
+use super::deadlock::{self, Goal};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ impl<T> Future<T> {
                 let help = || {
                     help(self.call());
                 };
-                deadlock::wait(&signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help)
+                deadlock::wait(&signal, Until::ONE, Goal::Any, awaited, help)
             }
         };
         if waited.is_ok() {

@@ -61,7 +61,7 @@
 //! | what | in which thread |
 //! | --- | --- |
 //! | the function, and the drop of what it captured | a worker; if the call is cancelled, the thread that cancels |
-//! | callbacks | the thread that ends the call; if it is done already, the one that adds them |
+//! | callbacks; functions given to [`map`](Future::map) and its kin | the thread that ends the call; if it is done already, the one that adds them |
 //! | an initializer, hooks, the state of a worker | each worker, before its first call or at its end |
 //! | the function, if its pool's queue is full and set to [`RunInCaller`](FullQueue::RunInCaller), or its own worker submits it | the thread that submits |
 //! | what is captured to go with a call; what enters it | the thread that submits; the one that runs the call |
@@ -86,12 +86,13 @@
 //! # Waiting inside of calls
 //!
 //! A call may wait for other calls of its own pool. A worker that waits without a time limit for a
-//! call that is still queued runs it in place, to any depth; only the awaited call, never another
-//! one. If what it waits for can never end, because every call and every worker that could move it
-//! is blocked in such waits itself, the wait fails with [`Error::Deadlock`](crate::Error::Deadlock),
-//! which names the calls of the circle. Waits with a time limit, promises, and threads that compute,
-//! sleep or block elsewhere always count as able to move. A worker that blocks because it submits to
-//! the full queue of another pool counts so too.
+//! call that is still queued runs it in place, to any depth; only the awaited call, or what that is
+//! made of, never another one. If what it waits for can never end, because every call and every
+//! worker that could move it is blocked in such waits itself, the wait fails with
+//! [`Error::Deadlock`](crate::Error::Deadlock), which names the calls of the circle. Waits with a
+//! time limit, deadlines, promises, and threads that compute, sleep or block elsewhere always count
+//! as able to move. A worker that blocks because it submits to the full queue of another pool counts
+//! so too.
 //!
 //! # Calls made of calls
 //!

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Future;
-use super::deadlock::{self, Goal, Stuck};
+use super::deadlock::{self, Goal};
 use super::map::Piece;
 use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ impl<R> Unordered<R> {
                 piece.help();
             }
         };
-        deadlock::wait(&self.signal, Until::ONE, (Goal::Any, Stuck::Fails), awaited, help_all)
+        deadlock::wait(&self.signal, Until::ONE, Goal::Any, awaited, help_all)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Piece<R>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Future;
 use super::call::awaited;
-use super::deadlock::{self, Goal, Stuck};
+use super::deadlock::{self, Goal};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
 use crate::sync::deadline_after;
@@ -120,7 +120,7 @@ fn wait_in_call<T, H: Borrow<Future<T>>>(
     };
     let awaited = || handles.iter().map(|handle| awaited(handle.borrow().call())).collect();
     // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
-    let _ = deadlock::wait(signal, until, (goal, Stuck::Fails), awaited, help_all);
+    let _ = deadlock::wait(signal, until, goal, awaited, help_all);
 }
 
 /// What must happen before `return_when` holds; `None` if it does.

@@ -64,12 +64,12 @@ fn compositions(pool: &Pool) -> Vec<(&'static str, Future<usize>)> {
 
 #[test]
 fn every_composition_is_run_in_place_by_every_wait() {
-    for way in 0..WAITS.len() {
+    for (number, waits) in WAITS.into_iter().enumerate() {
         let of_what = in_only_worker(compositions).len();
         for index in 0..of_what {
             in_only_worker(move |pool| {
                 let (what, composed) = compositions(pool).swap_remove(index);
-                assert_eq!(WAITS[way](composed).unwrap(), 3, "{what}, wait number {way}");
+                assert_eq!(waits(composed).unwrap(), 3, "{what}, wait number {number}");
             });
         }
     }

@@ -11,6 +11,7 @@ mod in_workers;
 mod random;
 mod requests;
 mod scope;
+mod scope_circles;
 mod scope_ends;
 mod scope_in_workers;
 
@@ -83,6 +84,14 @@ fn within<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
     match runner.join() {
         Ok(returned) => returned,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The text of a panic.
+fn message(panic: Box<dyn std::any::Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => (*panic.downcast::<&str>().unwrap()).to_string(),
     }
 }
 

@@ -13,17 +13,10 @@ use std::thread;
 use concurrent::futures::{ReturnWhen, ShutdownOptions, ThreadPoolExecutor, wait};
 use concurrent::{Error, Result};
 
-use crate::{Drops, within};
+use crate::{Drops, message, within};
 
 fn pool(workers: usize) -> ThreadPoolExecutor {
     ThreadPoolExecutor::new(workers).unwrap()
-}
-
-fn message(panic: Box<dyn std::any::Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => (*panic.downcast::<&str>().unwrap()).to_string(),
-    }
 }
 
 #[test]

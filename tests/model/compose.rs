@@ -1,9 +1,17 @@
 //! Chains and groups of calls against completion and cancel.
 
-use concurrent::futures::{Future, Promise, first_ok, join_all};
+use std::sync::{Arc, Mutex};
+
+use concurrent::Error;
+use concurrent::futures::{Future, Promise, ThreadPoolExecutor, first_ok, join_all};
 use loom::thread;
 
 use crate::{Outcomes, Watched};
+
+fn pool() -> Arc<ThreadPoolExecutor> {
+    let builder = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("w");
+    Arc::new(builder.build().unwrap())
+}
 
 #[test]
 fn a_chain_ends_with_its_source_or_its_cancel() {
@@ -75,4 +83,46 @@ fn join_all_against_a_cancel() {
         cancelled
     })
     .assert([false, true]);
+}
+
+/// The second call of a chain comes up while the only worker that could run it blocks on the chain,
+/// or is about to.
+#[test]
+fn a_worker_runs_in_place_what_a_chain_turns_to_while_it_waits() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = pool();
+        let (promise, future) = Promise::pair();
+        let next = Arc::clone(&pool);
+        let chain = future.and_then(move |n: u32| next.spawn(move || n + 1));
+        let call = pool.spawn(move || chain.into_result().unwrap());
+        promise.set_result(1).unwrap();
+        assert_eq!(call.unwrap().into_result().unwrap(), 2);
+        pool.shutdown();
+    })
+    .assert([()]);
+}
+
+/// A call waits for a group of itself and of a promise that fails: the deadlock comes about when
+/// the promise does, wherever the worker is then.
+#[test]
+fn a_group_that_loses_its_last_movable_member_is_found_to_be_stuck() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = pool();
+        let (promise, promised) = Promise::<u32>::pair();
+        let place = Arc::new(Mutex::new(None));
+        let there = Arc::clone(&place);
+        let (own, owned) = Promise::pair();
+        let call = pool.spawn(move || {
+            let group: Future<u32> = owned.into_result().unwrap();
+            let result = group.result();
+            let stuck = matches!(result, Err(Error::Deadlock(_)));
+            *there.lock().unwrap() = Some(stuck);
+            0
+        });
+        assert!(own.set_result(first_ok([call.unwrap(), promised])).is_ok());
+        promise.set_exception(Error::raised("of a model")).unwrap();
+        pool.shutdown();
+        place.lock().unwrap().take().unwrap()
+    })
+    .assert([true]);
 }

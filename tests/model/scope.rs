@@ -111,3 +111,35 @@ fn a_scope_in_the_only_worker_runs_its_calls_in_place() {
     })
     .assert([()]);
 }
+
+/// A call of a scope, run by another worker, waits for the call that the scope is in: one of the two
+/// waits closes the circle, and the scope's cannot fail.
+#[test]
+fn a_scope_that_closes_a_circle_has_the_other_wait_fail() {
+    Outcomes::with_bound(Some(2), || {
+        let (own, other) = (Arc::new(pool(1)), Arc::new(pool(1)));
+        let (promise, future) = concurrent::futures::Promise::pair();
+        let inner = Arc::clone(&other);
+        let call = own.spawn(move || {
+            let borrowed = Watched::new(7);
+            let met = AtomicUsize::new(0);
+            let future: concurrent::futures::Future<concurrent::futures::Future<usize>> = future;
+            inner.scope(|s| {
+                let (borrowed, met) = (&borrowed, &met);
+                s.spawn(move || {
+                    let outer = future.into_result().unwrap();
+                    let result = outer.result();
+                    let stuck = matches!(result, Err(concurrent::Error::Deadlock(_)));
+                    met.fetch_add(usize::from(stuck) * borrowed.get() as usize, Ordering::Relaxed);
+                })
+                .unwrap();
+            });
+            drop(borrowed);
+            met.into_inner()
+        });
+        assert!(promise.set_result(call.unwrap()).is_ok());
+        own.shutdown();
+        other.shutdown();
+    })
+    .assert([()]);
+}

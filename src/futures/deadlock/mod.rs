@@ -27,7 +27,7 @@
 mod graph;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use self::view::{Pools, Verdict, judge};
@@ -105,7 +105,8 @@ type Key = u64;
 
 struct Registry {
     next_key: Key,
-    blocked: HashMap<Key, Blocked>,
+    /// Ordered, so that a model checker sees the same order in each run.
+    blocked: BTreeMap<Key, Blocked>,
     /// By which blocked thread a call is being run, or its callbacks.
     runs: HashMap<usize, Key>,
     next_pool: PoolId,
@@ -179,7 +180,34 @@ pub(crate) fn look_again() {
 pub(crate) fn wait(
     signal: &Arc<Signal>,
     until: Until,
-    (goal, stuck): (Goal, Stuck),
+    goal: Goal,
+    awaited: impl Fn() -> Vec<Awaited>,
+    help: impl FnMut(),
+) -> Result<()> {
+    wait_on_terms(signal, until, Terms { goal, ..Terms::default() }, awaited, help)
+}
+
+/// How a thread waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) goal: Goal,
+    pub(crate) stuck: Stuck,
+    /// Whether the calls that it waits for are still those it gave. Asked under the registry's lock;
+    /// who makes it false has blocked threads look again after that.
+    pub(crate) is_current: &'a dyn Fn() -> bool,
+}
+
+impl Default for Terms<'_> {
+    fn default() -> Self {
+        Self { goal: Goal::Any, stuck: Stuck::Fails, is_current: &|| true }
+    }
+}
+
+/// [`wait`] for those who have more to say.
+pub(crate) fn wait_on_terms(
+    signal: &Arc<Signal>,
+    until: Until,
+    terms: Terms<'_>,
     awaited: impl Fn() -> Vec<Awaited>,
     mut help: impl FnMut(),
 ) -> Result<()> {
@@ -188,9 +216,9 @@ pub(crate) fn wait(
         return Ok(());
     }
     // Whether a failure can still come changes with every call that ends well.
-    let at_each_end = goal == Goal::Failure;
+    let at_each_end = terms.goal == Goal::Failure;
     loop {
-        if let Some(registered) = Registered::enter(signal, goal, stuck, awaited())? {
+        if let Some(registered) = Registered::enter(signal, terms, awaited())? {
             let over = signal.wait_or_alarm(until, at_each_end);
             let refused = registered.leave();
             if over {
@@ -212,11 +240,10 @@ pub(crate) fn wait(
 struct Registered(Key);
 
 impl Registered {
-    /// `None` if there is something to run in place instead.
+    /// `None` if it is to look first for what it could run in place.
     fn enter(
         signal: &Arc<Signal>,
-        goal: Goal,
-        stuck: Stuck,
+        Terms { goal, stuck, is_current }: Terms<'_>,
         awaited: Vec<Awaited>,
     ) -> Result<Option<Self>> {
         let blocked = Blocked {
@@ -235,6 +262,9 @@ impl Registered {
         let mut victims = Vec::new();
         let (key, verdict, left) = {
             let mut registry = REGISTRY.lock();
+            if !is_current() {
+                return Ok(None);
+            }
             let key = registry.enter(blocked);
             let verdict = loop {
                 let verdict = judge(&registry, &mut pools, key);
@@ -277,7 +307,7 @@ impl Registry {
     fn new() -> Self {
         Self {
             next_key: 0,
-            blocked: HashMap::new(),
+            blocked: BTreeMap::new(),
             runs: HashMap::new(),
             next_pool: 0,
             pools: HashMap::new(),

@@ -27,21 +27,34 @@ pub(super) struct Pools(HashMap<PoolId, Option<Arc<dyn PoolView>>>);
 
 pub(super) fn judge(registry: &Registry, pools: &mut Pools, thread: Key) -> Verdict {
     // Groups are watched only if it matters how their members end.
-    for watch in [false, true] {
-        let view = View::new(registry, pools, watch);
+    let mut watch = false;
+    let mut helping = Vec::new();
+    loop {
+        let view = View::new(registry, pools, watch, &helping);
         if view.can_help(thread) {
             return Verdict::CanHelp;
         }
         match can_move(&view, Node::Thread(thread)) {
-            Ok(Outlook::MayMove) if !watch => {}
-            Ok(_) => break,
+            Ok(Outlook::MayMove) if !watch => watch = true,
+            Ok(_) => return Verdict::Waits,
             Err(path) => {
+                // A chain may have turned to another call a moment ago, and who did that waits for
+                // the registry, to have those look again that can run it. Calls were looked at one
+                // by one, so that this is looked for afterwards.
                 let text = view.describe(&path);
-                return Verdict::Stuck(path.into_iter().filter_map(Node::thread).collect(), text);
+                let reached = view.reached.take();
+                let found: Vec<_> = reached.into_iter().filter(|key| view.can_help(*key)).collect();
+                if found.contains(&thread) {
+                    return Verdict::CanHelp;
+                }
+                if found.is_empty() {
+                    let path = path.into_iter().filter_map(Node::thread);
+                    return Verdict::Stuck(path.collect(), text);
+                }
+                helping.extend(found);
             }
         }
     }
-    Verdict::Waits
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +78,10 @@ struct View<'a> {
     pools: RefCell<&'a mut Pools>,
     /// Those that were come across.
     groups: RefCell<HashMap<usize, Group>>,
+    reached: RefCell<Vec<Key>>,
     watch: bool,
+    /// Threads that have something to run in place.
+    helping: &'a [Key],
 }
 
 struct Group {
@@ -84,8 +100,9 @@ enum End {
 }
 
 impl<'a> View<'a> {
-    fn new(registry: &'a Registry, pools: &'a mut Pools, watch: bool) -> Self {
-        Self { registry, pools: RefCell::new(pools), groups: RefCell::default(), watch }
+    fn new(registry: &'a Registry, pools: &'a mut Pools, watch: bool, helping: &'a [Key]) -> Self {
+        let (pools, groups) = (RefCell::new(pools), RefCell::default());
+        Self { registry, pools, groups, reached: RefCell::default(), watch, helping }
     }
 
     fn pool(&self, id: PoolId) -> Option<Arc<dyn PoolView>> {
@@ -167,9 +184,9 @@ impl<'a> View<'a> {
         Branch::Needs(blocked)
     }
 
-    /// Whether `thread` waits for a call that it could run in place. Calls that follow no other were
-    /// tried before, and never become pending again.
+    /// Whether `thread` waits for a call that it could run in place.
     fn can_help(&self, thread: Key) -> bool {
+        self.groups.take(); // not those of an earlier look
         let Some(blocked) = self.registry.blocked.get(&thread) else { return false };
         let own = blocked.worker_of;
         if own == 0 {
@@ -263,6 +280,10 @@ impl Waits for View<'_> {
         let branches: Vec<_> = match node {
             Node::Thread(thread) => {
                 let Some(blocked) = self.registry.blocked.get(&thread) else { return Vec::new() };
+                if self.helping.contains(&thread) {
+                    return vec![Branch::Moves];
+                }
+                self.reached.borrow_mut().push(thread);
                 let branch = |call| self.branch(call, None, blocked.goal);
                 blocked.awaited.iter().filter_map(|call| branch(call.call())).collect()
             }

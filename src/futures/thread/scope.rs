@@ -89,6 +89,19 @@ impl ThreadPoolExecutor {
     /// pool.scope(|s| escaped = Some(s));
     /// ```
     ///
+    /// Nor can what a call borrows from `body` leave it as a value:
+    ///
+    /// ```compile_fail,E0597
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1).unwrap();
+    /// let mut escaped = "";
+    /// {
+    ///     let text = String::from("gone");
+    ///     pool.scope(|s| escaped = s.spawn(|| text.as_str()).unwrap().into_result().unwrap());
+    /// }
+    /// println!("{escaped}");
+    /// ```
+    ///
     /// Two calls cannot change the same thing, nor share what threads may not share:
     ///
     /// ```compile_fail,E0499
@@ -154,6 +167,22 @@ fn raise(call: Known) {
 ///
 /// `'scope` is the time until the scope has waited for its calls, `'env` that of what they borrow.
 /// Calls may spawn into the scope they are in.
+///
+/// Both are exact: if one `'scope` could stand for a shorter one, calls could borrow for that only.
+///
+/// ```
+/// # use concurrent::futures::Scope;
+/// fn same<'a, 'scope, 'env>(s: &'a Scope<'scope, 'env>) -> &'a Scope<'scope, 'env> {
+///     s
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use concurrent::futures::Scope;
+/// fn shorter<'a, 'scope: 'a, 'env>(s: &'a Scope<'scope, 'env>) -> &'a Scope<'a, 'env> {
+///     s
+/// }
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     pool: Arc<Shared>,
     calls: Arc<Calls>,

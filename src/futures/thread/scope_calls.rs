@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::futures::call::{AnyCall, awaited, cancel_now};
-use crate::futures::deadlock::{self, Goal, Stuck};
+use crate::futures::deadlock::{self, Goal, Stuck, Terms};
 use crate::futures::job::help;
 use crate::futures::waiter::{Signal, Until, Waiter};
 use crate::sync::{Condvar, Mutex, wait_until};
@@ -28,7 +28,8 @@ struct State {
     known: VecDeque<Known>,
     /// With this many calls known, those that are of no interest any more are forgotten.
     sweep_at: usize,
-    /// The thread of the scope is blocked, or about to, and has seen those that are known.
+    /// The thread of the scope is blocked, or about to be, and has seen all that are known.
+    /// LOCK: read under that of the registry of waits.
     watched: bool,
 }
 
@@ -177,15 +178,16 @@ impl Calls {
         };
         let until = Until { ended: calls.len(), or_failure: false };
         let mut deadlock = Ok(());
-        let mut stuck = Stuck::Insists;
+        let is_current = || self.state.lock().watched;
+        let mut terms = Terms { goal: Goal::All, stuck: Stuck::Insists, is_current: &is_current };
         while let Err(error) =
-            deadlock::wait(&signal, until, (Goal::All, stuck), all_awaited, || self.help())
+            deadlock::wait_on_terms(&signal, until, terms, all_awaited, || self.help())
         {
             if self.cancel_pending() > 0 {
                 deadlock = Err(error);
-                stuck = Stuck::Insists;
+                terms.stuck = Stuck::Insists;
             } else {
-                stuck = Stuck::Forces;
+                terms.stuck = Stuck::Forces;
             }
         }
         deadlock
