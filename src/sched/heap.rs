@@ -289,4 +289,5 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 }
 
 #[cfg(test)]
+#[path = "heap/tests.rs"] // also where `benches/peers` includes this file
 mod tests;
