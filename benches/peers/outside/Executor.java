@@ -159,7 +159,9 @@ public class Executor {
                 case "earlier" -> earlier();
                 default -> throw new IllegalArgumentException(name);
             });
-            System.gc();
+            if (count >= 100_000) {
+                System.gc();
+            }
         }
     }
 }

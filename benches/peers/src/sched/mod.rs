@@ -1,5 +1,5 @@
 //! `sched` beside its peers: `peers sched [--rounds N] [--sizes N,N,...] [--only WORK,WORK,...]
-//! [--csv FILE]`. The works are bulk, hold, alone, cancel, memory, lateness, earlier.
+//! [--peers NAME,NAME,...] [--csv FILE]`. The works are bulk, hold, alone, cancel, memory, lateness, earlier.
 //!
 //! In each round every peer has its turn, so that what else the machine does meets all of them. The
 //! ratio of a peer to this crate is the median over the rounds of the ratio within one.
@@ -23,13 +23,15 @@ struct Options {
     rounds: usize,
     sizes: Vec<usize>,
     only: Option<Vec<String>>,
+    /// Beginnings of the names of peers; ours is always there.
+    peers: Option<Vec<String>>,
     csv: Option<String>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Self {
-        let mut options =
-            Self { rounds: 5, sizes: vec![1_000, 100_000, 1_000_000], only: None, csv: None };
+        let sizes = vec![1_000, 100_000, 1_000_000];
+        let mut options = Self { rounds: 5, sizes, only: None, peers: None, csv: None };
         for pair in arguments.chunks(2) {
             let [name, value] = pair else { usage() };
             let list = || value.split(',').map(ToOwned::to_owned).collect::<Vec<_>>();
@@ -40,11 +42,17 @@ impl Options {
                     options.sizes = sizes.unwrap_or_else(|_| usage());
                 }
                 "--only" => options.only = Some(list()),
+                "--peers" => options.peers = Some(list()),
                 "--csv" => options.csv = Some(value.clone()),
                 _ => usage(),
             }
         }
         options
+    }
+
+    fn has(&self, peer: &str) -> bool {
+        let is_it = |name: &String| peer.starts_with(name.as_str());
+        self.peers.as_ref().is_none_or(|names| names.iter().any(is_it))
     }
 
     fn wants(&self, work: &str) -> bool {
@@ -53,7 +61,9 @@ impl Options {
 }
 
 fn usage() -> ! {
-    eprintln!("peers sched [--rounds N] [--sizes N,...] [--only WORK,...] [--csv FILE]");
+    eprintln!(
+        "peers sched [--rounds N] [--sizes N,...] [--only WORK,...] [--peers NAME,...] [--csv FILE]"
+    );
     exit(2)
 }
 
@@ -76,8 +86,14 @@ pub fn run(arguments: &[String]) {
     let options = Options::parse(arguments);
     let mut report = Report::default();
     let mut peers = in_rust();
-    peers.extend(Outside::python().map(|peer| Box::new(peer) as _));
-    peers.extend(Outside::java().map(|peer| Box::new(peer) as _));
+    let outside: [(_, fn() -> _); 2] = [("CPython", Outside::python), ("Java", Outside::java)];
+    for (name, start) in outside {
+        if options.has(name) {
+            peers.extend(start().map(|peer| Box::new(peer) as _));
+        }
+    }
+    peers.push(Box::new(StdCondvar));
+    peers.retain(|peer| peer.name().starts_with("concurrent") || options.has(peer.name()));
 
     let rounds = options.rounds;
     for &size in &options.sizes {
@@ -107,7 +123,6 @@ pub fn run(arguments: &[String]) {
     if options.wants("memory") {
         report.add(memory(&mut peers, *options.sizes.last().unwrap_or(&1_000_000)));
     }
-    peers.push(Box::new(StdCondvar));
     if options.wants("lateness") {
         report.add(lateness(&mut peers, rounds, 1_000));
     }
@@ -204,10 +219,10 @@ fn earlier(peers: &mut [Box<dyn Peer>], rounds: usize) -> Vec<Row> {
 
 /// Bytes for each pending event; each peer in a process of its own, with a fresh heap.
 fn memory(peers: &mut [Box<dyn Peer>], count: usize) -> Vec<Row> {
-    let in_rust = in_rust().len();
     let mut figures = Vec::new();
-    for (index, peer) in peers.iter_mut().enumerate() {
-        let bytes = if index < in_rust {
+    for peer in peers {
+        let here = in_rust().iter().any(|other| other.name() == peer.name());
+        let bytes = if here {
             let program = std::env::current_exe().expect("the system knows what runs");
             let mut command = Command::new(program);
             command.args(["sched", "memory-of", peer.name(), &count.to_string()]);
