@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::action::Job;
 use super::clock::TimePoint;
 use super::shared::{Shared, Taken};
 use crate::error::Result;
@@ -134,13 +133,8 @@ impl<T: TimePoint> Flight for Dispatched<T> {
 impl<T: TimePoint> Drop for Dispatched<T> {
     fn drop(&mut self) {
         if let Some(Taken { key, ticket, job }) = self.taken.take() {
-            match job {
-                Job::Once(_) => job.discard(),
-                Job::Every(recurrence) => {
-                    let outcome = self.shared.enter_again(&key, ticket, recurrence);
-                    self.keep_failure(outcome);
-                }
-            }
+            let outcome = self.shared.enter_again(&key, ticket, job);
+            self.keep_failure(outcome);
         }
         self.shared.state.lock().in_flight -= 1;
         self.shared.changed.notify_all();

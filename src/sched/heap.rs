@@ -31,9 +31,7 @@ pub(super) struct Ticket {
     id: u64,
 }
 
-/// A cache line of its own: each slot is one miss in a long queue.
 #[derive(Debug)]
-#[repr(align(64))]
 struct Slot<A> {
     /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
     /// any dead one.
@@ -44,11 +42,23 @@ struct Slot<A> {
 #[derive(Debug)]
 enum Entry<A> {
     Queued(A),
+    /// An enum of its own, so that an `A` with a single value to spare leaves room for it.
+    Free(Free),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Free {
     /// Taken out to run, to be entered again: the ticket is still good.
     Away,
     Vacant {
         next: Option<u32>,
     },
+}
+
+/// What an event takes beside its key.
+#[cfg(test)]
+pub(super) fn slot_size<A>() -> usize {
+    size_of::<Slot<A>>()
 }
 
 /// A cancelled event.
@@ -152,7 +162,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let slot = Slot { id, entry: Entry::Queued(action) };
         let index = if let Some(index) = self.vacant {
             let place = &mut self.slots[index];
-            if let Entry::Vacant { next } = place.entry {
+            if let Entry::Free(Free::Vacant { next }) = place.entry {
                 self.vacant = next;
             }
             *place = slot;
@@ -169,7 +179,8 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let key = *self.keys.first()?;
         let slot = &mut self.slots[key.slot];
         let ticket = Ticket { slot: key.slot, id: slot.id };
-        let Entry::Queued(action) = std::mem::replace(&mut slot.entry, Entry::Away) else {
+        let Entry::Queued(action) = std::mem::replace(&mut slot.entry, Entry::Free(Free::Away))
+        else {
             unreachable!("the top of the heap is live")
         };
         self.live -= 1;
@@ -197,7 +208,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         action: A,
     ) -> Result<bool, A> {
         match self.slots.get_mut(ticket.slot) {
-            Some(slot) if slot.id == ticket.id && matches!(slot.entry, Entry::Away) => {
+            Some(slot) if slot.id == ticket.id && matches!(slot.entry, Entry::Free(Free::Away)) => {
                 slot.entry = Entry::Queued(action);
             }
             _ => return Err(action),
@@ -209,8 +220,8 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<Cancelled<A>> {
         let slot = self.slots.get(ticket.slot).filter(|slot| slot.id == ticket.id)?;
         match slot.entry {
-            Entry::Vacant { .. } => None,
-            Entry::Away => {
+            Entry::Free(Free::Vacant { .. }) => None,
+            Entry::Free(Free::Away) => {
                 self.free(ticket.slot);
                 Some(Cancelled { action: None, first: false })
             }
@@ -233,8 +244,8 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         for slot in std::mem::replace(&mut self.slots, Slots::new()).chunks.into_iter().flatten() {
             match slot.entry {
                 Entry::Queued(action) => actions.push(action),
-                Entry::Away => away += 1,
-                Entry::Vacant { .. } => {}
+                Entry::Free(Free::Away) => away += 1,
+                Entry::Free(Free::Vacant { .. }) => {}
             }
         }
         self.keys = Keys::new();
@@ -257,7 +268,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     }
 
     fn free(&mut self, index: u32) -> Entry<A> {
-        let vacant = Entry::Vacant { next: self.vacant.replace(index) };
+        let vacant = Entry::Free(Free::Vacant { next: self.vacant.replace(index) });
         std::mem::replace(&mut self.slots[index].entry, vacant)
     }
 

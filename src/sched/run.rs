@@ -24,6 +24,17 @@ enum Until<T> {
     Idle,
 }
 
+impl<T: TimePoint> Until<T> {
+    /// When a run that has nothing to do now should look again, if the first event is at `first`.
+    fn target(self, first: Option<T>) -> Option<T> {
+        match self {
+            Self::Empty | Self::Stopped => first,
+            Self::Time(end) => Some(first.map_or(end, |time| time.min(end))),
+            Self::Idle => None,
+        }
+    }
+}
+
 /// One call of a run function.
 struct Run<T> {
     until: Until<T>,
@@ -252,6 +263,9 @@ impl<T: TimePoint> Shared<T> {
         if run.seen.is_some() {
             return Ok(run.seen);
         }
+        if matches!(self.clock.delay, Delay::Virtual(_)) {
+            return Ok(None); // read in `step`: nobody's code runs in that
+        }
         let needs_time = self.clock.steady || matches!(run.until, Until::Time(_));
         if !needs_time && self.state.lock().queue.len() == 0 {
             return Ok(None);
@@ -265,7 +279,12 @@ impl<T: TimePoint> Shared<T> {
 
     /// Decides what to do next. Sleeps here if the delay is interruptible, since the decision and
     /// the beginning of the sleep must be one: a change in between would wake nobody.
-    fn step<'a>(&'a self, run: &mut Run<T>, now: Option<T>, is_old: bool) -> Result<Step<'a, T>> {
+    fn step<'a>(
+        &'a self,
+        run: &mut Run<T>,
+        mut now: Option<T>,
+        is_old: bool,
+    ) -> Result<Step<'a, T>> {
         let mut state = self.state.lock();
         let first = state.queue.first().copied();
         if state.stops != run.stops {
@@ -273,6 +292,14 @@ impl<T: TimePoint> Shared<T> {
         }
         if let Some(error) = state.failures.pop_front() {
             return Err(error);
+        }
+        if let Delay::Virtual(clock) = &self.clock.delay {
+            // LOCK: the clock's inside of the scheduler's; it is let go at once. So the event that the
+            // clock is set to is the one that runs.
+            now = Some(match run.until.target(first.map(|key| key.time)) {
+                Some(time) => clock.set_forward(time),
+                None => clock.time(),
+            });
         }
         if let Some(key) = first.filter(|key| run.allows(key.time, now)) {
             if matches!(run.until, Until::Idle) && key.sequence >= run.boundary {
@@ -291,30 +318,25 @@ impl<T: TimePoint> Shared<T> {
         }
 
         let first = first.map(|key| key.time);
-        let target = match (run.until, first) {
+        match (run.until, first) {
             (Until::Idle, _) => return Ok(Step::Return(first.map(|time| delay_until(time, now)))),
             (Until::Time(end), _) if now.is_some_and(|now| now >= end) => {
                 return Ok(Step::Return(None));
             }
-            (Until::Time(end), _) => Some(first.map_or(end, |time| time.min(end))),
             (Until::Empty, None)
                 if state.in_flight == 0 || state.inside.contains(&current_thread()) =>
             {
                 return Ok(Step::Return(None));
             }
-            (Until::Empty | Until::Stopped, _) => first,
-        };
+            (Until::Empty | Until::Stopped | Until::Time(_), _) => {}
+        }
         run.seen = None;
-        match (&self.clock.delay, target.zip(now)) {
+        match (&self.clock.delay, run.until.target(first).zip(now)) {
             (_, None) => wait_until(&self.changed, &mut state, None),
             (Delay::Interruptible(deadline), Some((time, now))) => {
                 wait_until(&self.changed, &mut state, deadline(time, now));
             }
-            (Delay::Virtual(clock), Some((time, _))) => {
-                drop(state);
-                clock.advance_to(time);
-                run.seen = Some(time);
-            }
+            (Delay::Virtual(_), Some(_)) => {} // it is there already
             (Delay::User(function), Some((time, now))) => {
                 return Ok(Step::Delay(function.as_ref(), time.since(now)));
             }

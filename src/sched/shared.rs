@@ -7,15 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::action::{Job, Tick};
+use super::action::Job;
 use super::builder::PriorityOrder;
 use super::clock::{Clock, TimePoint};
 use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
 use super::heap::{Heap, Ticket};
 use super::keys::Key;
-use super::recurring::{Every, Recurrence};
-use crate::error::{Error, Result};
+use super::recurring::Every;
+use crate::error::{Error, Outcome, Result};
 use crate::guard;
 use crate::sync::{Condvar, Mutex, ThreadId, unique_id};
 
@@ -135,24 +135,22 @@ impl<T: TimePoint> Shared<T> {
 
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
-        match taken.job {
-            Job::Once(mut action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
-            Job::Every(mut recurrence) => {
-                let outcome = guard::catch(|| recurrence.action.call()).map_err(Error::Panicked);
-                let again = self.enter_again(&taken.key, taken.ticket, recurrence);
-                outcome?.and(again)
-            }
+        let Taken { key, ticket, mut job } = taken;
+        let outcome = guard::catch(|| job.call()).map_err(Error::Panicked);
+        if !job.recurs() {
+            return outcome?; // nothing is left in it
         }
+        let again = self.enter_again(&key, ticket, job);
+        outcome?.and(again)
     }
 
-    /// Enters the tick after the one at `key`, unless the recurrence was cancelled meanwhile.
-    pub(super) fn enter_again(
-        &self,
-        key: &Key<T>,
-        ticket: Ticket,
-        recurrence: Box<Recurrence<T>>,
-    ) -> Result<()> {
-        let every = recurrence.every;
+    /// Enters the tick after the one at `key`, unless the recurrence was cancelled meanwhile. An
+    /// event that does not recur is over, and what is left of it is dropped.
+    pub(super) fn enter_again(&self, key: &Key<T>, ticket: Ticket, job: Job<T>) -> Result<()> {
+        let Some(every) = job.every() else {
+            job.discard();
+            return Ok(());
+        };
         let (next, outcome) = if every.needs_clock() {
             match self.clock.read() {
                 Ok(now) => (every.next(key.time, now), Ok(())),
@@ -162,7 +160,6 @@ impl<T: TimePoint> Shared<T> {
         } else {
             (key.time.after(every.period()), Ok(()))
         };
-        let job = Job::Every(recurrence);
         let entered = self.state.lock().queue.reenter(ticket, next, key.rank, job);
         match entered {
             Ok(true) => {
@@ -174,18 +171,17 @@ impl<T: TimePoint> Shared<T> {
         outcome
     }
 
-    pub(super) fn enter_every(
+    pub(super) fn enter_every<R: Outcome>(
         &self,
         every: Every<T::Delay>,
         priority: i32,
-        action: Box<dyn Tick>,
+        action: impl FnMut() -> R + Send + 'static,
     ) -> Result<Event<T>> {
         if every.period() <= T::ZERO {
             return Err(Error::InvalidArgument("period must be greater than 0".into()));
         }
         let first = (self.clock.time)().after(every.first_delay());
-        let recurrence = Box::new(Recurrence { every, action });
-        Ok(self.enter(first, priority, Job::Every(recurrence)))
+        Ok(self.enter(first, priority, Job::recurring(every, action)))
     }
 }
 

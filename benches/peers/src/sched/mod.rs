@@ -2,7 +2,9 @@
 //! [--peers NAME,NAME,...] [--csv FILE]`. The works are bulk, hold, alone, cancel, memory, lateness, earlier.
 //!
 //! In each round every peer has its turn, so that what else the machine does meets all of them. The
-//! ratio of a peer to this crate is the median over the rounds of the ratio within one.
+//! ratio of a peer to this crate is the median over the rounds of the ratio within one. Where all
+//! the work is done by one thread at a time, it is the ratio of processor times, which suffer less
+//! from what else the machine does.
 
 mod by_hand;
 mod delay_queue;
@@ -156,7 +158,7 @@ fn compare(
     let of = |peer: &dyn Peer, samples: &[Sample]| {
         let walls: Vec<_> = samples.iter().map(|sample| sample.wall).collect();
         let cpus: Vec<_> = samples.iter().map(|sample| sample.cpu).collect();
-        let ratios: Vec<_> = samples.iter().zip(&ours).map(|(a, b)| a.wall / b.wall).collect();
+        let ratios: Vec<_> = samples.iter().zip(&ours).map(|(a, b)| a.cpu / b.cpu).collect();
         Row {
             group: group.to_owned(),
             name: peer.name(),
