@@ -126,14 +126,14 @@ impl<T: TimePoint> Flight for Dispatched<T> {
     }
 
     fn name(&self) -> &'static str {
-        self.taken.as_ref().map_or("", |taken| taken.job.name())
+        self.taken.as_ref().map_or("", |taken| taken.action.name())
     }
 }
 
 impl<T: TimePoint> Drop for Dispatched<T> {
     fn drop(&mut self) {
-        if let Some(Taken { key, ticket, job }) = self.taken.take() {
-            let outcome = self.shared.enter_again(&key, ticket, job);
+        if let Some(taken) = self.taken.take() {
+            let outcome = self.shared.enter_again(taken);
             self.keep_failure(outcome);
         }
         self.shared.state.lock().in_flight -= 1;

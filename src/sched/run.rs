@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::action::Job;
 use super::clock::{Delay, DelayFunction, TimePoint, call_delay};
 use super::scheduler::Scheduler;
 use super::shared::{Shared, Taken};
@@ -309,7 +310,8 @@ impl<T: TimePoint> Shared<T> {
                 run.latecomers += 1;
             }
             state.in_flight += usize::from(self.dispatch.is_some());
-            let taken = state.take_first().expect("the queue has a first event, looked at above");
+            let taken = state.queue.pop(Job::recurs);
+            let taken = taken.expect("the queue has a first event, looked at above");
             return Ok(Step::Execute(taken));
         }
         if is_old || (now.is_none() && first.is_some()) {

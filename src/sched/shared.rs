@@ -12,8 +12,7 @@ use super::builder::PriorityOrder;
 use super::clock::{Clock, TimePoint};
 use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
-use super::heap::{Heap, Ticket};
-use super::keys::Key;
+use super::heap::Heap;
 use super::recurring::Every;
 use crate::error::{Error, Outcome, Result};
 use crate::guard;
@@ -44,19 +43,7 @@ pub(super) struct State<T: TimePoint> {
 }
 
 /// An event taken out of the queue to run.
-pub(super) struct Taken<T: TimePoint> {
-    pub(super) key: Key<T>,
-    pub(super) ticket: Ticket,
-    pub(super) job: Job<T>,
-}
-
-impl<T: TimePoint> State<T> {
-    /// Takes the first event; a recurring one stays known, so that it can still be cancelled.
-    pub(super) fn take_first(&mut self) -> Option<Taken<T>> {
-        let (key, ticket, job) = self.queue.pop(Job::recurs)?;
-        Some(Taken { key, ticket, job })
-    }
-}
+pub(super) type Taken<T> = super::heap::Taken<T, Job<T>>;
 
 impl<T: TimePoint> Shared<T> {
     pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
@@ -80,11 +67,11 @@ impl<T: TimePoint> Shared<T> {
     pub(super) fn enter(&self, time: T, priority: i32, job: Job<T>) -> Event<T> {
         let name = job.name();
         let rank = self.origin.order.rank(priority);
-        let (key, ticket, first) = self.state.lock().queue.push(time, rank, job);
+        let (ticket, first) = self.state.lock().queue.push(time, rank, job);
         if first {
             self.changed.notify_all();
         }
-        Event::new(self.origin, &key, ticket, name)
+        Event::first(self.origin, time, rank, ticket, name)
     }
 
     pub(super) fn cancel(&self, event: &Event<T>) -> Result<()> {
@@ -134,19 +121,19 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
-    pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
-        let Taken { key, ticket, mut job } = taken;
-        let outcome = guard::catch(|| job.call()).map_err(Error::Panicked);
-        if !job.recurs() {
+    pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<()> {
+        let outcome = guard::catch(|| taken.action.call()).map_err(Error::Panicked);
+        if !taken.action.recurs() {
             return outcome?; // nothing is left in it
         }
-        let again = self.enter_again(&key, ticket, job);
+        let again = self.enter_again(taken);
         outcome?.and(again)
     }
 
-    /// Enters the tick after the one at `key`, unless the recurrence was cancelled meanwhile. An
+    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile. An
     /// event that does not recur is over, and what is left of it is dropped.
-    pub(super) fn enter_again(&self, key: &Key<T>, ticket: Ticket, job: Job<T>) -> Result<()> {
+    pub(super) fn enter_again(&self, taken: Taken<T>) -> Result<()> {
+        let Taken { key, ticket, action: job } = taken;
         let Some(every) = job.every() else {
             job.discard();
             return Ok(());

@@ -63,7 +63,7 @@ impl Structure for Ours {
     }
 
     fn pop(&mut self) -> Option<(u64, u64)> {
-        self.0.pop(|_| false).map(|(key, _, payload)| (key.time, payload))
+        self.0.pop(|_| false).map(|taken| (taken.key.time, taken.action))
     }
 }
 
