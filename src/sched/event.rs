@@ -69,8 +69,8 @@ impl<T: TimePoint> Event<T> {
 
     pub(super) fn new(origin: Origin, key: &Key<T>, ticket: Ticket, name: &'static str) -> Self {
         let Origin { scheduler, order } = origin;
-        let Key { time, rank, sequence, .. } = *key;
-        Self { time, rank, order, sequence, scheduler, ticket, name }
+        let Key { time, sequence, .. } = *key;
+        Self { time, rank: key.rank(), order, sequence, scheduler, ticket, name }
     }
 
     /// Returns when it is due, on the scheduler's clock.

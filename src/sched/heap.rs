@@ -140,8 +140,10 @@ pub(super) struct Heap<T, A> {
 }
 
 impl<T: Copy + Ord, A> Heap<T, A> {
-    pub(super) fn new() -> Self {
-        Self { keys: Keys::new(), slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
+    /// With `bounded_latency` no operation sorts, see `keys.rs`.
+    pub(super) fn new(bounded_latency: bool) -> Self {
+        let keys = Keys::new(bounded_latency);
+        Self { keys, slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
     }
 
     /// How many events are queued; those away do not count.
@@ -180,27 +182,22 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
     #[inline]
     pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<Taken<T, A>> {
-        let key = *self.keys.first()?;
-        let slot = &mut self.slots[key.slot];
-        let ticket = Ticket { slot: key.slot, id: slot.id };
+        let (key, upcoming) = self.keys.pop()?;
+        if self.slots.len() > CACHED_SLOTS {
+            // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
+            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot()].id;
+            black_box(upcoming.iter().fold(0, touch));
+        }
+        let slot = &mut self.slots[key.slot()];
+        let ticket = Ticket { slot: key.slot(), id: slot.id };
         let action = slot.action.take()?; // the top is live
         self.live -= 1;
         if !away(&action) {
             slot.id = VACANT | u64::from(self.vacant);
-            self.vacant = key.slot;
-        }
-        self.pop_key();
-        Some(Taken { key, ticket, action })
-    }
-
-    fn pop_key(&mut self) {
-        let upcoming = self.keys.pop();
-        if self.slots.len() > CACHED_SLOTS {
-            // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
-            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot].id;
-            black_box(upcoming.iter().fold(0, touch));
+            self.vacant = key.slot();
         }
         self.settle();
+        Some(Taken { key, ticket, action })
     }
 
     /// Enters an event again that [`pop`](Self::pop) left away, as a new one but with the same
@@ -231,7 +228,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let mut first = false;
         if action.is_some() {
             self.live -= 1;
-            first = self.keys.first().is_some_and(|key| key.slot == ticket.slot);
+            first = self.keys.first().is_some_and(|key| key.slot() == ticket.slot);
             self.settle();
         }
         Some(Cancelled { action, first })
@@ -247,7 +244,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
                 None => away += usize::from(slot.id < VACANT),
             }
         }
-        self.keys = Keys::new();
+        self.keys.clear();
         self.vacant = NONE;
         self.live = 0;
         (actions, away)
@@ -256,14 +253,14 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// The queued events, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key<T>, Ticket, &A)> {
         self.keys.iter().filter_map(|key| {
-            let slot = &self.slots[key.slot];
+            let slot = &self.slots[key.slot()];
             let action = slot.action.as_ref().filter(|_| slot.id <= key.sequence)?;
-            Some((key, Ticket { slot: key.slot, id: slot.id }, action))
+            Some((key, Ticket { slot: key.slot(), id: slot.id }, action))
         })
     }
 
     fn is_live(slots: &Slots<A>, key: &Key<T>) -> bool {
-        let slot = &slots[key.slot];
+        let slot = &slots[key.slot()];
         slot.id <= key.sequence && slot.action.is_some()
     }
 
@@ -272,14 +269,18 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.live += 1;
-        self.keys.push(Key { time, rank, sequence, slot })
+        self.keys.push(Key::new(time, rank, sequence, slot))
     }
 
     /// Throws dead keys out: those at the top, or all if they are more than half.
+    #[inline]
     fn settle(&mut self) {
-        if self.live == self.keys.len() {
-            return;
+        if self.live < self.keys.len() {
+            self.throw_out();
         }
+    }
+
+    fn throw_out(&mut self) {
         if self.live < self.keys.len() / 2 {
             let slots = &self.slots;
             self.keys.retain(|key| Self::is_live(slots, key));

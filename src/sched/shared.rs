@@ -49,7 +49,7 @@ impl<T: TimePoint> Shared<T> {
     pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
         guard::install_hook();
         let state = State {
-            queue: Heap::new(),
+            queue: Heap::new(false),
             stops: 0,
             in_flight: 0,
             inside: Vec::new(),
@@ -110,6 +110,7 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// Runs the action of `taken`, here or where `dispatch` sends it.
+    #[inline]
     pub(super) fn execute(self: &Arc<Self>, taken: Taken<T>) -> Result<()> {
         match &self.dispatch {
             None => self.perform(taken),
@@ -121,13 +122,16 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
+    #[inline]
     pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<()> {
-        let outcome = guard::catch(|| taken.action.call()).map_err(Error::Panicked);
-        if !taken.action.recurs() {
-            return outcome?; // nothing is left in it
+        let outcome = guard::catch(|| taken.action.call());
+        let recurs = taken.action.recurs();
+        if !recurs && matches!(outcome, Ok(Ok(()))) {
+            return Ok(()); // the usual case first: moving the outcome about takes time
         }
-        let again = self.enter_again(taken);
-        outcome?.and(again)
+        // Of an event that ran once nothing is left.
+        let again = if recurs { self.enter_again(taken) } else { Ok(()) };
+        outcome.map_err(Error::Panicked)?.and(again)
     }
 
     /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile. An
@@ -147,7 +151,7 @@ impl<T: TimePoint> Shared<T> {
         } else {
             (key.time.after(every.period()), Ok(()))
         };
-        let entered = self.state.lock().queue.reenter(ticket, next, key.rank, job);
+        let entered = self.state.lock().queue.reenter(ticket, next, key.rank(), job);
         match entered {
             Ok(true) => {
                 self.changed.notify_all();

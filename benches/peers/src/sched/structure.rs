@@ -18,7 +18,7 @@ use heap::Heap;
 
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
-        Box::new(Alone("concurrent, queue alone", Ours(Heap::new()))),
+        Box::new(Alone("concurrent, queue alone", Ours(Heap::new(false)))),
         Box::new(Alone("std BinaryHeap + slots, alone", StdHeap::default())),
         Box::new(Alone("priority-queue, alone", Hashed::default())),
     ]
@@ -55,7 +55,7 @@ struct Ours(Heap<u64, u64>);
 
 impl Structure for Ours {
     fn fresh() -> Self {
-        Self(Heap::new())
+        Self(Heap::new(false))
     }
 
     fn push(&mut self, time: u64, payload: u64) {
