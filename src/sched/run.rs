@@ -1,16 +1,21 @@
 //! Running: the run functions, and what a thread inside of one does.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::action::Job;
+use super::alarm::Wait;
 use super::clock::{Delay, DelayFunction, TimePoint, call_delay};
 use super::scheduler::Scheduler;
-use super::shared::{Shared, Taken};
+use super::shared::{LAG, Shared, State, Taken};
 use crate::error::Result;
-use crate::sync::{current_thread, wait_until};
+use crate::sync::{MutexGuard, current_thread, wait_until};
 
 /// How many events that were entered after it began one `run_pending` runs.
 const LATECOMERS: usize = 1_000;
+
+/// For how long a run that looks at the clock does so without a look at the queue.
+const GLANCE: Duration = Duration::from_micros(1);
 
 /// When a run returns, unless it is stopped first.
 #[derive(Clone, Copy)]
@@ -53,6 +58,7 @@ struct Run<T> {
 enum Step<'a, T: TimePoint> {
     Execute(Taken<T>),
     Delay(&'a DelayFunction<T>, T::Delay),
+    Spin(Instant),
     LookAgain,
     Return(Option<T::Delay>),
 }
@@ -250,6 +256,11 @@ impl<T: TimePoint> Shared<T> {
                     self.clock.pause()?;
                 }
                 Step::Delay(function, delay) => call_delay::<T>(function, delay)?,
+                Step::Spin(until) => {
+                    while Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                }
                 Step::LookAgain => {}
                 Step::Return(remaining) => return Ok(remaining),
             }
@@ -335,15 +346,36 @@ impl<T: TimePoint> Shared<T> {
         run.seen = None;
         match (&self.clock.delay, run.until.target(first).zip(now)) {
             (_, None) => wait_until(&self.changed, &mut state, None),
-            (Delay::Interruptible(deadline), Some((time, now))) => {
-                wait_until(&self.changed, &mut state, deadline(time, now));
-            }
+            (Delay::Interruptible(deadline), Some((time, now))) => match deadline(time, now) {
+                Some(deadline) => return Ok(self.sleep(state, deadline)),
+                None => wait_until(&self.changed, &mut state, None),
+            },
             (Delay::Virtual(_), Some(_)) => {} // it is there already
             (Delay::User(function), Some((time, now))) => {
                 return Ok(Step::Delay(function.as_ref(), time.since(now)));
             }
         }
         Ok(Step::LookAgain)
+    }
+}
+
+impl<T: TimePoint> Shared<T> {
+    /// Sleeps towards `deadline`, until something changes or it is time to look at the clock.
+    fn sleep<'a>(&self, mut state: MutexGuard<'_, State<T>>, deadline: Instant) -> Step<'a, T> {
+        let now = Instant::now();
+        match state.alarm.wait(deadline.saturating_duration_since(now)) {
+            Wait::Spin => Step::Spin(deadline.min(now + GLANCE)),
+            Wait::Sleep(length) => {
+                let wake = now + length;
+                wait_until(&self.changed, &mut state, Some(wake));
+                // If it was woken before, that says nothing about the alarm.
+                if let Some(late) = Instant::now().checked_duration_since(wake) {
+                    state.alarm.slept(late);
+                    LAG.set(state.alarm.lag());
+                }
+                Step::LookAgain
+            }
+        }
     }
 }
 

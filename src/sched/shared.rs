@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::action::Job;
-use super::builder::PriorityOrder;
+use super::alarm::Alarm;
+use super::builder::Settings;
 use super::clock::{Clock, TimePoint};
 use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
@@ -16,7 +17,11 @@ use super::heap::Heap;
 use super::recurring::Every;
 use crate::error::{Error, Outcome, Result};
 use crate::guard;
-use crate::sync::{Condvar, Mutex, ThreadId, unique_id};
+use crate::sync::{Condvar, Guess, Mutex, ThreadId, unique_id};
+
+/// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
+/// Linux' usual slack.
+pub(super) static LAG: Guess = Guess::of_micros(50);
 
 pub(super) struct Shared<T: TimePoint> {
     pub(super) origin: Origin,
@@ -31,6 +36,7 @@ pub(super) struct Shared<T: TimePoint> {
 
 pub(super) struct State<T: TimePoint> {
     pub(super) queue: Heap<T, Job<T>>,
+    pub(super) alarm: Alarm,
     /// How often `stop` was called. A run ends when it is no longer what it was at its start.
     pub(super) stops: u64,
     /// How many actions were dispatched and have not ended.
@@ -46,17 +52,18 @@ pub(super) struct State<T: TimePoint> {
 pub(super) type Taken<T> = super::heap::Taken<T, Job<T>>;
 
 impl<T: TimePoint> Shared<T> {
-    pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
+    pub(super) fn new(settings: Settings, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
         guard::install_hook();
         let state = State {
-            queue: Heap::new(false),
+            queue: Heap::new(settings.bounded_latency),
+            alarm: Alarm::new(LAG.get(), settings.final_spin),
             stops: 0,
             in_flight: 0,
             inside: Vec::new(),
             failures: VecDeque::new(),
         };
         Self {
-            origin: Origin { scheduler: unique_id(), order },
+            origin: Origin { scheduler: unique_id(), order: settings.order },
             clock,
             dispatch,
             state: Mutex::new(state),

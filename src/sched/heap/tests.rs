@@ -119,8 +119,11 @@ proptest! {
 
     // S4, S5, S6, S7, S8: the order, and a sequence that is never reused; S20: exact cancellation.
     #[test]
-    fn agrees_with_a_sorted_vector(ops in prop::collection::vec(op(), 0..300)) {
-        let mut heap = Heap::new(false);
+    fn agrees_with_a_sorted_vector(
+        ops in prop::collection::vec(op(), 0..300),
+        bounded_latency: bool,
+    ) {
+        let mut heap = Heap::new(bounded_latency);
         let mut model = Model::default();
         for op in ops {
             apply(&mut heap, &mut model, op);

@@ -18,7 +18,13 @@ pub struct Ours {
 
 impl Ours {
     pub fn all() -> Vec<Box<dyn Peer>> {
-        let ways: [(_, fn() -> SchedulerBuilder); 1] = [("concurrent", Scheduler::builder)];
+        let ways: [(_, fn() -> SchedulerBuilder); 3] = [
+            ("concurrent", Scheduler::builder),
+            ("concurrent, bounded latency", || Scheduler::builder().bounded_latency()),
+            ("concurrent, final spin 100 us", || {
+                Scheduler::builder().final_spin(Duration::from_micros(100))
+            }),
+        ];
         ways.into_iter().map(|(name, build)| Box::new(Self { name, build }) as _).collect()
     }
 
