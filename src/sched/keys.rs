@@ -18,6 +18,9 @@ use std::cmp::{Ordering, Reverse};
 /// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want runs early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
 
+/// How many keys the memory of a pile holds that is kept for the next.
+const LARGEST_SPARE: usize = 16 * HEAP_LIMIT;
+
 /// How many keys of a run are announced together: about as many misses as a processor overlaps.
 const LOOK_AHEAD: usize = 16;
 
@@ -250,9 +253,11 @@ impl<T: Copy + Ord> Keys<T> {
                 self.runs.push(longer);
                 break;
             }
-            // The standard library's stable sort sees the two runs and only merges them.
-            longer.append(&mut run);
-            longer.sort_by(|a, b| b.cmp(a));
+            merge(&mut longer, &run);
+            if run.capacity() <= LARGEST_SPARE {
+                run.clear();
+                self.pile = run; // the next pile needs no memory of its own
+            }
             run = longer;
         }
         self.runs.push(run);
@@ -321,6 +326,23 @@ fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
         hole = child;
     }
     hole
+}
+
+/// Merges `other` into `run`, both descending. Begins with the least, at the end: what is greater than
+/// all of `other` stays where it is.
+fn merge<T: Copy + Ord>(run: &mut Vec<Key<T>>, other: &[Key<T>]) {
+    let (mut left, mut right) = (run.len(), other.len());
+    run.extend_from_slice(other);
+    let run = run.as_mut_slice();
+    while left > 0 && right > 0 {
+        let (a, b) = (run[left - 1], other[right - 1]);
+        // Which it is cannot be guessed: there is no branch in choosing.
+        let from_run = a < b;
+        run[left + right - 1] = if from_run { a } else { b };
+        left -= usize::from(from_run);
+        right -= usize::from(!from_run);
+    }
+    run[..right].copy_from_slice(&other[..right]);
 }
 
 /// Makes a heap of keys in any order, from the bottom up.

@@ -91,7 +91,7 @@ impl Chart {
     fn draw(&self, title: &str) -> String {
         let mut body = String::new();
         let mut y = 10.0;
-        let mut line = |y: f64, class: &str, text: &str| {
+        let line = |y: f64, class: &str, text: &str| {
             format!("<text x=\"12\" y=\"{y:.0}\" class=\"{class}\">{}</text>\n", escaped(text))
         };
         if !title.is_empty() {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use priority_queue::PriorityQueue;
 
-use super::work::{Peer, Random, Sample, boxed_action, bytes_each, hold_operations, take_ran};
+use super::work::{
+    Peer, Random, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran,
+};
 
 type Action = Box<dyn FnOnce() + Send>;
 /// Time, priority, sequence.
@@ -162,14 +164,16 @@ impl<Q: Queue> Peer for ByHand<Q> {
         let operations = hold_operations(pending);
         let mut random = Random::new();
         let queue = Locked::<Q>::fill(pending, &mut random);
-        let sample = Sample::of(operations, || {
+        let mut hold = |operations| {
             for _ in 0..operations {
                 let (now, action) = queue.next().unwrap();
                 action();
                 queue.enter(now + random.time(), boxed_action(1, 0));
             }
-        });
-        assert_eq!(take_ran(), operations as u64);
+        };
+        hold(WARM_UP);
+        let sample = Sample::of(operations, || hold(operations));
+        assert_eq!(take_ran(), (WARM_UP + operations) as u64);
         Some(sample)
     }
 

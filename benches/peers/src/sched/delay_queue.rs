@@ -9,7 +9,7 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Expired;
 
 use super::work::{
-    Peer, Random, SPAN, Sample, boxed_action, bytes_each, hold_operations, take_ran,
+    Peer, Random, SPAN, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran,
 };
 
 type Action = Box<dyn FnOnce() + Send>;
@@ -62,7 +62,7 @@ impl Peer for TokioDelayQueue {
         let mut random = Random::new();
         let sample = paused().block_on(async {
             let mut queue = fill(pending, &mut random);
-            let work = async {
+            let mut hold = async |operations| {
                 for _ in 0..operations {
                     let key = queue.peek().unwrap();
                     let left = queue.deadline(&key) - Instant::now();
@@ -71,9 +71,10 @@ impl Peer for TokioDelayQueue {
                     queue.insert(boxed_action(1, 0), Duration::from_millis(random.time()));
                 }
             };
-            measured(operations, work).await
+            hold(WARM_UP).await;
+            measured(operations, hold(operations)).await
         });
-        assert_eq!(take_ran(), operations as u64);
+        assert_eq!(take_ran(), (WARM_UP + operations) as u64);
         Some(sample)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use concurrent::sched::{Scheduler, SchedulerBuilder, VirtualClock};
 
-use super::work::{Peer, Random, Sample, action, bytes_each, hold_operations, take_ran};
+use super::work::{Peer, Random, Sample, WARM_UP, action, bytes_each, hold_operations, take_ran};
 
 /// One way to build a scheduler.
 pub struct Ours {
@@ -72,15 +72,17 @@ impl Peer for Ours {
         let operations = hold_operations(pending);
         let hold: &'static Hold = Box::leak(Box::new(Hold {
             scheduler: self.on_virtual_clock(),
-            left: AtomicUsize::new(operations),
+            left: AtomicUsize::new(WARM_UP),
             random: Mutex::new(Random::new()),
         }));
         for _ in 0..pending {
             let delay = hold.random.lock().unwrap().time();
             hold.scheduler.enter(delay, 1, move || again(hold, 1));
         }
+        hold.scheduler.run().unwrap();
+        hold.left.store(operations, Relaxed);
         let sample = Sample::of(operations, || hold.scheduler.run().unwrap());
-        assert_eq!(take_ran(), operations as u64);
+        assert_eq!(take_ran(), (WARM_UP + operations) as u64);
         assert_eq!(hold.scheduler.clear(), pending);
         Some(sample)
     }

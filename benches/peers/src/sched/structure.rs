@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use priority_queue::PriorityQueue;
 
-use super::work::{Peer, Random, Sample, hold_operations};
+use super::work::{Peer, Random, Sample, WARM_UP, hold_operations};
 
 #[path = "../../../../src/sched/heap.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]
@@ -41,13 +41,15 @@ impl<S: Structure> Peer for Alone<S> {
         self.1 = S::fresh();
         let mut random = Random::new();
         (0..pending).for_each(|_| self.1.push(random.time(), 1));
-        let operations = hold_operations(pending);
-        Some(Sample::of(operations, || {
+        let mut hold = |operations| {
             for _ in 0..operations {
                 let (now, payload) = self.1.pop().unwrap();
                 self.1.push(now + random.time(), payload);
             }
-        }))
+        };
+        hold(WARM_UP);
+        let operations = hold_operations(pending);
+        Some(Sample::of(operations, || hold(operations)))
     }
 }
 

@@ -68,6 +68,9 @@ pub trait Peer {
     }
 }
 
+/// Runs and enters before a hold measurement begins: to enter and to run all is another one.
+pub const WARM_UP: usize = 20_000;
+
 /// Runs and enters in one hold measurement.
 pub fn hold_operations(pending: usize) -> usize {
     pending.max(100_000)
