@@ -179,9 +179,8 @@ impl<T: Copy + Ord> Keys<T> {
     /// Removes and returns the least key; now and then with those that will probably follow.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        if let Some(behind) = self.first_behind()
-            && self.heap.first().is_none_or(|top| behind < top)
-        {
+        let behind = self.first_behind();
+        if behind.is_some_and(|behind| self.heap.first().is_none_or(|top| behind < top)) {
             return self.pop_behind();
         }
         let last = self.heap.pop()?;
@@ -195,9 +194,8 @@ impl<T: Copy + Ord> Keys<T> {
 
     /// [`pop`](Self::pop) if it is not in the heap.
     fn pop_behind(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        if let Some(first) = &self.pile_first
-            && self.ends.last().is_none_or(|(end, _)| first < end)
-        {
+        let of_runs = self.ends.last().map(|(end, _)| end);
+        if self.pile_first.as_ref().is_some_and(|first| of_runs.is_none_or(|end| first < end)) {
             self.sort_pile();
         }
         let (key, index) = self.ends.pop()?;

@@ -12,6 +12,7 @@ use super::work::{Peer, Random, Sample, WARM_UP, hold_operations};
 #[expect(dead_code, reason = "only a part of it is used here")]
 mod heap;
 #[path = "../../../../src/sched/keys.rs"]
+#[expect(clippy::manual_is_multiple_of, reason = "the crate is built with older compilers, too")]
 mod keys;
 
 use heap::Heap;
