@@ -45,6 +45,27 @@ impl Counter {
     }
 }
 
+/// A length of time that anyone may write and read, and that nothing but speed depends on, so that the
+/// model checker need not see it.
+#[derive(Debug)]
+pub(crate) struct Guess(AtomicUsize);
+
+impl Guess {
+    pub(crate) const fn of_micros(micros: usize) -> Self {
+        Self(AtomicUsize::new(micros * 1_000))
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        // ORDERING: nothing is published by it.
+        Duration::from_nanos(self.0.load(std::sync::atomic::Ordering::Relaxed) as u64)
+    }
+
+    pub(crate) fn set(&self, length: Duration) {
+        let nanos = usize::try_from(length.as_nanos()).unwrap_or(usize::MAX);
+        self.0.store(nanos, std::sync::atomic::Ordering::Relaxed); // ORDERING: as in `get`
+    }
+}
+
 /// The instant `timeout` from now; `None`, that is never, if the clock cannot express it.
 pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)

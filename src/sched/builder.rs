@@ -49,6 +49,14 @@ impl PriorityOrder {
     }
 }
 
+/// What does not depend on the clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Settings {
+    pub(super) order: PriorityOrder,
+    pub(super) bounded_latency: bool,
+    pub(super) final_spin: Duration,
+}
+
 /// Builds a [`Scheduler`] that differs from [`Scheduler::new`].
 ///
 /// # Examples
@@ -65,14 +73,14 @@ impl PriorityOrder {
 /// ```
 #[must_use = "nothing is built without `build`"]
 pub struct SchedulerBuilder<T: TimePoint = Instant> {
-    order: PriorityOrder,
+    settings: Settings,
     clock: Clock<T>,
     dispatch: Option<Dispatch>,
 }
 
 impl SchedulerBuilder {
     fn new() -> Self {
-        Self { order: PriorityOrder::default(), clock: Clock::real(), dispatch: None }
+        Self { settings: Settings::default(), clock: Clock::real(), dispatch: None }
     }
 }
 
@@ -146,7 +154,66 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// # assert!(s.is_empty());
     /// ```
     pub fn priority_order(mut self, order: PriorityOrder) -> Self {
-        self.order = order;
+        self.settings.order = order;
+        self
+    }
+
+    /// Makes a run look at the clock for the last `spin` before an event, instead of sleeping up to
+    /// it; by default for 20 us at most.
+    ///
+    /// A thread that sleeps is woken some ten microseconds late. By default a run learns how much that
+    /// is on this machine, and asks to be woken that much earlier; then most events are late by a few
+    /// microseconds, and some by the twenty to a hundred that two sleeps may differ by. With a spin
+    /// of 100 us the thread is awake when the time comes, and events are late by a microsecond or
+    /// less unless the processor is taken from it. No event ever runs early.
+    ///
+    /// The price is processor time: `spin` for each event that is waited for, and none while no
+    /// event is near. Only for the real-time delays of [`Scheduler::new`] and
+    /// [`timefunc`](Self::timefunc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let s = Scheduler::builder().final_spin(Duration::from_micros(100)).build();
+    /// let due = s.timefunc() + Duration::from_millis(2);
+    /// s.enterabs(due, 1, move || println!("late by {:?}", Instant::now() - due));
+    /// s.run()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn final_spin(mut self, spin: Duration) -> Self {
+        self.settings.final_spin = spin;
+        self
+    }
+
+    /// Never sorts many events at once.
+    ///
+    /// By default events beyond the first thousand are kept in sorted runs, which makes a scheduler
+    /// with a hundred thousand events up to twice as fast, with a million four times. But now and
+    /// then such runs are made and merged, and the `enter` or the run that does it takes
+    /// milliseconds. With this all are kept in one binary heap: slower on the whole, but each
+    /// operation takes a few microseconds at most. What remains is what memory costs: the heap doubles
+    /// its room when it is full, and when more than half of the events were cancelled, their keys
+    /// are thrown out together.
+    ///
+    /// The order of the events is the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::{Scheduler, VirtualClock};
+    ///
+    /// let clock = VirtualClock::starting_at(0_u64);
+    /// let s = Scheduler::builder().virtual_clock(&clock).bounded_latency().build();
+    /// (1..=100_000).for_each(|time| drop(s.enter(time, 1, || {})));
+    /// s.run()?;
+    /// assert_eq!(clock.time(), 100_000);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn bounded_latency(mut self) -> Self {
+        self.settings.bounded_latency = true;
         self
     }
 
@@ -186,18 +253,20 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// ```
     #[must_use]
     pub fn build(self) -> Scheduler<T> {
-        Scheduler(Arc::new(Shared::new(self.order, self.clock, self.dispatch)))
+        Scheduler(Arc::new(Shared::new(self.settings, self.clock, self.dispatch)))
     }
 
     fn on<U: TimePoint>(self, clock: Clock<U>) -> SchedulerBuilder<U> {
-        SchedulerBuilder { order: self.order, clock, dispatch: self.dispatch }
+        SchedulerBuilder { settings: self.settings, clock, dispatch: self.dispatch }
     }
 }
 
 impl<T: TimePoint> fmt::Debug for SchedulerBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchedulerBuilder")
-            .field("priority_order", &self.order)
+            .field("priority_order", &self.settings.order)
+            .field("bounded_latency", &self.settings.bounded_latency)
+            .field("final_spin", &self.settings.final_spin)
             .field("dispatch", &self.dispatch.is_some())
             .finish_non_exhaustive()
     }

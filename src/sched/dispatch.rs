@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::action::Job;
 use super::clock::TimePoint;
 use super::shared::{Shared, Taken};
 use crate::error::Result;
@@ -127,20 +126,15 @@ impl<T: TimePoint> Flight for Dispatched<T> {
     }
 
     fn name(&self) -> &'static str {
-        self.taken.as_ref().map_or("", |taken| taken.job.name())
+        self.taken.as_ref().map_or("", |taken| taken.action.name())
     }
 }
 
 impl<T: TimePoint> Drop for Dispatched<T> {
     fn drop(&mut self) {
-        if let Some(Taken { key, ticket, job }) = self.taken.take() {
-            match job {
-                Job::Once(_) => job.discard(),
-                Job::Every(recurrence) => {
-                    let outcome = self.shared.enter_again(&key, ticket, recurrence);
-                    self.keep_failure(outcome);
-                }
-            }
+        if let Some(taken) = self.taken.take() {
+            let outcome = self.shared.enter_again(taken);
+            self.keep_failure(outcome);
         }
         self.shared.state.lock().in_flight -= 1;
         self.shared.changed.notify_all();

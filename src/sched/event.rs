@@ -55,10 +55,22 @@ pub(super) struct Origin {
 }
 
 impl<T: TimePoint> Event<T> {
+    /// The event that was just entered with `ticket`.
+    pub(super) fn first(
+        origin: Origin,
+        time: T,
+        rank: i32,
+        ticket: Ticket,
+        name: &'static str,
+    ) -> Self {
+        let Origin { scheduler, order } = origin;
+        Self { time, rank, order, sequence: ticket.id, scheduler, ticket, name }
+    }
+
     pub(super) fn new(origin: Origin, key: &Key<T>, ticket: Ticket, name: &'static str) -> Self {
         let Origin { scheduler, order } = origin;
-        let Key { time, rank, sequence, .. } = *key;
-        Self { time, rank, order, sequence, scheduler, ticket, name }
+        let Key { time, sequence, .. } = *key;
+        Self { time, rank: key.rank(), order, sequence, scheduler, ticket, name }
     }
 
     /// Returns when it is due, on the scheduler's clock.

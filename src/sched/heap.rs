@@ -28,27 +28,41 @@ const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };
 pub(super) struct Ticket {
     slot: u32,
     /// The sequence of the first entry. Entering again under the same ticket does not change it.
-    id: u64,
+    pub(super) id: u64,
 }
 
-/// A cache line of its own: each slot is one miss in a long queue.
+/// With room for an action and nothing else: each is a cache miss in a long queue.
 #[derive(Debug)]
-#[repr(align(64))]
 struct Slot<A> {
+    /// Of a vacant slot: [`VACANT`] and the next vacant one, which is what no ticket has, and greater
+    /// than any sequence.
+    ///
     /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
     /// any dead one.
     id: u64,
-    entry: Entry<A>,
+    /// `None` in a slot that is not vacant: taken out to run, to be entered again. The ticket is
+    /// still good.
+    action: Option<A>,
 }
 
+/// Sequences stay below.
+const VACANT: u64 = 1 << 63;
+
+/// The end of the list of vacant slots.
+const NONE: u32 = u32::MAX;
+
+/// What an event takes beside its key.
+#[cfg(test)]
+pub(super) fn slot_size<A>() -> usize {
+    size_of::<Slot<A>>()
+}
+
+/// An event taken out to run.
 #[derive(Debug)]
-enum Entry<A> {
-    Queued(A),
-    /// Taken out to run, to be entered again: the ticket is still good.
-    Away,
-    Vacant {
-        next: Option<u32>,
-    },
+pub(super) struct Taken<T, A> {
+    pub(super) key: Key<T>,
+    pub(super) ticket: Ticket,
+    pub(super) action: A,
 }
 
 /// A cancelled event.
@@ -78,8 +92,10 @@ impl<A> Slots<A> {
         full + self.chunks.last().map_or(0, Vec::len)
     }
 
+    #[inline]
     fn push(&mut self, slot: Slot<A>) -> u32 {
-        let index = u32::try_from(self.len()).expect("fewer than 2^32 events are queued");
+        let index = u32::try_from(self.len()).ok().filter(|index| *index != NONE);
+        let index = index.expect("fewer than 2^32 - 1 events are queued");
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(slot),
             // Most schedulers never fill the first one.
@@ -91,10 +107,6 @@ impl<A> Slots<A> {
             }
         }
         index
-    }
-
-    fn get(&self, index: u32) -> Option<&Slot<A>> {
-        self.chunks.get(index as usize / Self::CHUNK)?.get(index as usize % Self::CHUNK)
     }
 
     fn get_mut(&mut self, index: u32) -> Option<&mut Slot<A>> {
@@ -121,14 +133,17 @@ pub(super) struct Heap<T, A> {
     /// INVARIANT: the first, if any, is live, and so is at least half.
     keys: Keys<T>,
     slots: Slots<A>,
-    vacant: Option<u32>,
+    /// The first vacant slot, or [`NONE`].
+    vacant: u32,
     live: usize,
     next_sequence: u64,
 }
 
 impl<T: Copy + Ord, A> Heap<T, A> {
-    pub(super) fn new() -> Self {
-        Self { keys: Keys::new(), slots: Slots::new(), vacant: None, live: 0, next_sequence: 0 }
+    /// With `bounded_latency` no operation sorts, see `keys.rs`.
+    pub(super) fn new(bounded_latency: bool) -> Self {
+        let keys = Keys::new(bounded_latency);
+        Self { keys, slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
     }
 
     /// How many events are queued; those away do not count.
@@ -147,43 +162,42 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     }
 
     /// Enters an event, and tells whether it is now the first to run.
-    pub(super) fn push(&mut self, time: T, rank: i32, action: A) -> (Key<T>, Ticket, bool) {
+    #[inline]
+    pub(super) fn push(&mut self, time: T, rank: i32, action: A) -> (Ticket, bool) {
         let id = self.next_sequence;
-        let slot = Slot { id, entry: Entry::Queued(action) };
-        let index = if let Some(index) = self.vacant {
+        let slot = Slot { id, action: Some(action) };
+        let index = self.vacant;
+        let index = if index == NONE {
+            self.slots.push(slot)
+        } else {
             let place = &mut self.slots[index];
-            if let Entry::Vacant { next } = place.entry {
-                self.vacant = next;
-            }
+            self.vacant = place.id as u32; // VACANT is beyond these bits
             *place = slot;
             index
-        } else {
-            self.slots.push(slot)
         };
         let first = self.push_key(time, rank, index);
-        (Key { time, rank, sequence: id, slot: index }, Ticket { slot: index, id }, first)
+        (Ticket { slot: index, id }, first)
     }
 
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
-    pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<(Key<T>, Ticket, A)> {
-        let key = *self.keys.first()?;
-        let slot = &mut self.slots[key.slot];
-        let ticket = Ticket { slot: key.slot, id: slot.id };
-        let Entry::Queued(action) = std::mem::replace(&mut slot.entry, Entry::Away) else {
-            unreachable!("the top of the heap is live")
-        };
-        self.live -= 1;
-        if !away(&action) {
-            self.free(key.slot);
-        }
-        let upcoming = self.keys.pop();
+    #[inline]
+    pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<Taken<T, A>> {
+        let (key, upcoming) = self.keys.pop()?;
         if self.slots.len() > CACHED_SLOTS {
             // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
-            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot].id;
+            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot()].id;
             black_box(upcoming.iter().fold(0, touch));
         }
+        let slot = &mut self.slots[key.slot()];
+        let ticket = Ticket { slot: key.slot(), id: slot.id };
+        let action = slot.action.take()?; // the top is live
+        self.live -= 1;
+        if !away(&action) {
+            slot.id = VACANT | u64::from(self.vacant);
+            self.vacant = key.slot();
+        }
         self.settle();
-        Some((key, ticket, action))
+        Some(Taken { key, ticket, action })
     }
 
     /// Enters an event again that [`pop`](Self::pop) left away, as a new one but with the same
@@ -197,8 +211,8 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         action: A,
     ) -> Result<bool, A> {
         match self.slots.get_mut(ticket.slot) {
-            Some(slot) if slot.id == ticket.id && matches!(slot.entry, Entry::Away) => {
-                slot.entry = Entry::Queued(action);
+            Some(slot) if slot.id == ticket.id && slot.action.is_none() => {
+                slot.action = Some(action);
             }
             _ => return Err(action),
         }
@@ -207,23 +221,17 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 
     /// Cancels the event, queued or away. `None` if it is neither.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<Cancelled<A>> {
-        let slot = self.slots.get(ticket.slot).filter(|slot| slot.id == ticket.id)?;
-        match slot.entry {
-            Entry::Vacant { .. } => None,
-            Entry::Away => {
-                self.free(ticket.slot);
-                Some(Cancelled { action: None, first: false })
-            }
-            Entry::Queued(_) => {
-                let Entry::Queued(action) = self.free(ticket.slot) else {
-                    unreachable!("it was queued a line above")
-                };
-                self.live -= 1;
-                let first = self.keys.first().is_some_and(|key| key.slot == ticket.slot);
-                self.settle();
-                Some(Cancelled { action: Some(action), first })
-            }
+        let slot = self.slots.get_mut(ticket.slot).filter(|slot| slot.id == ticket.id)?;
+        let action = slot.action.take();
+        slot.id = VACANT | u64::from(self.vacant);
+        self.vacant = ticket.slot;
+        let mut first = false;
+        if action.is_some() {
+            self.live -= 1;
+            first = self.keys.first().is_some_and(|key| key.slot() == ticket.slot);
+            self.settle();
         }
+        Some(Cancelled { action, first })
     }
 
     /// Cancels everything. Returns the actions, and how many events were away.
@@ -231,14 +239,13 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let mut actions = Vec::with_capacity(self.live);
         let mut away = 0;
         for slot in std::mem::replace(&mut self.slots, Slots::new()).chunks.into_iter().flatten() {
-            match slot.entry {
-                Entry::Queued(action) => actions.push(action),
-                Entry::Away => away += 1,
-                Entry::Vacant { .. } => {}
+            match slot.action {
+                Some(action) => actions.push(action),
+                None => away += usize::from(slot.id < VACANT),
             }
         }
-        self.keys = Keys::new();
-        self.vacant = None;
+        self.keys.clear();
+        self.vacant = NONE;
         self.live = 0;
         (actions, away)
     }
@@ -246,38 +253,34 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// The queued events, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key<T>, Ticket, &A)> {
         self.keys.iter().filter_map(|key| {
-            let slot = &self.slots[key.slot];
-            match &slot.entry {
-                Entry::Queued(action) if slot.id <= key.sequence => {
-                    Some((key, Ticket { slot: key.slot, id: slot.id }, action))
-                }
-                _ => None,
-            }
+            let slot = &self.slots[key.slot()];
+            let action = slot.action.as_ref().filter(|_| slot.id <= key.sequence)?;
+            Some((key, Ticket { slot: key.slot(), id: slot.id }, action))
         })
     }
 
-    fn free(&mut self, index: u32) -> Entry<A> {
-        let vacant = Entry::Vacant { next: self.vacant.replace(index) };
-        std::mem::replace(&mut self.slots[index].entry, vacant)
-    }
-
     fn is_live(slots: &Slots<A>, key: &Key<T>) -> bool {
-        let slot = &slots[key.slot];
-        slot.id <= key.sequence && matches!(slot.entry, Entry::Queued(_))
+        let slot = &slots[key.slot()];
+        slot.id <= key.sequence && slot.action.is_some()
     }
 
+    #[inline]
     fn push_key(&mut self, time: T, rank: i32, slot: u32) -> bool {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.live += 1;
-        self.keys.push(Key { time, rank, sequence, slot })
+        self.keys.push(Key::new(time, rank, sequence, slot))
     }
 
     /// Throws dead keys out: those at the top, or all if they are more than half.
+    #[inline]
     fn settle(&mut self) {
-        if self.live == self.keys.len() {
-            return;
+        if self.live < self.keys.len() {
+            self.throw_out();
         }
+    }
+
+    fn throw_out(&mut self) {
         if self.live < self.keys.len() / 2 {
             let slots = &self.slots;
             self.keys.retain(|key| Self::is_live(slots, key));
@@ -289,4 +292,5 @@ impl<T: Copy + Ord, A> Heap<T, A> {
 }
 
 #[cfg(test)]
+#[path = "heap/tests.rs"] // also where `benches/peers` includes this file
 mod tests;

@@ -13,46 +13,134 @@
 //!       [ greatest ... least ]     each at most half as long as the one before, when it is made
 //! ```
 
+use std::cmp::{Ordering, Reverse};
+
 /// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want runs early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
+
+/// How many keys the memory of a pile holds that is kept for the next.
+const LARGEST_SPARE: usize = 16 * HEAP_LIMIT;
 
 /// How many keys of a run are announced together: about as many misses as a processor overlaps.
 const LOOK_AHEAD: usize = 16;
 
-/// Where an event stands: time, then rank, then sequence. The order of the fields is the run order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where an event stands: time, then rank, then sequence.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key<T> {
     pub(super) time: T,
-    /// Rank and slot share a word, so that a key with a 64-bit time is 24 bytes.
-    pub(super) rank: i32,
     pub(super) sequence: u64,
-    pub(super) slot: u32,
+    /// Rank and slot: so a key with a 64-bit time is 24 bytes. They are one word, because a key that
+    /// is copied right after it was made should be written as it is read.
+    place: u64,
+}
+
+impl<T> Key<T> {
+    #[inline]
+    pub(super) fn new(time: T, rank: i32, sequence: u64, slot: u32) -> Self {
+        let place = u64::from(rank as u32) << 32 | u64::from(slot);
+        Self { time, sequence, place }
+    }
+
+    #[inline]
+    pub(super) fn rank(&self) -> i32 {
+        (self.place >> 32) as i32
+    }
+
+    #[inline]
+    pub(super) fn slot(&self) -> u32 {
+        self.place as u32
+    }
+}
+
+impl<T: Ord> Key<T> {
+    /// Whether it runs before `other`. Times are rarely equal: a processor guesses that branch
+    /// right, and the comparison itself needs none.
+    #[inline]
+    fn before(&self, other: &Self) -> bool {
+        if self.time == other.time {
+            (self.rank(), self.sequence) < (other.rank(), other.sequence)
+        } else {
+            self.time < other.time
+        }
+    }
+}
+
+impl<T: Ord> PartialEq for Key<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl<T: Ord> Eq for Key<T> {}
+
+impl<T: Ord> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        self.before(other)
+    }
+
+    #[inline]
+    fn le(&self, other: &Self) -> bool {
+        !other.before(self)
+    }
+
+    #[inline]
+    fn gt(&self, other: &Self) -> bool {
+        other.before(self)
+    }
+}
+
+impl<T: Ord> Ord for Key<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.before(other) {
+            Ordering::Less
+        } else if other.before(self) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Keys<T> {
     /// INVARIANT: no key is less than its parent, the one at half its index.
     heap: Vec<Key<T>>,
+    /// The heap never holds more.
+    limit: usize,
     pile: Vec<Key<T>>,
     /// INVARIANT: the least of the pile.
     pile_first: Option<Key<T>>,
-    /// INVARIANT: each descends, and none is empty.
+    /// INVARIANT: each descends. Those that were used up are empty.
     runs: Vec<Vec<Key<T>>>,
-    /// INVARIANT: the run whose end is the least, if there are runs.
-    least_run: usize,
+    /// The least key of each run that is not empty, and the index of the run.
+    ///
+    /// INVARIANT: descends. The run of the last is the longest more often than not, and then its next
+    /// key has not far to go.
+    ends: Vec<(Key<T>, usize)>,
     len: usize,
 }
 
 impl<T: Copy + Ord> Keys<T> {
-    pub(super) fn new() -> Self {
+    /// With `only_heap` no key ever leaves the heap for a run.
+    pub(super) fn new(only_heap: bool) -> Self {
         Self {
             heap: Vec::new(),
+            limit: if only_heap { usize::MAX } else { HEAP_LIMIT },
             pile: Vec::new(),
             pile_first: None,
             runs: Vec::new(),
-            least_run: 0,
+            ends: Vec::new(),
             len: 0,
         }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit > HEAP_LIMIT);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -64,86 +152,92 @@ impl<T: Copy + Ord> Keys<T> {
     }
 
     /// The least key.
+    #[inline]
     pub(super) fn first(&self) -> Option<&Key<T>> {
-        let sorted = match (self.heap.first(), self.first_of_runs()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        match (sorted, self.pile_first.as_ref()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        least(self.heap.first(), self.first_behind())
+    }
+
+    /// The least key that is not in the heap.
+    #[inline]
+    fn first_behind(&self) -> Option<&Key<T>> {
+        least(self.pile_first.as_ref(), self.ends.last().map(|(key, _)| key))
     }
 
     /// Adds a key, and tells whether it is now the first.
+    #[inline]
     pub(super) fn push(&mut self, key: Key<T>) -> bool {
-        let is_first = self.first().is_none_or(|first| key < *first);
-        if self.heap.len() == HEAP_LIMIT {
-            let least = self.heap[0];
-            self.pile_first = Some(self.pile_first.map_or(least, |first| first.min(least)));
-            self.pile.append(&mut self.heap);
+        if self.heap.len() == self.limit {
+            self.empty_heap();
         }
         self.len += 1;
+        let at = self.heap.len();
         self.heap.push(key);
-        self.sift_up(self.heap.len() - 1);
-        is_first
+        let at = sift_up(&mut self.heap, at);
+        at == 0 && self.first_behind().is_none_or(|first| key < *first)
     }
 
-    /// Removes the least key. Now and then returns the keys that will probably follow.
-    pub(super) fn pop(&mut self) -> &[Key<T>] {
-        if self.pile_first.is_some() && self.pile_first.as_ref() == self.first() {
+    /// Removes and returns the least key; now and then with those that will probably follow.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
+        let behind = self.first_behind();
+        if behind.is_some_and(|behind| self.heap.first().is_none_or(|top| behind < top)) {
+            return self.pop_behind();
+        }
+        let last = self.heap.pop()?;
+        self.len -= 1;
+        let Some(top) = self.heap.first().copied() else { return Some((last, &[])) };
+        let leaf = sink_hole(&mut self.heap);
+        self.heap[leaf] = last;
+        sift_up(&mut self.heap, leaf);
+        Some((top, &[]))
+    }
+
+    /// [`pop`](Self::pop) if it is not in the heap.
+    fn pop_behind(&mut self) -> Option<(Key<T>, &[Key<T>])> {
+        let of_runs = self.ends.last().map(|(end, _)| end);
+        if self.pile_first.as_ref().is_some_and(|first| of_runs.is_none_or(|end| first < end)) {
             self.sort_pile();
         }
-        let in_runs = match (self.heap.first(), self.first_of_runs()) {
-            (Some(top), Some(end)) => end < top,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if in_runs {
-            self.len -= 1;
-            let run = &mut self.runs[self.least_run];
-            run.pop();
-            let (at, left) = (self.least_run, run.len());
-            if left == 0 {
-                self.runs.remove(at);
-            }
-            self.find_least_run();
-            if left > 0 && left % LOOK_AHEAD == 0 {
-                return &self.runs[at][left - LOOK_AHEAD..];
-            }
-        } else if let Some(last) = self.heap.pop() {
-            self.len -= 1;
-            if !self.heap.is_empty() {
-                let leaf = self.sink_hole();
-                self.heap[leaf] = last;
-                self.sift_up(leaf);
-            }
+        let (key, index) = self.ends.pop()?;
+        self.len -= 1;
+        let run = &mut self.runs[index];
+        run.pop();
+        let left = run.len();
+        if let Some(next) = run.last().copied() {
+            let at = self.ends.iter().rposition(|(end, _)| next < *end).map_or(0, |at| at + 1);
+            self.ends.insert(at, (next, index));
         }
-        &[]
+        let announce = left > 0 && left % LOOK_AHEAD == 0;
+        let from = if announce { left - LOOK_AHEAD } else { left };
+        Some((key, &self.runs[index][from..]))
     }
 
     /// Removes the keys that `keep` does not want.
     pub(super) fn retain(&mut self, keep: impl Fn(&Key<T>) -> bool) {
         self.heap.retain(&keep);
-        self.heap.sort_unstable(); // what is sorted is a heap
+        make_heap(&mut self.heap);
         self.pile.retain(&keep);
         self.pile_first = self.pile.iter().min().copied();
         for run in &mut self.runs {
             run.retain(&keep);
         }
-        self.runs.retain(|run| !run.is_empty());
+        self.find_ends();
         self.len =
             self.heap.len() + self.pile.len() + self.runs.iter().map(Vec::len).sum::<usize>();
-        self.find_least_run();
     }
 
-    fn first_of_runs(&self) -> Option<&Key<T>> {
-        self.runs.get(self.least_run)?.last()
+    fn find_ends(&mut self) {
+        self.runs.retain(|run| !run.is_empty());
+        let ends = self.runs.iter().enumerate();
+        self.ends = ends.filter_map(|(index, run)| Some((*run.last()?, index))).collect();
+        self.ends.sort_unstable_by_key(|(end, _)| Reverse(*end));
     }
 
-    fn find_least_run(&mut self) {
-        let ends = self.runs.iter().map(|run| run.last()).enumerate();
-        self.least_run = ends.min_by_key(|(_, end)| *end).map_or(0, |(index, _)| index);
+    /// Moves the heap onto the pile.
+    #[cold]
+    fn empty_heap(&mut self) {
+        self.pile_first = least(self.pile_first.as_ref(), self.heap.first()).copied();
+        self.pile.append(&mut self.heap);
     }
 
     /// Makes a run of the pile.
@@ -151,50 +245,21 @@ impl<T: Copy + Ord> Keys<T> {
         self.pile_first = None;
         let mut run = std::mem::take(&mut self.pile);
         run.sort_unstable_by(|a, b| b.cmp(a));
+        self.runs.retain(|run| !run.is_empty());
         while let Some(mut longer) = self.runs.pop() {
             if longer.len() >= 2 * run.len() {
                 self.runs.push(longer);
                 break;
             }
-            // The standard library's stable sort sees the two runs and only merges them.
-            longer.append(&mut run);
-            longer.sort_by(|a, b| b.cmp(a));
+            merge(&mut longer, &run);
+            if run.capacity() <= LARGEST_SPARE {
+                run.clear();
+                self.pile = run; // the next pile needs no memory of its own
+            }
             run = longer;
         }
         self.runs.push(run);
-        self.find_least_run();
-    }
-
-    fn sift_up(&mut self, mut at: usize) {
-        let key = self.heap[at];
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[parent] <= key {
-                break;
-            }
-            self.heap[at] = self.heap[parent];
-            at = parent;
-        }
-        self.heap[at] = key;
-    }
-
-    /// Moves the hole at the top down to a leaf. The key that comes to fill it was at the bottom
-    /// before: going all the way and back up a little saves the comparison with it on each level.
-    fn sink_hole(&mut self) -> usize {
-        let keys = self.heap.as_mut_slice();
-        let mut hole = 0;
-        let mut child = 1;
-        while child + 1 < keys.len() {
-            child += usize::from(keys[child + 1] < keys[child]);
-            keys[hole] = keys[child];
-            hole = child;
-            child = 2 * hole + 1;
-        }
-        if child < keys.len() {
-            keys[hole] = keys[child];
-            hole = child;
-        }
-        hole
+        self.find_ends();
     }
 
     /// The invariants.
@@ -203,17 +268,93 @@ impl<T: Copy + Ord> Keys<T> {
     where
         T: std::fmt::Debug,
     {
-        assert!(self.heap.len() <= HEAP_LIMIT);
+        assert!(self.heap.len() <= self.limit);
         assert_eq!(self.iter().count(), self.len);
         for at in 1..self.heap.len() {
             assert!(self.heap[(at - 1) / 2] < self.heap[at], "not a heap");
         }
         assert_eq!(self.pile_first.as_ref(), self.pile.iter().min());
         for run in &self.runs {
-            assert!(!run.is_empty());
             assert!(run.is_sorted_by(|a, b| a > b), "a run that does not descend");
         }
-        let least = self.runs.iter().filter_map(|run| run.last()).min();
-        assert_eq!(self.first_of_runs().map(|key| key.sequence), least.map(|key| key.sequence));
+        assert!(self.ends.is_sorted_by(|a, b| a.0 > b.0), "ends that do not descend");
+        let ends = self.runs.iter().filter(|run| !run.is_empty()).count();
+        assert_eq!(self.ends.len(), ends);
+        assert!(self.ends.iter().all(|(end, index)| self.runs[*index].last() == Some(end)));
+    }
+}
+
+fn least<'a, T: Ord>(a: Option<&'a Key<T>>, b: Option<&'a Key<T>>) -> Option<&'a Key<T>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Moves the key at `at` up to where it belongs, and returns where that is.
+#[inline]
+fn sift_up<T: Copy + Ord>(heap: &mut [Key<T>], mut at: usize) -> usize {
+    let key = heap[at];
+    while at > 0 {
+        let parent = (at - 1) / 2;
+        if heap[parent] <= key {
+            break;
+        }
+        heap[at] = heap[parent];
+        at = parent;
+    }
+    heap[at] = key;
+    at
+}
+
+/// Moves the hole at the top down to a leaf. The key that comes to fill it was at the bottom before:
+/// going all the way and back up a little saves the comparison with it on each level.
+#[inline]
+fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
+    let mut hole = 0;
+    let mut child = 1;
+    while child + 1 < heap.len() {
+        child += usize::from(heap[child + 1] < heap[child]);
+        heap[hole] = heap[child];
+        hole = child;
+        child = 2 * hole + 1;
+    }
+    if child < heap.len() {
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    hole
+}
+
+/// Merges `other` into `run`, both descending. Begins with the least, at the end: what is greater than
+/// all of `other` stays where it is.
+fn merge<T: Copy + Ord>(run: &mut Vec<Key<T>>, other: &[Key<T>]) {
+    let (mut left, mut right) = (run.len(), other.len());
+    run.extend_from_slice(other);
+    let run = run.as_mut_slice();
+    while left > 0 && right > 0 {
+        let (a, b) = (run[left - 1], other[right - 1]);
+        // Which it is cannot be guessed: there is no branch in choosing.
+        let from_run = a < b;
+        run[left + right - 1] = if from_run { a } else { b };
+        left -= usize::from(from_run);
+        right -= usize::from(!from_run);
+    }
+    run[..right].copy_from_slice(&other[..right]);
+}
+
+/// Makes a heap of keys in any order, from the bottom up.
+fn make_heap<T: Copy + Ord>(heap: &mut [Key<T>]) {
+    for top in (0..heap.len() / 2).rev() {
+        let mut at = top;
+        loop {
+            let children = 2 * at + 1..(2 * at + 3).min(heap.len());
+            let Some(child) = children.min_by_key(|child| heap[*child]) else { break };
+            if heap[at] < heap[child] {
+                break;
+            }
+            heap.swap(at, child);
+            at = child;
+        }
     }
 }

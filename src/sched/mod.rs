@@ -53,6 +53,7 @@
 //! order), without lock or clock; `shared.rs` puts the lock around it; `run.rs` is the loop.
 
 mod action;
+mod alarm;
 mod builder;
 mod clock;
 mod dispatch;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 
-use super::builder::PriorityOrder;
+use super::builder::Settings;
 use super::clock::{Clock, Delay};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
@@ -20,7 +20,7 @@ use super::shared::Shared;
 fn frozen() -> Scheduler<u64> {
     let delay = Delay::Interruptible(|_, _| None);
     let clock = Clock { time: Box::new(|| 0), delay, steady: false };
-    Scheduler(Arc::new(Shared::new(PriorityOrder::default(), clock, None)))
+    Scheduler(Arc::new(Shared::new(Settings::default(), clock, None)))
 }
 
 /// Runs `model` in every interleaving with at most three preemptions; returns its outcomes.
@@ -180,7 +180,7 @@ fn run_waits_for_dispatched_actions() {
         let clock = Clock { time: Box::new(|| 0), delay, steady: false };
         let dispatch: super::dispatch::Dispatch =
             Box::new(move |due| crate::Outcome::into_result(dispatch(due)));
-        let s = Scheduler(Arc::new(Shared::new(PriorityOrder::default(), clock, Some(dispatch))));
+        let s = Scheduler(Arc::new(Shared::new(Settings::default(), clock, Some(dispatch))));
         let (add, sum) = counter();
         s.enterabs(0, 1, {
             let s = s.clone();

@@ -1,8 +1,5 @@
 //! Recurring events: when the next tick is due.
 
-use std::fmt;
-
-use super::action::Tick;
 use super::clock::TimePoint;
 
 /// How an event recurs: what [`every`](super::Scheduler::every) takes. A plain period means
@@ -193,18 +190,6 @@ fn latest_tick<T: TimePoint>(mut tick: T, period: T::Delay, now: T) -> T {
         }
     }
     tick
-}
-
-/// A recurring event's action and rhythm, for as long as the recurrence lives.
-pub(super) struct Recurrence<T: TimePoint> {
-    pub(super) every: Every<T::Delay>,
-    pub(super) action: Box<dyn Tick>,
-}
-
-impl<T: TimePoint> fmt::Debug for Recurrence<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recurrence").field("every", &self.every).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 //! Running: the run functions, and what a thread inside of one does.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::action::Job;
+use super::alarm::Wait;
 use super::clock::{Delay, DelayFunction, TimePoint, call_delay};
 use super::scheduler::Scheduler;
-use super::shared::{Shared, Taken};
+use super::shared::{LAG, Shared, State, Taken};
 use crate::error::Result;
-use crate::sync::{current_thread, wait_until};
+use crate::sync::{MutexGuard, current_thread, wait_until};
 
 /// How many events that were entered after it began one `run_pending` runs.
 const LATECOMERS: usize = 1_000;
+
+/// For how long a run that looks at the clock does so without a look at the queue.
+const GLANCE: Duration = Duration::from_micros(1);
 
 /// When a run returns, unless it is stopped first.
 #[derive(Clone, Copy)]
@@ -22,6 +28,17 @@ enum Until<T> {
     Stopped,
     /// Nothing is due.
     Idle,
+}
+
+impl<T: TimePoint> Until<T> {
+    /// When a run that has nothing to do now should look again, if the first event is at `first`.
+    fn target(self, first: Option<T>) -> Option<T> {
+        match self {
+            Self::Empty | Self::Stopped => first,
+            Self::Time(end) => Some(first.map_or(end, |time| time.min(end))),
+            Self::Idle => None,
+        }
+    }
 }
 
 /// One call of a run function.
@@ -41,6 +58,7 @@ struct Run<T> {
 enum Step<'a, T: TimePoint> {
     Execute(Taken<T>),
     Delay(&'a DelayFunction<T>, T::Delay),
+    Spin(Instant),
     LookAgain,
     Return(Option<T::Delay>),
 }
@@ -238,6 +256,11 @@ impl<T: TimePoint> Shared<T> {
                     self.clock.pause()?;
                 }
                 Step::Delay(function, delay) => call_delay::<T>(function, delay)?,
+                Step::Spin(until) => {
+                    while Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                }
                 Step::LookAgain => {}
                 Step::Return(remaining) => return Ok(remaining),
             }
@@ -252,6 +275,9 @@ impl<T: TimePoint> Shared<T> {
         if run.seen.is_some() {
             return Ok(run.seen);
         }
+        if matches!(self.clock.delay, Delay::Virtual(_)) {
+            return Ok(None); // read in `step`: nobody's code runs in that
+        }
         let needs_time = self.clock.steady || matches!(run.until, Until::Time(_));
         if !needs_time && self.state.lock().queue.len() == 0 {
             return Ok(None);
@@ -265,7 +291,12 @@ impl<T: TimePoint> Shared<T> {
 
     /// Decides what to do next. Sleeps here if the delay is interruptible, since the decision and
     /// the beginning of the sleep must be one: a change in between would wake nobody.
-    fn step<'a>(&'a self, run: &mut Run<T>, now: Option<T>, is_old: bool) -> Result<Step<'a, T>> {
+    fn step<'a>(
+        &'a self,
+        run: &mut Run<T>,
+        mut now: Option<T>,
+        is_old: bool,
+    ) -> Result<Step<'a, T>> {
         let mut state = self.state.lock();
         let first = state.queue.first().copied();
         if state.stops != run.stops {
@@ -273,6 +304,14 @@ impl<T: TimePoint> Shared<T> {
         }
         if let Some(error) = state.failures.pop_front() {
             return Err(error);
+        }
+        if let Delay::Virtual(clock) = &self.clock.delay {
+            // LOCK: the clock's inside of the scheduler's; it is let go at once. So the event that the
+            // clock is set to is the one that runs.
+            now = Some(match run.until.target(first.map(|key| key.time)) {
+                Some(time) => clock.set_forward(time),
+                None => clock.time(),
+            });
         }
         if let Some(key) = first.filter(|key| run.allows(key.time, now)) {
             if matches!(run.until, Until::Idle) && key.sequence >= run.boundary {
@@ -282,7 +321,8 @@ impl<T: TimePoint> Shared<T> {
                 run.latecomers += 1;
             }
             state.in_flight += usize::from(self.dispatch.is_some());
-            let taken = state.take_first().expect("the queue has a first event, looked at above");
+            let taken = state.queue.pop(Job::recurs);
+            let taken = taken.expect("the queue has a first event, looked at above");
             return Ok(Step::Execute(taken));
         }
         if is_old || (now.is_none() && first.is_some()) {
@@ -291,35 +331,51 @@ impl<T: TimePoint> Shared<T> {
         }
 
         let first = first.map(|key| key.time);
-        let target = match (run.until, first) {
+        match (run.until, first) {
             (Until::Idle, _) => return Ok(Step::Return(first.map(|time| delay_until(time, now)))),
             (Until::Time(end), _) if now.is_some_and(|now| now >= end) => {
                 return Ok(Step::Return(None));
             }
-            (Until::Time(end), _) => Some(first.map_or(end, |time| time.min(end))),
             (Until::Empty, None)
                 if state.in_flight == 0 || state.inside.contains(&current_thread()) =>
             {
                 return Ok(Step::Return(None));
             }
-            (Until::Empty | Until::Stopped, _) => first,
-        };
+            (Until::Empty | Until::Stopped | Until::Time(_), _) => {}
+        }
         run.seen = None;
-        match (&self.clock.delay, target.zip(now)) {
+        match (&self.clock.delay, run.until.target(first).zip(now)) {
             (_, None) => wait_until(&self.changed, &mut state, None),
-            (Delay::Interruptible(deadline), Some((time, now))) => {
-                wait_until(&self.changed, &mut state, deadline(time, now));
-            }
-            (Delay::Virtual(clock), Some((time, _))) => {
-                drop(state);
-                clock.advance_to(time);
-                run.seen = Some(time);
-            }
+            (Delay::Interruptible(deadline), Some((time, now))) => match deadline(time, now) {
+                Some(deadline) => return Ok(self.sleep(state, deadline)),
+                None => wait_until(&self.changed, &mut state, None),
+            },
+            (Delay::Virtual(_), Some(_)) => {} // it is there already
             (Delay::User(function), Some((time, now))) => {
                 return Ok(Step::Delay(function.as_ref(), time.since(now)));
             }
         }
         Ok(Step::LookAgain)
+    }
+}
+
+impl<T: TimePoint> Shared<T> {
+    /// Sleeps towards `deadline`, until something changes or it is time to look at the clock.
+    fn sleep<'a>(&self, mut state: MutexGuard<'_, State<T>>, deadline: Instant) -> Step<'a, T> {
+        let now = Instant::now();
+        match state.alarm.wait(deadline.saturating_duration_since(now)) {
+            Wait::Spin => Step::Spin(deadline.min(now + GLANCE)),
+            Wait::Sleep(length) => {
+                let wake = now + length;
+                wait_until(&self.changed, &mut state, Some(wake));
+                // If it was woken before, that says nothing about the alarm.
+                if let Some(late) = Instant::now().checked_duration_since(wake) {
+                    state.alarm.slept(late);
+                    LAG.set(state.alarm.lag());
+                }
+                Step::LookAgain
+            }
+        }
     }
 }
 

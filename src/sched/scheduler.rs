@@ -179,7 +179,7 @@ impl<T: TimePoint> Scheduler<T> {
         priority: i32,
         action: impl FnMut() -> R + Send + 'static,
     ) -> Result<Event<T>> {
-        self.0.enter_every(every.into(), priority, Box::new(action))
+        self.0.enter_every(every.into(), priority, action)
     }
 
     /// Removes an event from the queue, so that it never runs; for a recurring one, all its ticks.

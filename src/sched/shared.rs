@@ -7,17 +7,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::action::{Job, Tick};
-use super::builder::PriorityOrder;
+use super::action::Job;
+use super::alarm::Alarm;
+use super::builder::Settings;
 use super::clock::{Clock, TimePoint};
 use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
-use super::heap::{Heap, Ticket};
-use super::keys::Key;
-use super::recurring::{Every, Recurrence};
-use crate::error::{Error, Result};
+use super::heap::Heap;
+use super::recurring::Every;
+use crate::error::{Error, Outcome, Result};
 use crate::guard;
-use crate::sync::{Condvar, Mutex, ThreadId, unique_id};
+use crate::sync::{Condvar, Guess, Mutex, ThreadId, unique_id};
+
+/// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
+/// Linux' usual slack.
+pub(super) static LAG: Guess = Guess::of_micros(50);
 
 pub(super) struct Shared<T: TimePoint> {
     pub(super) origin: Origin,
@@ -32,6 +36,7 @@ pub(super) struct Shared<T: TimePoint> {
 
 pub(super) struct State<T: TimePoint> {
     pub(super) queue: Heap<T, Job<T>>,
+    pub(super) alarm: Alarm,
     /// How often `stop` was called. A run ends when it is no longer what it was at its start.
     pub(super) stops: u64,
     /// How many actions were dispatched and have not ended.
@@ -44,32 +49,21 @@ pub(super) struct State<T: TimePoint> {
 }
 
 /// An event taken out of the queue to run.
-pub(super) struct Taken<T: TimePoint> {
-    pub(super) key: Key<T>,
-    pub(super) ticket: Ticket,
-    pub(super) job: Job<T>,
-}
-
-impl<T: TimePoint> State<T> {
-    /// Takes the first event; a recurring one stays known, so that it can still be cancelled.
-    pub(super) fn take_first(&mut self) -> Option<Taken<T>> {
-        let (key, ticket, job) = self.queue.pop(Job::recurs)?;
-        Some(Taken { key, ticket, job })
-    }
-}
+pub(super) type Taken<T> = super::heap::Taken<T, Job<T>>;
 
 impl<T: TimePoint> Shared<T> {
-    pub(super) fn new(order: PriorityOrder, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
+    pub(super) fn new(settings: Settings, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
         guard::install_hook();
         let state = State {
-            queue: Heap::new(),
+            queue: Heap::new(settings.bounded_latency),
+            alarm: Alarm::new(LAG.get(), settings.final_spin),
             stops: 0,
             in_flight: 0,
             inside: Vec::new(),
             failures: VecDeque::new(),
         };
         Self {
-            origin: Origin { scheduler: unique_id(), order },
+            origin: Origin { scheduler: unique_id(), order: settings.order },
             clock,
             dispatch,
             state: Mutex::new(state),
@@ -80,11 +74,11 @@ impl<T: TimePoint> Shared<T> {
     pub(super) fn enter(&self, time: T, priority: i32, job: Job<T>) -> Event<T> {
         let name = job.name();
         let rank = self.origin.order.rank(priority);
-        let (key, ticket, first) = self.state.lock().queue.push(time, rank, job);
+        let (ticket, first) = self.state.lock().queue.push(time, rank, job);
         if first {
             self.changed.notify_all();
         }
-        Event::new(self.origin, &key, ticket, name)
+        Event::first(self.origin, time, rank, ticket, name)
     }
 
     pub(super) fn cancel(&self, event: &Event<T>) -> Result<()> {
@@ -123,6 +117,7 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// Runs the action of `taken`, here or where `dispatch` sends it.
+    #[inline]
     pub(super) fn execute(self: &Arc<Self>, taken: Taken<T>) -> Result<()> {
         match &self.dispatch {
             None => self.perform(taken),
@@ -134,25 +129,26 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
-    pub(super) fn perform(&self, taken: Taken<T>) -> Result<()> {
-        match taken.job {
-            Job::Once(mut action) => guard::catch(|| action.call()).map_err(Error::Panicked)?,
-            Job::Every(mut recurrence) => {
-                let outcome = guard::catch(|| recurrence.action.call()).map_err(Error::Panicked);
-                let again = self.enter_again(&taken.key, taken.ticket, recurrence);
-                outcome?.and(again)
-            }
+    #[inline]
+    pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<()> {
+        let outcome = guard::catch(|| taken.action.call());
+        let recurs = taken.action.recurs();
+        if !recurs && matches!(outcome, Ok(Ok(()))) {
+            return Ok(()); // the usual case first: moving the outcome about takes time
         }
+        // Of an event that ran once nothing is left.
+        let again = if recurs { self.enter_again(taken) } else { Ok(()) };
+        outcome.map_err(Error::Panicked)?.and(again)
     }
 
-    /// Enters the tick after the one at `key`, unless the recurrence was cancelled meanwhile.
-    pub(super) fn enter_again(
-        &self,
-        key: &Key<T>,
-        ticket: Ticket,
-        recurrence: Box<Recurrence<T>>,
-    ) -> Result<()> {
-        let every = recurrence.every;
+    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile. An
+    /// event that does not recur is over, and what is left of it is dropped.
+    pub(super) fn enter_again(&self, taken: Taken<T>) -> Result<()> {
+        let Taken { key, ticket, action: job } = taken;
+        let Some(every) = job.every() else {
+            job.discard();
+            return Ok(());
+        };
         let (next, outcome) = if every.needs_clock() {
             match self.clock.read() {
                 Ok(now) => (every.next(key.time, now), Ok(())),
@@ -162,8 +158,7 @@ impl<T: TimePoint> Shared<T> {
         } else {
             (key.time.after(every.period()), Ok(()))
         };
-        let job = Job::Every(recurrence);
-        let entered = self.state.lock().queue.reenter(ticket, next, key.rank, job);
+        let entered = self.state.lock().queue.reenter(ticket, next, key.rank(), job);
         match entered {
             Ok(true) => {
                 self.changed.notify_all();
@@ -174,18 +169,17 @@ impl<T: TimePoint> Shared<T> {
         outcome
     }
 
-    pub(super) fn enter_every(
+    pub(super) fn enter_every<R: Outcome>(
         &self,
         every: Every<T::Delay>,
         priority: i32,
-        action: Box<dyn Tick>,
+        action: impl FnMut() -> R + Send + 'static,
     ) -> Result<Event<T>> {
         if every.period() <= T::ZERO {
             return Err(Error::InvalidArgument("period must be greater than 0".into()));
         }
         let first = (self.clock.time)().after(every.first_delay());
-        let recurrence = Box::new(Recurrence { every, action });
-        Ok(self.enter(first, priority, Job::Every(recurrence)))
+        Ok(self.enter(first, priority, Job::recurring(every, action)))
     }
 }
 

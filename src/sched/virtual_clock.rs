@@ -110,8 +110,14 @@ impl<T: TimePoint> VirtualClock<T> {
     /// assert_eq!(clock.time(), 10);
     /// ```
     pub fn advance_to(&self, time: T) {
+        self.set_forward(time);
+    }
+
+    /// As [`advance_to`](Self::advance_to); returns what it shows then.
+    pub(super) fn set_forward(&self, time: T) -> T {
         let mut now = self.0.lock();
         *now = (*now).max(time);
+        *now
     }
 }
 

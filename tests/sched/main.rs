@@ -14,3 +14,4 @@ mod recurring;
 mod run;
 mod support;
 mod threads;
+mod waiting;

@@ -1,6 +1,6 @@
 //! The heap against a vector that is kept sorted.
 
-use super::{Heap, Ticket};
+use super::{Heap, Taken, Ticket};
 use proptest::prelude::*;
 
 /// What a test does to both.
@@ -57,8 +57,8 @@ fn apply(heap: &mut Heap<i8, usize>, model: &mut Model, op: Op) {
     match op {
         Op::Push { time, rank } => {
             let number = model.tickets.len();
-            let (key, ticket, first) = heap.push(time, rank, number);
-            assert_eq!(key.sequence, model.sequence);
+            let (ticket, first) = heap.push(time, rank, number);
+            assert_eq!(ticket.id, model.sequence);
             model.tickets.push(ticket);
             assert_eq!(first, model.insert(time, rank, number));
         }
@@ -66,7 +66,8 @@ fn apply(heap: &mut Heap<i8, usize>, model: &mut Model, op: Op) {
             let leave = matches!(op, Op::Leave);
             let popped = heap.pop(|_| leave);
             let expected = (!model.queued.is_empty()).then(|| model.queued.remove(0));
-            let seen = popped.map(|(key, _, number)| (key.time, key.rank, key.sequence, number));
+            let seen = popped
+                .map(|Taken { key, action, .. }| (key.time, key.rank(), key.sequence, action));
             assert_eq!(seen, expected);
             if let (true, Some((_, rank, _, number))) = (leave, expected) {
                 model.away.push((rank, number));
@@ -118,8 +119,11 @@ proptest! {
 
     // S4, S5, S6, S7, S8: the order, and a sequence that is never reused; S20: exact cancellation.
     #[test]
-    fn agrees_with_a_sorted_vector(ops in prop::collection::vec(op(), 0..300)) {
-        let mut heap = Heap::new();
+    fn agrees_with_a_sorted_vector(
+        ops in prop::collection::vec(op(), 0..300),
+        bounded_latency: bool,
+    ) {
+        let mut heap = Heap::new(bounded_latency);
         let mut model = Model::default();
         for op in ops {
             apply(&mut heap, &mut model, op);
@@ -138,9 +142,9 @@ proptest! {
 
 #[test]
 fn cancelling_everything_frees_slots_and_keys() {
-    let mut heap = Heap::new();
+    let mut heap = Heap::new(false);
     for round in 0..10 {
-        let tickets: Vec<_> = (0..1000).map(|n| heap.push(n * 7 % 1000, 0, round).1).collect();
+        let tickets: Vec<_> = (0..1000).map(|n| heap.push(n * 7 % 1000, 0, round).0).collect();
         for ticket in tickets {
             assert!(heap.cancel(ticket).is_some());
         }
