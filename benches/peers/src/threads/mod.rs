@@ -119,9 +119,10 @@ fn each_in_its_process(arguments: &[String], options: &Options) {
         }
         if let Some(path) = &options.csv {
             let one = fs::read_to_string(path).unwrap_or_default();
-            let body =
-                if text.is_empty() { one.find("") } else { one.find("\n\"").map(|at| at + 1) };
-            text += &one[body.unwrap_or(one.len())..];
+            // The machine and the heads are the same each time.
+            let is_head = |line: &&str| line.starts_with('#') || line.starts_with("group,");
+            let heads = if text.is_empty() { 0 } else { one.lines().take_while(is_head).count() };
+            one.lines().skip(heads).for_each(|line| text += &format!("{line}\n"));
         }
     }
     if let Some(path) = &options.csv {
@@ -222,12 +223,10 @@ fn memory(peers: &mut [Started], calls: usize, report: &mut Report) {
                 let arguments = ["memory-of", *name, &calls.to_string()].map(ToOwned::to_owned);
                 let output = again(1, &arguments).output().expect("this program runs again");
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
-                let allocations = |numbers: &mut dyn Iterator<Item = _>| numbers.next().flatten();
-                numbers
-                    .next()
-                    .flatten()
-                    .map(|bytes| Memory { bytes, allocations: allocations(&mut numbers) })
+                let numbers: Vec<f64> =
+                    text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+                let allocations = numbers.get(1).copied();
+                numbers.first().map(|&bytes| Memory { bytes, allocations })
             }
         };
         figures.extend(memory.map(|memory| (*name, memory)));

@@ -3,7 +3,7 @@
 use super::by_hand::{Crossbeam, Executors, Kanal, WithOneshot};
 use super::ours::{Ours, Tree};
 use super::outside::Outside;
-use super::pool::Through;
+use super::pool::{Through, TreeWithHandles};
 use super::with_handles::{
     Blocking, ExecutorsSpawn, RayonJoin, TokioBlocking, TokioSpawn, TokioTree,
 };
@@ -13,11 +13,14 @@ use super::work::Peer;
 type Start = fn(usize) -> Option<Box<dyn Peer>>;
 
 /// Name, program of its own or not, and start of all peers, ours first.
-const ALL: [(&str, Home, Start); 19] = [
+const ALL: [(&str, Home, Start); 20] = [
     ("concurrent", Here, |n| Some(Through::<Ours>::boxed(n))),
     ("concurrent, one child run here", Here, |n| Some(Tree::fork_one(n))),
     ("concurrent, nobody waits", Here, |n| Some(Tree::without_waiting(n))),
     ("rayon + oneshot", Here, |n| Some(Through::<WithOneshot<rayon::ThreadPool>>::boxed(n))),
+    ("rayon + oneshot, handles too", Here, |n| {
+        Some(TreeWithHandles::<WithOneshot<rayon::ThreadPool>>::boxed(n))
+    }),
     ("rayon::join", Here, |n| Some(RayonJoin::boxed(n))),
     ("crossbeam-channel + oneshot", Here, |n| Some(Through::<WithOneshot<Crossbeam>>::boxed(n))),
     ("kanal + oneshot", Here, |n| Some(Through::<WithOneshot<Kanal>>::boxed(n))),

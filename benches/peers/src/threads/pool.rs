@@ -127,3 +127,32 @@ impl<P: Pool> Peer for Through<P> {
         Some(Memory { bytes, allocations })
     }
 }
+
+/// A pool in whose tree each call has a handle, which nobody looks at.
+pub struct TreeWithHandles<P: 'static>(&'static P);
+
+impl<P: Pool> TreeWithHandles<P> {
+    pub fn boxed(workers: usize) -> Box<dyn Peer> {
+        Box::new(Self(Box::leak(Box::new(P::new(workers)))))
+    }
+}
+
+fn grow_with_handles<P: Pool>(pool: &'static P, depth: u32, leaves: &'static Latch) {
+    if depth == 0 {
+        return leaves.count_down();
+    }
+    for _ in 0..2 {
+        drop(pool.submit(move || grow_with_handles(pool, depth - 1, leaves)));
+    }
+}
+
+impl<P: Pool> Peer for TreeWithHandles<P> {
+    fn tree(&mut self) -> Option<Sample> {
+        let pool = self.0;
+        Some(Sample::of(NODES, || {
+            let leaves = Latch::new(1 << DEPTH);
+            drop(pool.submit(move || grow_with_handles(pool, DEPTH, leaves)));
+            leaves.wait();
+        }))
+    }
+}
