@@ -11,8 +11,13 @@ pub use counted::count;
 
 #[cfg(feature = "allocations")]
 mod counted {
-    use std::alloc::{GlobalAlloc, Layout, System};
+    #[cfg(not(feature = "mimalloc"))]
+    use std::alloc::System as INNER;
+    use std::alloc::{GlobalAlloc, Layout};
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    #[cfg(feature = "mimalloc")]
+    use mimalloc::MiMalloc as INNER;
 
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -21,23 +26,23 @@ mod counted {
 
     struct Counting;
 
-    // SAFETY: all is the system's allocator's.
+    // SAFETY: all is the inner allocator's.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             COUNT.fetch_add(1, Relaxed);
             // SAFETY: what is asked of the caller here is the same.
-            unsafe { System.alloc(layout) }
+            unsafe { INNER.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
             // SAFETY: it came from there.
-            unsafe { System.dealloc(pointer, layout) }
+            unsafe { INNER.dealloc(pointer, layout) }
         }
 
         unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             COUNT.fetch_add(1, Relaxed);
             // SAFETY: it came from there, and the rest is asked of the caller here too.
-            unsafe { System.realloc(pointer, layout, size) }
+            unsafe { INNER.realloc(pointer, layout, size) }
         }
     }
 
