@@ -24,6 +24,6 @@ fn main() {
         Some("chart") => chart::run(&arguments[1..]),
         Some("threads") => threads::run(&arguments[1..]),
         Some(rounds) => threads::run(&["--rounds".into(), rounds.into()]),
-        None => threads::run(&[]),
+        None => threads::run(&["--rounds".into(), "3".into()]),
     }
 }
