@@ -15,6 +15,8 @@ pub struct Row {
     pub p99: Option<f64>,
     /// Processor time per item, in microseconds if the unit is, in nanoseconds otherwise.
     pub cpu: Option<f64>,
+    /// Context switches per item.
+    pub switches: Option<f64>,
     /// How often ours goes into it.
     pub ratio: f64,
 }
@@ -30,7 +32,7 @@ impl Report {
     pub fn add(&mut self, rows: Vec<Row>) {
         let Some(first) = rows.first() else { return };
         println!("\n{}, {}", first.group, first.unit);
-        let heads = ["min", "median", "p99", "cpu", "x ours"];
+        let heads = ["min", "median", "p99", "cpu", "switches", "x ours"];
         println!(
             "{:<30}{}",
             "",
@@ -42,12 +44,13 @@ impl Report {
         for row in &rows {
             let optional = |value: Option<f64>| value.map_or("-".into(), figure);
             println!(
-                "{:<30}{:>13}{:>13}{:>13}{:>13}{:>13}",
+                "{:<30}{:>13}{:>13}{:>13}{:>13}{:>13}{:>13}",
                 row.name,
                 figure(row.min),
                 figure(row.median),
                 optional(row.p99),
                 optional(row.cpu),
+                row.switches.map_or("-".into(), |switches| format!("{switches:.3}")),
                 format!("{:.2}", row.ratio)
             );
         }
@@ -60,12 +63,12 @@ impl Report {
         for line in machine() {
             let _ = writeln!(text, "# {line}");
         }
-        text += "group,name,value,ratio,unit,min,p99,cpu\n";
+        text += "group,name,value,ratio,unit,min,p99,cpu,switches\n";
         for row in &self.rows {
             let optional = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.3}"));
             let _ = writeln!(
                 text,
-                "\"{}\",\"{}\",{:.3},{:.3},{},{:.3},{},{}",
+                "\"{}\",\"{}\",{:.3},{:.3},{},{:.3},{},{},{}",
                 row.group,
                 row.name,
                 row.median,
@@ -74,6 +77,7 @@ impl Report {
                 row.min,
                 optional(row.p99),
                 optional(row.cpu),
+                optional(row.switches),
             );
         }
         text

@@ -167,6 +167,7 @@ fn compare(
             median: quantile(&walls, 0.5),
             p99: None,
             cpu: Some(quantile(&cpus, 0.5)),
+            switches: None,
             ratio: quantile(&ratios, 0.5),
         }
     };
@@ -185,6 +186,7 @@ fn rows(group: &str, unit: &'static str, figures: Vec<(&'static str, Vec<f64>, f
         median: quantile(&values, 0.5),
         p99: (values.len() > 99).then(|| quantile(&values, 0.99)),
         cpu: cpu.is_finite().then_some(cpu),
+        switches: None,
         ratio: quantile(&values, 0.5) / ours,
     };
     figures.into_iter().map(row).collect()
