@@ -115,6 +115,7 @@
 //!
 //! [`futures`] and [`sched`]. In the source: `error.rs`, then the `mod.rs` of either.
 
+mod death;
 mod error;
 mod guard;
 mod sync;
@@ -122,6 +123,7 @@ mod sync;
 pub mod futures;
 pub mod sched;
 
+pub use death::WorkerDeath;
 pub use error::{Cause, Error, Outcome, Panic, Result};
 
 /// The target of everything the crate logs.

@@ -48,6 +48,16 @@ pub(crate) trait Body<T>: Send + Sync {
         unreachable!("only calls that were queued are run")
     }
 
+    /// Calls `cancel`, which makes the transition, unless another process may have begun the call.
+    fn cancelling(&self, cancel: &mut dyn FnMut()) {
+        cancel();
+    }
+
+    /// Ends the call by ending the process that runs it; false if there is no such process.
+    fn kill(&self) -> bool {
+        false
+    }
+
     /// The call that this one follows, and whose state is its own until it ends.
     fn upstream(&self) -> Option<&dyn Upstream> {
         None
@@ -57,6 +67,7 @@ pub(crate) trait Body<T>: Send + Sync {
 pub(crate) trait Upstream {
     fn cancel(&self) -> bool;
     fn request_cancel(&self) -> bool;
+    fn kill(&self) -> bool;
     fn phase(&self) -> Phase;
     fn help(&self) -> bool;
     fn is_notifying(&self) -> bool;
@@ -70,6 +81,10 @@ impl<T> Upstream for AnyCall<T> {
 
     fn request_cancel(&self) -> bool {
         request_cancel(self)
+    }
+
+    fn kill(&self) -> bool {
+        kill(self)
     }
 
     fn phase(&self) -> Phase {
@@ -249,6 +264,14 @@ pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
     !call.core.state().is_done()
 }
 
+/// Kills the process that runs `call`; false if there is none. See [`Future::kill`].
+pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
+    match call.body.upstream() {
+        Some(upstream) => upstream.kill(),
+        None => call.body.kill(),
+    }
+}
+
 /// What a thread that waits for `call` waits for.
 pub(crate) fn awaited<T>(call: &AnyCall<T>) -> Awaited {
     match call.body.upstream() {
@@ -267,7 +290,9 @@ pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
 
 /// Cancels `call` itself, or gives the state that does not allow it.
 pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
-    let state = call.core.transition(State::cancel)?;
+    let mut attempt = None;
+    call.body.cancelling(&mut || attempt = Some(call.core.transition(State::cancel)));
+    let state = attempt.unwrap_or_else(|| Err(call.core.state()))?;
     contain("dropping a cancelled call", || {
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { call.body.discard() };

@@ -122,6 +122,24 @@ impl<T> Future<T> {
         call::request_cancel(&self.call)
     }
 
+    /// Ends the call by killing the worker process that runs it; returns whether it will end so.
+    ///
+    /// A call that has not started is cancelled. One that runs on a thread cannot be stopped, and
+    /// one that is done stays as it is: false.
+    ///
+    /// The call then fails with [`Error::Killed`], the worker is replaced, and the pool goes on.
+    ///
+    /// ```
+    /// use concurrent::futures::Promise;
+    ///
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(future.kill());
+    /// assert!(future.cancelled());
+    /// ```
+    pub fn kill(&self) -> bool {
+        self.cancel() || call::kill(&self.call)
+    }
+
     /// Returns whether the call was cancelled.
     ///
     /// ```

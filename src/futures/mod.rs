@@ -111,6 +111,8 @@ mod flatten;
 mod future;
 mod job;
 mod map;
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+pub mod process;
 mod promise;
 mod state;
 mod thread;
@@ -124,6 +126,8 @@ pub use awaiting::Awaiting;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use map::{Map, MapOptions};
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+pub use process::ProcessPoolExecutor;
 pub use promise::Promise;
 pub use thread::{
     Discipline, FullQueue, PoolStats, ThreadPoolBuilder, ThreadPoolExecutor, TrySubmitError,

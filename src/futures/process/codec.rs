@@ -1,0 +1,385 @@
+//! Arguments and results as bytes: postcard, with short cuts for long vectors of numbers.
+//!
+//! Everything a call carries passes through here, on both sides; user code (`Serialize` and
+//! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
+
+use std::any::type_name;
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::memory::{Arena, Segment};
+use super::numbers::decode_numbers;
+use super::shared_bytes::SharedBytes;
+use crate::guard::catch;
+
+/// Encoded bytes: in the heap, or in shared memory.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Near(Vec<u8>),
+    Far(Segment),
+}
+
+impl Payload {
+    pub(crate) fn give_back(self, arena: &Arena) {
+        if let Self::Far(segment) = self {
+            arena.give_back(segment);
+        }
+    }
+}
+
+/// Why something could not be encoded.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    TooLarge(u64),
+    Failed(String),
+}
+
+/// Where encoded bytes go: to the heap first, to shared memory when they become many.
+#[derive(Debug)]
+pub(crate) struct Sink<'a> {
+    payload: Payload,
+    /// Bytes that were in the vector before the payload.
+    start: usize,
+    /// The most bytes of a payload in the heap, if there is shared memory to be had.
+    near: usize,
+    /// The most bytes of a payload at all.
+    limit: u64,
+    arena: &'a Arena,
+    too_large: bool,
+    /// Shared bytes that go beside the payload.
+    attachments: Vec<SharedBytes>,
+}
+
+impl<'a> Sink<'a> {
+    /// Appends to `out` what has up to `near` bytes.
+    pub(crate) fn new(out: Vec<u8>, near: usize, limit: u64, arena: &'a Arena) -> Self {
+        let start = out.len();
+        Self {
+            payload: Payload::Near(out),
+            start,
+            near,
+            limit,
+            arena,
+            too_large: false,
+            attachments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Payload, Vec<SharedBytes>) {
+        (self.payload, self.attachments)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Near(bytes) => bytes.len() - self.start,
+            Payload::Far(segment) => segment.len(),
+        }
+    }
+
+    /// Makes room for `more` bytes, moving to shared memory if they are many.
+    fn prepare(&mut self, more: usize) -> Option<()> {
+        let wanted = self.len().checked_add(more)?;
+        if wanted as u64 > self.limit {
+            self.too_large = true;
+            return None;
+        }
+        match &mut self.payload {
+            Payload::Near(bytes) if wanted > self.near => {
+                match self.arena.take_early(wanted) {
+                    Some(mut segment) => {
+                        let own = &bytes[self.start..];
+                        segment.extend(own.len()).ok()?.copy_from_slice(own);
+                        bytes.truncate(self.start);
+                        self.payload = Payload::Far(segment);
+                    }
+                    None => bytes.reserve(more), // moved when it is sent
+                }
+            }
+            Payload::Near(_) | Payload::Far(_) => {}
+        }
+        Some(())
+    }
+
+    /// `len` more bytes, for the caller to write.
+    pub(super) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.prepare(len)?;
+        match &mut self.payload {
+            Payload::Near(bytes) => {
+                let start = bytes.len();
+                bytes.resize(start + len, 0);
+                Some(&mut bytes[start..])
+            }
+            Payload::Far(segment) => segment.extend(len).ok(),
+        }
+    }
+
+    /// Appends bytes as they are.
+    pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
+        match self.append(data) {
+            Some(()) => Ok(()),
+            None => Err(self.why("")),
+        }
+    }
+
+    fn append(&mut self, data: &[u8]) -> Option<()> {
+        self.prepare(data.len())?;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.extend_from_slice(data),
+            Payload::Far(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
+        }
+        Some(())
+    }
+
+    /// Puts a length before what `write` appends.
+    pub(crate) fn framed(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let at = self.len();
+        self.put(&[0; 8])?;
+        write(self)?;
+        let len = (self.len() - at - 8) as u64;
+        self.overwrite(at, &len.to_ne_bytes());
+        Ok(())
+    }
+
+    fn overwrite(&mut self, at: usize, data: &[u8]) {
+        match &mut self.payload {
+            Payload::Near(bytes) => {
+                let at = self.start + at;
+                bytes[at..at + data.len()].copy_from_slice(data);
+            }
+            Payload::Far(segment) => segment.overwrite(at, data),
+        }
+    }
+
+    /// Forgets what was appended after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.too_large = false;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.truncate(self.start + len),
+            Payload::Far(segment) => segment.truncate(len),
+        }
+    }
+
+    fn why(&self, otherwise: &str) -> EncodeError {
+        if self.too_large {
+            EncodeError::TooLarge(self.limit)
+        } else if otherwise.is_empty() {
+            EncodeError::Failed("no shared memory to be had".into())
+        } else {
+            EncodeError::Failed(otherwise.into())
+        }
+    }
+
+    /// Appends `value`. After an error, what was appended of it must be truncated.
+    pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        if let Some(done) = self.encode_numbers(value) {
+            return done.ok_or_else(|| self.why(""));
+        }
+        // Nearly always nobody else is encoding and nothing is attached: then this is two flags.
+        let outer = OUTSIDE.replace(Some(self.attachments.len()));
+        let outer_list = outer.map(|_| OUTGOING.take());
+        let encoded =
+            catch(|| postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self)));
+        if ATTACHED.replace(false) {
+            self.attachments.append(&mut OUTGOING.take());
+        }
+        OUTSIDE.set(outer);
+        if let Some(list) = outer_list {
+            ATTACHED.set(!list.is_empty());
+            OUTGOING.set(list);
+        }
+        match encoded {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.why(&format!("`{}`: {error}", type_name::<T>()))),
+            Err(panic) => Err(self.why(&format!("`{}`: {panic}", type_name::<T>()))),
+        }
+    }
+}
+
+struct PostcardOut<'a, 'b>(&'a mut Sink<'b>);
+
+impl Flavor for PostcardOut<'_, '_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if let Payload::Near(bytes) = &mut self.0.payload {
+            if bytes.len() - self.0.start < self.0.near.min(4096) {
+                bytes.push(byte);
+                return Ok(());
+            }
+        }
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Descriptors that came beside a payload; each is taken once.
+pub(crate) type Files = RefCell<Vec<Option<OwnedFd>>>;
+
+/// Where encoded bytes come from.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    bytes: &'a [u8],
+    files: &'a Files,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(bytes: &'a [u8], files: &'a Files) -> Self {
+        Self { bytes, files }
+    }
+
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], String> {
+        let parts = usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len));
+        let (taken, rest) = parts.ok_or("payload too short")?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn take_u64(&mut self) -> Result<u64, String> {
+        let bytes = self.take(8)?;
+        Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
+    }
+
+    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What [`Sink::framed`] put a length before.
+    pub(crate) fn framed(&mut self) -> Result<Source<'a>, String> {
+        let len = self.take_u64()?;
+        Ok(Source { bytes: self.take(len)?, files: self.files })
+    }
+
+    /// Decodes everything that is left.
+    pub(crate) fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        if let Some(numbers) = decode_numbers(self.bytes) {
+            return numbers;
+        }
+        let bare = self.files.borrow().is_empty() && !RECEIVING.get();
+        let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(self.files.take())));
+        let decoded = catch(|| postcard::take_from_bytes::<T>(self.bytes));
+        if let Some((receiving, list)) = outer {
+            RECEIVING.set(receiving);
+            self.files.replace(INCOMING.replace(list));
+        }
+        match decoded {
+            Ok(Ok((value, []))) => Ok(value),
+            Ok(Ok(_)) => Err(format!("`{}`: bytes left over", type_name::<T>())),
+            Ok(Err(error)) => Err(format!("`{}`: {error}", type_name::<T>())),
+            Err(panic) => Err(format!("`{}`: {panic}", type_name::<T>())),
+        }
+    }
+}
+
+thread_local! {
+    /// While this thread encodes a value: how much was attached to its message before.
+    static OUTSIDE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether there is something in `OUTGOING`.
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    /// The shared bytes met in the value that this thread encodes.
+    static OUTGOING: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
+    /// Whether there may be something in `INCOMING`.
+    static RECEIVING: Cell<bool> = const { Cell::new(false) };
+    /// The descriptors that came with the value that this thread decodes.
+    static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most descriptors that travel with one message; further shared bytes are copied.
+pub(crate) const MOST_DESCRIPTORS: usize = 64;
+
+/// Adds to the message that is being encoded; gives the number to decode it by.
+pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
+    let before = OUTSIDE.get()?;
+    OUTGOING.with_borrow_mut(|list| {
+        let number = before + list.len();
+        if number >= MOST_DESCRIPTORS {
+            return None;
+        }
+        list.push(bytes.clone());
+        ATTACHED.set(true);
+        Some(number as u64)
+    })
+}
+
+/// The descriptor with this number, once.
+pub(crate) fn take_incoming(number: u64) -> Option<OwnedFd> {
+    let number = usize::try_from(number).ok()?;
+    INCOMING.with(|incoming| incoming.borrow_mut().get_mut(number)?.take())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(vec![9; 3], near, 1 << 20, &arena);
+        sink.encode(value).unwrap();
+        let files = Files::default();
+        match sink.into_parts().0 {
+            Payload::Near(bytes) => Source::new(&bytes[3..], &files).decode().unwrap(),
+            Payload::Far(segment) => Source::new(&segment.to_vec(), &files).decode().unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(text in ".{0,50}", numbers: Vec<f64>, near in 0usize..64) {
+            let numbers: Vec<f64> = numbers.into_iter().filter(|n| !n.is_nan()).collect();
+            assert_eq!(round_trip(&numbers, near), numbers);
+            let value = (text, numbers, Some(5u8));
+            assert_eq!(round_trip(&value, near), value);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_a_value(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Source::new(&bytes, &Files::default()).decode::<(String, Vec<u32>, Option<bool>)>();
+            let _ = Source::new(&bytes, &Files::default()).decode::<Vec<f64>>();
+        }
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_refused_and_the_sink_goes_on() {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(Vec::new(), 10, 16, &arena);
+        assert!(matches!(sink.encode(&vec![0u8; 17]), Err(EncodeError::TooLarge(16))));
+        sink.truncate(0);
+        assert!(sink.encode(&"x".repeat(15)).is_ok());
+        assert!(matches!(sink.encode(&1u8), Err(EncodeError::TooLarge(16))));
+    }
+
+    #[test]
+    fn frames_within_a_payload_come_apart_again() {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(Vec::new(), 12, 1 << 20, &arena);
+        for word in ["one", "", "three"] {
+            sink.framed(|sink| sink.encode(&word.to_string())).unwrap();
+        }
+        let Payload::Far(segment) = sink.into_parts().0 else { panic!("above the near limit") };
+        let bytes = segment.to_vec();
+        let files = Files::default();
+        let mut source = Source::new(&bytes, &files);
+        for word in ["one", "", "three"] {
+            assert_eq!(source.framed().unwrap().decode::<String>().unwrap(), word);
+        }
+        assert!(source.framed().is_err());
+    }
+}
