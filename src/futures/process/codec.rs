@@ -4,16 +4,16 @@
 //! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
 
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::attached::{Decoding, Encoding, Files};
 use super::memory::{Arena, Segment};
 use super::numbers::decode_numbers;
 use super::shared_bytes::SharedBytes;
+use crate::error::Panic;
 use crate::guard::catch;
 
 /// Encoded bytes: in the heap, or in shared memory.
@@ -48,6 +48,8 @@ pub(crate) struct Sink<'a> {
     near: usize,
     /// The most bytes of a payload at all.
     limit: u64,
+    /// Up to this length the vector takes bytes without further ado.
+    easy: usize,
     arena: &'a Arena,
     too_large: bool,
     /// Shared bytes that go beside the payload.
@@ -63,6 +65,7 @@ impl<'a> Sink<'a> {
             start,
             near,
             limit,
+            easy: start + usize::try_from(limit).map_or(near, |limit| limit.min(near)),
             arena,
             too_large: false,
             attachments: Vec::new(),
@@ -125,7 +128,18 @@ impl<'a> Sink<'a> {
         }
     }
 
+    #[inline]
     fn append(&mut self, data: &[u8]) -> Option<()> {
+        if let Payload::Near(bytes) = &mut self.payload {
+            if bytes.len() + data.len() <= self.easy {
+                bytes.extend_from_slice(data);
+                return Some(());
+            }
+        }
+        self.append_much(data)
+    }
+
+    fn append_much(&mut self, data: &[u8]) -> Option<()> {
         self.prepare(data.len())?;
         match &mut self.payload {
             Payload::Near(bytes) => bytes.extend_from_slice(data),
@@ -134,17 +148,17 @@ impl<'a> Sink<'a> {
         Some(())
     }
 
-    /// Puts a length before what `write` appends.
-    pub(crate) fn framed(
-        &mut self,
-        write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
-    ) -> Result<(), EncodeError> {
+    /// Begins an item of a chunk; gives where it is.
+    pub(super) fn begin_item(&mut self) -> Result<usize, EncodeError> {
         let at = self.len();
         self.put(&[0; 8])?;
-        write(self)?;
+        Ok(at)
+    }
+
+    /// Ends the item that begins at `at`: puts its length and a tag before it.
+    pub(super) fn end_item(&mut self, at: usize, tag: u8) {
         let len = (self.len() - at - 8) as u64;
-        self.overwrite(at, &len.to_ne_bytes());
-        Ok(())
+        self.overwrite(at, &(len << 8 | u64::from(tag)).to_ne_bytes());
     }
 
     fn overwrite(&mut self, at: usize, data: &[u8]) {
@@ -178,27 +192,27 @@ impl<'a> Sink<'a> {
 
     /// Appends `value`. After an error, what was appended of it must be truncated.
     pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        match catch(|| self.write(value)) {
+            Ok(written) => written,
+            Err(panic) => Err(EncodeError::Failed(self.why_panicked::<T>(&panic))),
+        }
+    }
+
+    /// Like [`encode`](Self::encode), but a panic of the user's code goes through.
+    pub(super) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
         if let Some(done) = self.encode_numbers(value) {
             return done.ok_or_else(|| self.why(""));
         }
-        // Nearly always nobody else is encoding and nothing is attached: then this is two flags.
-        let outer = OUTSIDE.replace(Some(self.attachments.len()));
-        let outer_list = outer.map(|_| OUTGOING.take());
-        let encoded =
-            catch(|| postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self)));
-        if ATTACHED.replace(false) {
-            self.attachments.append(&mut OUTGOING.take());
+        let encoding = Encoding::begin(self.attachments.len());
+        let written = postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self));
+        if let Some(mut attached) = encoding.attached() {
+            self.attachments.append(&mut attached);
         }
-        OUTSIDE.set(outer);
-        if let Some(list) = outer_list {
-            ATTACHED.set(!list.is_empty());
-            OUTGOING.set(list);
-        }
-        match encoded {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.why(&format!("`{}`: {error}", type_name::<T>()))),
-            Err(panic) => Err(self.why(&format!("`{}`: {panic}", type_name::<T>()))),
-        }
+        written.map_err(|error| self.why(&format!("`{}`: {error}", type_name::<T>())))
+    }
+
+    pub(super) fn why_panicked<T>(&self, panic: &Panic) -> String {
+        format!("`{}`: {panic}", type_name::<T>())
     }
 }
 
@@ -207,16 +221,12 @@ struct PostcardOut<'a, 'b>(&'a mut Sink<'b>);
 impl Flavor for PostcardOut<'_, '_> {
     type Output = ();
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if let Payload::Near(bytes) = &mut self.0.payload {
-            if bytes.len() - self.0.start < self.0.near.min(4096) {
-                bytes.push(byte);
-                return Ok(());
-            }
-        }
         self.try_extend(&[byte])
     }
 
+    #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
     }
@@ -225,9 +235,6 @@ impl Flavor for PostcardOut<'_, '_> {
         Ok(())
     }
 }
-
-/// Descriptors that came beside a payload; each is taken once.
-pub(crate) type Files = RefCell<Vec<Option<OwnedFd>>>;
 
 /// Where encoded bytes come from.
 #[derive(Debug)]
@@ -253,75 +260,40 @@ impl<'a> Source<'a> {
         Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
     }
 
-    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.bytes)
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What [`Sink::framed`] put a length before.
-    pub(crate) fn framed(&mut self) -> Result<Source<'a>, String> {
-        let len = self.take_u64()?;
-        Ok(Source { bytes: self.take(len)?, files: self.files })
+    /// The next item of a chunk, and its tag.
+    pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
+        let head = self.take_u64()?;
+        Ok((head as u8, Source { bytes: self.take(head >> 8)?, files: self.files }))
     }
 
     /// Decodes everything that is left.
     pub(crate) fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        catch(|| self.read())
+            .unwrap_or_else(|panic| Err(format!("`{}`: {panic}", type_name::<T>())))
+    }
+
+    /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
+    pub(super) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
         if let Some(numbers) = decode_numbers(self.bytes) {
             return numbers;
         }
-        let bare = self.files.borrow().is_empty() && !RECEIVING.get();
-        let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(self.files.take())));
-        let decoded = catch(|| postcard::take_from_bytes::<T>(self.bytes));
-        if let Some((receiving, list)) = outer {
-            RECEIVING.set(receiving);
-            self.files.replace(INCOMING.replace(list));
-        }
+        let decoding = Decoding::begin(self.files);
+        let decoded = postcard::take_from_bytes::<T>(self.bytes);
+        drop(decoding);
         match decoded {
-            Ok(Ok((value, []))) => Ok(value),
-            Ok(Ok(_)) => Err(format!("`{}`: bytes left over", type_name::<T>())),
-            Ok(Err(error)) => Err(format!("`{}`: {error}", type_name::<T>())),
-            Err(panic) => Err(format!("`{}`: {panic}", type_name::<T>())),
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
+            Err(error) => Err(format!("`{}`: {error}", type_name::<T>())),
         }
     }
-}
-
-thread_local! {
-    /// While this thread encodes a value: how much was attached to its message before.
-    static OUTSIDE: Cell<Option<usize>> = const { Cell::new(None) };
-    /// Whether there is something in `OUTGOING`.
-    static ATTACHED: Cell<bool> = const { Cell::new(false) };
-    /// The shared bytes met in the value that this thread encodes.
-    static OUTGOING: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
-    /// Whether there may be something in `INCOMING`.
-    static RECEIVING: Cell<bool> = const { Cell::new(false) };
-    /// The descriptors that came with the value that this thread decodes.
-    static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The most descriptors that travel with one message; further shared bytes are copied.
-pub(crate) const MOST_DESCRIPTORS: usize = 64;
-
-/// Adds to the message that is being encoded; gives the number to decode it by.
-pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
-    let before = OUTSIDE.get()?;
-    OUTGOING.with_borrow_mut(|list| {
-        let number = before + list.len();
-        if number >= MOST_DESCRIPTORS {
-            return None;
-        }
-        list.push(bytes.clone());
-        ATTACHED.set(true);
-        Some(number as u64)
-    })
-}
-
-/// The descriptor with this number, once.
-pub(crate) fn take_incoming(number: u64) -> Option<OwnedFd> {
-    let number = usize::try_from(number).ok()?;
-    INCOMING.with(|incoming| incoming.borrow_mut().get_mut(number)?.take())
 }
 
 #[cfg(test)]
@@ -367,19 +339,22 @@ mod tests {
     }
 
     #[test]
-    fn frames_within_a_payload_come_apart_again() {
+    fn items_within_a_payload_come_apart_again() {
         let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(Vec::new(), 12, 1 << 20, &arena);
         for word in ["one", "", "three"] {
-            sink.framed(|sink| sink.encode(&word.to_string())).unwrap();
+            let at = sink.begin_item().unwrap();
+            sink.encode(&word.to_string()).unwrap();
+            sink.end_item(at, 7);
         }
         let Payload::Far(segment) = sink.into_parts().0 else { panic!("above the near limit") };
         let bytes = segment.to_vec();
         let files = Files::default();
         let mut source = Source::new(&bytes, &files);
         for word in ["one", "", "three"] {
-            assert_eq!(source.framed().unwrap().decode::<String>().unwrap(), word);
+            let (tag, item) = source.item().unwrap();
+            assert_eq!((tag, item.decode::<String>().unwrap().as_str()), (7, word));
         }
-        assert!(source.framed().is_err());
+        assert!(source.item().is_err());
     }
 }

@@ -15,8 +15,10 @@
 // Read next: `slot.rs` (the life of a worker), `wire.rs` (what is said), `crew.rs` (what is decided
 // under the lock), `minder.rs`, `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
 
+mod attached;
 mod builder;
 mod calls;
+mod chunk;
 mod codec;
 mod crew;
 mod ends;

@@ -3,7 +3,8 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::calls::{call_chunk, call_one, decode_chunk, decode_one, encode_chunk};
+use super::calls::{call_one, decode_one};
+use super::chunk::{call_chunk, decode_chunk, encode_chunk};
 use super::crew::Shared;
 use super::identity::token;
 use super::task::{Crossing, Landing, Message};

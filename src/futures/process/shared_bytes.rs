@@ -9,7 +9,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::codec::{add_outgoing, take_incoming};
+use super::attached::{add_outgoing, take_incoming};
 use super::memory::{Mapping, is_sealed_against_writing, memory_file, seal_against_writing};
 use crate::error::{Cause, Error, Result};
 
@@ -213,7 +213,8 @@ impl<'de> Visitor<'de> for ByteBufVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::codec::{Files, Payload, Sink, Source};
+    use crate::futures::process::attached::Files;
+    use crate::futures::process::codec::{Payload, Sink, Source};
     use crate::futures::process::memory::Arena;
 
     #[test]

@@ -21,8 +21,8 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
+use super::attached::MOST_DESCRIPTORS;
 use super::builder::Settings;
-use super::codec::MOST_DESCRIPTORS;
 use super::page::Page;
 
 /// The variable that makes a program a worker, if its standard input agrees.

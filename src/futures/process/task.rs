@@ -6,7 +6,8 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::codec::{EncodeError, Files, Payload, Sink, Source};
+use super::attached::Files;
+use super::codec::{EncodeError, Payload, Sink, Source};
 use super::crew::Shared;
 use super::memory::Arena;
 use super::page::Page;
@@ -71,8 +72,8 @@ enum Place {
 
 /// What a call does with the end of its journey.
 pub(crate) struct Landing<R> {
-    /// Decodes the result.
-    pub(crate) decode: fn(&mut Source<'_>) -> Result<R>,
+    /// Decodes the result, which is of so many items.
+    pub(crate) decode: fn(&mut Source<'_>, usize) -> Result<R>,
     /// What an error is to the caller; a chunk of several items gives it to each.
     pub(crate) fail: fn(Error, usize) -> Result<R>,
     pub(crate) items: usize,
@@ -260,7 +261,8 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
 fn outcome<R: Send + 'static>(call: &Call<R, Crossing<R>>, reply: Reply<'_>) -> Result<R> {
     if reply.kind == Kind::Done {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
-        return (call.body().landing.decode)(&mut Source::new(reply.bytes, &files));
+        let Landing { decode, items, .. } = call.body().landing;
+        return decode(&mut Source::new(reply.bytes, &files), items);
     }
     Err(failure(reply.kind, reply.bytes))
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 
-use super::codec::{Files, Payload, Sink, Source};
+use super::attached::Files;
+use super::codec::{Payload, Sink, Source};
 use super::identity::{Verdict, fingerprint, resolve};
 use super::memory::{Arena, Foreign, Recent, Segment};
 use super::page::Page;

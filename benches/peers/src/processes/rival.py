@@ -96,6 +96,7 @@ def main():
         if other is not None:
             other.shutdown()
         print(took, cpu, flush=True)
+    pool.shutdown()
 
 
 main()

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// A Python process with a pool, which does what it is told.
 pub struct Python {
     child: Child,
-    pipes: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
+    pipes: RefCell<(Option<ChildStdin>, BufReader<ChildStdout>)>,
 }
 
 impl Python {
@@ -26,7 +26,7 @@ impl Python {
             let mut answers = BufReader::new(child.stdout.take()?);
             let mut line = String::new();
             answers.read_line(&mut line).ok()?;
-            (line == "ready\n").then_some(Self { child, pipes: RefCell::new((orders, answers)) })
+            (line == "ready\n").then_some(Self { child, pipes: RefCell::new((Some(orders), answers)) })
         });
         if started.is_none() {
             println!("SKIPPED: {kind} (python3 with it is not installed)");
@@ -37,7 +37,7 @@ impl Python {
     /// Gives elapsed ns, and CPU ns of the parent, per item.
     pub fn ask_both(&self, order: &str, items: usize) -> (f64, f64) {
         let (orders, answers) = &mut *self.pipes.borrow_mut();
-        writeln!(orders, "{order}").unwrap();
+        writeln!(orders.as_mut().unwrap(), "{order}").unwrap();
         let mut line = String::new();
         answers.read_line(&mut line).unwrap();
         let mut numbers = line.split_whitespace().map(|n| n.parse::<f64>().unwrap());
@@ -53,7 +53,7 @@ impl Python {
 
 impl Drop for Python {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.pipes.get_mut().0 = None; // not a signal: its workers would outlive it
         let _ = self.child.wait();
     }
 }
