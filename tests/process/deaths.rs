@@ -32,6 +32,7 @@ trials![
     an_initializer_that_exits_or_never_ends,
     out_of_memory,
     workers_kill_each_other,
+    a_worker_that_a_call_has_killed_is_replaced_at_once,
 ];
 
 fn double(n: u64) -> u64 {
@@ -490,4 +491,11 @@ fn workers_kill_each_other() {
     pool.shutdown();
     let own = children(std::process::id());
     assert!(victims.iter().all(|pid| !own.contains(pid)), "reaped");
+}
+
+fn a_worker_that_a_call_has_killed_is_replaced_at_once() {
+    let pool = replacing(1);
+    assert!(pool.submit(die, "exit 0".into()).unwrap().into_result().is_err());
+    eventually("a replacement", || pool.stats().idle == 1);
+    assert_eq!((pool.stats().started, pool.stats().died), (2, 1));
 }

@@ -142,7 +142,7 @@ impl Shared {
             debug_assert!(aftermath.in_doubt.is_none() && aftermath.unstarted.is_empty());
             seat.slot.clear();
             let others = state.seats.iter().any(|seat| seat.slot.is_alive());
-            if wanted && !others && state.broken.is_none() {
+            if wanted && !others && !state.queue.is_empty() && state.broken.is_none() {
                 // Nobody is left who could run what is queued.
                 state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
             } else if wanted {
@@ -173,9 +173,11 @@ impl Shared {
             let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
             let aftermath = seat.slot.exited(begun);
             let death = describe(&aftermath, ended, link.as_ref());
+            // The next call that comes finds a worker as if nothing had happened.
+            let eager = aftermath.in_doubt.is_some();
             self.settle(&mut state, aftermath, death, start_error, &mut after);
             state.seats[index].slot.clear();
-            let next = self.replace(&mut state, index);
+            let next = self.replace(&mut state, index, eager);
             after.add(self.balance(&mut state));
             self.notify_gone(&state);
             (after, next)
@@ -237,11 +239,13 @@ impl Shared {
         }
     }
 
-    /// Whether the minder of a seat that is free now starts another worker in it.
-    fn replace(&self, state: &mut State, index: usize) -> Next {
+    /// Whether the minder of a seat that is free now starts another worker in it: if calls wait for
+    /// one, or if a call has just cost the pool one.
+    fn replace(&self, state: &mut State, index: usize, eager: bool) -> Next {
         let starting =
             state.seats.iter().filter(|seat| seat.slot.phase() == Phase::Starting).count();
-        if state.broken.is_some() || state.queue.len() <= starting {
+        let wanted = state.queue.len() > starting || eager && !state.closing;
+        if state.broken.is_some() || !wanted {
             return Next::Stop;
         }
         state.counts.started += 1;
