@@ -53,6 +53,11 @@ pub(crate) trait Body<T>: Send + Sync {
         cancel();
     }
 
+    /// Whether the call can learn, while it runs, that it should stop.
+    fn hears(&self) -> bool {
+        true
+    }
+
     /// Ends the call by ending the process that runs it; false if there is no such process.
     fn kill(&self) -> bool {
         false
@@ -261,7 +266,7 @@ pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
         return true;
     }
     call.core.request_cancel();
-    !call.core.state().is_done()
+    call.body.hears() && !call.core.state().is_done()
 }
 
 /// Kills the process that runs `call`; false if there is none. See [`Future::kill`].

@@ -101,7 +101,8 @@ impl<T> Future<T> {
     ///
     /// A running call cannot be interrupted. It learns of the request when it looks:
     /// [`is_cancel_requested`](super::is_cancel_requested), [`CancelToken`](super::CancelToken).
-    /// Returns false if the call was done already.
+    /// Returns false if the call was done already, or runs in another process, where it cannot be
+    /// told: see [`kill`](Self::kill).
     ///
     /// ```
     /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};

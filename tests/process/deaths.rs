@@ -1,12 +1,10 @@
 //! Workers that die: what x policy. All cells of the list.
 
-use std::time::Duration;
-
 use concurrent::Error;
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::{OnWorkerDeath, ResourceLimit};
 
-use crate::support::{Gate, children, eventually, lives, replacing, signal, trials};
+use crate::support::{Gate, eventually, lives, replacing, signal, trials};
 
 trials![
     each_death_fails_its_call_only_and_says_how,
@@ -17,21 +15,13 @@ trials![
     an_idle_worker_that_is_killed_is_replaced,
     a_death_in_a_chunk_is_told_to_each_of_its_items,
     retry_runs_again_and_gives_up,
-    a_storm_of_deaths_ends,
-    kill_ends_one_call_and_its_worker,
-    kill_of_what_does_not_run,
-    a_deadline_ends_a_call_that_loops,
     innocent_calls_behind_a_death_run_elsewhere,
     a_panic_in_the_drop_of_a_result_is_not_its_failure,
     last_words_of_a_panic_that_aborts,
     a_worker_that_closes_its_descriptors,
     garbage_on_the_wire_ends_that_worker_only,
     a_grandchild_may_outlive_the_worker,
-    a_stopped_worker_goes_on,
-    py_failing_initializer,
-    an_initializer_that_exits_or_never_ends,
     out_of_memory,
-    workers_kill_each_other,
     a_worker_that_a_call_has_killed_is_replaced_at_once,
 ];
 
@@ -204,76 +194,6 @@ fn retry_runs_again_and_gives_up() {
     assert_eq!(call.into_result().unwrap_err().worker_death().unwrap().signal, Some(6));
 }
 
-fn a_storm_of_deaths_ends() {
-    let pool = ProcessPoolExecutor::builder()
-        .max_workers(2)
-        .on_worker_death(OnWorkerDeath::FailCall)
-        .initializer(|()| -> () { std::process::exit(7) }, ())
-        .build()
-        .unwrap();
-    let error = pool.submit(double, 1).unwrap().into_result().unwrap_err();
-    assert!(error.is_broken_executor());
-    assert_eq!(error.worker_death().unwrap().exit_code, Some(7));
-    assert!(pool.stats().started < 10);
-}
-
-fn kill_ends_one_call_and_its_worker() {
-    let pool = ProcessPoolExecutor::new(2).unwrap(); // the policy does not matter
-    let gate = Gate::new();
-    let innocent = pool.submit(|g: String| Gate::pass(&g), gate.name()).unwrap();
-    gate.wait_begun();
-    let other = Gate::new();
-    let victim = pool.submit(|g: String| Gate::pass(&g), other.name()).unwrap();
-    let pid = other.wait_begun();
-    assert!(!victim.cancel());
-    assert!(victim.kill());
-    assert!(matches!(victim.result(), Err(Error::Killed { pid: p }) if p == pid));
-    assert!(!victim.kill(), "it is done");
-    gate.open();
-    innocent.into_result().unwrap();
-    assert_eq!(pool.submit(double, 2).unwrap().into_result().unwrap(), 4);
-    assert_eq!((pool.stats().killed, pool.stats().died), (1, 0));
-}
-
-fn kill_of_what_does_not_run() {
-    let pool = ProcessPoolExecutor::new(1).unwrap();
-    let gate = Gate::new();
-    let first = pool.submit(|g: String| Gate::pass(&g), gate.name()).unwrap();
-    let pending = pool.submit(double, 1).unwrap();
-    gate.wait_begun();
-    assert!(pending.kill() && pending.cancelled());
-    gate.open();
-    first.result().unwrap();
-    assert!(!first.kill());
-    let threads = concurrent::futures::ThreadPoolExecutor::new(1).unwrap();
-    let call = threads.spawn(|| 1).unwrap();
-    call.result().unwrap();
-    assert!(!call.kill());
-}
-
-fn a_deadline_ends_a_call_that_loops() {
-    let pool = ProcessPoolExecutor::builder()
-        .max_workers(2)
-        .call_deadline(Duration::from_millis(300))
-        .build()
-        .unwrap();
-    assert_eq!(pool.submit(double, 1).unwrap().into_result().unwrap(), 2);
-    let spin = |()| loop {
-        std::hint::spin_loop();
-    };
-    let loops =
-        [pool.submit::<(), ()>(spin, ()).unwrap(), pool.submit::<(), ()>(spin, ()).unwrap()];
-    let behind: Vec<_> = (0..10).map(|n| pool.submit(double, n).unwrap()).collect();
-    for call in loops {
-        let error = call.into_result().unwrap_err();
-        assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error}");
-        assert!(!error.is_timeout(), "that is what waits have");
-    }
-    for (n, call) in behind.into_iter().enumerate() {
-        assert_eq!(call.into_result().unwrap(), n as u64 * 2);
-    }
-}
-
 fn innocent_calls_behind_a_death_run_elsewhere() {
     let builder = ProcessPoolExecutor::builder().max_workers(1).prefetch(32);
     let pool = builder.on_worker_death(OnWorkerDeath::FailCall).build().unwrap();
@@ -406,63 +326,6 @@ fn a_grandchild_may_outlive_the_worker() {
     signal(grandchild, "-KILL");
 }
 
-fn a_stopped_worker_goes_on() {
-    let pool = ProcessPoolExecutor::new(1).unwrap();
-    let gate = Gate::new();
-    let call = pool.submit(|g: String| Gate::pass(&g), gate.name()).unwrap();
-    let pid = gate.wait_begun();
-    signal(pid, "-STOP");
-    let behind: Vec<_> = (0..200).map(|n| pool.submit(double, n).unwrap()).collect();
-    let large: Vec<_> =
-        (0..3).map(|_| pool.submit(|v: Vec<u8>| v.len(), vec![0; 1 << 20]).unwrap()).collect();
-    signal(pid, "-CONT");
-    gate.open();
-    call.into_result().unwrap();
-    assert!(behind.into_iter().all(|call| call.into_result().is_ok()));
-    assert!(large.into_iter().all(|call| call.into_result().unwrap() == 1 << 20));
-}
-
-// case 95, case 96, F104
-fn py_failing_initializer() {
-    fn check(builder: concurrent::futures::process::ProcessPoolBuilder, text: &str) {
-        let pool = builder.build().unwrap();
-        let calls: Vec<_> = (0..3).filter_map(|n| pool.submit(double, n).ok()).collect();
-        for call in calls {
-            let error = call.into_result().unwrap_err();
-            assert!(error.is_broken_executor() && error.to_string().contains(text), "{error}");
-        }
-        let later = pool.submit(double, 1).unwrap_err();
-        assert!(later.is_broken_executor() && later.to_string().contains(text), "{later}");
-    }
-    let builder = || ProcessPoolExecutor::builder().max_workers(2);
-    check(builder().initializer(|()| -> () { panic!("no licence") }, ()), "no licence");
-    check(builder().initializer(|()| Err::<(), _>("no disk"), ()), "no disk");
-    let replacing = builder().on_worker_death(OnWorkerDeath::FailCall);
-    check(replacing.initializer(|()| -> () { panic!("no luck") }, ()), "no luck");
-}
-
-fn an_initializer_that_exits_or_never_ends() {
-    let exits = ProcessPoolExecutor::builder().max_workers(1);
-    let exits = exits.initializer(|()| -> () { std::process::exit(5) }, ()).build().unwrap();
-    let error = exits.submit(double, 1).unwrap().into_result().unwrap_err();
-    assert_eq!(error.worker_death().unwrap().exit_code, Some(5));
-    let endless = ProcessPoolExecutor::builder()
-        .max_workers(1)
-        .start_timeout(Duration::from_millis(300))
-        .initializer(
-            |()| -> () {
-                loop {
-                    std::thread::park();
-                }
-            },
-            (),
-        )
-        .build()
-        .unwrap();
-    let error = endless.submit(double, 1).unwrap().into_result().unwrap_err();
-    assert!(error.to_string().contains("not ready in time"), "{error}");
-}
-
 fn out_of_memory() {
     let builder = ProcessPoolExecutor::builder().max_workers(1);
     let pool = builder
@@ -474,23 +337,6 @@ fn out_of_memory() {
     let error = pool.submit(grab, 200 << 20).unwrap().into_result().unwrap_err();
     assert_eq!(error.worker_death().unwrap().signal, Some(6), "{error}");
     assert_eq!(pool.submit(grab, 1 << 20).unwrap().into_result().unwrap(), 1 << 20);
-}
-
-fn workers_kill_each_other() {
-    let pool = replacing(2);
-    let mut victims = Vec::new();
-    for _ in 0..5 {
-        let gate = Gate::new();
-        let victim = pool.submit(|g: String| Gate::pass(&g), gate.name()).unwrap();
-        let pid = gate.wait_begun();
-        let murder = pool.submit(|pid: u32| signal(pid, "-KILL"), pid).unwrap();
-        murder.into_result().unwrap();
-        assert_eq!(victim.into_result().unwrap_err().worker_death().unwrap().pid, pid);
-        victims.push(pid);
-    }
-    pool.shutdown();
-    let own = children(std::process::id());
-    assert!(victims.iter().all(|pid| !own.contains(pid)), "reaped");
 }
 
 fn a_worker_that_a_call_has_killed_is_replaced_at_once() {

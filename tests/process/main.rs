@@ -6,12 +6,17 @@
 use libtest_mimic::{Arguments, Trial};
 
 mod calls;
+mod crossing;
 mod deaths;
+mod kills;
 mod leaks;
 mod limits;
 mod memory;
+mod nested;
 mod programs;
+mod settings;
 mod shutdown;
+mod starts;
 mod support;
 
 fn main() {
@@ -20,12 +25,17 @@ fn main() {
     let arguments = Arguments::from_args();
     let trials = [
         calls::trials(),
+        crossing::trials(),
         deaths::trials(),
+        kills::trials(),
         leaks::trials(),
         limits::trials(),
         memory::trials(),
+        nested::trials(),
         programs::trials(),
+        settings::trials(),
         shutdown::trials(),
+        starts::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
 }

@@ -26,7 +26,7 @@ pub(crate) fn act() {
     }
     match arguments.next().unwrap().as_str() {
         test @ ("pools" | "deaths") => crate::leaks::act(test),
-        test @ ("few-descriptors" | "no-descriptors") => crate::limits::act(test),
+        test @ ("few-descriptors" | "few-processes" | "no-descriptors") => crate::limits::act(test),
         "sum" => println!("{}", sum()),
         "remove-self" => {
             let first = sum();

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files};
-use super::memory::{Arena, Segment};
 use super::numbers::decode_numbers;
+use super::segments::{Arena, Segment};
 use super::shared_bytes::SharedBytes;
 use crate::error::Panic;
 use crate::guard::catch;

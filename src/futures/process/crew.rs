@@ -13,9 +13,9 @@ use rustix::process::Signal;
 
 use super::builder::Settings;
 use super::link::{Batch, Link};
-use super::memory::Arena;
 use super::minder::mind;
 use super::seat::Seat;
+use super::segments::Arena;
 use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
 use super::task::Task;

@@ -8,8 +8,8 @@ use rustix::io::{Errno, Result};
 use rustix::process::Signal;
 
 use super::codec::Payload;
-use super::memory::{Arena, Recent, Segment};
 use super::page::Page;
+use super::segments::{Arena, Recent, Segment};
 use super::spawn::{send_signal, send_with_files, wake};
 use super::task::{Message, NEAR};
 use super::wire::{DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put};

@@ -14,11 +14,12 @@ use rustix::io::Errno;
 
 use super::crew::{After, Shared};
 use super::ends::Next;
+use super::inbox::Inbox;
 use super::link::Link;
-use super::memory::{Foreign, Recent};
+use super::segments::{Foreign, Recent};
 use super::spawn::{Hello, Launched, clear_wake, launch, receive_with_files, wake_descriptor};
 use super::task::{Reply, Task, failure};
-use super::wire::{Far, Header, Inbox, Kind, Malformed, REPLY_LIMIT};
+use super::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
 use crate::error::Error;
 use crate::guard::contain;
 

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::futures::process::attached::Files;
     use crate::futures::process::codec::{Payload, Sink, Source};
-    use crate::futures::process::memory::Arena;
+    use crate::futures::process::segments::Arena;
 
     #[test]
     fn outside_of_a_message_the_bytes_themselves_are_written() {

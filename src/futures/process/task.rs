@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use super::attached::Files;
 use super::codec::{EncodeError, Payload, Sink, Source};
 use super::crew::Shared;
-use super::memory::Arena;
 use super::page::Page;
+use super::segments::Arena;
 use super::shared_bytes::SharedBytes;
 use super::wire::{Kind, REQUEST_LIMIT, Text, Token};
 use crate::error::{Error, Panic, Result};
@@ -149,6 +149,10 @@ impl<R: Send + 'static> Body<R> for Crossing<R> {
 
     unsafe fn discard(&self) {
         self.release_message();
+    }
+
+    fn hears(&self) -> bool {
+        false
     }
 
     fn kill(&self) -> bool {

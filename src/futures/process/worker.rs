@@ -12,13 +12,13 @@ use rustix::process::Signal;
 use super::attached::Files;
 use super::codec::{Payload, Sink, Source};
 use super::identity::{Verdict, fingerprint, resolve};
-use super::memory::{Arena, Foreign, Recent, Segment};
+use super::inbox::Inbox;
 use super::page::Page;
+use super::segments::{Arena, Foreign, Recent, Segment};
 use super::shared_bytes::SharedBytes;
 use super::spawn::{Greeting, Hello, receive_with_files, send_with_files};
 use super::wire::{
-    DESCRIPTORS, FAR, Far, HEADER, Header, Inbox, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token,
-    put,
+    DESCRIPTORS, FAR, Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
 };
 use crate::guard::install_hook;
 
