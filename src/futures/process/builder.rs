@@ -47,7 +47,7 @@ type EncodeInitializer = Box<dyn FnOnce(&Arena, u64) -> Result<Message> + Send>;
 
 /// Settings of a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
 ///
-/// ```no_run
+/// ```
 /// use concurrent::futures::process::{OnWorkerDeath, ProcessPoolExecutor};
 /// use std::time::Duration;
 ///
@@ -197,7 +197,7 @@ impl ProcessPoolBuilder {
     /// If it panics or returns an `Err`, the pool is broken: calls that wait, and all later ones,
     /// fail with [`Error::BrokenProcessPool`], which keeps the cause.
     ///
-    /// ```no_run
+    /// ```
     /// use concurrent::futures::ProcessPoolExecutor;
     ///
     /// concurrent::futures::process::init();

@@ -24,14 +24,15 @@ const MOST_NESTED: u32 = 10;
 /// remember that it was called; without it no
 /// [`ProcessPoolExecutor`](crate::futures::ProcessPoolExecutor) can be made.
 ///
-/// What `main` does before this call, each worker does as well. Tests and benches without a `main`
+/// What `main` does before this call, each worker does as well; descriptors that are open then, but
+/// for the three standard ones, are closed. Tests and benches without a `main`
 /// of their own use [`process_worker_hook!`](crate::process_worker_hook).
 ///
 /// # Python
 ///
 /// The `if __name__ == "__main__":` of programs that use `multiprocessing`.
 ///
-/// ```no_run
+/// ```
 /// use concurrent::futures::{ProcessPoolExecutor, process};
 ///
 /// fn main() -> concurrent::Result<()> {
@@ -100,7 +101,7 @@ macro_rules! process_worker_hook {
 /// Defines `main` for a test or bench target with `harness = false`: first
 /// [`init`](crate::futures::process::init), then the given function, whose result it returns.
 ///
-/// ```no_run
+/// ```
 /// fn run() -> concurrent::Result<()> {
 ///     let pool = concurrent::futures::ProcessPoolExecutor::new(1)?;
 ///     pool.shutdown();

@@ -264,6 +264,9 @@ impl Minder<'_> {
             return Ok(());
         }
         let far = Far::from_bytes(body)?;
+        if far.len > self.pool.settings().max_message_size {
+            return Err(Malformed("a result above the limit"));
+        }
         if !self.segments.touch(far.segment) {
             let file = files.pop().ok_or(Malformed("shared memory did not come"))?;
             self.segments.insert(far.segment, Foreign::new(file));

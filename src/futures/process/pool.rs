@@ -27,7 +27,7 @@ use crate::sync::deadline_after;
 /// A call is a function, or a closure that captures nothing, and an argument that serde can write;
 /// see [`Portable`]. The program must begin with [`init`](super::init).
 ///
-/// ```no_run
+/// ```
 /// use concurrent::futures::ProcessPoolExecutor;
 ///
 /// fn sum(to: u64) -> u64 {
@@ -148,7 +148,7 @@ impl ProcessPoolExecutor {
     /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
     /// [`shutdown`](Self::shutdown), [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool) after a worker died.
     ///
-    /// ```no_run
+    /// ```
     /// # use concurrent::futures::ProcessPoolExecutor;
     /// # concurrent::futures::process::init();
     /// let pool = ProcessPoolExecutor::new(1)?;
@@ -200,7 +200,7 @@ impl ProcessPoolExecutor {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
     ///
-    /// ```no_run
+    /// ```
     /// # use concurrent::futures::{MapOptions, ProcessPoolExecutor};
     /// # concurrent::futures::process::init();
     /// let pool = ProcessPoolExecutor::new(2)?;
