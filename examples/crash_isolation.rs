@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release --example crash_isolation`
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
 use concurrent::futures::{ProcessPoolExecutor, process};
 
 fn work(kind: String) -> String {
@@ -23,6 +26,7 @@ fn work(kind: String) -> String {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
     let pool = ProcessPoolExecutor::builder()
@@ -42,4 +46,9 @@ fn main() -> concurrent::Result<()> {
     let stats = pool.stats();
     println!("\n{} workers started, {} died, {} killed", stats.started, stats.died, stats.killed);
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("worker processes need Linux");
 }

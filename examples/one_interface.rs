@@ -2,9 +2,13 @@
 //!
 //! `cargo run --release --example one_interface`
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 use std::time::Instant;
 
-use concurrent::futures::{Executor, ProcessPoolExecutor, ThreadPoolExecutor, process};
+use concurrent::futures::{Executor, ThreadPoolExecutor};
+#[cfg(target_os = "linux")]
+use concurrent::futures::{ProcessPoolExecutor, process};
 
 fn collatz_steps(start: u64) -> u32 {
     let next = |n: &u64| Some(if n % 2 == 0 { n / 2 } else { 3 * n + 1 });
@@ -25,6 +29,7 @@ fn longest<E: Executor>(executor: &E, limit: u64) -> concurrent::Result<(u64, u3
     Ok(best)
 }
 
+#[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
     let start = Instant::now();
@@ -35,4 +40,9 @@ fn main() -> concurrent::Result<()> {
     println!("processes: {processes:?} in {:.0?}", start.elapsed());
     assert_eq!(threads, processes);
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("worker processes need Linux");
 }

@@ -4,8 +4,11 @@
 //!
 //! `cargo run --release --example primes`
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 use std::time::Instant;
 
+#[cfg(target_os = "linux")]
 use concurrent::futures::{ProcessPoolExecutor, process};
 
 const PRIMES: [u64; 6] = [
@@ -24,6 +27,7 @@ fn is_prime(n: u64) -> bool {
     (3..).step_by(2).take_while(|divisor| divisor * divisor <= n).all(|divisor| n % divisor != 0)
 }
 
+#[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
 
@@ -40,4 +44,9 @@ fn main() -> concurrent::Result<()> {
     }
     println!("{} processes: {:.1?}", pool.max_workers(), start.elapsed());
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("worker processes need Linux");
 }

@@ -2,11 +2,14 @@
 //!
 //! `cargo run --release --example word_count [-- directory]`
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use concurrent::Error;
+#[cfg(target_os = "linux")]
 use concurrent::futures::{MapOptions, ProcessPoolExecutor, process};
 
 /// What counts as text.
@@ -37,6 +40,7 @@ fn text_files(directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
     let directory = std::env::args().nth(1).unwrap_or_else(|| "src".into());
@@ -61,4 +65,9 @@ fn main() -> concurrent::Result<()> {
     println!("{} different words in {total} files below {directory}", ranking.len());
     ranking.iter().take(10).for_each(|(word, n)| println!("{n:>7}  {word}"));
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("worker processes need Linux");
 }
