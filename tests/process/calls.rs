@@ -1,6 +1,8 @@
 //! What calls do when nothing goes wrong with their process.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use concurrent::Error;
@@ -22,6 +24,8 @@ trials![
     a_cheap_call_does_not_wait_behind_a_long_one,
     a_pool_inside_of_a_worker,
     a_map_ends_with_its_time_limit,
+    py_ressources_gced_in_workers,
+    py_gh105829_should_not_deadlock_if_wakeup_pipe_full,
 ];
 
 fn double(n: u64) -> u64 {
@@ -191,4 +195,40 @@ fn a_map_ends_with_its_time_limit() {
     assert!(map.next().unwrap().unwrap_err().is_timeout());
     assert!(map.next().is_none());
     gate.open();
+}
+
+/// Counts its drops, in whichever process they happen.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Counted;
+
+static DROPS: AtomicU32 = AtomicU32::new(0);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        DROPS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// case 120: what a call was given is gone when it has ended
+fn py_ressources_gced_in_workers() {
+    let pool = ProcessPoolExecutor::new(1).unwrap();
+    for n in 1..4 {
+        pool.submit(|_: Counted| (), Counted).unwrap().into_result().unwrap();
+        let drops = |()| DROPS.load(Ordering::Relaxed);
+        assert_eq!(pool.submit(drops, ()).unwrap().into_result().unwrap(), n);
+        assert_eq!(drops(()), n, "and in this process, when it was sent");
+    }
+}
+
+// case 113: nothing that submitting has to write to can be full
+fn py_gh105829_should_not_deadlock_if_wakeup_pipe_full() {
+    let pool = ProcessPoolExecutor::new(1).unwrap();
+    let (release, gate) = mpsc::channel::<()>();
+    let slow = pool.submit(double, 1).unwrap();
+    slow.add_done_callback(move |_| gate.recv().unwrap_or_default()); // holds the minder up, if it comes in time
+    let calls: Vec<_> = (0..20_000).map(|n| pool.submit(double, n).unwrap()).collect();
+    drop(release);
+    for (n, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.into_result().unwrap(), n as u64 * 2);
+    }
 }
