@@ -6,6 +6,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::death::WorkerDeath;
 
 /// What can go wrong, in `sched` and in `futures` alike.
 ///
@@ -21,6 +24,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// | [`Raised`](Error::Raised) | the call's exception | the `Err` of a flattened call or of an action |
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
 /// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
+/// | [`BrokenProcessPool`](Error::BrokenProcessPool) | `BrokenProcessPool` | a dead worker process, a failed initializer |
+/// | [`WorkerDied`](Error::WorkerDied) | `BrokenProcessPool` | a dead worker of a pool that goes on |
+/// | [`Killed`](Error::Killed) | (none) | `Future::kill`, `kill_workers` |
+/// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than it may |
+/// | [`Encode`](Error::Encode) | `PicklingError` | an argument or result that serde refuses |
+/// | [`Decode`](Error::Decode) | `UnpicklingError` | the same at the other end |
+/// | [`MessageTooLarge`](Error::MessageTooLarge) | (none) | an argument or result above the limit |
+/// | [`NotInitialized`](Error::NotInitialized) | `RuntimeError` | a process pool without `process::init()` |
+/// | [`ProcessStart`](Error::ProcessStart) | `OSError` | the system refused a process or its channel |
 /// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
 /// | [`QueueFull`](Error::QueueFull) | (no bounded queue) | submitting to a full queue that refuses |
 /// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
@@ -70,6 +82,57 @@ pub enum Error {
     #[error("A thread initializer failed, the thread pool is not usable anymore: {0}")]
     BrokenThreadPool(#[source] Cause<Error>),
 
+    /// The process pool is unusable. Each call has its own error; the cause is the `source`.
+    #[error("{} {cause}", broken_process_pool(*accepted))]
+    BrokenProcessPool {
+        /// Whether the call had been accepted; if not, the pool was broken before.
+        accepted: bool,
+        /// A [`WorkerDied`](Error::WorkerDied), or why a worker could not start.
+        #[source]
+        cause: Cause<Error>,
+    },
+
+    /// The worker process ended while it ran this call; the pool goes on.
+    #[error("{0}")]
+    WorkerDied(#[source] Cause<WorkerDeath>),
+
+    /// The call was running in a worker process that was killed on purpose.
+    #[error("the call was killed with its worker process {pid}")]
+    Killed {
+        /// The process.
+        pid: u32,
+    },
+
+    /// The call ran longer than it may, and was killed with its worker process.
+    #[error("the call ran longer than {limit:?} and was killed with its worker process")]
+    DeadlineExceeded {
+        /// How long a call may run.
+        limit: Duration,
+    },
+
+    /// The argument or the result could not be serialised; the text says which and why.
+    #[error("cannot encode {0}")]
+    Encode(Arc<str>),
+
+    /// The argument or the result could not be deserialised; the text says which and why.
+    #[error("cannot decode {0}")]
+    Decode(Arc<str>),
+
+    /// The argument or the result has more bytes than a message may have.
+    #[error("the message is larger than the limit of {limit} bytes")]
+    MessageTooLarge {
+        /// The limit, see `max_message_size`.
+        limit: u64,
+    },
+
+    /// A process pool was made in a program that did not prepare for it; the text says how.
+    #[error("{0}")]
+    NotInitialized(&'static str),
+
+    /// The system started no process, or gave it no channel.
+    #[error("can't start new process: {0}")]
+    ProcessStart(#[source] Cause<io::Error>),
+
     /// The system started no thread, and the pool has none to fall back on.
     #[error("can't start new thread: {0}")]
     ThreadStart(#[source] Cause<io::Error>),
@@ -99,6 +162,16 @@ pub enum Error {
     Deadlock(Arc<str>),
 }
 
+/// What Python says to the calls of a broken pool, and to those that come later.
+fn broken_process_pool(accepted: bool) -> &'static str {
+    if accepted {
+        "A process in the process pool was terminated abruptly while the future was running or \
+         pending."
+    } else {
+        "A child process terminated abruptly, the process pool is not usable anymore."
+    }
+}
+
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -119,7 +192,17 @@ impl Error {
     /// Returns whether the executor is broken and takes no more calls (Python's `BrokenExecutor`).
     #[must_use]
     pub fn is_broken_executor(&self) -> bool {
-        matches!(self, Self::BrokenThreadPool(_))
+        matches!(self, Self::BrokenThreadPool(_) | Self::BrokenProcessPool { .. })
+    }
+
+    /// The death of a worker process that this error is about.
+    #[must_use]
+    pub fn worker_death(&self) -> Option<&WorkerDeath> {
+        match self {
+            Self::WorkerDied(death) => Some(death),
+            Self::BrokenProcessPool { cause, .. } => cause.worker_death(),
+            _ => None,
+        }
     }
 
     /// Returns whether the call itself failed: it panicked or returned an `Err`.
@@ -137,6 +220,15 @@ impl Error {
             Self::Raised(_) => "Raised",
             Self::BrokenPromise => "BrokenPromise",
             Self::BrokenThreadPool(_) => "BrokenThreadPool",
+            Self::BrokenProcessPool { .. } => "BrokenProcessPool",
+            Self::WorkerDied(_) => "WorkerDied",
+            Self::Killed { .. } => "Killed",
+            Self::DeadlineExceeded { .. } => "DeadlineExceeded",
+            Self::Encode(_) => "Encode",
+            Self::Decode(_) => "Decode",
+            Self::MessageTooLarge { .. } => "MessageTooLarge",
+            Self::NotInitialized(_) => "NotInitialized",
+            Self::ProcessStart(_) => "ProcessStart",
             Self::ThreadStart(_) => "ThreadStart",
             Self::QueueFull => "QueueFull",
             Self::Shutdown => "Shutdown",

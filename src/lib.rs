@@ -1,7 +1,7 @@
 //! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with
 //! the same semantics, made safe by types.
 //!
-//! - [`futures`] runs calls on a pool of threads. Each call has a [`Future`](futures::Future): ask
+//! - [`futures`] runs calls on a pool of threads or processes. Each call has a [`Future`](futures::Future): ask
 //!   for its state, wait for its result, cancel it, or wait for many of them at once.
 //! - [`sched`] runs actions at given times, on the real clock or on a simulated one.
 //!
@@ -64,6 +64,7 @@
 //! | for | see |
 //! | --- | --- |
 //! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`ThreadPoolBuilder`](futures::ThreadPoolBuilder) |
+//! | a pool of worker processes (Linux) | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor), [`process`](futures::process) |
 //! | one call | [`Future`](futures::Future) |
 //! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
 //! | a pool's queue, order, workers, numbers | [`ThreadPoolBuilder`](futures::ThreadPoolBuilder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
@@ -107,6 +108,8 @@
 //! - A promise that is dropped completes its future; an error that nobody saw is logged.
 //! - Pools have five workers per processor by default. A pool that is dropped while a panic unwinds
 //!   cancels its pending calls. The end of the process waits for no pool.
+//! - What a process pool cannot encode or decode fails one call. A dead worker's error names its
+//!   call, and need not break the pool; a running call can be killed.
 //! - A scheduler wakes up for an earlier event, for a cancelled one, and to stop.
 //! - `cancel` takes constant time and goes by identity; `run_pending` always comes to an end.
 //! - No function of yours is called with a lock held.
@@ -115,6 +118,7 @@
 //!
 //! [`futures`] and [`sched`]. In the source: `error.rs`, then the `mod.rs` of either.
 
+mod death;
 mod error;
 mod guard;
 mod sync;
@@ -122,6 +126,7 @@ mod sync;
 pub mod futures;
 pub mod sched;
 
+pub use death::WorkerDeath;
 pub use error::{Cause, Error, Outcome, Panic, Result};
 
 /// The target of everything the crate logs.

@@ -15,7 +15,9 @@ use super::core::{Core, Outcome};
 use super::deadlock::Awaited;
 use super::job::{Elsewhere, Stage};
 use super::state::{Phase, State};
-use super::upstream::{Followed, Follows, request_cancel as request, source_of_all};
+use super::upstream::{
+    Followed, Follows, kill as kill_all, request_cancel as request, source_of_all,
+};
 use super::waiter::Waiter;
 use crate::LOG_TARGET;
 use crate::guard::contain;
@@ -48,6 +50,21 @@ pub(crate) trait Body<T>: Send + Sync {
     /// At most once, by whoever made the transition out of PENDING.
     unsafe fn call(&self) -> T {
         unreachable!("only calls that were queued are run")
+    }
+
+    /// Calls `cancel`, which makes the transition, unless another process may have begun the call.
+    fn cancelling(&self, cancel: &mut dyn FnMut()) {
+        cancel();
+    }
+
+    /// Whether the call can learn, while it runs, that it should stop.
+    fn hears(&self) -> bool {
+        true
+    }
+
+    /// Ends the call by ending the process that runs it; false if there is no such process.
+    fn kill(&self) -> bool {
+        false
     }
 
     /// What the end of the call depends on; see [`Upstream`](super::upstream::Upstream).
@@ -220,9 +237,15 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
 /// Cancels `call` if it is pending, asks it to stop if it is running; see
 /// [`Future::request_cancel`].
 pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
-    Chain::with(|chain| request(chain, call));
+    let told = Chain::with(|chain| request(chain, call));
     let state = call.core.state();
-    state.phase() == Phase::Cancelled || !state.is_done()
+    told && (state.phase() == Phase::Cancelled || !state.is_done())
+}
+
+/// Kills the processes that run what `call` depends on; false if there are none. See
+/// [`Future::kill`].
+pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
+    kill_all(call)
 }
 
 /// What a thread that waits for `call` waits for.
@@ -249,7 +272,9 @@ pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
 }
 
 fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
-    let state = call.core.transition(State::cancel)?;
+    let mut attempt = None;
+    call.body.cancelling(&mut || attempt = Some(call.core.transition(State::cancel)));
+    let state = attempt.unwrap_or_else(|| Err(call.core.state()))?;
     contain("dropping a cancelled call", || {
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { call.body.discard() };

@@ -105,7 +105,8 @@ impl<T> Future<T> {
     ///
     /// A running call cannot be interrupted. It learns of the request when it looks:
     /// [`is_cancel_requested`](super::is_cancel_requested), [`CancelToken`](super::CancelToken).
-    /// Returns false if the call was done already.
+    /// Returns false if the call was done already, or runs in another process, where it cannot be
+    /// told: see [`kill`](Self::kill).
     ///
     /// ```
     /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
@@ -124,6 +125,24 @@ impl<T> Future<T> {
     /// ```
     pub fn request_cancel(&self) -> bool {
         call::request_cancel(&self.call)
+    }
+
+    /// Ends the call by killing the worker process that runs it; returns whether it will end so.
+    ///
+    /// A call that has not started is cancelled. One that runs on a thread cannot be stopped, and
+    /// one that is done stays as it is: false.
+    ///
+    /// The call then fails with [`Error::Killed`], the worker is replaced, and the pool goes on.
+    ///
+    /// ```
+    /// use concurrent::futures::Promise;
+    ///
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(future.kill());
+    /// assert!(future.cancelled());
+    /// ```
+    pub fn kill(&self) -> bool {
+        self.cancel() || call::kill(&self.call)
     }
 
     /// Returns whether the call was cancelled.

@@ -284,6 +284,8 @@ fn member_ended<T, G: Gathered<T>>(
         }
     }
     if let Some(open) = open {
-        leave(chain, open, |chain, member| request_cancel(chain, &*member));
+        leave(chain, open, |chain, member| {
+            request_cancel(chain, &*member);
+        });
     }
 }

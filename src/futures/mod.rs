@@ -66,6 +66,8 @@
 //! | the function, if its pool's queue is full and set to [`RunInCaller`](FullQueue::RunInCaller), or its own worker submits it | the thread that submits |
 //! | what is captured to go with a call; what enters it | the thread that submits; the one that runs the call |
 //! | the drop of a value | who has the future; a worker if nobody has |
+//! | of a process pool: the function | a worker process |
+//! | encoding an argument; decoding a result, and callbacks | the thread that submits; the one that minds the worker |
 //!
 //! None of it runs with a lock held, and a panic in any of it is contained: it becomes the call's
 //! error, breaks the pool (the initializer), or is logged. Threads that are blocked on a call wake
@@ -90,9 +92,9 @@
 //! made of, never another one. If what it waits for can never end, because every call and every
 //! worker that could move it is blocked in such waits itself, the wait fails with
 //! [`Error::Deadlock`](crate::Error::Deadlock), which names the calls of the circle. Waits with a
-//! time limit, deadlines, promises, and threads that compute, sleep or block elsewhere always count
-//! as able to move. A worker that blocks because it submits to the full queue of another pool counts
-//! so too.
+//! time limit, deadlines, promises, calls in worker processes, and threads that compute, sleep or
+//! block elsewhere always count as able to move. A worker that blocks because it submits to the full
+//! queue of another pool counts so too.
 //!
 //! # Calls made of calls
 //!
@@ -109,7 +111,8 @@
 //!
 //! # Read next
 //!
-//! [`ThreadPoolExecutor`], [`Future`]. In the source: `state.rs` for the transitions, `core.rs` for
+//! [`ThreadPoolExecutor`], [`Future`], [`process`]. In the source: `state.rs` for the transitions,
+//! `core.rs` for
 //! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
 //! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue.rs` for why no call is
 //! stranded.
@@ -131,6 +134,8 @@ mod future;
 mod gather;
 mod job;
 mod map;
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+pub mod process;
 mod promise;
 mod state;
 mod thread;
@@ -149,6 +154,8 @@ pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use gather::{first_ok, join_all};
 pub use map::{Map, MapOptions};
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+pub use process::ProcessPoolExecutor;
 pub use promise::Promise;
 pub use thread::{
     Discipline, FullQueue, PoolStats, Scope, ScopedFuture, ThreadPoolBuilder, ThreadPoolExecutor,

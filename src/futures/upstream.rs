@@ -31,8 +31,11 @@ pub(crate) trait Upstream {
     /// Cancels it if it is pending; returns whether it is cancelled now.
     fn cancel(&self, chain: &mut Chain) -> bool;
 
-    /// Tells it that it should stop, if it runs.
-    fn ask_to_stop(&self);
+    /// Tells it that it should stop, if it runs; returns whether it can hear of it.
+    fn ask_to_stop(&self) -> bool;
+
+    /// Ends the process that runs it; false if there is none.
+    fn kill(&self) -> bool;
 
     /// Runs it in place if it waits for this worker.
     fn help(&self) -> bool;
@@ -80,8 +83,13 @@ impl<T> Upstream for AnyCall<T> {
         call::cancel_in(chain, self)
     }
 
-    fn ask_to_stop(&self) {
+    fn ask_to_stop(&self) -> bool {
         self.core().request_cancel();
+        self.body().hears()
+    }
+
+    fn kill(&self) -> bool {
+        self.body().kill()
     }
 
     fn help(&self) -> bool {
@@ -113,10 +121,12 @@ impl<T: Send> Upstream for Source<T> {
         self.0.upgrade().is_some_and(|call| call.cancel(chain))
     }
 
-    fn ask_to_stop(&self) {
-        if let Some(call) = self.0.upgrade() {
-            call.ask_to_stop();
-        }
+    fn ask_to_stop(&self) -> bool {
+        self.0.upgrade().is_some_and(|call| call.ask_to_stop())
+    }
+
+    fn kill(&self) -> bool {
+        self.0.upgrade().is_some_and(|call| call.kill())
     }
 
     fn help(&self) -> bool {
@@ -148,34 +158,54 @@ pub(crate) fn source_of(mut call: Followed) -> Followed {
     call
 }
 
-/// Cancels what `call` depends on and has not started, and asks the rest to stop.
-pub(crate) fn request_cancel(chain: &mut Chain, call: &dyn Upstream) {
+/// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
+/// anything was cancelled or can hear of it.
+pub(crate) fn request_cancel(chain: &mut Chain, call: &dyn Upstream) -> bool {
     let mut left = Vec::new();
-    request_step(chain, call, &mut left);
+    let mut told = request_step(chain, call, &mut left);
     while let Some(next) = left.pop() {
-        request_step(chain, &*next, &mut left);
+        told |= request_step(chain, &*next, &mut left);
     }
+    told
 }
 
-fn request_step(chain: &mut Chain, call: &dyn Upstream, left: &mut Vec<Followed>) {
+fn request_step(chain: &mut Chain, call: &dyn Upstream, left: &mut Vec<Followed>) -> bool {
     match call.follows(false) {
         Follows::Call(next) | Follows::InTime(next) => {
             // If that has ended, a function of this one's is running, or is about to.
             match next.look() {
-                Some(look) if !look.state.is_done() => left.push(next),
+                Some(look) if !look.state.is_done() => {
+                    left.push(next);
+                    false
+                }
                 _ => call.ask_to_stop(),
             }
         }
         Follows::Group => {
             left.extend(call.members(false));
-            call.cancel(chain);
+            call.cancel(chain)
         }
-        Follows::Nothing => {
-            if !call.cancel(chain) {
-                call.ask_to_stop();
-            }
-        }
+        Follows::Nothing => call.cancel(chain) || call.ask_to_stop(),
     }
+}
+
+/// Ends the processes that run what `call` depends on; false if there are none.
+pub(crate) fn kill(call: &dyn Upstream) -> bool {
+    let mut left = Vec::new();
+    let mut killed = kill_step(call, &mut left);
+    while let Some(next) = left.pop() {
+        killed |= kill_step(&*next, &mut left);
+    }
+    killed
+}
+
+fn kill_step(call: &dyn Upstream, left: &mut Vec<Followed>) -> bool {
+    match call.follows(false) {
+        Follows::Call(next) | Follows::InTime(next) => left.push(next),
+        Follows::Group => left.extend(call.members(false)),
+        Follows::Nothing => return call.kill(),
+    }
+    false
 }
 
 /// Runs in place all that `call` depends on and that waits for this worker, until `call` is done or

@@ -1,0 +1,106 @@
+//! What goes beside the bytes of a message: the descriptors of [`SharedBytes`].
+//!
+//! Serde has no room for them, so a thread notes here what it is encoding or decoding. The code of
+//! a user that serialises something else meanwhile sees none of it.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+
+use super::shared_bytes::SharedBytes;
+
+/// Descriptors that came beside a payload; each is taken once.
+pub(crate) type Files = RefCell<Vec<Option<OwnedFd>>>;
+
+/// The most descriptors that travel with one message; further shared bytes are copied.
+pub(crate) const MOST_DESCRIPTORS: usize = 64;
+
+thread_local! {
+    /// While this thread encodes a value: how much was attached to its message before.
+    static OUTSIDE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether there is something in `OUTGOING`.
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    /// The shared bytes met in the value that this thread encodes.
+    static OUTGOING: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
+    /// Whether there may be something in `INCOMING`.
+    static RECEIVING: Cell<bool> = const { Cell::new(false) };
+    /// The descriptors that came with the value that this thread decodes.
+    static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The time in which this thread encodes a value. Nearly always nobody else is encoding and nothing
+/// is attached: then it is two flags.
+pub(super) struct Encoding {
+    outer: Option<usize>,
+    /// What was attached to the value around this one, if there is one.
+    outer_list: Option<Vec<SharedBytes>>,
+}
+
+impl Encoding {
+    /// `before` is how much is attached to the message already.
+    pub(super) fn begin(before: usize) -> Self {
+        let outer = OUTSIDE.replace(Some(before));
+        Self { outer, outer_list: outer.map(|_| OUTGOING.take()) }
+    }
+
+    /// What was attached.
+    pub(super) fn attached(&self) -> Option<Vec<SharedBytes>> {
+        ATTACHED.replace(false).then(|| OUTGOING.take())
+    }
+}
+
+impl Drop for Encoding {
+    fn drop(&mut self) {
+        if ATTACHED.replace(false) {
+            drop(OUTGOING.take()); // after a panic
+        }
+        OUTSIDE.set(self.outer);
+        if let Some(list) = self.outer_list.take() {
+            ATTACHED.set(!list.is_empty());
+            OUTGOING.set(list);
+        }
+    }
+}
+
+/// The time in which this thread decodes a value that descriptors may have come with.
+pub(super) struct Decoding<'a> {
+    files: &'a Files,
+    /// Of the value around this one; `None` if there is neither one nor a descriptor.
+    outer: Option<(bool, Vec<Option<OwnedFd>>)>,
+}
+
+impl<'a> Decoding<'a> {
+    pub(super) fn begin(files: &'a Files) -> Self {
+        let bare = !RECEIVING.get() && files.borrow().is_empty();
+        let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(files.take())));
+        Self { files, outer }
+    }
+}
+
+impl Drop for Decoding<'_> {
+    fn drop(&mut self) {
+        if let Some((receiving, list)) = self.outer.take() {
+            RECEIVING.set(receiving);
+            self.files.replace(INCOMING.replace(list));
+        }
+    }
+}
+
+/// Adds to the message that is being encoded; gives the number to decode it by.
+pub(super) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
+    let before = OUTSIDE.get()?;
+    OUTGOING.with_borrow_mut(|list| {
+        let number = before + list.len();
+        if number >= MOST_DESCRIPTORS {
+            return None;
+        }
+        list.push(bytes.clone());
+        ATTACHED.set(true);
+        Some(number as u64)
+    })
+}
+
+/// The descriptor with this number, once.
+pub(super) fn take_incoming(number: u64) -> Option<OwnedFd> {
+    let number = usize::try_from(number).ok()?;
+    INCOMING.with(|incoming| incoming.borrow_mut().get_mut(number)?.take())
+}

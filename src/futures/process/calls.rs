@@ -1,0 +1,95 @@
+//! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
+
+use super::codec::{EncodeError, Sink, Source};
+use super::identity::{Code, Verdict};
+use super::wire::{Kind, Text};
+use crate::error::{Error, Outcome, Panic, Result};
+use crate::futures::executor::Portable;
+use crate::guard::{catch, contain};
+
+pub(super) fn text(message: impl Into<String>) -> Text {
+    Text { message: message.into(), location: None }
+}
+
+pub(super) fn panic_text(panic: &Panic) -> Text {
+    Text { message: panic.message().to_owned(), location: panic.location().map(str::to_owned) }
+}
+
+/// Calls `function` with one decoded argument; encodes what it returns.
+fn call<A: Portable, R: Portable>(
+    function: fn(A) -> R,
+    source: &Source<'_>,
+    sink: &mut Sink<'_>,
+) -> Verdict {
+    let argument = match source.decode::<A>() {
+        Ok(argument) => argument,
+        Err(error) => return Verdict::BadArgument(text(error)),
+    };
+    let result = match catch(|| function(argument)) {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic_text(&panic);
+            contain("dropping the payload of a panic", || drop(panic.take_payload()));
+            return Verdict::Panicked(text);
+        }
+    };
+    let encoded = sink.encode(&result);
+    if std::mem::needs_drop::<R>() {
+        contain("dropping a result that was sent", || drop(result));
+    }
+    match encoded {
+        Ok(()) => Verdict::Done,
+        Err(EncodeError::TooLarge(limit)) => Verdict::TooLarge(limit),
+        Err(EncodeError::Failed(error)) => Verdict::BadResult(text(error)),
+    }
+}
+
+/// In the worker: one call.
+pub(crate) fn call_one<A: Portable, R: Portable>(
+    code: Code,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> Verdict {
+    // SAFETY: `Shared::send` pairs this instance with an `fn(A) -> R`.
+    let function = unsafe { code.function::<A, R>() };
+    call(function, source, sink)
+}
+
+/// In the worker: the initializer.
+pub(crate) fn call_initializer<A: Portable, O: Outcome>(
+    code: Code,
+    source: &mut Source<'_>,
+    _sink: &mut Sink<'_>,
+) -> Verdict {
+    // SAFETY: `ProcessPoolBuilder::initializer` pairs this instance with an `fn(A) -> O`.
+    let function = unsafe { code.function::<A, O>() };
+    let argument = match source.decode::<A>() {
+        Ok(argument) => argument,
+        Err(error) => return Verdict::BadArgument(text(error)),
+    };
+    match catch(|| function(argument).into_result()) {
+        Ok(Ok(())) => Verdict::Done,
+        Ok(Err(Error::Raised(error))) => Verdict::Raised(text(error.to_string())),
+        Ok(Err(error)) => Verdict::Raised(text(error.to_string())),
+        Err(panic) => Verdict::Panicked(panic_text(&panic)),
+    }
+}
+
+impl Verdict {
+    /// The frame of a failure.
+    pub(crate) fn failure(self) -> Option<(Kind, Text)> {
+        match self {
+            Self::Done => None,
+            Self::Panicked(text) => Some((Kind::Panicked, text)),
+            Self::BadArgument(text) => Some((Kind::BadArgument, text)),
+            Self::BadResult(text) => Some((Kind::BadResult, text)),
+            Self::TooLarge(limit) => Some((Kind::TooLarge, text(limit.to_string()))),
+            Self::Raised(text) => Some((Kind::Raised, text)),
+        }
+    }
+}
+
+/// In the parent: one result.
+pub(crate) fn decode_one<R: Portable>(source: &mut Source<'_>, _items: usize) -> Result<R> {
+    source.decode().map_err(|error| Error::Decode(format!("the result {error}").into()))
+}

@@ -1,0 +1,197 @@
+//! Both ends of a call that stands for several: the items of a chunk, one after the other.
+//!
+//! An item that fails in any way does not affect the others. All of them share one
+//! [`catch`]: it is entered again only after a panic, because for cheap items it would cost as much
+//! as the item.
+
+use std::mem::needs_drop;
+
+use super::calls::{panic_text, text};
+use super::codec::{EncodeError, Sink, Source};
+use super::identity::{Code, Verdict};
+use super::task::failure;
+use super::wire::Kind;
+use crate::error::{Error, Panic, Result};
+use crate::futures::executor::Portable;
+use crate::guard::{catch, contain};
+
+/// The tag of an item that could not be encoded by the parent; else it is a [`Kind`].
+const NOT_ENCODED: u8 = 0;
+
+/// In the parent: the items. One that cannot be encoded fails alone.
+pub(super) fn encode_chunk<A: Portable>(
+    items: Vec<A>,
+    sink: &mut Sink<'_>,
+) -> Result<(), EncodeError> {
+    sink.put(&(items.len() as u64).to_ne_bytes())?;
+    let mut items = items.into_iter();
+    let mut current = None;
+    let mut at = sink.len();
+    loop {
+        let encoded = catch(|| {
+            for item in items.by_ref() {
+                at = sink.begin_item()?;
+                sink.write(current.insert(item))?;
+                sink.end_item(at, Kind::Call as u8);
+                if needs_drop::<A>() {
+                    contain("dropping an argument that was sent", || drop(current.take()));
+                }
+            }
+            Ok(())
+        });
+        let error = match encoded {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(EncodeError::Failed(error))) => error,
+            Ok(Err(too_large)) => return Err(too_large),
+            Err(panic) => sink.why_panicked::<A>(&panic),
+        };
+        contain("dropping an argument that was not sent", || drop(current.take()));
+        sink.truncate(at);
+        put_item(sink, NOT_ENCODED, error.as_bytes())?;
+    }
+}
+
+/// In the worker: calls the function with each item.
+pub(super) fn call_chunk<A: Portable, R: Portable>(
+    code: Code,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> Verdict {
+    // SAFETY: `Shared::send_chunk` pairs this instance with an `fn(A) -> R`.
+    let function = unsafe { code.function::<A, R>() };
+    let mut run = match source.take_u64() {
+        Ok(left) => Run { function, left, at: sink.len(), stage: Kind::BadArgument },
+        Err(error) => return Verdict::BadArgument(text(error)),
+    };
+    loop {
+        let failed = match catch(|| run.go(source, sink)) {
+            Ok(Ok(())) => return Verdict::Done,
+            Ok(Err(verdict)) => return verdict,
+            Err(panic) => run.panicked(&panic, sink),
+        };
+        if let Err(verdict) = failed {
+            return verdict;
+        }
+    }
+}
+
+struct Run<A, R> {
+    function: fn(A) -> R,
+    left: u64,
+    /// Where the result of the present item begins.
+    at: usize,
+    /// What a panic would mean for it.
+    stage: Kind,
+}
+
+impl<A: Portable, R: Portable> Run<A, R> {
+    /// Until the last item is done, or a panic goes through.
+    fn go(&mut self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), Verdict> {
+        while self.left > 0 {
+            self.left -= 1;
+            let (tag, item) = source.item().map_err(|error| Verdict::BadArgument(text(error)))?;
+            if tag == NOT_ENCODED {
+                put_item(sink, NOT_ENCODED, item.rest()).map_err(verdict)?;
+                continue;
+            }
+            self.stage = Kind::BadArgument;
+            self.at = sink.begin_item().map_err(verdict)?;
+            let argument = match item.read::<A>() {
+                Ok(argument) => argument,
+                Err(error) => {
+                    self.put_failure(sink, &error)?;
+                    continue;
+                }
+            };
+            self.stage = Kind::Panicked;
+            let result = (self.function)(argument);
+            self.stage = Kind::BadResult;
+            let encoded = if needs_drop::<R>() {
+                let encoded = sink.encode(&result);
+                contain("dropping a result that was sent", || drop(result));
+                encoded
+            } else {
+                sink.write(&result)
+            };
+            match encoded {
+                Ok(()) => sink.end_item(self.at, Kind::Done as u8),
+                Err(EncodeError::TooLarge(limit)) => return Err(Verdict::TooLarge(limit)),
+                Err(EncodeError::Failed(error)) => self.put_failure(sink, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put_failure(&self, sink: &mut Sink<'_>, error: &str) -> Result<(), Verdict> {
+        sink.truncate(self.at);
+        put_item(sink, self.stage as u8, &text(error).to_bytes()).map_err(verdict)
+    }
+
+    fn panicked(&self, panic: &Panic, sink: &mut Sink<'_>) -> Result<(), Verdict> {
+        let text = panic_text(panic);
+        contain("dropping the payload of a panic", || drop(panic.take_payload()));
+        if self.stage == Kind::Panicked {
+            sink.truncate(self.at);
+            return put_item(sink, Kind::Panicked as u8, &text.to_bytes()).map_err(verdict);
+        }
+        self.put_failure(sink, &panic.to_string())
+    }
+}
+
+fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
+    let at = sink.begin_item()?;
+    sink.put(bytes)?;
+    sink.end_item(at, tag);
+    Ok(())
+}
+
+fn verdict(error: EncodeError) -> Verdict {
+    match error {
+        EncodeError::TooLarge(limit) => Verdict::TooLarge(limit),
+        EncodeError::Failed(error) => Verdict::BadResult(text(error)),
+    }
+}
+
+/// In the parent: the results of `items` items.
+pub(super) fn decode_chunk<R: Portable>(
+    source: &mut Source<'_>,
+    items: usize,
+) -> Result<Vec<Result<R>>> {
+    let mut results = Vec::with_capacity(items);
+    loop {
+        let decoded = catch(|| {
+            while !source.is_empty() && results.len() < items {
+                let (tag, item) = source.item()?;
+                if tag == Kind::Done as u8 {
+                    results.push(item.read().map_err(|error| bad_result(&error)));
+                } else {
+                    results.push(Err(failed(tag, item.rest())));
+                }
+            }
+            Ok(())
+        });
+        match decoded {
+            Ok(Ok(())) if results.len() == items => return Ok(results),
+            Ok(Ok(())) => return Err(bad_result("is of fewer items than were sent")),
+            Ok(Err(error)) => {
+                let error: String = error;
+                return Err(bad_result(&error));
+            }
+            Err(panic) => results.push(Err(bad_result(&panic.to_string()))),
+        }
+    }
+}
+
+fn bad_result(error: &str) -> Error {
+    Error::Decode(format!("the result {error}").into())
+}
+
+fn failed(tag: u8, bytes: &[u8]) -> Error {
+    match Kind::from_byte(tag) {
+        Some(kind) => failure(kind, bytes),
+        None => {
+            let error = String::from_utf8_lossy(bytes);
+            Error::Encode(format!("the argument {error}").into())
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Arguments and results as bytes: postcard, with short cuts for long vectors of numbers.
+//!
+//! Everything a call carries passes through here, on both sides; user code (`Serialize` and
+//! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
+
+use std::any::type_name;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::attached::{Decoding, Encoding, Files};
+use super::numbers::decode_numbers;
+use super::segments::{Arena, Segment};
+use super::shared_bytes::SharedBytes;
+use crate::error::Panic;
+use crate::guard::catch;
+
+/// Encoded bytes: in the heap, or in shared memory.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Near(Vec<u8>),
+    Far(Segment),
+}
+
+impl Payload {
+    pub(crate) fn give_back(self, arena: &Arena) {
+        if let Self::Far(segment) = self {
+            arena.give_back(segment);
+        }
+    }
+}
+
+/// Why something could not be encoded.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    TooLarge(u64),
+    Failed(String),
+}
+
+/// Where encoded bytes go: to the heap first, to shared memory when they become many.
+#[derive(Debug)]
+pub(crate) struct Sink<'a> {
+    payload: Payload,
+    /// Bytes that were in the vector before the payload.
+    start: usize,
+    /// The most bytes of a payload in the heap, if there is shared memory to be had.
+    near: usize,
+    /// The most bytes of a payload at all.
+    limit: u64,
+    /// Up to this length the vector takes bytes without further ado.
+    easy: usize,
+    arena: &'a Arena,
+    too_large: bool,
+    /// Shared bytes that go beside the payload.
+    attachments: Vec<SharedBytes>,
+}
+
+impl<'a> Sink<'a> {
+    /// Appends to `out` what has up to `near` bytes.
+    pub(crate) fn new(out: Vec<u8>, near: usize, limit: u64, arena: &'a Arena) -> Self {
+        let start = out.len();
+        Self {
+            payload: Payload::Near(out),
+            start,
+            near,
+            limit,
+            easy: start + usize::try_from(limit).map_or(near, |limit| limit.min(near)),
+            arena,
+            too_large: false,
+            attachments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Payload, Vec<SharedBytes>) {
+        (self.payload, self.attachments)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Near(bytes) => bytes.len() - self.start,
+            Payload::Far(segment) => segment.len(),
+        }
+    }
+
+    /// Makes room for `more` bytes, moving to shared memory if they are many.
+    fn prepare(&mut self, more: usize) -> Option<()> {
+        let wanted = self.len().checked_add(more)?;
+        if wanted as u64 > self.limit {
+            self.too_large = true;
+            return None;
+        }
+        match &mut self.payload {
+            Payload::Near(bytes) if wanted > self.near => {
+                match self.arena.take_early(wanted) {
+                    Some(mut segment) => {
+                        let own = &bytes[self.start..];
+                        segment.extend(own.len()).ok()?.copy_from_slice(own);
+                        bytes.truncate(self.start);
+                        self.payload = Payload::Far(segment);
+                    }
+                    None => bytes.reserve(more), // moved when it is sent
+                }
+            }
+            Payload::Near(_) | Payload::Far(_) => {}
+        }
+        Some(())
+    }
+
+    /// `len` more bytes, for the caller to write.
+    pub(super) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.prepare(len)?;
+        match &mut self.payload {
+            Payload::Near(bytes) => {
+                let start = bytes.len();
+                bytes.resize(start + len, 0);
+                Some(&mut bytes[start..])
+            }
+            Payload::Far(segment) => segment.extend(len).ok(),
+        }
+    }
+
+    /// Appends bytes as they are.
+    pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
+        match self.append(data) {
+            Some(()) => Ok(()),
+            None => Err(self.why("")),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, data: &[u8]) -> Option<()> {
+        if let Payload::Near(bytes) = &mut self.payload {
+            if bytes.len() + data.len() <= self.easy {
+                bytes.extend_from_slice(data);
+                return Some(());
+            }
+        }
+        self.append_much(data)
+    }
+
+    fn append_much(&mut self, data: &[u8]) -> Option<()> {
+        self.prepare(data.len())?;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.extend_from_slice(data),
+            Payload::Far(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
+        }
+        Some(())
+    }
+
+    /// Begins an item of a chunk; gives where it is.
+    pub(super) fn begin_item(&mut self) -> Result<usize, EncodeError> {
+        let at = self.len();
+        self.put(&[0; 8])?;
+        Ok(at)
+    }
+
+    /// Ends the item that begins at `at`: puts its length and a tag before it.
+    pub(super) fn end_item(&mut self, at: usize, tag: u8) {
+        let len = (self.len() - at - 8) as u64;
+        self.overwrite(at, &(len << 8 | u64::from(tag)).to_ne_bytes());
+    }
+
+    fn overwrite(&mut self, at: usize, data: &[u8]) {
+        match &mut self.payload {
+            Payload::Near(bytes) => {
+                let at = self.start + at;
+                bytes[at..at + data.len()].copy_from_slice(data);
+            }
+            Payload::Far(segment) => segment.overwrite(at, data),
+        }
+    }
+
+    /// Forgets what was appended after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.too_large = false;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.truncate(self.start + len),
+            Payload::Far(segment) => segment.truncate(len),
+        }
+    }
+
+    fn why(&self, otherwise: &str) -> EncodeError {
+        if self.too_large {
+            EncodeError::TooLarge(self.limit)
+        } else if otherwise.is_empty() {
+            EncodeError::Failed("no shared memory to be had".into())
+        } else {
+            EncodeError::Failed(otherwise.into())
+        }
+    }
+
+    /// Appends `value`. After an error, what was appended of it must be truncated.
+    pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        match catch(|| self.write(value)) {
+            Ok(written) => written,
+            Err(panic) => Err(EncodeError::Failed(self.why_panicked::<T>(&panic))),
+        }
+    }
+
+    /// Like [`encode`](Self::encode), but a panic of the user's code goes through.
+    pub(super) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        if let Some(done) = self.encode_numbers(value) {
+            return done.ok_or_else(|| self.why(""));
+        }
+        let encoding = Encoding::begin(self.attachments.len());
+        let written = postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self));
+        if let Some(mut attached) = encoding.attached() {
+            self.attachments.append(&mut attached);
+        }
+        written.map_err(|error| self.why(&format!("`{}`: {error}", type_name::<T>())))
+    }
+
+    pub(super) fn why_panicked<T>(&self, panic: &Panic) -> String {
+        format!("`{}`: {panic}", type_name::<T>())
+    }
+}
+
+struct PostcardOut<'a, 'b>(&'a mut Sink<'b>);
+
+impl Flavor for PostcardOut<'_, '_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where encoded bytes come from.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    bytes: &'a [u8],
+    files: &'a Files,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(bytes: &'a [u8], files: &'a Files) -> Self {
+        Self { bytes, files }
+    }
+
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], String> {
+        let parts = usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len));
+        let (taken, rest) = parts.ok_or("payload too short")?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn take_u64(&mut self) -> Result<u64, String> {
+        let bytes = self.take(8)?;
+        Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The next item of a chunk, and its tag.
+    pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
+        let head = self.take_u64()?;
+        Ok((head as u8, Source { bytes: self.take(head >> 8)?, files: self.files }))
+    }
+
+    /// Decodes everything that is left.
+    pub(crate) fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        catch(|| self.read())
+            .unwrap_or_else(|panic| Err(format!("`{}`: {panic}", type_name::<T>())))
+    }
+
+    /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
+    pub(super) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        if let Some(numbers) = decode_numbers(self.bytes) {
+            return numbers;
+        }
+        let decoding = Decoding::begin(self.files);
+        let decoded = postcard::take_from_bytes::<T>(self.bytes);
+        drop(decoding);
+        match decoded {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
+            Err(error) => Err(format!("`{}`: {error}", type_name::<T>())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(vec![9; 3], near, 1 << 20, &arena);
+        sink.encode(value).unwrap();
+        let files = Files::default();
+        match sink.into_parts().0 {
+            Payload::Near(bytes) => Source::new(&bytes[3..], &files).decode().unwrap(),
+            Payload::Far(segment) => Source::new(&segment.to_vec(), &files).decode().unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(text in ".{0,50}", numbers: Vec<f64>, near in 0usize..64) {
+            let numbers: Vec<f64> = numbers.into_iter().filter(|n| !n.is_nan()).collect();
+            assert_eq!(round_trip(&numbers, near), numbers);
+            let value = (text, numbers, Some(5u8));
+            assert_eq!(round_trip(&value, near), value);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_a_value(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Source::new(&bytes, &Files::default()).decode::<(String, Vec<u32>, Option<bool>)>();
+            let _ = Source::new(&bytes, &Files::default()).decode::<Vec<f64>>();
+        }
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_refused_and_the_sink_goes_on() {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(Vec::new(), 10, 16, &arena);
+        assert!(matches!(sink.encode(&vec![0u8; 17]), Err(EncodeError::TooLarge(16))));
+        sink.truncate(0);
+        assert!(sink.encode(&"x".repeat(15)).is_ok());
+        assert!(matches!(sink.encode(&1u8), Err(EncodeError::TooLarge(16))));
+    }
+
+    #[test]
+    fn items_within_a_payload_come_apart_again() {
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(Vec::new(), 12, 1 << 20, &arena);
+        for word in ["one", "", "three"] {
+            let at = sink.begin_item().unwrap();
+            sink.encode(&word.to_string()).unwrap();
+            sink.end_item(at, 7);
+        }
+        let Payload::Far(segment) = sink.into_parts().0 else { panic!("above the near limit") };
+        let bytes = segment.to_vec();
+        let files = Files::default();
+        let mut source = Source::new(&bytes, &files);
+        for word in ["one", "", "three"] {
+            let (tag, item) = source.item().unwrap();
+            assert_eq!((tag, item.decode::<String>().unwrap().as_str()), (7, word));
+        }
+        assert!(source.item().is_err());
+    }
+}

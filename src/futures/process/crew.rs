@@ -1,0 +1,374 @@
+//! The queue and the workers, and every decision about them, under one lock.
+//!
+//! Under the lock there are only short things: bookkeeping, writes that cannot block, signals.
+//! Calls are ended after it was released, because that runs user code: what is to be ended is
+//! collected in [`After`]. Whether a worker is needed is read from the slots each time, never
+//! from a counter kept beside them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::builder::Settings;
+use super::link::{Batch, Link};
+use super::minder::mind;
+use super::seat::Seat;
+use super::segments::Arena;
+use super::slot::{Phase, Reason};
+use super::spawn::Greeting;
+use super::task::Task;
+use crate::error::{Cause, Error, Result};
+use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, spawn, wait_until};
+
+/// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
+/// back to where any worker can take it.
+pub(super) const SLOW: Duration = Duration::from_millis(2);
+
+/// How long a worker that was told to end may take.
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
+
+/// What submitters and minders share.
+pub(crate) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// A worker has ended.
+    gone: Condvar,
+    settings: Settings,
+    arena: Arena,
+    greeting: Greeting,
+}
+
+pub(super) struct State {
+    pub(super) queue: VecDeque<Task>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) closing: bool,
+    /// Why the pool is broken.
+    pub(super) broken: Option<Cause<Error>>,
+    /// Ends in a row without an answer to any call.
+    pub(super) fruitless: u32,
+    pub(super) counts: Counts,
+    batch: Batch,
+    /// Until when no worker is started beside those there are: the system has just refused one.
+    pub(super) refused_until: Option<Instant>,
+    /// Minders that have handed their seat on, to be joined.
+    finished: Vec<JoinHandle<()>>,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) submitted: u64,
+    pub(super) answered: u64,
+    pub(super) started: u64,
+    pub(super) died: u64,
+    pub(super) killed: u64,
+}
+
+/// What is to be done when the lock is released.
+#[derive(Default)]
+#[must_use]
+pub(super) struct After {
+    pub(super) failed: Vec<(Task, Error)>,
+    pub(super) cancelled: Vec<Task>,
+}
+
+impl After {
+    /// Runs user code: callbacks.
+    pub(super) fn run(self) -> usize {
+        for (task, error) in self.failed {
+            task.fail(error);
+        }
+        self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel()).count()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, arena: Arena, greeting: Greeting) -> Arc<Self> {
+        let state = State {
+            queue: VecDeque::new(),
+            seats: Vec::new(),
+            closing: false,
+            broken: None,
+            fruitless: 0,
+            counts: Counts::default(),
+            batch: Batch::default(),
+            refused_until: None,
+            finished: Vec::new(),
+        };
+        let state = Mutex::new(state);
+        Arc::new(Self { state, gone: Condvar::new(), settings, arena, greeting })
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    pub(crate) fn greeting(&self) -> Greeting {
+        self.greeting
+    }
+
+    /// An error if the pool takes no calls.
+    pub(crate) fn admits(&self) -> Result<()> {
+        self.state.lock().admits()
+    }
+
+    /// Queues a call, and sends it at once if there is a worker for it.
+    pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<()> {
+        let after = {
+            let mut state = self.state.lock();
+            state.admits()?;
+            state.counts.submitted += 1;
+            state.queue.push_back(task);
+            self.balance(&mut state)
+        };
+        after.run();
+        Ok(())
+    }
+
+    /// Gives calls to workers that have room, starts workers for the others, and lets workers end
+    /// that are not needed any more.
+    pub(super) fn balance(self: &Arc<Self>, state: &mut State) -> After {
+        let mut after = After::default();
+        if state.broken.is_none() {
+            self.hand_out(state, &mut after);
+            self.start_workers(state, &mut after);
+        }
+        if state.closing && state.queue.is_empty() {
+            state.seats.iter_mut().for_each(Seat::retire);
+        }
+        after
+    }
+
+    fn hand_out(&self, state: &mut State, after: &mut After) {
+        let depth = self.settings.prefetch;
+        while !state.queue.is_empty() {
+            let backlog = state.queue.len();
+            let alive = state.seats.iter().filter(|seat| seat.slot.is_alive()).count().max(1);
+            let candidates = state.seats.iter().enumerate().filter_map(|(index, seat)| {
+                let (room, busy) = (seat.room(depth), seat.slot.in_flight());
+                // With a backlog, fewer and larger writes: not before half of it is done.
+                let worth = room > 0 && (backlog == 1 || room >= busy);
+                worth.then_some((busy, index, room))
+            });
+            let Some((_, index, room)) = candidates.min() else { return };
+            let share = room.min(backlog.div_ceil(alive));
+            if !self.give(state, index, share, after) {
+                return;
+            }
+        }
+    }
+
+    /// Sends up to `count` calls to a worker; false if it could be given none.
+    fn give(&self, state: &mut State, index: usize, count: usize, after: &mut After) -> bool {
+        let now = Instant::now();
+        let State { queue, seats, batch, .. } = state;
+        let Seat { slot, link: Some(link), .. } = &mut seats[index] else { return false };
+        batch.clear();
+        let mut given = 0;
+        while given < count {
+            let Some(task) = queue.pop_front() else { break };
+            if task.is_over() {
+                given += 1; // cancelled; that it is gone is progress, too
+                continue;
+            }
+            let mut message = task.message().lock();
+            let Some(content) = message.as_mut() else {
+                drop(message);
+                continue; // cancelled just now
+            };
+            let weight = Link::weight(content);
+            if slot.in_flight() > 0 && slot.bytes() + weight > link.budget {
+                drop(message);
+                queue.push_front(task);
+                break;
+            }
+            let seq = slot.next_seq();
+            if !task.offer(link.page(), seq) {
+                continue;
+            }
+            let framed = link.frame(batch, seq, content, &self.arena);
+            drop(message);
+            if let Err(error) = framed {
+                task.returned();
+                if slot.in_flight() > 0 {
+                    queue.push_front(task); // when an answer has come there may be descriptors
+                    break;
+                }
+                after.failed.push((task, Error::ProcessStart(Cause::new(error.into()))));
+                given += 1;
+                continue;
+            }
+            if slot.in_flight() == 0 {
+                task.begin();
+            }
+            slot.dispatch(task, weight, now);
+            given += 1;
+        }
+        if link.write(batch).is_err() && slot.kill(Reason::Unruly("its pipe had no room")) {
+            link.signal(Signal::KILL);
+        }
+        let watched = slot.in_flight() > 1 || self.settings.deadline.is_some();
+        if watched && !link.armed {
+            link.armed = true;
+            link.wake();
+        }
+        given > 0
+    }
+
+    fn start_workers(self: &Arc<Self>, state: &mut State, after: &mut After) {
+        loop {
+            let phases = state.seats.iter().map(|seat| seat.slot.phase());
+            let starting = phases.clone().filter(|phase| *phase == Phase::Starting).count();
+            let alive = state.seats.iter().filter(|seat| seat.slot.is_alive()).count();
+            if state.queue.len() <= starting || alive >= self.settings.max_workers {
+                return;
+            }
+            let refused = state.refused_until.is_some_and(|until| Instant::now() < until);
+            if refused && alive > 0 {
+                return;
+            }
+            let empty = phases.clone().position(|phase| phase == Phase::Empty);
+            let index = empty.unwrap_or(state.seats.len());
+            if index == state.seats.len() {
+                if index >= self.settings.max_workers {
+                    return; // a seat whose worker has just ended: its minder decides
+                }
+                state.seats.push(Seat::new());
+            }
+            let pool = Arc::clone(self);
+            let name = format!("ProcessPool-{index}");
+            match spawn(name, None, move || mind(&pool, index)) {
+                Ok(minder) => {
+                    state.counts.started += 1;
+                    let seat = &mut state.seats[index];
+                    seat.start(self.settings.max_tasks_per_child);
+                    state.finished.extend(seat.minder.replace(minder));
+                    state.finished.retain(|handle| !handle.is_finished());
+                }
+                Err(error) if alive == 0 => {
+                    let cause = Error::ThreadStart(Cause::new(error));
+                    state.break_off(Cause::new(cause), after);
+                    return;
+                }
+                Err(_) => return, // with those there are
+            }
+        }
+    }
+
+    /// Takes no more calls; false if that was so already.
+    pub(crate) fn close(self: &Arc<Self>) -> bool {
+        let (after, first) = {
+            let mut state = self.state.lock();
+            let first = !std::mem::replace(&mut state.closing, true);
+            (self.balance(&mut state), first)
+        };
+        after.run();
+        first
+    }
+
+    /// Cancels what has not started; gives how many calls that were.
+    pub(crate) fn cancel_pending(self: &Arc<Self>) -> usize {
+        let after = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            for seat in &mut state.seats {
+                after.cancelled.extend(seat.take_back(1).0);
+            }
+            after.cancelled.extend(state.queue.drain(..));
+            let balanced = self.balance(&mut state);
+            after.failed.extend(balanced.failed);
+            after
+        };
+        after.run()
+    }
+
+    /// Signals all workers; with that the pool is at its end.
+    pub(crate) fn signal_workers(self: &Arc<Self>, signal: Signal) {
+        self.close();
+        self.cancel_pending();
+        let mut state = self.state.lock();
+        let mut killed = 0;
+        for seat in &mut state.seats {
+            killed += u64::from(seat.kill(Reason::Stop, signal));
+        }
+        state.counts.killed += killed;
+    }
+
+    /// Waits until there is no worker, and no minder; false if time ran out before.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        while state.seats.iter().any(|seat| seat.slot.phase() != Phase::Empty) {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            wait_until(&self.gone, &mut state, deadline);
+        }
+        let mut minders = std::mem::take(&mut state.finished);
+        minders.extend(state.seats.iter_mut().filter_map(|seat| seat.minder.take()));
+        drop(state);
+        for minder in minders {
+            let _ = minder.join(); // it catches what panics in user code
+        }
+        true
+    }
+
+    /// Calls that wait and calls that run.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        let (waiting, running) = state.left();
+        (waiting, running)
+    }
+
+    /// Kills the worker that runs the call at this address; false if none does.
+    pub(crate) fn kill_call(self: &Arc<Self>, address: *const ()) -> bool {
+        let (after, killed) = {
+            let mut state = self.state.lock();
+            let is_it = |task: &Task| std::ptr::eq(task.address(), address);
+            let found = state.seats.iter().enumerate().find_map(|(index, seat)| {
+                seat.slot.position(is_it).map(|position| (index, position))
+            });
+            let Some((index, position)) = found else { return false };
+            // What is behind it must not start, or the kill might hit the next call instead.
+            let (returned, still_runs) = state.seats[index].take_back(position + 1);
+            state.requeue(returned);
+            let killed = still_runs && state.seats[index].kill(Reason::Asked, Signal::KILL);
+            state.counts.killed += u64::from(killed);
+            (self.balance(&mut state), killed)
+        };
+        after.run();
+        killed
+    }
+
+    pub(super) fn notify_gone(&self, _state: &MutexGuard<'_, State>) {
+        self.gone.notify_all();
+    }
+}
+
+impl State {
+    fn admits(&self) -> Result<()> {
+        if let Some(cause) = &self.broken {
+            return Err(Error::BrokenProcessPool { accepted: false, cause: Cause::clone(cause) });
+        }
+        if self.closing { Err(Error::Shutdown) } else { Ok(()) }
+    }
+
+    pub(super) fn left(&self) -> (usize, usize) {
+        let waiting = self.queue.iter().filter(|task| !task.is_over()).count();
+        let in_flight: usize = self.seats.iter().map(|seat| seat.slot.in_flight()).sum();
+        let running = self.seats.iter().filter(|seat| seat.slot.head().is_some()).count();
+        (waiting + in_flight.saturating_sub(running), running)
+    }
+
+    /// Puts calls back where they came from: in front, in order.
+    pub(super) fn requeue(&mut self, tasks: Vec<Task>) {
+        for task in tasks.into_iter().rev() {
+            task.returned();
+            self.queue.push_front(task);
+        }
+    }
+}

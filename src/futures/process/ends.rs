@@ -1,0 +1,298 @@
+//! How workers end, and what that means for the calls they had and for the pool.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::builder::OnWorkerDeath;
+use super::crew::{After, DRAIN, SLOW, Shared, State};
+use super::link::Link;
+use super::slot::{Aftermath, Phase, Reason};
+use super::spawn::Ended;
+use super::task::Task;
+use crate::LOG_TARGET;
+use crate::death::WorkerDeath;
+use crate::error::{Cause, Error};
+
+/// Deaths in a row without an answer to any call, and over no call, after which a pool that would
+/// replace its workers is broken.
+const STORM: u32 = 5;
+
+/// How long to do with the workers there are after the system refused one.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a minder does after its worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Starts another one.
+    Start,
+    /// Ends.
+    Stop,
+}
+
+impl Shared {
+    /// The worker that a minder started could be connected.
+    pub(super) fn connected(&self, index: usize, link: Link) {
+        let mut state = self.state.lock();
+        let seat = &mut state.seats[index];
+        if matches!(seat.slot.phase(), Phase::Killing(_)) {
+            link.signal(Signal::KILL); // it was not wanted any more while it was started
+        }
+        seat.link = Some(link);
+    }
+
+    /// Looks at the clock for one worker; gives when to look again.
+    pub(super) fn on_time(self: &Arc<Self>, index: usize) -> Option<Instant> {
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let next = self.check_time(&mut state, index, &mut after);
+            (after, next)
+        };
+        after.run();
+        next
+    }
+
+    pub(super) fn check_time(
+        self: &Arc<Self>,
+        state: &mut State,
+        index: usize,
+        after: &mut After,
+    ) -> Option<Instant> {
+        let settings = self.settings();
+        let now = Instant::now();
+        let seat = &mut state.seats[index];
+        let due = |at: Option<Instant>| at.filter(|at| *at <= now).is_some();
+        if let Some(link) = &mut seat.link {
+            link.armed = false;
+        }
+        match seat.slot.phase() {
+            Phase::Starting => {
+                let at = seat.since.checked_add(settings.start_timeout);
+                if due(at) {
+                    seat.kill(Reason::Unruly("it was not ready in time"), Signal::KILL);
+                    return None;
+                }
+                at
+            }
+            Phase::Idle => {
+                let at = settings.idle_timeout.and_then(|limit| seat.since.checked_add(limit));
+                if due(at) {
+                    seat.retire();
+                    return seat.since.checked_add(DRAIN);
+                }
+                at
+            }
+            Phase::Busy => {
+                if let Some(link) = &mut seat.link {
+                    link.armed = true;
+                }
+                let (_, since) = seat.slot.head()?;
+                let deadline = settings.deadline.and_then(|limit| since.checked_add(limit));
+                if due(deadline) {
+                    let (returned, still_runs) = seat.take_back(1);
+                    if still_runs && seat.kill(Reason::Deadline, Signal::KILL) {
+                        state.counts.killed += 1;
+                    }
+                    state.requeue(returned);
+                    after.add(self.balance(state));
+                    return None; // an end or an answer is about to come
+                }
+                let slow = since.checked_add(SLOW).filter(|_| !seat.slow);
+                if due(slow) {
+                    seat.slow = true;
+                    let (returned, _) = seat.take_back(1);
+                    state.requeue(returned);
+                    after.add(self.balance(state));
+                    return deadline;
+                }
+                match (deadline, slow) {
+                    (Some(deadline), Some(slow)) => Some(deadline.min(slow)),
+                    (deadline, slow) => deadline.or(slow),
+                }
+            }
+            Phase::Draining => {
+                let at = seat.since.checked_add(DRAIN);
+                if due(at) {
+                    if let Some(link) = &seat.link {
+                        link.signal(Signal::KILL);
+                    }
+                    return None;
+                }
+                at
+            }
+            Phase::Empty | Phase::Killing(_) | Phase::Exited => None,
+        }
+    }
+
+    /// Kills a worker that breaks the rules of its channel.
+    pub(super) fn unruly(&self, index: usize, how: &'static str) {
+        self.state.lock().seats[index].kill(Reason::Unruly(how), Signal::KILL);
+    }
+
+    /// A worker could not be started.
+    pub(super) fn start_failed(self: &Arc<Self>, index: usize, error: std::io::Error) -> Next {
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let seat = &mut state.seats[index];
+            let wanted = seat.slot.phase() == Phase::Starting;
+            let aftermath = seat.slot.exited(|_| false);
+            debug_assert!(aftermath.in_doubt.is_none() && aftermath.unstarted.is_empty());
+            seat.slot.clear();
+            let others = state.seats.iter().any(|seat| seat.slot.is_alive());
+            if wanted && !others && !state.queue.is_empty() && state.broken.is_none() {
+                // Nobody is left who could run what is queued.
+                state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
+            } else if wanted {
+                state.refused_until = Instant::now().checked_add(BACK_OFF);
+                log::warn!(target: LOG_TARGET, "a worker process cannot be started: {error}");
+            }
+            after.add(self.balance(&mut state));
+            self.notify_gone(&state);
+            (after, Next::Stop)
+        };
+        after.run();
+        next
+    }
+
+    /// The process of a worker has ended, and its last answers have been read. `start_error` is
+    /// why it could not get ready, if it said so.
+    pub(super) fn ended(
+        self: &Arc<Self>,
+        index: usize,
+        ended: Ended,
+        start_error: Option<Error>,
+    ) -> Next {
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let seat = &mut state.seats[index];
+            let link = seat.link.take();
+            let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
+            let aftermath = seat.slot.exited(begun);
+            let death = describe(&aftermath, ended, link.as_ref());
+            // The next call that comes finds a worker as if nothing had happened.
+            let eager = aftermath.in_doubt.is_some();
+            self.settle(&mut state, aftermath, death, start_error, &mut after);
+            state.seats[index].slot.clear();
+            let next = self.replace(&mut state, index, eager);
+            after.add(self.balance(&mut state));
+            self.notify_gone(&state);
+            (after, next)
+        };
+        after.run();
+        next
+    }
+
+    /// Decides about the calls that a worker leaves, and about the pool.
+    fn settle(
+        &self,
+        state: &mut State,
+        aftermath: Aftermath<Task>,
+        death: WorkerDeath,
+        start_error: Option<Error>,
+        after: &mut After,
+    ) {
+        let Aftermath { reason, was_ready, was_draining, in_doubt, unstarted } = aftermath;
+        state.requeue(unstarted);
+        let fail =
+            |after: &mut After, error| after.failed.extend(in_doubt.clone().map(|t| (t, error)));
+        let pid = death.pid;
+        match reason {
+            Some(Reason::Asked) => return fail(after, Error::Killed { pid }),
+            Some(Reason::Deadline) => {
+                let limit = self.settings().deadline.unwrap_or_default();
+                return fail(after, Error::DeadlineExceeded { limit });
+            }
+            Some(Reason::Stop) => {
+                let cause = Cause::new(Error::WorkerDied(Cause::new(death)));
+                return fail(after, Error::BrokenProcessPool { accepted: true, cause });
+            }
+            None if was_draining && in_doubt.is_none() => return,
+            None | Some(Reason::Unruly(_)) => {}
+        }
+        state.counts.died += 1;
+        if let Some(error) = start_error {
+            log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+            return state.break_off(Cause::new(error), after);
+        }
+        log::warn!(target: LOG_TARGET, "{death}");
+        if in_doubt.is_none() {
+            state.fruitless += 1;
+        }
+        let storm = state.fruitless >= STORM || !was_ready && state.fruitless >= 3;
+        let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
+        match (self.settings().on_worker_death, in_doubt) {
+            (OnWorkerDeath::BreakPool, in_doubt) => {
+                // In front: it is the first to hear.
+                in_doubt.into_iter().for_each(|task| state.queue.push_front(task));
+                state.break_off(cause, after);
+            }
+            (_, None) if storm => state.break_off(cause, after),
+            (_, None) => {}
+            (OnWorkerDeath::Retry(times), Some(task)) if task.count_death() <= times => {
+                state.requeue(vec![task]);
+            }
+            (_, Some(task)) => after.failed.push((task, Error::WorkerDied(Cause::new(death)))),
+        }
+    }
+
+    /// Whether the minder of a seat that is free now starts another worker in it: if calls wait for
+    /// one, or if a call has just cost the pool one.
+    fn replace(&self, state: &mut State, index: usize, eager: bool) -> Next {
+        let starting =
+            state.seats.iter().filter(|seat| seat.slot.phase() == Phase::Starting).count();
+        let wanted = state.queue.len() > starting || eager && !state.closing;
+        if state.broken.is_some() || !wanted {
+            return Next::Stop;
+        }
+        state.counts.started += 1;
+        state.seats[index].start(self.settings().max_tasks_per_child);
+        Next::Start
+    }
+}
+
+/// What is known of an end.
+fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> WorkerDeath {
+    let note = match aftermath.reason {
+        Some(Reason::Unruly(how)) => Some(how),
+        _ if !aftermath.was_ready => {
+            Some("it was not ready yet: does `main` begin with `process::init()`?")
+        }
+        _ => None,
+    };
+    WorkerDeath {
+        pid: link.map_or(0, |link| link.pid),
+        exit_code: ended.exit_code,
+        signal: ended.signal,
+        call: aftermath.in_doubt.as_ref().map(|task| task.description()),
+        last_words: link.and_then(|link| link.page().last_words()),
+        note,
+    }
+}
+
+impl State {
+    /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
+    pub(super) fn break_off(&mut self, cause: Cause<Error>, after: &mut After) {
+        let mut tasks: Vec<Task> = Vec::new();
+        for seat in &mut self.seats {
+            tasks.extend(seat.slot.give_up());
+            seat.kill(Reason::Stop, Signal::KILL);
+        }
+        let queued: Vec<Task> = self.queue.drain(..).collect();
+        for task in queued.into_iter().chain(tasks) {
+            let cause = Cause::new(Error::clone(&cause));
+            after.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));
+        }
+        self.broken = Some(cause);
+    }
+}
+
+impl After {
+    pub(super) fn add(&mut self, other: Self) {
+        self.failed.extend(other.failed);
+        self.cancelled.extend(other.cancelled);
+    }
+}

@@ -1,0 +1,127 @@
+//! Frames out of a stream of bytes, however it is cut into reads. No descriptor, no lock.
+
+use std::ops::Range;
+
+use super::wire::{HEADER, Header, Malformed};
+
+/// Frames out of a stream of bytes.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    /// What has been read and not yet consumed.
+    filled: Range<usize>,
+    /// The most bytes of a body.
+    limit: usize,
+}
+
+impl Inbox {
+    /// Bytes that one read can bring.
+    const ROOM: usize = 64 * 1024;
+
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), filled: 0..0, limit }
+    }
+
+    /// Room for a read; frames handed out before are gone.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.filled.start > 0 {
+            self.bytes.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+        }
+        let wanted = self.filled.end + Self::ROOM;
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted, 0);
+        }
+        &mut self.bytes[self.filled.end..]
+    }
+
+    /// Notes that `count` bytes were read into the room.
+    pub(crate) fn fill(&mut self, count: usize) {
+        self.filled.end = (self.filled.end + count).min(self.bytes.len());
+    }
+
+    /// The next whole frame, and where its body is.
+    pub(crate) fn next(&mut self) -> Result<Option<(Header, Range<usize>)>, Malformed> {
+        let have = &self.bytes[self.filled.clone()];
+        let Some((head, rest)) = have.split_first_chunk::<HEADER>() else { return Ok(None) };
+        let header = Header::from_bytes(head, self.limit)?;
+        let len = header.len as usize;
+        if rest.len() < len {
+            return Ok(None);
+        }
+        let body = self.filled.start + HEADER..self.filled.start + HEADER + len;
+        self.filled.start = body.end;
+        Ok(Some((header, body)))
+    }
+
+    /// The body of a frame that came since the last read.
+    pub(crate) fn body(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::process::wire::{Far, Kind, Text, Token, put};
+    use proptest::prelude::{Strategy, any, proptest};
+
+    fn kinds() -> impl Strategy<Value = Kind> {
+        proptest::sample::select(vec![
+            Kind::Call,
+            Kind::Free,
+            Kind::Ready,
+            Kind::Done,
+            Kind::Panicked,
+            Kind::BadArgument,
+            Kind::BadResult,
+            Kind::TooLarge,
+            Kind::Raised,
+            Kind::Skipped,
+        ])
+    }
+
+    proptest! {
+        /// However the stream is cut into reads, the same frames come out.
+        #[test]
+        fn frames_survive_any_cutting(
+            frames in proptest::collection::vec(
+                (kinds(), 0u8..4, any::<u64>(), proptest::collection::vec(any::<u8>(), 0..300)),
+                0..20,
+            ),
+            cuts in proptest::collection::vec(1usize..200, 1..20),
+        ) {
+            let mut stream = Vec::new();
+            for (kind, flags, seq, body) in &frames {
+                put(&mut stream, *kind, *flags, *seq, &[body]);
+            }
+            let mut inbox = Inbox::new(300);
+            let mut got = Vec::new();
+            let mut cuts = cuts.iter().cycle();
+            while !stream.is_empty() {
+                let count = (*cuts.next().unwrap()).min(stream.len());
+                inbox.room()[..count].copy_from_slice(&stream[..count]);
+                inbox.fill(count);
+                stream.drain(..count);
+                while let Some((header, body)) = inbox.next().unwrap() {
+                    got.push((header.kind, header.flags, header.seq, inbox.body(body).to_vec()));
+                }
+            }
+            assert_eq!(got, frames);
+        }
+
+        /// Garbage is a frame, half a frame or an error; never a panic, never beyond the limit.
+        #[test]
+        fn garbage_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut inbox = Inbox::new(64);
+            inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+            inbox.fill(bytes.len());
+            while let Ok(Some((header, body))) = inbox.next() {
+                assert!(header.len <= 64);
+                let _ = Token::split(inbox.body(body.clone()));
+                let _ = Far::from_bytes(inbox.body(body.clone()));
+                let _ = Text::from_bytes(inbox.body(body));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! [`init`]: where a process finds out that it is a worker.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::net::SocketType;
+use rustix::process::Signal;
+
+use super::page::Page;
+use super::spawn::{Greeting, MAGIC, VARIABLE, receive_with_files};
+use super::worker::{LOST, Order, depth, run};
+use crate::error::{Error, Result};
+
+/// Whether this process knows its way to a worker.
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
+
+/// Nested pools: a worker may have a pool of its own, and so on, this often.
+const MOST_NESTED: u32 = 10;
+
+/// Makes this program fit for worker processes. Call it first in `main`.
+///
+/// A worker is this program, started once more. In a worker this call does not return: it takes
+/// calls until the pool ends, and then ends the process. In all other processes it does nothing but
+/// remember that it was called; without it no
+/// [`ProcessPoolExecutor`](crate::futures::ProcessPoolExecutor) can be made.
+///
+/// What `main` does before this call, each worker does as well; descriptors that are open then, but
+/// for the three standard ones, are closed. Tests and benches without a `main`
+/// of their own use [`process_worker_hook!`](crate::process_worker_hook).
+///
+/// # Python
+///
+/// The `if __name__ == "__main__":` of programs that use `multiprocessing`.
+///
+/// ```
+/// use concurrent::futures::{ProcessPoolExecutor, process};
+///
+/// fn main() -> concurrent::Result<()> {
+///     process::init();
+///     let pool = ProcessPoolExecutor::new(2)?;
+///     assert_eq!(pool.submit(|n: u64| n + 1, 41)?.into_result()?, 42);
+///     Ok(())
+/// }
+/// ```
+pub fn init() {
+    enter(None);
+}
+
+/// What [`process_worker_hook!`](crate::process_worker_hook) calls before `main`; `own` is where
+/// the pointer to it is.
+#[doc(hidden)]
+pub fn hook(own: usize) {
+    enter(Some(own));
+}
+
+fn enter(hook: Option<usize>) {
+    // ORDERING: Relaxed; a flag by itself.
+    if INITIALIZED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let Some(order) = receive_order() else { return };
+    if let Some(own) = hook {
+        super::identity::run_constructors_after(own);
+    }
+    super::system::ignore_signals();
+    run(order)
+}
+
+/// Defines what a test or bench binary needs to start worker processes. At most once in a program.
+///
+/// For binaries whose `main` is generated, such as those of `cargo test`: write it once, anywhere
+/// in the crate. It makes the process look for [`init`](crate::futures::process::init)'s order to
+/// be a worker before `main` begins.
+///
+/// ```no_run,standalone_crate
+/// concurrent::process_worker_hook!();
+///
+/// #[test]
+/// fn doubles() -> concurrent::Result<()> {
+///     let pool = concurrent::futures::ProcessPoolExecutor::new(1)?;
+///     assert_eq!(pool.submit(|n: u64| n * 2, 21)?.into_result()?, 42);
+///     Ok(())
+/// }
+/// ```
+#[macro_export]
+macro_rules! process_worker_hook {
+    () => {
+        const _: () = {
+            extern "C" fn hook() {
+                let own: *const extern "C" fn() = &raw const HOOK;
+                $crate::futures::process::hook(own as usize);
+            }
+            // SAFETY: the section holds pointers to functions that are called before `main`.
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static HOOK: extern "C" fn() = hook;
+        };
+    };
+}
+
+/// Defines `main` for a test or bench target with `harness = false`: first
+/// [`init`](crate::futures::process::init), then the given function, whose result it returns.
+///
+/// ```
+/// fn run() -> concurrent::Result<()> {
+///     let pool = concurrent::futures::ProcessPoolExecutor::new(1)?;
+///     pool.shutdown();
+///     Ok(())
+/// }
+///
+/// concurrent::process_main!(run -> concurrent::Result<()>);
+/// ```
+#[macro_export]
+macro_rules! process_main {
+    ($run:ident) => {
+        $crate::process_main!($run -> ());
+    };
+    ($run:ident -> $result:ty) => {
+        fn main() -> $result {
+            $crate::futures::process::init();
+            $run()
+        }
+    };
+}
+
+/// An error unless this process can have a pool.
+pub(crate) fn check() -> Result<()> {
+    // ORDERING: Relaxed; a flag by itself.
+    if !INITIALIZED.load(Ordering::Relaxed) {
+        return Err(Error::NotInitialized(
+            "process pools need `concurrent::futures::process::init();` as the first line of \
+             `main`, or `concurrent::process_worker_hook!();` in a test or bench crate",
+        ));
+    }
+    if depth() >= MOST_NESTED {
+        let text = "too many process pools inside of each other's workers";
+        return Err(Error::InvalidArgument(text.into()));
+    }
+    Ok(())
+}
+
+/// The order to be a worker, if this process was given one: the variable is set, and standard input
+/// is a socket of the right kind made by our parent. Anything else is an ordinary start.
+///
+/// A worker never runs the rest of `main`: if the order is not complete, the process ends.
+fn receive_order() -> Option<Order> {
+    let secret = std::env::var(VARIABLE).ok()?;
+    let secret = u128::from_str_radix(&secret, 16).ok()?;
+    if !is_socket_of_parent(std::io::stdin().as_fd()) || super::system::is_privileged() {
+        return None;
+    }
+    match take_order(secret) {
+        Ok(order) => Some(order),
+        Err(_) => std::process::exit(LOST), // the parent sees the code, and reports it
+    }
+}
+
+fn take_order(secret: u128) -> std::io::Result<Order> {
+    let parent = rustix::process::getppid();
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != parent {
+        std::process::exit(0); // it ended just now, and the signal will never come
+    }
+    super::system::close_from(3); // what some part of the parent did not mark as its own
+    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
+    let mut text = [0; 256];
+    let (len, files) = receive_with_files(socket.as_fd(), &mut text, true)?;
+    let greeting = Greeting::from_bytes(&text[..len])?;
+    if greeting.magic != MAGIC || greeting.nonce != secret {
+        return Err(std::io::Error::other("not the greeting of a pool"));
+    }
+    let [requests, replies, page]: [OwnedFd; 3] =
+        files.try_into().map_err(|_| std::io::Error::other("not three descriptors"))?;
+    let page = Page::open(page.as_fd())?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    super::system::forget_variable(VARIABLE);
+    Ok(Order { greeting, socket, requests, replies, page })
+}
+
+fn is_socket_of_parent(stdin: BorrowedFd<'_>) -> bool {
+    let kind = rustix::net::sockopt::socket_type(stdin);
+    let peer = || rustix::net::sockopt::socket_peercred(stdin).ok();
+    kind == Ok(SocketType::SEQPACKET)
+        && peer().is_some_and(|peer| Some(peer.pid) == rustix::process::getppid())
+}

@@ -1,0 +1,147 @@
+//! Shared memory: the file, its seals, its mapping.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::{Errno, Result};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+
+/// A mapping of a memory file, from its beginning.
+pub(crate) struct Mapping {
+    at: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is memory like any other; who may touch it when is its owner's business.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `&Mapping` only reads.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes of `file`, which must be at least as long and sealed against shrinking:
+    /// a read beyond the end of a file kills the reader.
+    pub(crate) fn new(file: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Self> {
+        check_file(file, len)?;
+        let mut protection = ProtFlags::READ;
+        if writable {
+            protection |= ProtFlags::WRITE;
+        }
+        let null = std::ptr::null_mut();
+        // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
+        let at = unsafe { rustix::mm::mmap(null, len, protection, MapFlags::SHARED, file, 0) }?;
+        Ok(Self { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
+    }
+
+    /// Extends the mapping over more of `file`.
+    pub(super) fn grow(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<()> {
+        check_file(file, len)?;
+        let at = self.at.as_ptr().cast();
+        // SAFETY: `&mut self` proves that nobody borrows the old range.
+        let at = unsafe { rustix::mm::mremap(at, self.len, len, MremapFlags::MAYMOVE) }?;
+        self.at = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
+        self.len = len;
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.at.as_ptr()
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    ///
+    /// No process writes to them while the slice lives.
+    pub(crate) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: `len` bytes are mapped and the file cannot shrink; the rest is the caller's.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
+    }
+
+    /// The bytes, to write.
+    ///
+    /// # Safety
+    ///
+    /// The mapping is writable, and no other process touches them while the slice lives.
+    pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, with `&mut self`.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and nobody borrows from it any more.
+        let _ = unsafe { rustix::mm::munmap(self.at.as_ptr().cast(), self.len) };
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+fn check_file(file: BorrowedFd<'_>, len: usize) -> Result<()> {
+    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    let enough = u64::try_from(len).is_ok_and(|len| len <= size) && len > 0;
+    let sealed = rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK);
+    if enough && sealed { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Asks for large pages behind a large buffer that is about to be filled: with small ones, the page
+/// faults would take longer than the copy.
+pub(crate) fn advise_huge<T>(buffer: &mut [MaybeUninit<T>]) {
+    const LEAST: usize = 4 << 20;
+    const PAGE: usize = 2 << 20;
+    let start = buffer.as_mut_ptr().addr().next_multiple_of(PAGE);
+    let end = (buffer.as_mut_ptr().addr() + size_of_val(buffer)) / PAGE * PAGE;
+    if size_of_val(buffer) < LEAST || start >= end {
+        return;
+    }
+    let offset = start - buffer.as_mut_ptr().addr();
+    let at = buffer.as_mut_ptr().cast::<u8>().wrapping_add(offset);
+    // SAFETY: the range lies in `buffer`; this advice changes no contents. Failing is no harm.
+    let _ = unsafe { rustix::mm::madvise(at.cast(), end - start, Advice::LinuxHugepage) };
+}
+
+/// A new memory file of `len` bytes that cannot shrink.
+pub(crate) fn memory_file(len: usize) -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("concurrent", flags)?;
+    rustix::fs::ftruncate(&file, len as u64)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK)?;
+    Ok(file)
+}
+
+/// Nobody can write to `file` any more, except through mappings that exist.
+pub(crate) fn seal_against_writing(file: BorrowedFd<'_>) -> Result<()> {
+    let seals = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(file, seals)
+}
+
+/// Whether [`seal_against_writing`] was done.
+pub(crate) fn is_sealed_against_writing(file: BorrowedFd<'_>) -> bool {
+    let wanted = SealFlags::SHRINK | SealFlags::FUTURE_WRITE;
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_file_that_could_shrink_is_not_mapped() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = rustix::fs::memfd_create("test", flags).unwrap();
+        rustix::fs::ftruncate(&file, 4096).unwrap();
+        assert!(Mapping::new(file.as_fd(), 4096, false).is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! Worker processes: what a program needs to have them, and what they can do beyond threads.
+//!
+//! For work that may crash, leak, be killed or loop for ever, and for code that must not share
+//! memory. A call is a function (or a closure that captures nothing) and an argument that serde can
+//! write; everything else is as with [threads](crate::futures::ThreadPoolExecutor). Linux only: on
+//! other systems this module is not there.
+//!
+//! # In a program
+//!
+//! A worker is the program itself, executed afresh, so `main` begins with [`init`]. In a worker that
+//! call never returns.
+//!
+//! ```
+//! use concurrent::futures::{ProcessPoolExecutor, process};
+//!
+//! fn is_prime(n: u64) -> bool {
+//!     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+//! }
+//!
+//! fn main() -> concurrent::Result<()> {
+//!     process::init();
+//!     let pool = ProcessPoolExecutor::new(2)?;
+//!     let primes = pool.map(is_prime, 0..10).collect::<concurrent::Result<Vec<bool>>>()?;
+//!     assert_eq!(primes.iter().filter(|prime| **prime).count(), 4);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # In tests and benches
+//!
+//! Their `main` is generated. One line anywhere in the crate takes the place of `init` (of a library,
+//! below `#[cfg(test)]`, for its unit tests; each file in `tests/` is a crate of its own):
+//!
+//! ```no_run,standalone_crate
+//! concurrent::process_worker_hook!();
+//! ```
+//!
+//! With `harness = false` and a `main` of one's own `init` does as well, or
+//! [`process_main!`](crate::process_main). A documentation example needs `init` like any program.
+//!
+//! # When a worker dies
+//!
+//! | [`OnWorkerDeath`] | the call it had begun | the others | the pool |
+//! | --- | --- | --- | --- |
+//! | `BreakPool` (as in Python) | [`BrokenProcessPool`] | the same | takes no more calls |
+//! | `FailCall` | [`WorkerDied`] | run | goes on, with a new worker |
+//! | `Retry(n)` | runs again, up to `n` times | run | goes on, with a new worker |
+//!
+//! The error tells the pid, the exit code or signal, where the call was submitted, and the message
+//! of a panic if there was one ([`Error::worker_death`](crate::Error::worker_death)). Workers that
+//! die over and over without finishing a call break the pool in any case. [`Future::kill`] and
+//! [`call_deadline`](ProcessPoolBuilder::call_deadline) end one call with its worker, under all
+//! policies.
+//!
+//! In a program built with `panic = "abort"` a panic is a death; its message is among the last words.
+//!
+//! # What crosses how
+//!
+//! Small arguments and results go through a pipe, those above 4 KiB and 64 KiB through shared memory
+//! that is used again. Vectors of numbers are copied as they lie in memory; other types go through
+//! serde one field at a time. [`SharedBytes`] is handed over without a copy, however large.
+//!
+//! ```text
+//!   parent                                        worker process
+//!   submit ──► queue ──► slot ══ request pipe ══► decode, call, encode
+//!                         ▲                          │
+//!   future ◄── decode ◄── minder ◄═ reply pipe ══════┘
+//!                         │  └────── pidfd: its end
+//!              shared memory: large payloads, claims, last words
+//! ```
+//!
+//! Calls that are sent ahead to a busy worker stay pending, can be cancelled, and are taken back if
+//! the call before them takes long. Decoding of results, and callbacks, happen in the thread that
+//! minds the worker.
+//!
+//! [`BrokenProcessPool`]: crate::Error::BrokenProcessPool
+//! [`WorkerDied`]: crate::Error::WorkerDied
+//! [`Future::kill`]: crate::futures::Future::kill
+
+// Read next: `slot.rs` (the life of a worker), `wire.rs` (what is said), `crew.rs` (what is decided
+// under the lock), `minder.rs`, `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
+
+mod attached;
+mod builder;
+mod calls;
+mod chunk;
+mod codec;
+mod crew;
+mod ends;
+mod identity;
+mod inbox;
+mod init;
+mod link;
+mod memory;
+mod minder;
+mod numbers;
+mod page;
+mod pool;
+mod seat;
+mod segments;
+mod send;
+mod shared_bytes;
+mod slot;
+mod spawn;
+mod stats;
+mod system;
+mod task;
+mod wire;
+mod worker;
+
+pub use builder::{OnWorkerDeath, ProcessPoolBuilder};
+pub use init::{hook, init};
+pub use pool::ProcessPoolExecutor;
+pub use shared_bytes::SharedBytes;
+pub use spawn::ResourceLimit;
+pub use stats::ProcessPoolStats;

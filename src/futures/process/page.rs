@@ -1,0 +1,150 @@
+//! The page that a worker and its parent share: who claims which call, and last words.
+//!
+//! A call in flight must run in the worker or be taken back by the parent, never both. Each has a
+//! word in the page, and both sides try to change it from PENDING: one of them wins.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use rustix::io::Result;
+
+use super::memory::{Mapping, memory_file};
+use super::slot::MAX_DEPTH;
+use super::wire::cut;
+
+/// Twice as many words as calls in flight, so that a word is not used again too early.
+const WORDS: usize = 2 * MAX_DEPTH;
+const LAST_WORDS: usize = 2048;
+
+const PENDING: u32 = 0;
+const BEGUN: u32 = 1;
+const REVOKED: u32 = 2;
+
+/// The layout. All fields are atomic because another process writes to them at any time.
+#[repr(C)]
+struct Layout {
+    claims: [AtomicU32; WORDS],
+    last_words_len: AtomicU32,
+    last_words: [AtomicU8; LAST_WORDS],
+}
+
+#[derive(Debug)]
+pub(crate) struct Page {
+    mapping: Mapping,
+}
+
+impl Page {
+    /// Makes a page, and the file through which the other side maps it.
+    pub(crate) fn new() -> Result<(Self, OwnedFd)> {
+        let file = memory_file(size_of::<Layout>())?;
+        Ok((Self::open(file.as_fd())?, file))
+    }
+
+    pub(crate) fn open(file: BorrowedFd<'_>) -> Result<Self> {
+        Ok(Self { mapping: Mapping::new(file, size_of::<Layout>(), true)? })
+    }
+
+    fn layout(&self) -> &Layout {
+        // SAFETY: the mapping has the size of the layout, is aligned to a page, lives as long as
+        // `self`, and every bit pattern is valid; all access is atomic.
+        unsafe { &*self.mapping.as_ptr().cast::<Layout>() }
+    }
+
+    fn word(&self, seq: u64) -> &AtomicU32 {
+        let index = usize::try_from(seq % WORDS as u64).expect("less than WORDS");
+        &self.layout().claims[index]
+    }
+
+    /// In the parent, before the call is sent.
+    pub(crate) fn offer(&self, seq: u64) {
+        // ORDERING: Relaxed; the frame that is written afterwards orders it for the worker.
+        self.word(seq).store(mark(seq, PENDING), Ordering::Relaxed);
+    }
+
+    /// In the worker, before it runs the call; false if the call was taken back.
+    pub(crate) fn begin(&self, seq: u64) -> bool {
+        self.claim(seq, BEGUN)
+    }
+
+    /// In the parent: takes the call back; false if the worker has begun it.
+    pub(crate) fn revoke(&self, seq: u64) -> bool {
+        self.claim(seq, REVOKED) || self.is(seq, REVOKED)
+    }
+
+    /// In the parent: whether the worker had begun the call.
+    pub(crate) fn has_begun(&self, seq: u64) -> bool {
+        self.is(seq, BEGUN)
+    }
+
+    fn claim(&self, seq: u64, by: u32) -> bool {
+        // ORDERING: AcqRel; whoever loses goes on as if it had seen all that the winner did.
+        let (old, new) = (mark(seq, PENDING), mark(seq, by));
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        self.word(seq).compare_exchange(old, new, success, failure).is_ok()
+    }
+
+    fn is(&self, seq: u64, state: u32) -> bool {
+        // ORDERING: Acquire; pairs with `claim` in the other process.
+        self.word(seq).load(Ordering::Acquire) == mark(seq, state)
+    }
+
+    /// In the worker's panic hook: what the parent may have to report.
+    pub(crate) fn say(&self, words: &str) {
+        let words = cut(words, LAST_WORDS);
+        let layout = self.layout();
+        for (to, from) in layout.last_words.iter().zip(words.bytes()) {
+            // ORDERING: Relaxed; read after the process has ended.
+            to.store(from, Ordering::Relaxed);
+        }
+        let len = u32::try_from(words.len()).expect("just cut to less");
+        layout.last_words_len.store(len, Ordering::Relaxed);
+    }
+
+    /// In the parent, after the worker has ended.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let layout = self.layout();
+        // ORDERING: Relaxed; the process that wrote it has ended.
+        let len = layout.last_words_len.load(Ordering::Relaxed) as usize;
+        let bytes = layout.last_words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
+        let words = String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned();
+        (!words.is_empty()).then_some(words)
+    }
+}
+
+/// The word of call `seq` in a state; calls that share a word do not share marks.
+fn mark(seq: u64, state: u32) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits tell calls apart")]
+    let low = seq as u32;
+    low << 2 | state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_begun_or_taken_back_never_both() {
+        let (parent, file) = Page::new().unwrap();
+        let worker = Page::open(file.as_fd()).unwrap();
+        parent.offer(1);
+        parent.offer(2);
+        assert!(worker.begin(1));
+        assert!(!parent.revoke(1));
+        assert!(parent.has_begun(1) && !parent.has_begun(2));
+        assert!(parent.revoke(2) && parent.revoke(2));
+        assert!(!worker.begin(2));
+        let later = 2 + WORDS as u64;
+        parent.offer(later);
+        assert!(!worker.begin(2) && worker.begin(later));
+    }
+
+    #[test]
+    fn last_words_are_cut_and_kept() {
+        let (page, _file) = Page::new().unwrap();
+        assert_eq!(page.last_words(), None);
+        page.say(&"x".repeat(LAST_WORDS + 5));
+        assert_eq!(page.last_words().unwrap().len(), LAST_WORDS);
+        page.say("short");
+        assert_eq!(page.last_words().unwrap(), "short");
+    }
+}

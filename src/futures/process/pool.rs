@@ -1,0 +1,350 @@
+//! [`ProcessPoolExecutor`]: the user's side of the pool.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread::panicking;
+
+use rustix::process::Signal;
+
+use super::builder::{ProcessPoolBuilder, Settings};
+use super::crew::Shared;
+use super::identity::fingerprint;
+use super::minder::is_minder_of;
+use super::segments::Arena;
+use super::spawn::{Greeting, MAGIC};
+use super::stats::ProcessPoolStats;
+use super::worker::depth;
+use crate::error::Result;
+use crate::futures::Future;
+use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::map::{Map, MapOptions};
+use crate::guard::install_hook;
+use crate::sync::deadline_after;
+
+/// Runs calls on a pool of worker processes.
+///
+/// A call is a function, or a closure that captures nothing, and an argument that serde can write;
+/// see [`Portable`]. The program must begin with [`init`](super::init).
+///
+/// ```
+/// use concurrent::futures::ProcessPoolExecutor;
+///
+/// fn sum(to: u64) -> u64 {
+///     (1..=to).sum()
+/// }
+///
+/// fn main() -> concurrent::Result<()> {
+///     concurrent::futures::process::init();
+///     let pool = ProcessPoolExecutor::new(4)?;
+///     let function = pool.submit(sum, 100)?;
+///     let closure = pool.submit(|(base, exponent)| u64::pow(base, exponent), (7, 3))?;
+///     assert_eq!((*function.result()?, *closure.result()?), (5050, 343));
+///     Ok(())
+/// }
+/// ```
+///
+/// - Calls start in the order they were submitted. The queue has no limit; submitting never blocks
+///   on a worker.
+/// - Processes are started as calls need them, idle ones are reused first, and they live as long
+///   as the pool, unless the [builder](Self::builder) says otherwise. They are fresh executions of
+///   this program, never forks, and end when this process does.
+/// - A panic is the failure of its call. The death of a worker breaks the pool, as in Python,
+///   unless the builder says otherwise.
+/// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
+///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
+///   a callback of one of the pool's own calls, nor after a
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait.
+///
+/// A closure that captures something does not compile:
+///
+/// ```compile_fail,E0308
+/// # use concurrent::futures::ProcessPoolExecutor;
+/// # fn f(pool: &ProcessPoolExecutor) {
+/// let factor = 3;
+/// let _ = pool.submit(|n: u64| n * factor, 5);
+/// # }
+/// ```
+///
+/// # Differences from Python
+///
+/// Functions cross by their place in the program, not by name. An argument that cannot be encoded
+/// is refused by `submit`. What cannot be decoded fails its call, not the pool. Prefetched calls
+/// are not called running, and can be cancelled. The error of a dead worker names the call.
+///
+/// Callbacks run in the thread that minds the worker: one that blocks holds up what that worker
+/// would do next.
+pub struct ProcessPoolExecutor {
+    shared: Arc<Shared>,
+}
+
+impl ProcessPoolExecutor {
+    /// Makes a pool of at most `max_workers` processes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0, [`Error::NotInitialized`](crate::Error::NotInitialized) if
+    /// [`init`](super::init) was not called.
+    ///
+    /// ```standalone_crate
+    /// use concurrent::{Error, futures::ProcessPoolExecutor};
+    ///
+    /// // Here nobody has called `process::init()`.
+    /// assert!(matches!(ProcessPoolExecutor::new(2), Err(Error::NotInitialized(_))));
+    /// assert!(matches!(ProcessPoolExecutor::new(0), Err(Error::InvalidArgument(_))));
+    /// ```
+    pub fn new(max_workers: usize) -> Result<Self> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// Starts with the default settings: one worker per processor.
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// let builder = ProcessPoolExecutor::builder().max_workers(2).max_tasks_per_child(100);
+    /// # let _ = builder;
+    /// ```
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::default()
+    }
+
+    pub(crate) fn with_settings(settings: Settings, arena: Arena) -> Result<Self> {
+        install_hook();
+        let greeting = Greeting {
+            magic: MAGIC,
+            nonce: nonce(),
+            fingerprint: fingerprint()?,
+            depth: depth() + 1,
+            limit: settings.max_message_size,
+        };
+        Ok(Self { shared: Shared::new(settings, arena, greeting) })
+    }
+
+    /// The most processes this pool will have.
+    #[must_use]
+    pub fn max_workers(&self) -> usize {
+        self.shared.settings().max_workers
+    }
+
+    /// What the pool has done and does; taken at one moment.
+    #[must_use]
+    pub fn stats(&self) -> ProcessPoolStats {
+        self.shared.stats()
+    }
+
+    /// Schedules `function(argument)`; several arguments go as a tuple.
+    ///
+    /// # Python
+    ///
+    /// `submit(fn, *args)`.
+    ///
+    /// # Threads
+    ///
+    /// The argument is encoded and dropped here, the result decoded in the thread that minds the
+    /// worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
+    /// [`shutdown`](Self::shutdown), [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool) after a worker died.
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let power = pool.submit(|(base, exponent)| u32::pow(base, exponent), (2, 10))?;
+    /// assert_eq!(*power.result()?, 1024);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        let site = Location::caller();
+        self.shared.admits()?;
+        self.shared.send(site, function, argument)
+    }
+
+    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
+    /// the items.
+    ///
+    /// All items are submitted before this returns. A call that fails, also one whose item cannot
+    /// be encoded, gives an `Err` in its place, and the others go on. Dropping the iterator cancels
+    /// what has not started.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map`; for `timeout`, `chunksize` and `buffersize` see [`map_with`](Self::map_with).
+    ///
+    /// # Blocking
+    ///
+    /// `next` blocks until the next call in order is done.
+    #[track_caller]
+    pub fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+    {
+        let options = MapOptions::default();
+        let pieces = self.shared.pieces(Location::caller(), &options, function, items.into_iter());
+        Map::eager(&options, pieces)
+    }
+
+    /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
+    /// order in which they are done; see [`MapOptions`]. Chunks make cheap calls much cheaper.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ProcessPoolExecutor};
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(2)?;
+    /// let options = MapOptions::new().chunk_size(100);
+    /// let sum: u64 = pool.map_with(options, |n: u64| n * n, 0..1000)?.sum::<Result<_, _>>()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn map_with<'a, A, R, I>(
+        &self,
+        options: MapOptions,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Result<Map<'a, R>>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+        I::IntoIter: Send + 'a,
+    {
+        options.check()?;
+        let pieces = self.shared.pieces(Location::caller(), &options, function, items.into_iter());
+        Ok(Map::start(&options, pieces))
+    }
+
+    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all processes have ended; in a callback of one of the pool's
+    /// own calls it does not wait.
+    pub fn shutdown(&self) {
+        self.shutdown_with(ShutdownOptions::new());
+    }
+
+    /// Shuts down as `options` say, and tells what was left unfinished.
+    ///
+    /// # Blocking
+    ///
+    /// As the options say; never in a callback of one of the pool's own calls.
+    pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        self.shared.close();
+        self.finish(options)
+    }
+
+    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
+        let deadline = options.timeout.and_then(deadline_after);
+        let mut report = ShutdownReport::default();
+        if options.cancel_futures {
+            report.cancelled = self.shared.cancel_pending();
+        }
+        if options.wait && !is_minder_of(&self.shared) {
+            self.shared.join(deadline);
+        }
+        (report.pending, report.running) = self.shared.left();
+        report
+    }
+
+    /// Shuts down without waiting, cancels what has not started, and asks all workers to end
+    /// (SIGTERM). Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
+    ///
+    /// # Python
+    ///
+    /// `terminate_workers()` of 3.14.
+    pub fn terminate_workers(&self) {
+        self.shared.signal_workers(Signal::TERM);
+    }
+
+    /// Like [`terminate_workers`](Self::terminate_workers), but workers cannot refuse (SIGKILL).
+    ///
+    /// # Python
+    ///
+    /// `kill_workers()` of 3.14.
+    pub fn kill_workers(&self) {
+        self.shared.signal_workers(Signal::KILL);
+    }
+}
+
+/// A number that nobody guesses.
+fn nonce() -> u128 {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    half() << 64 | half()
+}
+
+impl Executor for ProcessPoolExecutor {
+    #[track_caller]
+    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        Self::submit(self, function, argument)
+    }
+
+    #[track_caller]
+    fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+    {
+        Self::map(self, function, items)
+    }
+
+    #[track_caller]
+    fn map_with<'a, A, R, I>(
+        &'a self,
+        options: MapOptions,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Result<Map<'a, R>>
+    where
+        A: Portable,
+        R: Portable,
+        I: IntoIterator<Item = A>,
+        I::IntoIter: Send + 'a,
+    {
+        Self::map_with(self, options, function, items)
+    }
+
+    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        Self::shutdown_with(self, options)
+    }
+}
+
+impl Drop for ProcessPoolExecutor {
+    fn drop(&mut self) {
+        // Who shut it down before has said then whether to wait.
+        if self.shared.close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        }
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("max_workers", &self.max_workers())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

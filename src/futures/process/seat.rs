@@ -1,0 +1,73 @@
+//! A worker's place in the pool: its slot, its channel, its minder.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::link::Link;
+use super::slot::{Reason, Slot};
+use super::task::Task;
+use crate::sync::JoinHandle;
+
+/// A worker's place in the pool.
+pub(super) struct Seat {
+    pub(super) slot: Slot<Task>,
+    pub(super) link: Option<Link>,
+    pub(super) minder: Option<JoinHandle<()>>,
+    /// When the phase of the slot began, as far as a timer depends on it.
+    pub(super) since: Instant,
+    /// The call that runs is not cheap; nothing is queued behind it.
+    pub(super) slow: bool,
+}
+
+impl Seat {
+    pub(super) fn new() -> Self {
+        Self { slot: Slot::new(), link: None, minder: None, since: Instant::now(), slow: false }
+    }
+
+    pub(super) fn start(&mut self, allowance: Option<usize>) {
+        self.slot.start(allowance);
+        self.since = Instant::now();
+        self.slow = false;
+    }
+
+    pub(super) fn room(&self, depth: Option<usize>) -> usize {
+        if self.slow && self.slot.in_flight() > 0 { 0 } else { self.slot.room(depth) }
+    }
+
+    /// Tells the worker to end, if it has nothing to do.
+    pub(super) fn retire(&mut self) {
+        if self.slot.retire() {
+            self.since = Instant::now();
+            if let Some(link) = &mut self.link {
+                link.close();
+                link.wake(); // from now on its minder watches the clock
+            }
+        }
+    }
+
+    /// Kills the worker; false if there is none, or it is being killed.
+    pub(super) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
+        let kills = self.slot.kill(reason);
+        if let (true, Some(link)) = (kills, &self.link) {
+            link.signal(signal);
+        }
+        kills
+    }
+
+    /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
+    /// be running.
+    pub(super) fn take_back(&mut self, keep: usize) -> (Vec<Task>, bool) {
+        let Some(link) = &self.link else { return (Vec::new(), true) };
+        let behind = self.slot.take_back(keep, |seq| link.page().revoke(seq));
+        let still_runs = behind.iter().all(Option::is_some);
+        (behind.into_iter().flatten().collect(), still_runs)
+    }
+
+    /// The worker is ready for calls.
+    pub(super) fn ready(&mut self) {
+        if self.slot.ready() {
+            self.since = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! From a function and its argument to a call in the queue.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::calls::{call_one, decode_one};
+use super::chunk::{call_chunk, decode_chunk, encode_chunk};
+use super::crew::Shared;
+use super::identity::token;
+use super::task::{Crossing, Landing, Message};
+use crate::error::{Error, Result};
+use crate::futures::executor::Portable;
+use crate::futures::map::{MapOptions, Piece};
+use crate::futures::{Future, Promise};
+use crate::guard::contain;
+
+impl Shared {
+    /// Encodes and queues one call.
+    pub(super) fn send<A: Portable, R: Portable>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<Future<R>> {
+        let token = token(call_one::<A, R>, function)?;
+        let limit = self.settings().max_message_size;
+        let message = Message::new(token, self.arena(), limit, |sink| sink.encode(&argument));
+        contain("dropping an argument that was sent", || drop(argument));
+        let (task, future) = Crossing::make::<A, R>(site, message?, one(), self);
+        self.submit(task)?;
+        Ok(future)
+    }
+
+    /// Encodes and queues one call for several items.
+    fn send_chunk<A: Portable, R: Portable>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        function: fn(A) -> R,
+        items: Vec<A>,
+    ) -> Result<Future<Vec<Result<R>>>> {
+        let landing = chunk(items.len());
+        let token = token(call_chunk::<A, R>, function)?;
+        let limit = self.settings().max_message_size;
+        let message = Message::new(token, self.arena(), limit, |sink| encode_chunk(items, sink))?;
+        let (task, future) = Crossing::make::<A, R>(site, message, landing, self);
+        self.submit(task)?;
+        Ok(future)
+    }
+
+    /// Each call submits the next item, or the next chunk of them.
+    pub(super) fn pieces<A: Portable, R: Portable, I: Iterator<Item = A>>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        options: &MapOptions,
+        function: fn(A) -> R,
+        mut items: I,
+    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, I> {
+        let shared = Arc::clone(self);
+        let size = options.chunk();
+        move || {
+            let item = items.next()?;
+            if let Err(error) = shared.admits() {
+                return Some(Err(error));
+            }
+            Some(if size == 1 {
+                in_place(shared.send(site, function, item), Err).map(Piece::One)
+            } else {
+                let chunk: Vec<A> =
+                    std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+                let count = chunk.len();
+                let failed = |error| fail_each(error, count);
+                in_place(shared.send_chunk(site, function, chunk), failed).map(Piece::Chunk)
+            })
+        }
+    }
+}
+
+/// In a map, an item that cannot be sent is the failure of its place, not the end of the map.
+fn in_place<T>(
+    sent: Result<Future<T>>,
+    failed: impl FnOnce(Error) -> Result<T>,
+) -> Result<Future<T>> {
+    match sent {
+        Err(error @ (Error::Encode(_) | Error::MessageTooLarge { .. })) => {
+            let (promise, future) = Promise::pair();
+            match failed(error) {
+                Ok(value) => promise.set_result(value)?,
+                Err(error) => promise.set_exception(error)?,
+            }
+            Ok(future)
+        }
+        sent => sent,
+    }
+}
+
+/// How one call ends.
+fn one<R: Portable>() -> Landing<R> {
+    Landing { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
+}
+
+/// How a chunk of calls ends.
+fn chunk<R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
+    Landing { decode: decode_chunk::<R>, fail: fail_each::<R>, items }
+}
+
+/// What a chunk as a whole fails with, each of its items fails with, so that results stay in line
+/// with items.
+#[expect(clippy::unnecessary_wraps, reason = "a failure of the items is no failure of the call")]
+fn fail_each<R>(error: Error, items: usize) -> Result<Vec<Result<R>>> {
+    Ok((0..items).map(|_| Err(error.clone())).collect())
+}

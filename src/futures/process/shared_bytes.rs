@@ -1,0 +1,248 @@
+//! [`SharedBytes`]: bytes that cross a process border without being copied.
+
+use std::fmt;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::attached::{add_outgoing, take_incoming};
+use super::memory::{Mapping, is_sealed_against_writing, memory_file, seal_against_writing};
+use crate::error::{Cause, Error, Result};
+
+/// Bytes in shared memory, which a call takes or returns without copying them.
+///
+/// As an argument or a result of a call in another process, alone or inside of other values, only
+/// a descriptor crosses, and both processes see the same memory. It is sealed when it is made:
+/// nobody can change it any more. Cloning is cheap. Each handle that is not a clone of another
+/// holds one file descriptor.
+///
+/// Through any other serde format the bytes themselves are written, as a copy.
+///
+/// ```
+/// use concurrent::futures::process::SharedBytes;
+///
+/// let zeros = SharedBytes::new(1 << 20, |_| ())?;
+/// let text = SharedBytes::copy_from(b"shared")?;
+/// assert_eq!((zeros.len(), &text[..]), (1 << 20, &b"shared"[..]));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedBytes(Option<Arc<Shared>>);
+
+struct Shared {
+    file: OwnedFd,
+    mapping: Mapping,
+}
+
+impl SharedBytes {
+    /// Makes `len` bytes, which are zero until `fill` writes to them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProcessStart`](crate::Error::ProcessStart) if the system gives no shared memory.
+    pub fn new(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
+        if len == 0 {
+            fill(&mut []);
+            return Ok(Self(None));
+        }
+        let make = || {
+            let file = memory_file(len)?;
+            let mapping = Mapping::new(file.as_fd(), len, true)?;
+            Ok((file, mapping))
+        };
+        let (file, mut mapping) = make().map_err(start_error)?;
+        // SAFETY: the mapping is writable, and the file is known to this function only.
+        fill(unsafe { mapping.bytes_mut() });
+        seal_against_writing(file.as_fd()).map_err(start_error)?;
+        Ok(Self(Some(Arc::new(Shared { file, mapping }))))
+    }
+
+    /// Makes a copy of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn copy_from(bytes: &[u8]) -> Result<Self> {
+        Self::new(bytes.len(), |to| to.copy_from_slice(bytes))
+    }
+
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(|shared| shared.file.as_fd())
+    }
+
+    /// What another process handed over.
+    fn open(file: OwnedFd, len: u64) -> rustix::io::Result<Self> {
+        let len = usize::try_from(len).map_err(|_| rustix::io::Errno::OVERFLOW)?;
+        if !is_sealed_against_writing(file.as_fd()) {
+            return Err(rustix::io::Errno::PERM);
+        }
+        let mapping = Mapping::new(file.as_fd(), len, false)?;
+        Ok(Self(Some(Arc::new(Shared { file, mapping }))))
+    }
+}
+
+fn start_error(error: rustix::io::Errno) -> Error {
+    Error::ProcessStart(Cause::new(error.into()))
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            // SAFETY: the file is sealed against writing; the one writable mapping there may be is
+            // in the `Shared` that made it, which writes no more.
+            Some(shared) => unsafe { shared.mapping.bytes() },
+            None => &[],
+        }
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for SharedBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedBytes {}
+
+impl fmt::Debug for SharedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBytes").field("len", &self.len()).finish()
+    }
+}
+
+/// What [`Inline`] stands for: no descriptor.
+const INLINE: u64 = u64::MAX;
+
+/// The bytes themselves, as serde's byte string.
+struct Inline<'a>(&'a [u8]);
+
+impl Serialize for Inline<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl Serialize for SharedBytes {
+    /// A triple: number of the descriptor (`u64::MAX` for none), length, bytes (empty with one).
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = self.0.as_ref().and_then(|_| add_outgoing(self));
+        let mut triple = serializer.serialize_tuple(3)?;
+        triple.serialize_element(&number.unwrap_or(INLINE))?;
+        triple.serialize_element(&(self.len() as u64))?;
+        triple.serialize_element(&Inline(if number.is_some() { &[] } else { self }))?;
+        triple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, TripleVisitor)
+    }
+}
+
+struct TripleVisitor;
+
+impl<'de> Visitor<'de> for TripleVisitor {
+    type Value = SharedBytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("shared bytes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SharedBytes, A::Error> {
+        let missing = |index| de::Error::invalid_length(index, &self);
+        let number: u64 = seq.next_element()?.ok_or_else(|| missing(0))?;
+        let len: u64 = seq.next_element()?.ok_or_else(|| missing(1))?;
+        let bytes: ByteBuf = seq.next_element()?.ok_or_else(|| missing(2))?;
+        if number == INLINE {
+            return SharedBytes::copy_from(&bytes.0).map_err(de::Error::custom);
+        }
+        let file = take_incoming(number)
+            .ok_or_else(|| de::Error::custom("the descriptor of shared bytes did not come"))?;
+        SharedBytes::open(file, len).map_err(de::Error::custom)
+    }
+}
+
+/// An owned byte string.
+struct ByteBuf(Vec<u8>);
+
+impl<'de> Deserialize<'de> for ByteBuf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(ByteBufVisitor)
+    }
+}
+
+struct ByteBufVisitor;
+
+impl<'de> Visitor<'de> for ByteBufVisitor {
+    type Value = ByteBuf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<ByteBuf, E> {
+        Ok(ByteBuf(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<ByteBuf, E> {
+        Ok(ByteBuf(bytes))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ByteBuf, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = seq.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(ByteBuf(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::process::attached::Files;
+    use crate::futures::process::codec::{Payload, Sink, Source};
+    use crate::futures::process::segments::Arena;
+
+    #[test]
+    fn outside_of_a_message_the_bytes_themselves_are_written() {
+        let bytes = SharedBytes::copy_from(b"abc").unwrap();
+        let written = postcard::to_stdvec(&bytes).unwrap();
+        assert_eq!(postcard::from_bytes::<SharedBytes>(&written).unwrap(), bytes);
+    }
+
+    #[test]
+    fn inside_of_a_message_a_descriptor_crosses() {
+        let pair =
+            (SharedBytes::copy_from(&[7; 1000]).unwrap(), SharedBytes::new(0, |_| ()).unwrap());
+        let arena = Arena::new(usize::MAX);
+        let mut sink = Sink::new(Vec::new(), 100, 100, &arena);
+        sink.encode(&pair).unwrap();
+        let (Payload::Near(written), attached) = sink.into_parts() else { panic!("it is short") };
+        let file = |shared: &SharedBytes| shared.file().unwrap().try_clone_to_owned().unwrap();
+        let files = Files::new(attached.iter().map(|shared| Some(file(shared))).collect());
+        let read = || Source::new(&written, &files).decode::<(SharedBytes, SharedBytes)>();
+        assert_eq!(read().unwrap(), pair);
+        assert!(read().is_err(), "the descriptor is gone");
+    }
+
+    #[test]
+    fn nobody_can_write_to_what_was_sealed() {
+        let bytes = SharedBytes::copy_from(b"abc").unwrap();
+        assert!(Mapping::new(bytes.file().unwrap(), 3, true).is_err());
+        assert!(rustix::fs::ftruncate(bytes.file().unwrap(), 0).is_err());
+    }
+}

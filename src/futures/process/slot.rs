@@ -1,0 +1,318 @@
+//! The life of one worker as a state machine: transitions only; no process, lock or clock.
+//!
+//! ```text
+//!            start          ready          dispatch
+//!    EMPTY ────────► STARTING ────► IDLE ◄──────────► BUSY
+//!      ▲                │            │      answer      │
+//!      │                │            ▼ retire           │ kill
+//!      │                │         DRAINING              ▼
+//!      │ clear          │            │               KILLING
+//!      └──── EXITED ◄───┴────────────┴─────── exited ───┘
+//! ```
+//!
+//! The channel of a worker is in order and the worker does one thing at a time. So of the calls
+//! in flight the first is the only one that can be running, and after a death the only one in
+//! doubt; the others were never started and go back to the queue.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Work in flight towards one worker that keeps it busy for about this long: long enough to cover
+/// a round trip, short enough not to matter when another worker is free.
+const AHEAD: Duration = Duration::from_micros(200);
+
+/// The most calls in flight to one worker.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No process.
+    Empty,
+    /// A process that has not said that it is ready.
+    Starting,
+    /// Ready, nothing to do.
+    Idle,
+    /// Calls are in flight.
+    Busy,
+    /// Told to end; nothing is in flight.
+    Draining,
+    /// A signal that ends it was sent.
+    Killing(Reason),
+    /// The process is gone, and its place not yet free.
+    Exited,
+}
+
+/// Why a worker was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Its call ran out of time.
+    Deadline,
+    /// The caller asked for it.
+    Asked,
+    /// The pool ends or is broken.
+    Stop,
+    /// It broke the rules of the channel, or left it.
+    Unruly(&'static str),
+}
+
+#[derive(Debug)]
+struct Flight<C> {
+    seq: u64,
+    /// `None` if it was taken back; the worker will answer that it skipped it.
+    call: Option<C>,
+    bytes: usize,
+}
+
+/// What a worker leaves behind.
+#[derive(Debug)]
+pub(crate) struct Aftermath<C> {
+    /// Why it was killed, if it was.
+    pub(crate) reason: Option<Reason>,
+    /// Whether it had been ready.
+    pub(crate) was_ready: bool,
+    /// Whether it had been told to end, so that its end is no death.
+    pub(crate) was_draining: bool,
+    /// The call that it may have begun.
+    pub(crate) in_doubt: Option<C>,
+    /// Calls that it never began, in order.
+    pub(crate) unstarted: Vec<C>,
+}
+
+/// One worker's place in the pool; `C` is a call.
+#[derive(Debug)]
+pub(crate) struct Slot<C> {
+    phase: Phase,
+    was_ready: bool,
+    flights: VecDeque<Flight<C>>,
+    bytes: usize,
+    next_seq: u64,
+    /// Calls that this process may still be given; `None` for no limit.
+    allowance: Option<usize>,
+    /// Since when the first call in flight can be running.
+    head_since: Option<Instant>,
+    /// What a call took lately, smoothed; `None` until something is known.
+    service: Option<Duration>,
+}
+
+/// An answer to a call that is not the next in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OutOfOrder;
+
+impl<C> Slot<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Empty,
+            was_ready: false,
+            flights: VecDeque::new(),
+            bytes: 0,
+            next_seq: 1,
+            allowance: None,
+            head_since: None,
+            service: None,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether there is a process, or soon will be.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.phase, Phase::Empty | Phase::Exited)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Bytes of the frames in flight.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// EMPTY to STARTING; `allowance` is how many calls the process may be given in its life.
+    pub(crate) fn start(&mut self, allowance: Option<usize>) {
+        debug_assert_eq!(self.phase, Phase::Empty);
+        self.phase = Phase::Starting;
+        self.was_ready = false;
+        self.allowance = allowance;
+        self.check();
+    }
+
+    /// STARTING to IDLE; false if it is being killed.
+    pub(crate) fn ready(&mut self) -> bool {
+        let starting = self.phase == Phase::Starting;
+        if starting {
+            self.phase = Phase::Idle;
+            self.was_ready = true;
+        }
+        self.check();
+        starting
+    }
+
+    /// How many more calls it can be given, if at most `depth` are to be in flight; without a
+    /// depth it follows from how long calls take.
+    pub(crate) fn room(&self, depth: Option<usize>) -> usize {
+        if !matches!(self.phase, Phase::Idle | Phase::Busy) {
+            return 0;
+        }
+        let depth = depth.unwrap_or_else(|| self.depth()).min(MAX_DEPTH);
+        let room = depth.saturating_sub(self.flights.len());
+        self.allowance.map_or(room, |allowance| room.min(allowance))
+    }
+
+    fn depth(&self) -> usize {
+        let Some(service) = self.service else { return 1 };
+        let depth = AHEAD.as_nanos() / service.as_nanos().max(1);
+        usize::try_from(depth).unwrap_or(MAX_DEPTH).clamp(1, MAX_DEPTH)
+    }
+
+    /// The number that the next call will have.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Puts a call in flight, in a frame of `bytes`. There must be room.
+    pub(crate) fn dispatch(&mut self, call: C, bytes: usize, now: Instant) {
+        debug_assert!(matches!(self.phase, Phase::Idle | Phase::Busy));
+        if self.flights.is_empty() {
+            self.head_since = Some(now);
+        }
+        self.flights.push_back(Flight { seq: self.next_seq, call: Some(call), bytes });
+        self.bytes += bytes;
+        self.next_seq += 1;
+        if let Some(allowance) = &mut self.allowance {
+            *allowance = allowance.saturating_sub(1);
+        }
+        self.phase = Phase::Busy;
+        self.check();
+    }
+
+    /// The answer to a call came; gives the call back unless it had been taken back.
+    pub(crate) fn answer(&mut self, seq: u64) -> Result<Option<C>, OutOfOrder> {
+        match self.flights.front() {
+            Some(flight) if flight.seq == seq => {}
+            _ => return Err(OutOfOrder),
+        }
+        let flight = self.flights.pop_front().ok_or(OutOfOrder)?;
+        self.bytes -= flight.bytes;
+        if self.flights.is_empty() && self.phase == Phase::Busy {
+            self.phase = Phase::Idle;
+        }
+        self.check();
+        Ok(flight.call)
+    }
+
+    /// Notes that `count` answers came just now, for the depth and for what runs next.
+    pub(crate) fn answered(&mut self, count: usize, now: Instant) {
+        if let (Some(since), Ok(count)) = (self.head_since, u32::try_from(count.max(1))) {
+            let each = now.saturating_duration_since(since) / count;
+            self.service = Some(self.service.map_or(each, |old| (old * 3 + each) / 4));
+        }
+        self.head_since = (!self.flights.is_empty()).then_some(now);
+    }
+
+    /// The call that can be running, and since when.
+    pub(crate) fn head(&self) -> Option<(&C, Instant)> {
+        let call = self.flights.front()?.call.as_ref()?;
+        Some((call, self.head_since?))
+    }
+
+    /// The call in flight with this number.
+    pub(crate) fn position(&self, is_it: impl Fn(&C) -> bool) -> Option<usize> {
+        self.flights.iter().position(|flight| flight.call.as_ref().is_some_and(&is_it))
+    }
+
+    /// Takes back the calls behind the first, if `revoke` still can; they were never started.
+    ///
+    /// `None` in the place of one that could not be taken back: the first call has ended then,
+    /// and this one runs.
+    pub(crate) fn take_back(
+        &mut self,
+        keep: usize,
+        revoke: impl Fn(u64) -> bool,
+    ) -> Vec<Option<C>> {
+        let behind = self.flights.iter_mut().skip(keep.max(1));
+        behind
+            .filter(|flight| flight.call.is_some())
+            .map(|flight| if revoke(flight.seq) { flight.call.take() } else { None })
+            .collect()
+    }
+
+    /// It is given no more calls and ends after those in flight; true if it can be told now.
+    pub(crate) fn retire(&mut self) -> bool {
+        let idle = self.phase == Phase::Idle;
+        if idle {
+            self.phase = Phase::Draining;
+        }
+        self.check();
+        idle
+    }
+
+    /// Whether it has had all the calls it may have.
+    pub(crate) fn is_worn_out(&self) -> bool {
+        self.allowance == Some(0)
+    }
+
+    /// Notes that it is being killed; false if there is nothing to kill or it is already.
+    pub(crate) fn kill(&mut self, reason: Reason) -> bool {
+        let alive = self.is_alive() && !matches!(self.phase, Phase::Killing(_));
+        if alive {
+            self.phase = Phase::Killing(reason);
+        }
+        self.check();
+        alive
+    }
+
+    /// All calls in flight, for a pool that gives them up at once.
+    pub(crate) fn give_up(&mut self) -> Vec<C> {
+        let calls = self.flights.iter_mut().filter_map(|flight| flight.call.take()).collect();
+        self.check();
+        calls
+    }
+
+    /// The process is gone. `begun` tells whether it had begun the call with that number.
+    pub(crate) fn exited(&mut self, begun: impl Fn(u64) -> bool) -> Aftermath<C> {
+        let reason = match self.phase {
+            Phase::Killing(reason) => Some(reason),
+            _ => None,
+        };
+        let was_draining = self.phase == Phase::Draining;
+        let mut in_doubt = None;
+        let mut unstarted = Vec::new();
+        for (index, flight) in self.flights.drain(..).enumerate() {
+            let Some(call) = flight.call else { continue };
+            if index == 0 && begun(flight.seq) {
+                in_doubt = Some(call);
+            } else {
+                unstarted.push(call);
+            }
+        }
+        let was_ready = self.was_ready;
+        *self = Self { phase: Phase::Exited, next_seq: self.next_seq, ..Self::new() };
+        self.check();
+        Aftermath { reason, was_ready, was_draining, in_doubt, unstarted }
+    }
+
+    /// EXITED to EMPTY.
+    pub(crate) fn clear(&mut self) {
+        debug_assert_eq!(self.phase, Phase::Exited);
+        self.phase = Phase::Empty;
+    }
+
+    fn check(&self) {
+        let busy = !self.flights.is_empty();
+        match self.phase {
+            Phase::Empty | Phase::Starting | Phase::Idle | Phase::Draining | Phase::Exited => {
+                debug_assert!(!busy);
+            }
+            Phase::Busy => debug_assert!(busy),
+            Phase::Killing(_) => {}
+        }
+        debug_assert_eq!(self.bytes, self.flights.iter().map(|f| f.bytes).sum::<usize>());
+        debug_assert!(self.flights.len() <= MAX_DEPTH);
+    }
+}
+
+#[cfg(test)]
+mod tests;

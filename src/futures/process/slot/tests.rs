@@ -1,0 +1,177 @@
+use super::*;
+use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
+
+fn ready_slot(allowance: Option<usize>) -> Slot<u32> {
+    let mut slot = Slot::new();
+    slot.start(allowance);
+    assert!(slot.ready());
+    slot
+}
+
+#[test]
+fn a_death_leaves_one_call_in_doubt_and_the_others_unstarted() {
+    let now = Instant::now();
+    let mut slot = ready_slot(None);
+    for call in 1..=3 {
+        slot.dispatch(call, 10, now);
+    }
+    assert_eq!(slot.answer(1), Ok(Some(1)));
+    let aftermath = slot.exited(|_| true);
+    assert_eq!(aftermath.in_doubt, Some(2));
+    assert_eq!(aftermath.unstarted, [3]);
+    assert_eq!(aftermath.reason, None);
+    assert_eq!(slot.phase(), Phase::Exited);
+}
+
+#[test]
+fn a_death_before_the_first_call_began_leaves_none_in_doubt() {
+    let mut slot = ready_slot(None);
+    slot.dispatch(1, 10, Instant::now());
+    let aftermath = slot.exited(|_| false);
+    assert_eq!((aftermath.in_doubt, aftermath.unstarted), (None, vec![1]));
+}
+
+#[test]
+fn answers_out_of_order_are_refused() {
+    let mut slot = ready_slot(None);
+    assert_eq!(slot.answer(1), Err(OutOfOrder));
+    slot.dispatch(1, 10, Instant::now());
+    assert_eq!(slot.answer(2), Err(OutOfOrder));
+    assert_eq!(slot.answer(1), Ok(Some(1)));
+    assert_eq!(slot.answer(1), Err(OutOfOrder));
+}
+
+#[test]
+fn the_depth_follows_the_service_time() {
+    let start = Instant::now();
+    let mut slot = ready_slot(None);
+    assert_eq!(slot.room(None), 1, "nothing is known yet");
+    slot.dispatch(1, 10, start);
+    assert_eq!(slot.room(None), 0);
+    assert_eq!(slot.answer(1), Ok(Some(1)));
+    slot.answered(1, start + Duration::from_micros(20));
+    assert_eq!(slot.room(None), 10);
+    slot.dispatch(2, 10, start);
+    assert_eq!(slot.answer(2), Ok(Some(2)));
+    slot.answered(1, start + Duration::from_secs(1));
+    assert_eq!(slot.room(None), 1, "slow calls are not queued behind each other");
+    assert_eq!(slot.room(Some(1000)), MAX_DEPTH);
+}
+
+#[test]
+fn an_allowance_limits_what_it_is_given() {
+    let mut slot = ready_slot(Some(2));
+    assert_eq!(slot.room(Some(8)), 2);
+    slot.dispatch(1, 1, Instant::now());
+    slot.dispatch(2, 1, Instant::now());
+    assert_eq!(slot.room(Some(8)), 0);
+    assert!(slot.is_worn_out());
+    assert!(!slot.retire(), "not before its calls are answered");
+    assert!(slot.answer(1).is_ok() && slot.answer(2).is_ok());
+    assert!(slot.retire());
+    assert!(slot.exited(|_| false).was_draining);
+}
+
+#[test]
+fn what_was_taken_back_is_neither_answered_nor_left_behind() {
+    let mut slot = ready_slot(None);
+    for call in 1..=4 {
+        slot.dispatch(call, 1, Instant::now());
+    }
+    assert_eq!(slot.take_back(1, |seq| seq != 2), [None, Some(3), Some(4)]);
+    assert_eq!(slot.answer(1), Ok(Some(1)));
+    assert_eq!(slot.answer(2), Ok(Some(2)));
+    assert_eq!(slot.answer(3), Ok(None));
+    let aftermath = slot.exited(|_| true);
+    assert!(aftermath.in_doubt.is_none() && aftermath.unstarted.is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Start,
+    Ready,
+    Dispatch,
+    Answer,
+    TakeBack,
+    Retire,
+    Kill,
+    GiveUp,
+    Exit(bool),
+    Clear,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        4 => Just(Event::Start),
+        4 => Just(Event::Ready),
+        8 => Just(Event::Dispatch),
+        6 => Just(Event::Answer),
+        1 => Just(Event::TakeBack),
+        1 => Just(Event::Retire),
+        1 => Just(Event::Kill),
+        1 => Just(Event::GiveUp),
+        1 => proptest::bool::ANY.prop_map(Event::Exit),
+        4 => Just(Event::Clear),
+    ];
+    proptest::collection::vec(event, 0..200)
+}
+
+proptest! {
+    /// L14: whatever happens in whatever order, each call comes out exactly once, a call that was
+    /// begun is never put back, and a worker that is being killed or has ended is given nothing.
+    #[test]
+    fn every_call_comes_out_exactly_once(events in events()) {
+        let now = Instant::now();
+        let mut slot = Slot::new();
+        let mut given = 0u32;
+        let mut out = Vec::new();
+        let mut answered = 0u64;
+        for event in events {
+            match event {
+                Event::Start if slot.phase() == Phase::Empty => {
+                    slot.start(Some(5));
+                    answered = slot.next_seq() - 1;
+                }
+                Event::Ready => drop(slot.ready()),
+                Event::Dispatch if slot.room(Some(4)) > 0 => {
+                    slot.dispatch(given, 1, now);
+                    given += 1;
+                }
+                Event::Answer => match slot.answer(answered + 1) {
+                    Ok(call) => {
+                        answered += 1;
+                        slot.answered(1, now);
+                        out.extend(call);
+                    }
+                    Err(OutOfOrder) => assert_eq!(slot.in_flight(), 0),
+                },
+                Event::TakeBack => out.extend(slot.take_back(1, |_| true).into_iter().flatten()),
+                Event::Retire if slot.retire() => {
+                    assert_eq!(slot.in_flight(), 0);
+                    assert_eq!(slot.room(Some(4)), 0);
+                }
+                Event::Kill if slot.kill(Reason::Asked) => {
+                    assert_eq!(slot.room(Some(4)), 0);
+                    assert!(!slot.kill(Reason::Stop), "killed once");
+                }
+                Event::GiveUp => out.extend(slot.give_up()),
+                Event::Exit(begun) if slot.is_alive() => {
+                    let aftermath = slot.exited(|_| begun);
+                    assert!(begun || aftermath.in_doubt.is_none());
+                    out.extend(aftermath.in_doubt);
+                    out.extend(aftermath.unstarted);
+                    assert_eq!(slot.bytes(), 0);
+                }
+                Event::Clear if slot.phase() == Phase::Exited => slot.clear(),
+                _ => {}
+            }
+        }
+        if slot.is_alive() {
+            let aftermath = slot.exited(|_| true);
+            out.extend(aftermath.in_doubt);
+            out.extend(aftermath.unstarted);
+        }
+        out.sort_unstable();
+        assert_eq!(out, (0..given).collect::<Vec<_>>());
+    }
+}

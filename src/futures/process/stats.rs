@@ -1,0 +1,50 @@
+//! [`ProcessPoolStats`]: what a pool has done and does.
+
+use super::crew::Shared;
+use super::slot::Phase;
+
+/// What a process pool has done and does; see
+/// [`ProcessPoolExecutor::stats`](super::ProcessPoolExecutor::stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessPoolStats {
+    /// Processes that are there, including those that are still starting or about to end.
+    pub workers: usize,
+    /// Processes that have nothing to do.
+    pub idle: usize,
+    /// Calls that have not started.
+    pub pending: usize,
+    /// Calls that run.
+    pub running: usize,
+    /// Calls that were accepted since the pool was made; a chunk of a map counts as one.
+    pub submitted: u64,
+    /// Calls that a worker has answered.
+    pub answered: u64,
+    /// Processes that were started.
+    pub started: u64,
+    /// Processes that died by themselves.
+    pub died: u64,
+    /// Processes that were killed on purpose: for a deadline, or because somebody asked for it.
+    pub killed: u64,
+}
+
+impl Shared {
+    pub(crate) fn stats(&self) -> ProcessPoolStats {
+        let state = self.state.lock();
+        let (pending, running) = state.left();
+        let idle = state.seats.iter().filter(|seat| seat.slot.phase() == Phase::Idle).count();
+        let workers = state.seats.iter().filter(|seat| seat.slot.is_alive()).count();
+        let counts = state.counts;
+        ProcessPoolStats {
+            workers,
+            idle,
+            pending,
+            running,
+            submitted: counts.submitted,
+            answered: counts.answered,
+            started: counts.started,
+            died: counts.died,
+            killed: counts.killed,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A call on its way to another process, as the parent keeps it.
+
+use std::any::type_name;
+use std::os::fd::OwnedFd;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::attached::Files;
+use super::codec::{EncodeError, Payload, Sink, Source};
+use super::crew::Shared;
+use super::page::Page;
+use super::segments::Arena;
+use super::shared_bytes::SharedBytes;
+use super::wire::{Kind, REQUEST_LIMIT, Text, Token};
+use crate::error::{Error, Panic, Result};
+use crate::futures::Future;
+use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::state::State;
+use crate::guard::contain;
+use crate::sync::Mutex;
+
+/// A call as the pool sees it.
+pub(crate) type Task = Arc<dyn Remote>;
+
+/// What crosses to the worker.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) token: Token,
+    pub(crate) payload: Payload,
+    pub(crate) attachments: Vec<SharedBytes>,
+}
+
+/// The most bytes of an argument that travel inside of their frame.
+pub(crate) const NEAR: usize = REQUEST_LIMIT - super::wire::HEADER - Token::BYTES;
+
+impl Message {
+    /// Encodes an argument with `encode`.
+    pub(crate) fn new(
+        token: Token,
+        arena: &Arena,
+        limit: u64,
+        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Self> {
+        let mut sink = Sink::new(Vec::new(), NEAR, limit, arena);
+        let encoded = encode(&mut sink);
+        let (payload, attachments) = sink.into_parts();
+        match encoded {
+            Ok(()) => Ok(Self { token, payload, attachments }),
+            Err(error) => {
+                payload.give_back(arena);
+                Err(encode_error("the argument", error))
+            }
+        }
+    }
+}
+
+pub(crate) fn encode_error(what: &str, error: EncodeError) -> Error {
+    match error {
+        EncodeError::TooLarge(limit) => Error::MessageTooLarge { limit },
+        EncodeError::Failed(text) => Error::Encode(format!("{what} {text}").into()),
+    }
+}
+
+/// How far a call has got.
+enum Place {
+    /// In the queue, or taken back to it.
+    Queued,
+    /// Sent to the worker of this page under this number.
+    Sent(Arc<Page>, u64),
+}
+
+/// What a call does with the end of its journey.
+pub(crate) struct Landing<R> {
+    /// Decodes the result, which is of so many items.
+    pub(crate) decode: fn(&mut Source<'_>, usize) -> Result<R>,
+    /// What an error is to the caller; a chunk of several items gives it to each.
+    pub(crate) fail: fn(Error, usize) -> Result<R>,
+    pub(crate) items: usize,
+}
+
+/// The body of a call that runs in another process.
+pub(crate) struct Crossing<R> {
+    site: &'static Location<'static>,
+    signature: &'static str,
+    message: Mutex<Option<Message>>,
+    landing: Landing<R>,
+    /// LOCK: taken under the pool's lock, never the other way round.
+    place: Mutex<Place>,
+    pool: Weak<Shared>,
+    /// How often a worker died over it.
+    deaths: AtomicU32,
+}
+
+impl<R: Send + 'static> Crossing<R> {
+    /// Makes a call; `A` and `I` are what its function takes and returns, for error texts.
+    pub(crate) fn make<A, I>(
+        site: &'static Location<'static>,
+        message: Message,
+        landing: Landing<R>,
+        pool: &Arc<Shared>,
+    ) -> (Task, Future<R>) {
+        let call = Call::<R, _>::new(Self {
+            site,
+            signature: type_name::<fn(A) -> I>(),
+            message: Mutex::new(Some(message)),
+            landing,
+            place: Mutex::new(Place::Queued),
+            pool: Arc::downgrade(pool),
+            deaths: AtomicU32::new(0),
+        });
+        let future = Future::from_call(Arc::clone(&call) as AnyCall<R>);
+        (call, future)
+    }
+}
+
+impl<R> Crossing<R> {
+    fn release_message(&self) {
+        let message = self.message.lock().take();
+        let Some(message) = message else { return };
+        match self.pool.upgrade() {
+            Some(pool) => message.payload.give_back(pool.arena()),
+            None => drop(message.payload),
+        }
+    }
+}
+
+impl<R> Drop for Crossing<R> {
+    fn drop(&mut self) {
+        self.release_message();
+    }
+}
+
+impl<R: Send + 'static> Body<R> for Crossing<R> {
+    fn name(&self) -> &'static str {
+        "a call in another process"
+    }
+
+    fn cancelling(&self, cancel: &mut dyn FnMut()) {
+        let place = self.place.lock();
+        let can = match &*place {
+            Place::Queued => true,
+            Place::Sent(page, seq) => page.revoke(*seq),
+        };
+        if can {
+            cancel();
+        }
+    }
+
+    unsafe fn discard(&self) {
+        self.release_message();
+    }
+
+    fn hears(&self) -> bool {
+        false
+    }
+
+    fn kill(&self) -> bool {
+        let Some(pool) = self.pool.upgrade() else { return false };
+        pool.kill_call(std::ptr::from_ref(self).cast::<()>())
+    }
+}
+
+/// What came back.
+pub(crate) struct Reply<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) files: Vec<OwnedFd>,
+}
+
+/// A call of any type.
+pub(crate) trait Remote: Send + Sync {
+    /// Something to tell the call by.
+    fn address(&self) -> *const ();
+
+    /// Where it was submitted, for errors.
+    fn description(&self) -> String;
+
+    /// Notes that it goes to a worker; false if it is over already. No user code runs.
+    fn offer(&self, page: &Arc<Page>, seq: u64) -> bool;
+
+    /// It is the next that the worker does: RUNNING, unless it is over. No user code runs.
+    fn begin(&self);
+
+    /// It came back to the queue.
+    fn returned(&self);
+
+    /// Whether it has ended, by a cancel.
+    fn is_over(&self) -> bool;
+
+    fn message(&self) -> &Mutex<Option<Message>>;
+
+    /// Counts one more death over it; gives how many there were.
+    fn count_death(&self) -> u32;
+
+    /// Ends the call with what the worker answered. `decoded` is called between the moment when
+    /// the bytes are no longer needed and the moment when others learn of the result.
+    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut());
+
+    /// Ends the call with an error.
+    fn fail(self: Arc<Self>, error: Error);
+
+    /// Cancels the call unless it runs.
+    fn cancel(self: Arc<Self>) -> bool;
+}
+
+impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
+    fn address(&self) -> *const () {
+        std::ptr::from_ref(self.body()).cast()
+    }
+
+    fn description(&self) -> String {
+        let Crossing { site, signature, .. } = self.body();
+        format!("the call submitted at {site}, {signature}")
+    }
+
+    fn offer(&self, page: &Arc<Page>, seq: u64) -> bool {
+        let mut place = self.body().place.lock();
+        if self.core().state().is_done() {
+            return false;
+        }
+        page.offer(seq);
+        *place = Place::Sent(Arc::clone(page), seq);
+        true
+    }
+
+    fn begin(&self) {
+        let _ = self.core().transition(State::start); // not if cancelled, or begun before
+    }
+
+    fn returned(&self) {
+        *self.body().place.lock() = Place::Queued;
+    }
+
+    fn is_over(&self) -> bool {
+        self.core().state().is_done()
+    }
+
+    fn message(&self) -> &Mutex<Option<Message>> {
+        &self.body().message
+    }
+
+    fn count_death(&self) -> u32 {
+        // ORDERING: Relaxed; one minder after the other, ordered by the pool's lock.
+        self.body().deaths.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) {
+        let outcome = outcome(&self, reply);
+        self.body().release_message();
+        decoded();
+        end(self, outcome);
+    }
+
+    fn fail(self: Arc<Self>, error: Error) {
+        self.body().release_message();
+        end(self, Err(error));
+    }
+
+    fn cancel(self: Arc<Self>) -> bool {
+        call::cancel_own(&(self as AnyCall<R>))
+    }
+}
+
+fn outcome<R: Send + 'static>(call: &Call<R, Crossing<R>>, reply: Reply<'_>) -> Result<R> {
+    if reply.kind == Kind::Done {
+        let files = Files::new(reply.files.into_iter().map(Some).collect());
+        let Landing { decode, items, .. } = call.body().landing;
+        return decode(&mut Source::new(reply.bytes, &files), items);
+    }
+    Err(failure(reply.kind, reply.bytes))
+}
+
+/// The error that a frame stands for.
+pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
+    let text = Text::from_bytes(body)
+        .unwrap_or_else(|malformed| Text { message: malformed.0.into(), location: None });
+    match kind {
+        Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
+        Kind::BadResult => Error::Encode(format!("the result {}", text.message).into()),
+        Kind::Raised => Error::raised(text.message),
+        Kind::TooLarge => {
+            Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }
+        }
+        _ => Error::Decode(format!("the argument {}", text.message).into()),
+    }
+}
+
+fn end<R: Send + 'static>(call: Arc<Call<R, Crossing<R>>>, outcome: Result<R>) {
+    if call.core().transition(State::claim).is_err() {
+        contain("dropping the result of a call that is over", || drop(outcome));
+        return;
+    }
+    let Landing { fail, items, .. } = call.body().landing;
+    let outcome = outcome.or_else(|error| fail(error, items));
+    let call: AnyCall<R> = call;
+    // SAFETY: the transition above set the claim.
+    unsafe { call::finish(&call, outcome.map_err(Box::new)) };
+    contain("dropping a result that nobody took", || drop(call));
+}

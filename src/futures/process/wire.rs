@@ -1,0 +1,286 @@
+//! What the two ends of a channel say to each other: frames, as bytes. No descriptor, no lock.
+//!
+//! ```text
+//!   0      4    5     6       8            16
+//!   ├──────┼────┼─────┼───────┼─────────────┼──────────────────┐
+//!   │ len  │kind│flags│   0   │     seq     │ body: len bytes  │   native endian
+//!   └──────┴────┴─────┴───────┴─────────────┴──────────────────┘
+//! ```
+//!
+//! Both ends are the same program image on the same machine, so that nothing here is a promise to
+//! anybody else. Nothing in a frame is trusted: a length is checked before it is used, an unknown
+//! kind or flag is [`Malformed`], and that ends the worker.
+
+/// Bytes of a header.
+pub(crate) const HEADER: usize = 16;
+
+/// The most bytes of a frame towards a worker: the kernel writes so many to a pipe as a whole.
+pub(crate) const REQUEST_LIMIT: usize = 4096;
+
+/// The most bytes of a body towards the parent; larger ones lie in shared memory.
+pub(crate) const REPLY_LIMIT: usize = 64 * 1024;
+
+/// The body is a [`Far`]: the payload lies in shared memory.
+pub(crate) const FAR: u8 = 1;
+/// Descriptors for this frame were sent over the socket before it.
+pub(crate) const DESCRIPTORS: u8 = 2;
+
+/// What a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// To the worker: call this. The body is two code places and the argument.
+    Call = 1,
+    /// To the worker: the shared memory named by `seq` may be reused.
+    Free = 2,
+    /// To the parent: the channel works; the body says who speaks.
+    Ready = 16,
+    /// To the parent: the result.
+    Done = 17,
+    /// To the parent: the call panicked; the body is a [`Text`] of message and location.
+    Panicked = 18,
+    /// To the parent: the argument could not be decoded.
+    BadArgument = 19,
+    /// To the parent: the result could not be encoded.
+    BadResult = 20,
+    /// To the parent: the result is larger than the limit.
+    TooLarge = 21,
+    /// To the parent: the initializer returned this error.
+    Raised = 22,
+    /// To the parent: the call had been taken back and was not run.
+    Skipped = 23,
+}
+
+impl Kind {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Call,
+            2 => Self::Free,
+            16 => Self::Ready,
+            17 => Self::Done,
+            18 => Self::Panicked,
+            19 => Self::BadArgument,
+            20 => Self::BadResult,
+            21 => Self::TooLarge,
+            22 => Self::Raised,
+            23 => Self::Skipped,
+            _ => return None,
+        })
+    }
+}
+
+/// The fixed part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) len: u32,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) seq: u64,
+}
+
+/// Bytes that are no frame; the text says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+impl Header {
+    pub(crate) fn is_far(self) -> bool {
+        self.flags & FAR != 0
+    }
+
+    pub(crate) fn has_descriptors(self) -> bool {
+        self.flags & DESCRIPTORS != 0
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..4].copy_from_slice(&self.len.to_ne_bytes());
+        bytes[4] = self.kind as u8;
+        bytes[5] = self.flags;
+        bytes[8..].copy_from_slice(&self.seq.to_ne_bytes());
+        bytes
+    }
+
+    /// Reads a header; `limit` is the most bytes that its body may have.
+    pub(crate) fn from_bytes(bytes: &[u8; HEADER], limit: usize) -> Result<Self, Malformed> {
+        let len = u32::from_ne_bytes(part(bytes, 0));
+        let kind = Kind::from_byte(bytes[4]).ok_or(Malformed("unknown kind of frame"))?;
+        let flags = bytes[5];
+        if flags & !(FAR | DESCRIPTORS) != 0 || bytes[6] != 0 || bytes[7] != 0 {
+            return Err(Malformed("unknown flags"));
+        }
+        if len as usize > limit {
+            return Err(Malformed("frame too long"));
+        }
+        Ok(Self { len, kind, flags, seq: u64::from_ne_bytes(part(bytes, 8)) })
+    }
+}
+
+/// `N` bytes at `at`, which the caller has checked to be there.
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
+}
+
+/// Appends a frame.
+pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, flags: u8, seq: u64, body: &[&[u8]]) {
+    let len: usize = body.iter().map(|part| part.len()).sum();
+    let len = u32::try_from(len).expect("larger payloads travel in shared memory");
+    out.extend_from_slice(&Header { len, kind, flags, seq }.to_bytes());
+    body.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// Where code is: a program image, named by its fingerprint, and an offset into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) image: u32,
+    pub(crate) offset: u32,
+}
+
+impl Place {
+    const BYTES: usize = 8;
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..4].copy_from_slice(&self.image.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.offset.to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let image = u32::from_ne_bytes(part(&bytes, 0));
+        Self { image, offset: u32::from_ne_bytes(part(&bytes, 4)) }
+    }
+}
+
+/// What to call: the code that decodes and calls, and the function that it calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) trampoline: Place,
+    pub(crate) function: Place,
+}
+
+impl Token {
+    pub(crate) const BYTES: usize = 2 * Place::BYTES;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..Place::BYTES].copy_from_slice(&self.trampoline.to_bytes());
+        bytes[Place::BYTES..].copy_from_slice(&self.function.to_bytes());
+        bytes
+    }
+
+    /// Splits the body of a call into its token and the rest.
+    pub(crate) fn split(body: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        let short = Malformed("call too short");
+        let (token, rest) = body.split_at_checked(Self::BYTES).ok_or(short)?;
+        let trampoline = Place::from_bytes(part(token, 0));
+        let function = Place::from_bytes(part(token, Place::BYTES));
+        Ok((Self { trampoline, function }, rest))
+    }
+}
+
+/// A payload in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Far {
+    pub(crate) segment: u64,
+    pub(crate) len: u64,
+}
+
+impl Far {
+    pub(crate) const BYTES: usize = 16;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.segment.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.len.to_ne_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() != Self::BYTES {
+            return Err(Malformed("not a reference to shared memory"));
+        }
+        Ok(Self {
+            segment: u64::from_ne_bytes(part(bytes, 0)),
+            len: u64::from_ne_bytes(part(bytes, 8)),
+        })
+    }
+}
+
+/// A message and the place it comes from, as the body of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+}
+
+impl Text {
+    /// The most bytes kept of a message.
+    const LIMIT: usize = 16 * 1024;
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let message = cut(&self.message, Self::LIMIT);
+        let location = cut(self.location.as_deref().unwrap_or(""), Self::LIMIT);
+        let len = u32::try_from(message.len()).expect("just cut to less");
+        [&len.to_ne_bytes(), message.as_bytes(), location.as_bytes()].concat()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let short = Malformed("text too short");
+        let (len, rest) = bytes.split_at_checked(4).ok_or(short)?;
+        let len = u32::from_ne_bytes(part(len, 0)) as usize;
+        let (message, location) = rest.split_at_checked(len).ok_or(short)?;
+        let location = String::from_utf8_lossy(location).into_owned();
+        Ok(Self {
+            message: String::from_utf8_lossy(message).into_owned(),
+            location: (!location.is_empty()).then_some(location),
+        })
+    }
+}
+
+/// The longest beginning of `text` that has at most `limit` bytes.
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::proptest;
+
+    proptest! {
+        #[test]
+        fn texts_come_back(message in ".{0,80}", location in proptest::option::of(".{1,20}")) {
+            let text = Text { message, location };
+            assert_eq!(Text::from_bytes(&text.to_bytes()), Ok(text));
+        }
+
+        #[test]
+        fn tokens_and_references_come_back(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64) {
+            let token = Token {
+                trampoline: Place { image: a, offset: b },
+                function: Place { image: c, offset: d },
+            };
+            assert_eq!(Token::split(&token.to_bytes()), Ok((token, &[][..])));
+            let far = Far { segment: e, len: f };
+            assert_eq!(Far::from_bytes(&far.to_bytes()), Ok(far));
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_it_is_used() {
+        let header = Header { len: u32::MAX, kind: Kind::Done, flags: 0, seq: 1 };
+        let refused = Header::from_bytes(&header.to_bytes(), REPLY_LIMIT);
+        assert_eq!(refused, Err(Malformed("frame too long")));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        let text = Text { message: "é".repeat(Text::LIMIT), location: None };
+        assert!(Text::from_bytes(&text.to_bytes()).unwrap().message.len() <= Text::LIMIT);
+    }
+}

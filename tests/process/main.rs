@@ -1,0 +1,59 @@
+//! The process pool, tested with real processes.
+//!
+//! Modules by theme. Nothing sleeps: calls that must be caught in the middle wait at a [`Gate`].
+//! Each test ends within a minute, or the watchdog ends the run.
+
+#[cfg(target_os = "linux")]
+use libtest_mimic::{Arguments, Trial};
+
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod crossing;
+#[cfg(target_os = "linux")]
+mod deaths;
+#[cfg(target_os = "linux")]
+mod kills;
+#[cfg(target_os = "linux")]
+mod leaks;
+#[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod nested;
+#[cfg(target_os = "linux")]
+mod programs;
+#[cfg(target_os = "linux")]
+mod settings;
+#[cfg(target_os = "linux")]
+mod shutdown;
+#[cfg(target_os = "linux")]
+mod starts;
+#[cfg(target_os = "linux")]
+mod support;
+
+#[cfg(target_os = "linux")]
+fn main() {
+    concurrent::futures::process::init();
+    programs::act(); // some tests start this binary as a program of their own
+    let arguments = Arguments::from_args();
+    let trials = [
+        calls::trials(),
+        crossing::trials(),
+        deaths::trials(),
+        kills::trials(),
+        leaks::trials(),
+        limits::trials(),
+        memory::trials(),
+        nested::trials(),
+        programs::trials(),
+        settings::trials(),
+        shutdown::trials(),
+        starts::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}

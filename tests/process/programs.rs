@@ -1,0 +1,134 @@
+//! Whole programs: this binary started again, as somebody's program with a pool.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use concurrent::futures::ProcessPoolExecutor;
+
+use crate::support::{Gate, eventually, lives, trials};
+
+trials![
+    a_binary_that_is_deleted_or_replaced,
+    a_binary_reached_through_a_link_and_another_directory,
+    workers_end_with_their_parent,
+    the_variable_alone_makes_no_worker,
+    a_program_with_closed_standard_descriptors,
+    a_full_environment_and_an_ignored_sigchld,
+];
+
+/// Does what the command line says, if this is one of those programs.
+pub(crate) fn act() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some("--act") {
+        return;
+    }
+    match arguments.next().unwrap().as_str() {
+        test @ ("pools" | "deaths") => crate::leaks::act(test),
+        test @ ("few-descriptors" | "few-processes" | "no-descriptors") => crate::limits::act(test),
+        "sum" => println!("{}", sum()),
+        "remove-self" => {
+            let first = sum();
+            std::fs::remove_file(arguments.next().unwrap()).unwrap();
+            println!("{}", first + sum());
+        }
+        "replace-self" => {
+            let first = sum();
+            let own = arguments.next().unwrap();
+            std::fs::copy("/bin/true", format!("{own}.new")).unwrap();
+            std::fs::rename(format!("{own}.new"), own).unwrap();
+            println!("{}", first + sum());
+        }
+        "hold" => {
+            let pool = ProcessPoolExecutor::new(2).unwrap();
+            let gate = arguments.next().unwrap();
+            let _calls = [gate.clone(), gate]
+                .map(|gate| pool.submit(|g: String| Gate::pass(&g), gate).unwrap());
+            loop {
+                std::thread::park();
+            }
+        }
+        _ => unreachable!("no such act"),
+    }
+    std::process::exit(0);
+}
+
+fn sum() -> u64 {
+    let pool = ProcessPoolExecutor::new(2).unwrap();
+    pool.map(|n: u64| n * n, 0..10).map(|n| n.unwrap()).sum()
+}
+
+/// A copy of this binary in a directory of its own.
+fn copy() -> (Gate, PathBuf) {
+    let place = Gate::new();
+    let path = PathBuf::from(place.name()).join("program");
+    // Not by this process: a descriptor to write to it could be in some child at this moment, and
+    // then it could not be executed.
+    let own = std::fs::read_link("/proc/self/exe").unwrap();
+    assert!(Command::new("cp").args([&own, &path]).status().unwrap().success());
+    (place, path)
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn a_binary_that_is_deleted_or_replaced() {
+    for act in ["remove-self", "replace-self"] {
+        let (_place, path) = copy();
+        assert_eq!(output(Command::new(&path).args(["--act", act]).arg(&path)), "570");
+    }
+}
+
+fn a_binary_reached_through_a_link_and_another_directory() {
+    let (place, path) = copy();
+    let link = PathBuf::from(place.name()).join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_eq!(output(Command::new(&link).args(["--act", "sum"]).current_dir("/")), "285");
+    let search = Command::new("program").args(["--act", "sum"]).env("PATH", place.name()).output();
+    assert_eq!(String::from_utf8(search.unwrap().stdout).unwrap().trim(), "285");
+    assert_eq!(output(Command::new(&path).arg0("other name").args(["--act", "sum"])), "285");
+}
+
+fn workers_end_with_their_parent() {
+    let gate = Gate::new();
+    let program = Command::new("/proc/self/exe").args(["--act", "hold", &gate.name()]).spawn();
+    let mut program = program.unwrap();
+    let workers = [gate.wait_begun(), gate.wait_begun()];
+    assert!(workers.iter().all(|pid| lives(*pid)));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    eventually("the end of the workers", || workers.iter().all(|pid| !lives(*pid)));
+}
+
+fn the_variable_alone_makes_no_worker() {
+    let run = |stdin: Stdio| {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["--act", "sum"]).env("CONCURRENT_PY_WORKER", "0123").stdin(stdin);
+        output(&mut command)
+    };
+    assert_eq!(run(Stdio::null()), "285");
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(run(Stdio::from(std::os::fd::OwnedFd::from(socket))), "285");
+}
+
+fn a_program_with_closed_standard_descriptors() {
+    let script = "exec \"$0\" --act sum <&- 2>&-";
+    let own = std::fs::read_link("/proc/self/exe").unwrap();
+    assert_eq!(output(Command::new("sh").args(["-c", script]).arg(own)), "285");
+}
+
+fn a_full_environment_and_an_ignored_sigchld() {
+    let script = "trap '' CHLD; exec \"$0\" --act sum";
+    let own = std::fs::read_link("/proc/self/exe").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(own).env("BIG", "x".repeat(100_000));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.wait().unwrap();
+    assert_eq!(line.trim(), "285");
+}

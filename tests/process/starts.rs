@@ -1,0 +1,68 @@
+//! Workers that do not get ready.
+
+use std::time::Duration;
+
+use concurrent::futures::ProcessPoolExecutor;
+use concurrent::futures::process::OnWorkerDeath;
+
+use crate::support::trials;
+
+trials![a_storm_of_deaths_ends, py_failing_initializer, an_initializer_that_exits_or_never_ends,];
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+fn a_storm_of_deaths_ends() {
+    let pool = ProcessPoolExecutor::builder()
+        .max_workers(2)
+        .on_worker_death(OnWorkerDeath::FailCall)
+        .initializer(|()| -> () { std::process::exit(7) }, ())
+        .build()
+        .unwrap();
+    let error = pool.submit(double, 1).unwrap().into_result().unwrap_err();
+    assert!(error.is_broken_executor());
+    assert_eq!(error.worker_death().unwrap().exit_code, Some(7));
+    assert!(pool.stats().started < 10);
+}
+
+// case 95, case 96, F104
+fn py_failing_initializer() {
+    fn check(builder: concurrent::futures::process::ProcessPoolBuilder, text: &str) {
+        let pool = builder.build().unwrap();
+        let calls: Vec<_> = (0..3).filter_map(|n| pool.submit(double, n).ok()).collect();
+        for call in calls {
+            let error = call.into_result().unwrap_err();
+            assert!(error.is_broken_executor() && error.to_string().contains(text), "{error}");
+        }
+        let later = pool.submit(double, 1).unwrap_err();
+        assert!(later.is_broken_executor() && later.to_string().contains(text), "{later}");
+    }
+    let builder = || ProcessPoolExecutor::builder().max_workers(2);
+    check(builder().initializer(|()| -> () { panic!("no licence") }, ()), "no licence");
+    check(builder().initializer(|()| Err::<(), _>("no disk"), ()), "no disk");
+    let replacing = builder().on_worker_death(OnWorkerDeath::FailCall);
+    check(replacing.initializer(|()| -> () { panic!("no luck") }, ()), "no luck");
+}
+
+fn an_initializer_that_exits_or_never_ends() {
+    let exits = ProcessPoolExecutor::builder().max_workers(1);
+    let exits = exits.initializer(|()| -> () { std::process::exit(5) }, ()).build().unwrap();
+    let error = exits.submit(double, 1).unwrap().into_result().unwrap_err();
+    assert_eq!(error.worker_death().unwrap().exit_code, Some(5));
+    let endless = ProcessPoolExecutor::builder()
+        .max_workers(1)
+        .start_timeout(Duration::from_millis(300))
+        .initializer(
+            |()| -> () {
+                loop {
+                    std::thread::park();
+                }
+            },
+            (),
+        )
+        .build()
+        .unwrap();
+    let error = endless.submit(double, 1).unwrap().into_result().unwrap_err();
+    assert!(error.to_string().contains("not ready in time"), "{error}");
+}
