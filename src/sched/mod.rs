@@ -50,7 +50,8 @@
 //! # Read next
 //!
 //! [`Scheduler`], [`Event`], [`Every`]. In the source: `heap.rs` is the queue (`keys.rs` its
-//! order), without lock or clock; `shared.rs` puts the lock around it; `run.rs` is the loop.
+//! order), without lock or clock; `shared.rs` puts the lock around it; `run.rs` is the loop, and
+//! `alarm.rs` what makes it wake up on time.
 
 mod action;
 mod alarm;

@@ -171,6 +171,7 @@ fn a_cheap_call_does_not_wait_behind_a_long_one() {
     long.unwrap().into_result().unwrap();
 }
 
+// F109: what is a deadlock there works here, to a depth
 fn a_pool_inside_of_a_worker() {
     fn nested(n: u64) -> u64 {
         let pool = ProcessPoolExecutor::new(1).unwrap();
@@ -220,7 +221,7 @@ fn py_ressources_gced_in_workers() {
     }
 }
 
-// case 113: nothing that submitting has to write to can be full
+// case 113, F110: nothing that submitting has to write to can be full
 fn py_gh105829_should_not_deadlock_if_wakeup_pipe_full() {
     let pool = ProcessPoolExecutor::new(1).unwrap();
     let (release, gate) = mpsc::channel::<()>();

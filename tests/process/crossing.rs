@@ -57,6 +57,7 @@ enum Fussy {
     PanicEncode,
     PanicDecode,
     ExitDecode,
+    AbortDecode,
     AbortEncode,
 }
 
@@ -72,6 +73,7 @@ impl Serialize for Fussy {
             Self::Bad => serializer.serialize_u8(9),
             Self::PanicDecode => serializer.serialize_u8(10),
             Self::ExitDecode => serializer.serialize_u8(11),
+            Self::AbortDecode => serializer.serialize_u8(12),
         }
     }
 }
@@ -83,6 +85,7 @@ impl<'de> Deserialize<'de> for Fussy {
             2 => Ok(Self::Result),
             10 => panic!("decode"),
             11 => std::process::exit(11),
+            12 => std::process::abort(),
             _ => Err(serde::de::Error::custom("not that")),
         }
     }
@@ -102,7 +105,7 @@ fn py_error_at_task_pickle() {
     assert!(pool.submit(fuss, Fussy::Fine).unwrap().into_result().is_ok());
 }
 
-// case 99, case 100, F98
+// case 99, case 100, case 101, F98
 fn py_error_at_task_unpickle() {
     let pool = replacing(1);
     for bad in [Fussy::Decode, Fussy::PanicDecode] {
@@ -112,6 +115,8 @@ fn py_error_at_task_unpickle() {
     assert_eq!(pool.stats().started, 1, "a refused argument is no death");
     let exits = pool.submit(fuss, Fussy::ExitDecode).unwrap().into_result().unwrap_err();
     assert_eq!(exits.worker_death().unwrap().exit_code, Some(11));
+    let crashes = pool.submit(fuss, Fussy::AbortDecode).unwrap().into_result().unwrap_err();
+    assert_eq!(crashes.worker_death().unwrap().signal, Some(6));
     assert!(pool.submit(fuss, Fussy::Fine).unwrap().into_result().is_ok());
 }
 

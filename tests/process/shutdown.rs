@@ -102,7 +102,7 @@ fn py_del_shutdown() {
     assert!(calls.into_iter().all(|call| call.done() && call.into_result().is_ok()));
 }
 
-// case 91
+// case 91, F107
 fn py_shutdown_no_wait() {
     let pool = ProcessPoolExecutor::new(2).unwrap();
     let pid = pool.submit(|()| std::process::id(), ()).unwrap().into_result().unwrap();
