@@ -207,7 +207,9 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     ///
     /// let clock = VirtualClock::starting_at(0_u64);
     /// let s = Scheduler::builder().virtual_clock(&clock).bounded_latency().build();
-    /// (1..=100_000).for_each(|time| drop(s.enter(time, 1, || {})));
+    /// for time in 1..=100_000 {
+    ///     s.enter(time, 1, || {});
+    /// }
     /// s.run()?;
     /// assert_eq!(clock.time(), 100_000);
     /// # Ok::<(), concurrent::Error>(())
