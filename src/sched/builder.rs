@@ -193,10 +193,9 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// By default events beyond the first thousand are kept in sorted runs, which makes a scheduler
     /// with a hundred thousand events up to twice as fast, with a million four times. But now and
     /// then such runs are made and merged, and the `enter` or the run that does it takes
-    /// milliseconds. With this all are kept in one binary heap: slower on the whole, but each
-    /// operation takes a few microseconds at most. What remains is what memory costs: the heap doubles
-    /// its room when it is full, and when more than half of the events were cancelled, their keys
-    /// are thrown out together.
+    /// milliseconds. With this all are kept in one binary heap: slower on the whole, but without such
+    /// pauses. What remains is what memory costs: the heap doubles its room when it is full, and when
+    /// more than half of the events were cancelled, their keys are thrown out together.
     ///
     /// The order of the events is the same.
     ///
@@ -207,7 +206,9 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     ///
     /// let clock = VirtualClock::starting_at(0_u64);
     /// let s = Scheduler::builder().virtual_clock(&clock).bounded_latency().build();
-    /// (1..=100_000).for_each(|time| drop(s.enter(time, 1, || {})));
+    /// for time in 1..=100_000 {
+    ///     s.enter(time, 1, || {});
+    /// }
     /// s.run()?;
     /// assert_eq!(clock.time(), 100_000);
     /// # Ok::<(), concurrent::Error>(())

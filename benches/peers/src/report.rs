@@ -21,6 +21,13 @@ pub struct Row {
     pub ratio: f64,
 }
 
+impl Row {
+    /// The figure that the ratio is made of: processor time where there is one in the same unit.
+    fn value(&self) -> f64 {
+        self.cpu.filter(|_| self.unit == "ns").unwrap_or(self.median)
+    }
+}
+
 /// Everything that one run of the program measured.
 #[derive(Default)]
 pub struct Report {
@@ -71,7 +78,7 @@ impl Report {
                 "\"{}\",\"{}\",{:.3},{:.3},{},{:.3},{},{},{}",
                 row.group,
                 row.name,
-                row.median,
+                row.value(),
                 row.ratio,
                 row.unit,
                 row.min,
