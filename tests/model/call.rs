@@ -138,7 +138,7 @@ fn an_awaiting_task_is_woken() {
 
 #[test]
 fn a_flattened_call_ends_with_its_source_or_its_cancel() {
-    Outcomes::of(|| {
+    Outcomes::with_bound(Some(3), || {
         let (promise, future) = Promise::<Result<u32, String>>::pair();
         let executor = thread::spawn(move || {
             promise.set_running_or_notify_cancel().unwrap() && promise.set_result(Ok(4)).is_ok()

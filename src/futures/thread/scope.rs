@@ -15,7 +15,8 @@
 //! What may outlive the scope (the call in a queue, in a worker, in a leaked handle) has no type of
 //! the user's in it any more.
 //!
-//! This file has the crate's only extension of a lifetime; see [`Scope::spawn`].
+//! This file has the only place where what a user's closure borrows is said to live longer than it
+//! does; see [`Scope::spawn`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -255,6 +256,9 @@ impl<'scope> Scope<'scope, '_> {
         //   because the pool broke, or refused by the queue. A wait that is found to be a deadlock
         //   does not end that. While a ticket is counted, and thus while any call or destructor
         //   might spawn another, the count does not reach zero.
+        // - What a pool puts around the function (its place in a bounded queue, what `propagate`
+        //   captured) owns the task or is owned beside it: a hook is lent a `&mut dyn FnMut()`, which
+        //   it cannot keep, and if it unwinds, the task goes with the frame that lent it.
         // - A box that is leaked (a pool that is forgotten with calls in its queue) leaves its
         //   ticket: the scope waits for ever, which is sound.
         // - `Scope` cannot be forgotten or moved away by the body: it gets a reference only.
