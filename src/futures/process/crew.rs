@@ -51,6 +51,8 @@ pub(super) struct State {
     batch: Batch,
     /// Until when no worker is started beside those there are: the system has just refused one.
     pub(super) refused_until: Option<Instant>,
+    /// Starts in a row that the system refused.
+    pub(super) refusals: u32,
     /// Minders that have handed their seat on, to be joined.
     finished: Vec<JoinHandle<()>>,
 }
@@ -94,6 +96,7 @@ impl Shared {
             counts: Counts::default(),
             batch: Batch::default(),
             refused_until: None,
+            refusals: 0,
             finished: Vec::new(),
         };
         let state = Mutex::new(state);

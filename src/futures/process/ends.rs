@@ -19,6 +19,9 @@ use crate::error::{Cause, Error};
 /// replace its workers is broken.
 const STORM: u32 = 5;
 
+/// How often in a row the system may refuse a process to a pool that has none.
+const REFUSALS: u32 = 60;
+
 /// How long to do with the workers there are after the system refused one.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -27,6 +30,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub(super) enum Next {
     /// Starts another one.
     Start,
+    /// The same, after a moment.
+    StartLater,
     /// Ends.
     Stop,
 }
@@ -35,6 +40,7 @@ impl Shared {
     /// The worker that a minder started could be connected.
     pub(super) fn connected(&self, index: usize, link: Link) {
         let mut state = self.state.lock();
+        state.refusals = 0;
         let seat = &mut state.seats[index];
         if matches!(seat.slot.phase(), Phase::Killing(_)) {
             link.signal(Signal::KILL); // it was not wanted any more while it was started
@@ -142,7 +148,15 @@ impl Shared {
             debug_assert!(aftermath.in_doubt.is_none() && aftermath.unstarted.is_empty());
             seat.slot.clear();
             let others = state.seats.iter().any(|seat| seat.slot.is_alive());
-            if wanted && !others && !state.queue.is_empty() && state.broken.is_none() {
+            let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
+            state.refusals += 1;
+            if needed && state.refusals < REFUSALS {
+                // What the minders that gave up before this one have had may be free by now.
+                state.counts.started += 1;
+                state.seats[index].start(self.settings().max_tasks_per_child);
+                return Next::StartLater;
+            }
+            if needed {
                 // Nobody is left who could run what is queued.
                 state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
             } else if wanted {

@@ -26,6 +26,9 @@ use crate::guard::contain;
 /// How long a worker that has closed its channel may take to end.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// How long to wait before the system is asked again for a process that it has just refused.
+const RETRY: Duration = Duration::from_millis(5);
+
 thread_local! {
     /// The pool that this thread minds a worker of, by address; 0 for other threads.
     static POOL: Cell<usize> = const { Cell::new(0) };
@@ -44,8 +47,10 @@ pub(crate) fn mind(pool: &Arc<Shared>, index: usize) {
             Ok(minder) => minder.serve(),
             Err(error) => pool.start_failed(index, error),
         };
-        if next == Next::Stop {
-            return;
+        match next {
+            Next::Start => {}
+            Next::StartLater => std::thread::park_timeout(RETRY),
+            Next::Stop => return,
         }
     }
 }
@@ -211,9 +216,18 @@ impl Minder<'_> {
             // First the worker gets new work, then the callers their results.
             let (after, checked) = self.pool.answered(self.index, frames, tasks, timer);
             after.run();
-            for ((header, body), task) in frames.iter().zip(tasks.drain(..)) {
-                self.finish(*header, body.clone(), task)?;
+            let mut finished = Ok(());
+            for ((header, body), mut task) in frames.iter().zip(tasks.drain(..)) {
+                if finished.is_ok() {
+                    finished = self.finish(*header, body.clone(), &mut task);
+                }
+                if let (Err(Malformed(how)), Some(task)) = (&finished, task) {
+                    // It has run, and its result is lost.
+                    let error = Error::Decode(format!("the result: {how}").into());
+                    contain("ending a call", || task.fail(error));
+                }
             }
+            finished?;
             checked?;
         }
         bad.map_or(Ok(()), Err)
@@ -239,12 +253,12 @@ impl Minder<'_> {
         Ok(())
     }
 
-    /// Ends one call.
+    /// Ends one call, and takes it, unless the answer is malformed.
     fn finish(
         &mut self,
         header: Header,
         body: Range<usize>,
-        task: Option<Task>,
+        task: &mut Option<Task>,
     ) -> Result<(), Malformed> {
         let mut files = Vec::new();
         if header.has_descriptors() {
@@ -257,7 +271,7 @@ impl Minder<'_> {
         }
         let body = self.inbox.body(body);
         if !header.is_far() {
-            if let Some(task) = task {
+            if let Some(task) = task.take() {
                 let reply = Reply { kind: header.kind, bytes: body, files };
                 contain("ending a call", || task.finish(reply, &mut || ()));
             }
@@ -275,7 +289,7 @@ impl Minder<'_> {
         let bytes = segment.bytes(far.len).map_err(|_| Malformed("not so much shared memory"))?;
         let (pool, index) = (self.pool, self.index);
         let mut decoded = || pool.owe(index, far.segment);
-        match task {
+        match task.take() {
             Some(task) => {
                 let reply = Reply { kind: header.kind, bytes, files };
                 contain("ending a call", || task.finish(reply, &mut decoded));

@@ -269,11 +269,15 @@ pub(crate) fn receive_with_files(
     if !block {
         flags |= RecvFlags::DONTWAIT;
     }
-    let receive = || {
+    let mut receive = || {
         let mut parts = [IoSliceMut::new(&mut *text)];
         rustix::net::recvmsg(socket, &mut parts, &mut control, flags)
     };
-    let received = rustix::io::retry_on_intr(receive)?;
+    let received = match rustix::io::retry_on_intr(&mut receive) {
+        // The other side has ended with something unread. What it sent before is behind this error.
+        Err(Errno::CONNRESET) => rustix::io::retry_on_intr(receive)?,
+        received => received?,
+    };
     let mut files = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -321,6 +325,18 @@ mod tests {
         assert!(receive_with_files(b.as_fd(), &mut text, false).is_err(), "nothing there");
         drop(a);
         assert_eq!(receive_with_files(b.as_fd(), &mut text, true).unwrap().0, 0);
+    }
+
+    #[test]
+    fn what_was_sent_before_an_end_with_something_unread_is_received() {
+        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (a, b) = rustix::net::socketpair(kind.0, kind.1, kind.2, None).unwrap();
+        send_with_files(a.as_fd(), b"unread", &[a.as_fd()]).unwrap();
+        send_with_files(b.as_fd(), b"last", &[b.as_fd()]).unwrap();
+        drop(b);
+        let mut text = [0; 16];
+        let (len, files) = receive_with_files(a.as_fd(), &mut text, false).unwrap();
+        assert_eq!((&text[..len], files.len()), (&b"last"[..], 1));
     }
 
     #[test]

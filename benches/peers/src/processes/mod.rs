@@ -116,9 +116,9 @@ fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
 
     let mut all = vec![
         contender("ours", || {
-            time(1_000_000, || {
+            time(100_000, || {
                 let options = MapOptions::new().chunk_size(100);
-                let map = pool.map_with(options, increment, 0..1_000_000).unwrap();
+                let map = pool.map_with(options, increment, 0..100_000).unwrap();
                 map.for_each(|result| keep(result.unwrap()));
             })
         }),
