@@ -26,7 +26,8 @@ impl Python {
             let mut answers = BufReader::new(child.stdout.take()?);
             let mut line = String::new();
             answers.read_line(&mut line).ok()?;
-            (line == "ready\n").then_some(Self { child, pipes: RefCell::new((Some(orders), answers)) })
+            (line == "ready\n")
+                .then_some(Self { child, pipes: RefCell::new((Some(orders), answers)) })
         });
         if started.is_none() {
             println!("SKIPPED: {kind} (python3 with it is not installed)");
