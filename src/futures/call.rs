@@ -16,7 +16,7 @@ use super::deadlock::Awaited;
 use super::job::{Elsewhere, Stage};
 use super::state::{Phase, State};
 use super::upstream::{
-    Followed, Follows, kill as kill_all, request_cancel as request, source_of_all,
+    Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
 };
 use super::waiter::Waiter;
 use crate::LOG_TARGET;
@@ -242,10 +242,9 @@ pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
     told && (state.phase() == Phase::Cancelled || !state.is_done())
 }
 
-/// Kills the processes that run what `call` depends on; false if there are none. See
-/// [`Future::kill`].
+/// Cancels `call` if it is pending, kills the process that runs it; see [`Future::kill`].
 pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
-    kill_all(call)
+    Chain::with(|chain| kill_in(chain, call))
 }
 
 /// What a thread that waits for `call` waits for.

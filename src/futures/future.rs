@@ -132,7 +132,8 @@ impl<T> Future<T> {
     /// A call that has not started is cancelled. One that runs on a thread cannot be stopped, and
     /// one that is done stays as it is: false.
     ///
-    /// The call then fails with [`Error::Killed`], the worker is replaced, and the pool goes on.
+    /// The call then fails with [`Error::Killed`], the worker is replaced, and the pool goes on. A
+    /// call made of others has all of these cancelled or killed.
     ///
     /// ```
     /// use concurrent::futures::Promise;
@@ -142,7 +143,7 @@ impl<T> Future<T> {
     /// assert!(future.cancelled());
     /// ```
     pub fn kill(&self) -> bool {
-        self.cancel() || call::kill(&self.call)
+        call::kill(&self.call)
     }
 
     /// Returns whether the call was cancelled.

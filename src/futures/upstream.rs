@@ -161,15 +161,33 @@ pub(crate) fn source_of(mut call: Followed) -> Followed {
 /// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
 /// anything was cancelled or can hear of it.
 pub(crate) fn request_cancel(chain: &mut Chain, call: &dyn Upstream) -> bool {
-    let mut left = Vec::new();
-    let mut told = request_step(chain, call, &mut left);
-    while let Some(next) = left.pop() {
-        told |= request_step(chain, &*next, &mut left);
-    }
-    told
+    cancel_or(chain, call, &|running| running.ask_to_stop())
 }
 
-fn request_step(chain: &mut Chain, call: &dyn Upstream, left: &mut Vec<Followed>) -> bool {
+/// Cancels what `call` depends on and has not started, and ends the processes that run the rest.
+/// Returns whether anything was cancelled or will end so.
+pub(crate) fn kill(chain: &mut Chain, call: &dyn Upstream) -> bool {
+    cancel_or(chain, call, &|running| running.kill())
+}
+
+type End<'a> = &'a dyn Fn(&dyn Upstream) -> bool;
+
+/// Cancels what `call` depends on; what has started is left to `end`.
+fn cancel_or(chain: &mut Chain, call: &dyn Upstream, end: End<'_>) -> bool {
+    let mut left = Vec::new();
+    let mut ended = cancel_step(chain, call, end, &mut left);
+    while let Some(next) = left.pop() {
+        ended |= cancel_step(chain, &*next, end, &mut left);
+    }
+    ended
+}
+
+fn cancel_step(
+    chain: &mut Chain,
+    call: &dyn Upstream,
+    end: End<'_>,
+    left: &mut Vec<Followed>,
+) -> bool {
     match call.follows(false) {
         Follows::Call(next) | Follows::InTime(next) => {
             // If that has ended, a function of this one's is running, or is about to.
@@ -178,34 +196,15 @@ fn request_step(chain: &mut Chain, call: &dyn Upstream, left: &mut Vec<Followed>
                     left.push(next);
                     false
                 }
-                _ => call.ask_to_stop(),
+                _ => end(call),
             }
         }
         Follows::Group => {
             left.extend(call.members(false));
             call.cancel(chain)
         }
-        Follows::Nothing => call.cancel(chain) || call.ask_to_stop(),
+        Follows::Nothing => call.cancel(chain) || end(call),
     }
-}
-
-/// Ends the processes that run what `call` depends on; false if there are none.
-pub(crate) fn kill(call: &dyn Upstream) -> bool {
-    let mut left = Vec::new();
-    let mut killed = kill_step(call, &mut left);
-    while let Some(next) = left.pop() {
-        killed |= kill_step(&*next, &mut left);
-    }
-    killed
-}
-
-fn kill_step(call: &dyn Upstream, left: &mut Vec<Followed>) -> bool {
-    match call.follows(false) {
-        Follows::Call(next) | Follows::InTime(next) => left.push(next),
-        Follows::Group => left.extend(call.members(false)),
-        Follows::Nothing => return call.kill(),
-    }
-    false
 }
 
 /// Runs in place all that `call` depends on and that waits for this worker, until `call` is done or

@@ -2,17 +2,19 @@
 
 use std::sync::mpsc;
 
+use concurrent::Error;
 use concurrent::futures::{
-    ProcessPoolExecutor, ReturnWhen, ThreadPoolExecutor, as_completed, wait,
+    ProcessPoolExecutor, ReturnWhen, ThreadPoolExecutor, as_completed, join_all, wait,
 };
 
-use crate::support::{Gate, trials};
+use crate::support::{Gate, replacing, trials};
 
 trials![
     a_wait_for_a_process_counts_as_able_to_move,
     a_chain_of_waits_that_ends_in_a_process,
     a_process_pool_used_by_all_workers_of_a_thread_pool,
     a_running_call_in_a_process_cannot_be_asked_to_stop,
+    the_calls_that_another_is_made_of_are_killed_with_it,
 ];
 
 fn double(n: u64) -> u64 {
@@ -75,6 +77,31 @@ fn a_running_call_in_a_process_cannot_be_asked_to_stop() {
     let pending = pool.submit(double, 1).unwrap();
     assert!(pending.request_cancel() && pending.cancelled());
     assert!(!running.request_cancel());
+    let made_of_it = running.map(|()| 1);
+    assert!(!made_of_it.request_cancel());
     gate.open();
-    running.into_result().unwrap();
+    made_of_it.into_result().unwrap();
+}
+
+fn the_calls_that_another_is_made_of_are_killed_with_it() {
+    let pool = replacing(1);
+    let run = |gate: &Gate| {
+        let running = pool.submit(|g: String| Gate::pass(&g), gate.name()).unwrap();
+        gate.wait_begun();
+        running
+    };
+    let gate = Gate::new();
+    let chain = run(&gate).map(|()| 1);
+    assert!(chain.kill());
+    let error = chain.into_result().unwrap_err();
+    assert!(matches!(error, Error::Killed { .. }), "{error}");
+
+    let gate = Gate::new();
+    let running = run(&gate);
+    let started = pool.stats().started;
+    let group = join_all([running, pool.submit(|()| (), ()).unwrap()]);
+    assert!(group.kill() && group.cancelled());
+    // The worker of the first is gone: the next call runs in another one.
+    pool.submit(double, 1).unwrap().into_result().unwrap();
+    assert_eq!(pool.stats().started, started + 1);
 }
