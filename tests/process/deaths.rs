@@ -1,5 +1,8 @@
 //! Workers that die: what x policy. All cells of the list.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
 use concurrent::Error;
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::{OnWorkerDeath, ResourceLimit};
@@ -23,6 +26,7 @@ trials![
     a_grandchild_may_outlive_the_worker,
     out_of_memory,
     a_worker_that_a_call_has_killed_is_replaced_at_once,
+    a_logger_may_use_the_pool,
 ];
 
 fn double(n: u64) -> u64 {
@@ -344,4 +348,37 @@ fn a_worker_that_a_call_has_killed_is_replaced_at_once() {
     assert!(pool.submit(die, "exit 0".into()).unwrap().into_result().is_err());
     eventually("a replacement", || pool.stats().idle == 1);
     assert_eq!((pool.stats().started, pool.stats().died), (2, 1));
+}
+
+/// Asks the pool that it knows about itself when something is logged.
+struct Curious;
+
+static KNOWN: Mutex<Weak<ProcessPoolExecutor>> = Mutex::new(Weak::new());
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+impl log::Log for Curious {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {
+        let known = KNOWN.lock().unwrap().upgrade();
+        if let Some(pool) = known {
+            ASKED.fetch_add(pool.stats().died as usize, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn a_logger_may_use_the_pool() {
+    log::set_logger(&Curious).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let pool = Arc::new(replacing(1));
+    *KNOWN.lock().unwrap() = Arc::downgrade(&pool);
+    let died = pool.submit(die, "exit 99".into()).unwrap().into_result().unwrap_err();
+    assert_eq!(died.worker_death().unwrap().exit_code, Some(99));
+    eventually("what is logged of it", || ASKED.load(Ordering::Relaxed) > 0);
+    *KNOWN.lock().unwrap() = Weak::new();
+    assert_eq!(pool.submit(double, 1).unwrap().into_result().unwrap(), 2);
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use rustix::process::Signal;
 
 use super::builder::Settings;
@@ -19,7 +20,9 @@ use super::segments::Arena;
 use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
 use super::task::Task;
+use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
+use crate::guard::contain;
 use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, spawn, wait_until};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
@@ -73,6 +76,8 @@ pub(super) struct Counts {
 pub(super) struct After {
     pub(super) failed: Vec<(Task, Error)>,
     pub(super) cancelled: Vec<Task>,
+    /// A logger is user code as well.
+    pub(super) logs: Vec<(Level, String)>,
 }
 
 impl After {
@@ -81,7 +86,14 @@ impl After {
         for (task, error) in self.failed {
             task.fail(error);
         }
-        self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel()).count()
+        let cancelled = self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel());
+        let cancelled = cancelled.count();
+        for (level, text) in self.logs {
+            contain("logging the end of a worker", || {
+                log::log!(target: LOG_TARGET, level, "{text}");
+            });
+        }
+        cancelled
     }
 }
 

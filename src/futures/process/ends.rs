@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use rustix::process::Signal;
 
 use super::builder::OnWorkerDeath;
@@ -11,7 +12,6 @@ use super::link::Link;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
 use super::task::Task;
-use crate::LOG_TARGET;
 use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
 
@@ -161,7 +161,7 @@ impl Shared {
                 state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
             } else if wanted {
                 state.refused_until = Instant::now().checked_add(BACK_OFF);
-                log::warn!(target: LOG_TARGET, "a worker process cannot be started: {error}");
+                after.log(Level::Warn, format!("a worker process cannot be started: {error}"));
             }
             after.add(self.balance(&mut state));
             self.notify_gone(&state);
@@ -229,10 +229,10 @@ impl Shared {
         }
         state.counts.died += 1;
         if let Some(error) = start_error {
-            log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
+            after.log(Level::Error, format!("Exception in initializer: {error}"));
             return state.break_off(Cause::new(error), after);
         }
-        log::warn!(target: LOG_TARGET, "{death}");
+        after.log(Level::Warn, death.to_string());
         if in_doubt.is_none() {
             state.fruitless += 1;
         }
@@ -308,5 +308,10 @@ impl After {
     pub(super) fn add(&mut self, other: Self) {
         self.failed.extend(other.failed);
         self.cancelled.extend(other.cancelled);
+        self.logs.extend(other.logs);
+    }
+
+    fn log(&mut self, level: Level, text: String) {
+        self.logs.push((level, text));
     }
 }
