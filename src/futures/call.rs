@@ -57,8 +57,9 @@ pub(crate) trait Body<T>: Send + Sync {
         cancel();
     }
 
-    /// Whether the call can learn, while it runs, that it should stop.
-    fn hears(&self) -> bool {
+    /// Whether the call runs in this process: then it can learn that it should stop, and may be over
+    /// before a thread that waits for it is asleep.
+    fn runs_here(&self) -> bool {
         true
     }
 

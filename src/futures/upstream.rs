@@ -85,7 +85,7 @@ impl<T> Upstream for AnyCall<T> {
 
     fn ask_to_stop(&self) -> bool {
         self.core().request_cancel();
-        self.body().hears()
+        self.body().runs_here()
     }
 
     fn kill(&self) -> bool {

@@ -179,11 +179,12 @@ impl Shared {
         ended: Ended,
         start_error: Option<Error>,
     ) -> Next {
+        let link;
         let (after, next) = {
             let mut state = self.state.lock();
             let mut after = After::default();
             let seat = &mut state.seats[index];
-            let link = seat.link.take();
+            link = seat.link.take(); // its descriptors are closed when the caller has been told
             let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
             let aftermath = seat.slot.exited(begun);
             let death = describe(&aftermath, ended, link.as_ref());
@@ -197,6 +198,7 @@ impl Shared {
             (after, next)
         };
         after.run();
+        drop(link);
         next
     }
 

@@ -138,9 +138,8 @@ impl Minder<'_> {
             }
             if ended {
                 while open && matches!(self.read(&mut timer), Ok(Read::Some)) {}
-                let status = process.wait();
-                drop(self.replies);
-                return self.pool.ended(self.index, status, self.start_error);
+                // Its descriptors are closed when its caller has been told.
+                return self.pool.ended(self.index, process.wait(), self.start_error);
             }
             let due = timer.is_some_and(|timer| timer <= Instant::now());
             if open && readable {

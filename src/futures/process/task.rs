@@ -151,7 +151,7 @@ impl<R: Send + 'static> Body<R> for Crossing<R> {
         self.release_message();
     }
 
-    fn hears(&self) -> bool {
+    fn runs_here(&self) -> bool {
         false
     }
 
