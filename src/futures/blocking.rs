@@ -21,7 +21,7 @@ impl<T> Future<T> {
         if deadline.is_none() && help(self.call()) && core.state().is_done() {
             return Ok(());
         }
-        if self.call().body().runs_here() && spin_until(|| core.state().is_done()) {
+        if spin_until(|| core.state().is_done()) {
             return Ok(());
         }
         // A call that follows another ends only after that one's callbacks have returned.

@@ -57,8 +57,7 @@ pub(crate) trait Body<T>: Send + Sync {
         cancel();
     }
 
-    /// Whether the call runs in this process: then it can learn that it should stop, and may be over
-    /// before a thread that waits for it is asleep.
+    /// Whether the call runs in this process: then it can learn that it should stop.
     fn runs_here(&self) -> bool {
         true
     }
