@@ -8,6 +8,8 @@ mod circles;
 mod deadline;
 mod gather;
 mod in_workers;
+#[path = "../common/place.rs"]
+mod place;
 mod random;
 mod requests;
 mod scope;
@@ -15,13 +17,15 @@ mod scope_circles;
 mod scope_ends;
 mod scope_in_workers;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use concurrent::futures::ThreadPoolExecutor;
+
+use place::Place;
 
 type Pool = Arc<ThreadPoolExecutor>;
 
@@ -36,37 +40,6 @@ fn in_only_worker<R: Send + 'static>(body: impl FnOnce(&Pool) -> R + Send + 'sta
         let inner = Arc::clone(&pool);
         pool.spawn(move || body(&inner)).unwrap().into_result().unwrap()
     })
-}
-
-/// Something that is filled once, and that calls wait for outside of any pool's knowledge.
-struct Place<T>(Arc<(OnceLock<T>, Mutex<()>, Condvar)>);
-
-impl<T> Place<T> {
-    fn new() -> Self {
-        Self(Arc::new((OnceLock::new(), Mutex::new(()), Condvar::new())))
-    }
-
-    fn fill(&self, value: T) {
-        let _guard = self.0.1.lock().unwrap();
-        assert!(self.0.0.set(value).is_ok());
-        self.0.2.notify_all();
-    }
-
-    fn get(&self) -> &T {
-        let mut guard = self.0.1.lock().unwrap();
-        loop {
-            if let Some(value) = self.0.0.get() {
-                return value;
-            }
-            guard = self.0.2.wait(guard).unwrap();
-        }
-    }
-}
-
-impl<T> Clone for Place<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
 }
 
 /// Runs `test` in a thread of its own, and fails if it takes longer than any machine needs.

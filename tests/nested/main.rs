@@ -6,6 +6,8 @@
 mod cycles;
 mod helping;
 mod no_false_alarm;
+#[path = "../common/place.rs"]
+mod place;
 mod random;
 mod support;
 mod tokens;

@@ -1,9 +1,11 @@
 //! What the tests share.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use concurrent::futures::{Future, ThreadPoolExecutor};
+
+pub(crate) use crate::place::Place;
 
 pub(crate) type Pool = Arc<ThreadPoolExecutor>;
 
@@ -21,37 +23,6 @@ pub(crate) fn timely<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'stati
         Err(mpsc::RecvTimeoutError::Disconnected) => {
             std::panic::resume_unwind(thread.join().unwrap_err())
         }
-    }
-}
-
-/// Something that is filled once, and that calls wait for outside of any pool's knowledge.
-pub(crate) struct Place<T>(Arc<(OnceLock<T>, Mutex<()>, Condvar)>);
-
-impl<T> Place<T> {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new((OnceLock::new(), Mutex::new(()), Condvar::new())))
-    }
-
-    pub(crate) fn fill(&self, value: T) {
-        let _guard = self.0.1.lock().unwrap();
-        assert!(self.0.0.set(value).is_ok());
-        self.0.2.notify_all();
-    }
-
-    pub(crate) fn get(&self) -> &T {
-        let mut guard = self.0.1.lock().unwrap();
-        loop {
-            if let Some(value) = self.0.0.get() {
-                return value;
-            }
-            guard = self.0.2.wait(guard).unwrap();
-        }
-    }
-}
-
-impl<T> Clone for Place<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
     }
 }
 
