@@ -10,6 +10,7 @@
 //! each, mean more.
 
 mod chart;
+mod outside;
 mod processes;
 mod report;
 mod sched;

@@ -1,0 +1,58 @@
+//! A program of another language in `outside/`, which answers a line with a line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+pub struct Program {
+    pub name: &'static str,
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Program {
+    /// `None`, and a line that says so, if the program is not there.
+    pub fn start(name: &'static str, program: &str, arguments: &[&str]) -> Option<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut child) = command.spawn() else {
+            println!("SKIPPED: {name}: no {program} here");
+            return None;
+        };
+        let questions = child.stdin.take()?;
+        let answers = BufReader::new(child.stdout.take()?);
+        Some(Self { name, child, questions, answers })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The numbers that it answers with; `None` if it has gone, or, with a line that says so, if
+    /// these are none.
+    pub fn ask(&mut self, question: &str) -> Option<Vec<f64>> {
+        writeln!(self.questions, "{question}").ok()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).ok()?;
+        let numbers: Option<Vec<f64>> =
+            answer.split_whitespace().map(|number| number.parse().ok()).collect();
+        numbers.filter(|numbers| !numbers.is_empty()).or_else(|| {
+            let work = question.split(' ').next().unwrap_or_default();
+            println!("SKIPPED: {}: no answer to {work}", self.name);
+            None
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It would end by itself with its input; but it may be at work.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where a program lies.
+pub fn path(file: &str) -> String {
+    format!("{}/outside/{file}", env!("CARGO_MANIFEST_DIR"))
+}
