@@ -15,6 +15,8 @@ mod crossing;
 #[cfg(target_os = "linux")]
 mod deaths;
 #[cfg(target_os = "linux")]
+mod faults;
+#[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaks;
@@ -23,7 +25,11 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
+mod mine;
+#[cfg(target_os = "linux")]
 mod nested;
+#[cfg(target_os = "linux")]
+mod orphans;
 #[cfg(target_os = "linux")]
 mod programs;
 #[cfg(target_os = "linux")]
@@ -37,7 +43,9 @@ mod support;
 
 #[cfg(target_os = "linux")]
 fn main() {
+    mine::before_init();
     concurrent::futures::process::init();
+    mine::after_init();
     programs::act(); // some tests start this binary as a program of their own
     let arguments = Arguments::from_args();
     let trials = [
@@ -45,11 +53,13 @@ fn main() {
         calls::trials(),
         crossing::trials(),
         deaths::trials(),
+        faults::trials(),
         kills::trials(),
         leaks::trials(),
         limits::trials(),
         memory::trials(),
         nested::trials(),
+        orphans::trials(),
         programs::trials(),
         settings::trials(),
         shutdown::trials(),

@@ -115,14 +115,18 @@ pub(crate) struct Census {
     pub(crate) children: usize,
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
+    /// Mappings of shared memory.
+    pub(crate) shared: usize,
 }
 
 pub(crate) fn census() -> Census {
     let count = |path: &str| std::fs::read_dir(path).unwrap().count();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     Census {
         children: children(std::process::id()).len(),
         descriptors: count("/proc/self/fd"),
         threads: count("/proc/self/task"),
+        shared: maps.lines().filter(|line| line.contains("/memfd:concurrent")).count(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketType;
 use rustix::process::Signal;
 
@@ -146,7 +147,14 @@ pub(crate) fn check() -> Result<()> {
 fn receive_order() -> Option<Order> {
     let secret = std::env::var(VARIABLE).ok()?;
     let secret = u128::from_str_radix(&secret, 16).ok()?;
-    if !is_socket_of_parent(std::io::stdin().as_fd()) || super::system::is_privileged() {
+    let stdin = std::io::stdin();
+    if super::system::is_privileged() || !is_socket(stdin.as_fd()) {
+        return None;
+    }
+    if !is_of_parent(stdin.as_fd()) {
+        if has_hung_up(stdin.as_fd()) {
+            std::process::exit(LOST); // the parent ended while this process was started
+        }
         return None;
     }
     match take_order(secret) {
@@ -177,9 +185,19 @@ fn take_order(secret: u128) -> std::io::Result<Order> {
     Ok(Order { greeting, socket, requests, replies, page })
 }
 
-fn is_socket_of_parent(stdin: BorrowedFd<'_>) -> bool {
-    let kind = rustix::net::sockopt::socket_type(stdin);
-    let peer = || rustix::net::sockopt::socket_peercred(stdin).ok();
-    kind == Ok(SocketType::SEQPACKET)
-        && peer().is_some_and(|peer| Some(peer.pid) == rustix::process::getppid())
+fn is_socket(stdin: BorrowedFd<'_>) -> bool {
+    rustix::net::sockopt::socket_type(stdin) == Ok(SocketType::SEQPACKET)
+}
+
+fn is_of_parent(stdin: BorrowedFd<'_>) -> bool {
+    let peer = rustix::net::sockopt::socket_peercred(stdin).ok();
+    peer.is_some_and(|peer| Some(peer.pid) == rustix::process::getppid())
+}
+
+/// Whether the other end is closed, or is about to be: a process that ends may lose its children a
+/// moment before its descriptors.
+fn has_hung_up(stdin: BorrowedFd<'_>) -> bool {
+    let mut hang_up = [PollFd::from_borrowed_fd(stdin, PollFlags::empty())];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+    matches!(poll(&mut hang_up, Some(&moment)), Ok(1))
 }

@@ -279,6 +279,8 @@ impl<C> Slot<C> {
     }
 
     /// The process is gone. `begun` tells whether it had begun the call with that number.
+    ///
+    /// A call that it was killed for is in doubt even if it had not: somebody wants it to end.
     pub(crate) fn exited(&mut self, begun: impl Fn(u64) -> bool) -> Aftermath<C> {
         let reason = match self.phase {
             Phase::Killing(reason) => Some(reason),
@@ -289,7 +291,7 @@ impl<C> Slot<C> {
         let mut unstarted = Vec::new();
         for (index, flight) in self.flights.drain(..).enumerate() {
             let Some(call) = flight.call else { continue };
-            if index == 0 && begun(flight.seq) {
+            if index == 0 && (reason == Some(Reason::Asked) || begun(flight.seq)) {
                 in_doubt = Some(call);
             } else {
                 unstarted.push(call);

@@ -32,6 +32,16 @@ fn a_death_before_the_first_call_began_leaves_none_in_doubt() {
 }
 
 #[test]
+fn a_call_that_was_killed_before_it_began_does_not_go_back() {
+    let mut slot = ready_slot(None);
+    slot.dispatch(1, 10, Instant::now());
+    slot.dispatch(2, 10, Instant::now());
+    assert!(slot.kill(Reason::Asked));
+    let aftermath = slot.exited(|_| false);
+    assert_eq!((aftermath.in_doubt, aftermath.unstarted), (Some(1), vec![2]));
+}
+
+#[test]
 fn answers_out_of_order_are_refused() {
     let mut slot = ready_slot(None);
     assert_eq!(slot.answer(1), Err(OutOfOrder));
@@ -118,7 +128,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     /// L14: whatever happens in whatever order, each call comes out exactly once, a call that was
-    /// begun is never put back, and a worker that is being killed or has ended is given nothing.
+    /// begun, or that somebody killed, is never put back, and a worker that is being killed or has ended is given nothing.
     #[test]
     fn every_call_comes_out_exactly_once(events in events()) {
         let now = Instant::now();
@@ -157,7 +167,8 @@ proptest! {
                 Event::GiveUp => out.extend(slot.give_up()),
                 Event::Exit(begun) if slot.is_alive() => {
                     let aftermath = slot.exited(|_| begun);
-                    assert!(begun || aftermath.in_doubt.is_none());
+                    let asked = aftermath.reason == Some(Reason::Asked);
+                    assert!(begun || asked || aftermath.in_doubt.is_none());
                     out.extend(aftermath.in_doubt);
                     out.extend(aftermath.unstarted);
                     assert_eq!(slot.bytes(), 0);

@@ -1,0 +1,118 @@
+//! The program that has the pool is killed, at every step of a worker's life: no worker survives it.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::mine::{Fault, Mine, Step, is_stopped, send, work};
+use crate::support::{Gate, eventually, lives, trials};
+
+trials![
+    the_parent_is_killed_at_each_step,
+    the_parent_ends_in_other_ways,
+    the_parent_of_a_halted_worker_is_killed,
+    the_parent_is_killed_during_shutdown,
+];
+
+/// How long a worker may survive its parent.
+const SURVIVAL: Duration = Duration::from_secs(1);
+
+/// A program with a worker that stands at the gate.
+struct Family {
+    gate: Gate,
+    parent: Child,
+    worker: u32,
+}
+
+impl Family {
+    fn new(step: Step, what: &str) -> Self {
+        let gate = Gate::new();
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["--act", "orphan", &format!("{step:?}"), &gate.name(), what]);
+        let parent = command.stdin(Stdio::piped()).spawn().unwrap();
+        let worker = gate.wait_begun();
+        assert!(lives(worker));
+        Self { gate, parent, worker }
+    }
+
+    fn kill_parent(&mut self, signal: Signal) {
+        send(self.parent.id(), signal);
+        self.parent.wait().unwrap();
+    }
+
+    fn assert_ends(&self, what: &str) {
+        let since = Instant::now();
+        eventually(what, || !lives(self.worker));
+        let took = since.elapsed();
+        assert!(took < SURVIVAL, "{what}: {took:?}");
+        assert!(!Path::new(&self.gate.name()).join("escaped").exists(), "{what}: it ran on");
+    }
+}
+
+fn the_parent_is_killed_at_each_step() {
+    for step in Step::ALL {
+        let mut family = Family::new(step, "waits");
+        family.kill_parent(Signal::KILL);
+        if step == Step::BeforeHandshake {
+            family.gate.open(); // what runs there is not ours, and asked for no signal
+        }
+        family.assert_ends(&format!("the end of a worker at {step:?}"));
+    }
+}
+
+fn the_parent_ends_in_other_ways() {
+    for signal in [Signal::TERM, Signal::QUIT, Signal::ABORT] {
+        let mut family = Family::new(Step::Running, "waits");
+        family.kill_parent(signal);
+        family.assert_ends(&format!("the end of a worker after {signal:?}"));
+    }
+    let mut family = Family::new(Step::Running, "exits");
+    drop(family.parent.stdin.take());
+    assert!(family.parent.wait().unwrap().success());
+    family.assert_ends("the end of a worker after exit(0)");
+}
+
+fn the_parent_of_a_halted_worker_is_killed() {
+    for step in [Step::Initializing, Step::Running, Step::HalfWay, Step::Beside, Step::Ending] {
+        let mut family = Family::new(step, "has a halted worker");
+        family.gate.open();
+        eventually("a halt", || is_stopped(family.worker));
+        family.kill_parent(Signal::KILL);
+        family.assert_ends(&format!("the end of a worker halted at {step:?}"));
+    }
+}
+
+fn the_parent_is_killed_during_shutdown() {
+    for step in [Step::Running, Step::Ending] {
+        let mut family = Family::new(step, "shuts down");
+        family.kill_parent(Signal::KILL);
+        family.assert_ends(&format!("the end of a worker at {step:?}, during shutdown"));
+    }
+}
+
+/// The parent.
+pub(crate) fn act(step: &str, gate: &str, what: &str) {
+    let _ = rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        rustix::process::Rlimit { current: Some(0), maximum: Some(0) },
+    );
+    let fault = if what == "has a halted worker" { Fault::Stop } else { Fault::Nothing };
+    let mine = Mine::new(Step::from_name(step), fault, gate.to_owned());
+    let pool = mine.builder().build().unwrap();
+    let call = pool.submit(work, mine.order()).unwrap();
+    match what {
+        "shuts down" => pool.shutdown(),
+        "exits" => {
+            let _ = std::io::stdin().read(&mut [0]); // until it is told to
+            std::process::exit(0);
+        }
+        _ => {}
+    }
+    let _ = call.result();
+    loop {
+        std::thread::park();
+    }
+}
