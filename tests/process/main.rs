@@ -33,6 +33,8 @@ mod orphans;
 #[cfg(target_os = "linux")]
 mod programs;
 #[cfg(target_os = "linux")]
+mod random_kills;
+#[cfg(target_os = "linux")]
 mod settings;
 #[cfg(target_os = "linux")]
 mod shutdown;
@@ -61,6 +63,7 @@ fn main() {
         nested::trials(),
         orphans::trials(),
         programs::trials(),
+        random_kills::trials(),
         settings::trials(),
         shutdown::trials(),
         starts::trials(),

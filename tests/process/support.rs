@@ -12,14 +12,14 @@ use concurrent::futures::process::OnWorkerDeath;
 use libtest_mimic::Trial;
 
 /// How long a test may take on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A test that turns a hang into the end of the run.
-pub(crate) fn trial(name: &'static str, test: fn()) -> Trial {
+pub(crate) fn trial(name: &'static str, limit: Duration, test: fn()) -> Trial {
     Trial::test(name, move || {
         let (done, watched) = mpsc::channel::<()>();
         let watchdog = std::thread::spawn(move || {
-            if watched.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if watched.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{name} hangs");
                 std::process::abort();
             }
@@ -35,7 +35,11 @@ pub(crate) fn trial(name: &'static str, test: fn()) -> Trial {
 macro_rules! trials {
     ($($name:ident),* $(,)?) => {
         pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
-            vec![$(crate::support::trial(concat!(module_path!(), "::", stringify!($name)), $name)),*]
+            let limit = crate::support::LIMIT;
+            vec![$({
+                let name = concat!(module_path!(), "::", stringify!($name));
+                crate::support::trial(name, limit, $name)
+            }),*]
         }
     };
 }
