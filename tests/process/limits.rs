@@ -25,7 +25,7 @@ fn no_descriptors_at_all() {
 }
 
 /// Nobody else is this user, so that the limit counts this test's processes and threads only.
-const SOMEBODY: u32 = 64_321;
+pub(crate) const SOMEBODY: u32 = 64_321;
 
 // The system knows no such limit for root, so that this needs root to become somebody.
 fn more_workers_than_the_process_limit_allows() {

@@ -35,6 +35,8 @@ mod programs;
 #[cfg(target_os = "linux")]
 mod random_kills;
 #[cfg(target_os = "linux")]
+mod scarce;
+#[cfg(target_os = "linux")]
 mod settings;
 #[cfg(target_os = "linux")]
 mod shutdown;
@@ -64,6 +66,7 @@ fn main() {
         orphans::trials(),
         programs::trials(),
         random_kills::trials(),
+        scarce::trials(),
         settings::trials(),
         shutdown::trials(),
         starts::trials(),

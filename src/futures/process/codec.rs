@@ -225,7 +225,10 @@ impl<'a> Sink<'a> {
         if let Some(mut attached) = encoding.attached() {
             self.attachments.append(&mut attached);
         }
-        written.map_err(|error| self.why(&format!("`{}`: {error}", type_name::<T>())))
+        written.map_err(|error| match error {
+            postcard::Error::SerializeBufferFull => self.why(""), // that is ours
+            error => self.why(&format!("`{}`: {error}", type_name::<T>())),
+        })
     }
 
     pub(super) fn why_panicked<T>(&self, panic: &Panic) -> String {

@@ -1,0 +1,168 @@
+//! A system that refuses things to a pool that is at work.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use concurrent::Error;
+use concurrent::futures::ProcessPoolExecutor;
+use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
+use rustix::process::{Resource, Rlimit, Signal};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq};
+
+use crate::limits::SOMEBODY;
+use crate::mine::send;
+use crate::support::{census, children, eventually, replacing, trials};
+
+trials![
+    no_place_for_temporary_files,
+    descriptors_that_run_out_and_come_back,
+    no_memory_for_a_result_is_an_error_and_no_death,
+    no_memory_in_the_parent_for_a_result,
+];
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+fn own(act: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--act", act]);
+    command
+}
+
+pub(crate) fn act(test: &str) {
+    match test {
+        "no-temp" => without_temporary_files(),
+        "descriptors-run-out" => descriptors_run_out(),
+        "parent-memory" => little_memory(),
+        _ => unreachable!("no such act"),
+    }
+}
+
+fn no_place_for_temporary_files() {
+    let mut command = own("no-temp");
+    command.env("TMPDIR", "/proc/no/such/place").env_remove("HOME").current_dir("/proc");
+    if rustix::process::geteuid().is_root() {
+        command.uid(SOMEBODY).gid(SOMEBODY); // root may write anywhere
+    }
+    assert!(command.status().unwrap().success());
+}
+
+fn without_temporary_files() {
+    assert!(std::fs::write(std::env::temp_dir().join("file"), "").is_err());
+    let pool = replacing(2);
+    let large = vec![5; 8 << 20];
+    let echo = pool.submit(|bytes: Vec<u8>| bytes, large.clone()).unwrap();
+    assert!(echo.into_result().unwrap() == large);
+    let shared = SharedBytes::copy_from(&large).unwrap();
+    let echo = pool.submit(|bytes: SharedBytes| bytes, shared.clone()).unwrap();
+    assert_eq!(echo.into_result().unwrap(), shared);
+    let died = pool.submit(|()| -> () { std::process::abort() }, ()).unwrap().into_result();
+    assert!(died.unwrap_err().worker_death().is_some());
+    assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+}
+
+fn descriptors_that_run_out_and_come_back() {
+    assert!(own("descriptors-run-out").status().unwrap().success());
+}
+
+fn allow_descriptors(count: u64) {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: Some(count), maximum };
+    rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+fn descriptors_run_out() {
+    let start = census();
+    let pool = replacing(2);
+    let both = || -> Vec<_> { (0..40).map(|n| pool.submit(double, n).unwrap()).collect() };
+    both().into_iter().for_each(|call| assert!(call.into_result().is_ok()));
+    eventually("two workers", || {
+        both().into_iter().for_each(|call| assert!(call.into_result().is_ok()));
+        pool.stats().idle == 2
+    });
+    let enough = rustix::process::getrlimit(Resource::Nofile).current.unwrap();
+    allow_descriptors(census().descriptors as u64);
+    // One dies and cannot be replaced; large results have no memory to come in.
+    send(children(std::process::id())[0], Signal::KILL);
+    eventually("the death", || pool.stats().died == 1);
+    let large: Vec<_> =
+        (0..8).map(|n| pool.submit(|n| vec![n; 4 << 20], n as u8).unwrap()).collect();
+    for (n, call) in large.into_iter().enumerate() {
+        match call.into_result() {
+            Ok(bytes) => assert!(bytes == vec![n as u8; 4 << 20]),
+            // Its result could not be fetched, or its worker was ended for another's.
+            Err(error) => {
+                let lost = matches!(error, Error::Decode(_) | Error::WorkerDied(_));
+                assert!(lost, "{n} {error}");
+            }
+        }
+    }
+    allow_descriptors(enough);
+    both().into_iter().for_each(|call| assert!(call.into_result().is_ok()));
+    drop(pool);
+    eventually("the end of all", || census() == start);
+}
+
+/// Takes so many MiB when it is written down, and none before.
+struct Grows(usize);
+
+struct Chunk;
+
+impl Serialize for Chunk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        static CHUNK: [u8; 1 << 20] = [1; 1 << 20];
+        serializer.serialize_bytes(&CHUNK)
+    }
+}
+
+impl Serialize for Grows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut chunks = serializer.serialize_seq(Some(self.0))?;
+        (0..self.0).try_for_each(|_| chunks.serialize_element(&Chunk))?;
+        chunks.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Grows {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("it is never read"))
+    }
+}
+
+fn no_memory_for_a_result_is_an_error_and_no_death() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder
+        .limit(ResourceLimit::AddressSpace, 512 << 20)
+        .on_worker_death(OnWorkerDeath::FailCall)
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let error = pool.submit(Grows, 1024).unwrap().into_result().err().unwrap();
+        assert!(error.to_string().contains("no shared memory"), "{error}");
+        assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    }
+    assert_eq!(pool.stats().died, 0);
+}
+
+fn no_memory_in_the_parent_for_a_result() {
+    assert!(own("parent-memory").status().unwrap().success());
+}
+
+fn little_memory() {
+    let pool = replacing(1);
+    assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    let pages: u64 = {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    };
+    let limit = Some(pages * 4096 + (32 << 20));
+    let maximum = rustix::process::getrlimit(Resource::As).maximum;
+    rustix::process::setrlimit(Resource::As, Rlimit { current: limit, maximum }).unwrap();
+    let make = |len| SharedBytes::new(len, |bytes| bytes.fill(1)).unwrap();
+    let error = pool.submit(make, 256 << 20).unwrap().into_result().unwrap_err();
+    assert!(matches!(error, Error::Decode(_)), "{error}");
+    rustix::process::setrlimit(Resource::As, Rlimit { current: maximum, maximum }).unwrap();
+    assert_eq!(pool.submit(make, 1 << 20).unwrap().into_result().unwrap().len(), 1 << 20);
+    assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+}
