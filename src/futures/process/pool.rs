@@ -1,7 +1,7 @@
 //! [`ProcessPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::thread::panicking;
 
@@ -330,6 +330,10 @@ impl Executor for ProcessPoolExecutor {
         Self::shutdown_with(self, options)
     }
 }
+
+// User code runs with no lock held, so that its panics leave nothing half done.
+impl UnwindSafe for ProcessPoolExecutor {}
+impl RefUnwindSafe for ProcessPoolExecutor {}
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
