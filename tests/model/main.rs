@@ -6,6 +6,7 @@
 //! met all those that are allowed.
 #![cfg(concurrent_loom)]
 
+mod awaiting;
 mod bounded;
 mod call;
 mod compose;
