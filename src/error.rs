@@ -58,7 +58,7 @@ pub enum Error {
 
     /// The wait ended first; the calls themselves go on. Or, as the failure of a call, its
     /// [deadline](crate::futures::Future::with_timeout) passed.
-    #[error("{unfinished} (of {total}) futures unfinished")]
+    #[error("{unfinished} (of {total}) futures unfinished{}", in_time(*total))]
     Timeout {
         /// How many of the futures waited for were not done.
         unfinished: usize,
@@ -75,7 +75,7 @@ pub enum Error {
     Raised(#[source] Cause<dyn StdError + Send + Sync>),
 
     /// The promise was dropped without a result: the executor gave the call up.
-    #[error("the executor dropped the call without completing it")]
+    #[error("the executor dropped the promise of the call without completing it")]
     BrokenPromise,
 
     /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
@@ -83,7 +83,7 @@ pub enum Error {
     BrokenThreadPool(#[source] Cause<Error>),
 
     /// The process pool is unusable. Each call has its own error; the cause is the `source`.
-    #[error("{} {cause}", broken_process_pool(*accepted))]
+    #[error("{} {cause}{}", broken_process_pool(*accepted), setting(cause))]
     BrokenProcessPool {
         /// Whether the call had been accepted; if not, the pool was broken before.
         accepted: bool,
@@ -97,14 +97,16 @@ pub enum Error {
     WorkerDied(#[source] Cause<WorkerDeath>),
 
     /// The call was running in a worker process that was killed on purpose.
-    #[error("the call was killed with its worker process {pid}")]
+    #[error("the call was killed on purpose, with its worker process {pid}")]
     Killed {
         /// The process.
         pid: u32,
     },
 
     /// The call ran longer than it may, and was killed with its worker process.
-    #[error("the call ran longer than {limit:?} and was killed with its worker process")]
+    #[error(
+        "the call ran longer than its deadline of {limit:?} and was killed with its worker process"
+    )]
     DeadlineExceeded {
         /// How long a call may run.
         limit: Duration,
@@ -119,7 +121,7 @@ pub enum Error {
     Decode(Arc<str>),
 
     /// The argument or the result has more bytes than a message may have.
-    #[error("the message is larger than the limit of {limit} bytes")]
+    #[error("the argument or result is larger than max_message_size, {limit} bytes")]
     MessageTooLarge {
         /// The limit, see `max_message_size`.
         limit: u64,
@@ -138,7 +140,7 @@ pub enum Error {
     ThreadStart(#[source] Cause<io::Error>),
 
     /// As many calls wait as the queue has room for, and the call was refused.
-    #[error("the queue of the executor is full")]
+    #[error("the queue of the executor is full, the call was not taken")]
     QueueFull,
 
     /// The executor was shut down.
@@ -169,6 +171,20 @@ fn broken_process_pool(accepted: bool) -> &'static str {
          pending."
     } else {
         "A child process terminated abruptly, the process pool is not usable anymore."
+    }
+}
+
+/// What became of the one call that somebody waited for; Python's wording is about many.
+fn in_time(total: usize) -> &'static str {
+    if total == 1 { ": the call was not done in time" } else { "" }
+}
+
+/// Where that can be set.
+fn setting(cause: &Error) -> &'static str {
+    if matches!(cause, Error::WorkerDied(_)) {
+        ". What a death means for the pool is set by on_worker_death."
+    } else {
+        ""
     }
 }
 
@@ -275,6 +291,11 @@ impl std::panic::RefUnwindSafe for Error {}
 ///
 /// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
 /// `Box<dyn Error + Send + Sync>`.
+#[diagnostic::on_unimplemented(
+    message = "what runs for nobody returns nothing or a `Result<(), E>`, not `{Self}`",
+    label = "returns `{Self}`",
+    note = "drop the value: end the block with a semicolon, or a result with `.map(drop)`"
+)]
 pub trait Outcome: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<()>;

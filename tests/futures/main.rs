@@ -26,6 +26,7 @@ mod executor_cases;
 mod executor_trait;
 mod future_cases;
 mod initializer_cases;
+mod messages;
 mod ownership;
 mod races;
 mod shutdown_cases;

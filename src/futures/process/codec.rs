@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files};
 use super::numbers::decode_numbers;
+use super::reasons::reason;
 use super::segments::{Arena, Segment};
 use super::shared_bytes::SharedBytes;
 use crate::error::Panic;
@@ -208,7 +209,7 @@ impl<'a> Sink<'a> {
         if let Some(mut attached) = encoding.attached() {
             self.attachments.append(&mut attached);
         }
-        written.map_err(|error| self.why(&format!("`{}`: {error}", type_name::<T>())))
+        written.map_err(|error| self.why(&format!("`{}`: {}", type_name::<T>(), reason(error))))
     }
 
     pub(super) fn why_panicked<T>(&self, panic: &Panic) -> String {
@@ -291,7 +292,7 @@ impl<'a> Source<'a> {
         match decoded {
             Ok((value, [])) => Ok(value),
             Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
-            Err(error) => Err(format!("`{}`: {error}", type_name::<T>())),
+            Err(error) => Err(format!("`{}`: {}", type_name::<T>(), reason(error))),
         }
     }
 }

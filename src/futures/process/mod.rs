@@ -96,6 +96,7 @@ mod minder;
 mod numbers;
 mod page;
 mod pool;
+mod reasons;
 mod seat;
 mod segments;
 mod send;
