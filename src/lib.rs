@@ -149,6 +149,7 @@
 mod death;
 mod error;
 mod guard;
+mod panic;
 mod sync;
 
 pub mod futures;

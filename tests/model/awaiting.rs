@@ -1,6 +1,6 @@
 //! `future.await`: no wake-up is lost, whoever polls, and whenever the awaiting side is dropped.
 //!
-//! A task that is never woken again is a deadlock to loom.
+//! A task that is never woken again is a deadlock to loom. The plainest case is in `call.rs`.
 
 use std::future::{Future as _, IntoFuture, poll_fn};
 use std::pin::pin;
@@ -13,18 +13,6 @@ use loom::future::block_on;
 use loom::thread;
 
 use crate::{Outcomes, Watched};
-
-#[test]
-fn an_awaiting_task_is_woken() {
-    Outcomes::of(|| {
-        let (promise, future) = Promise::pair();
-        let executor = thread::spawn(move || promise.set_result(Watched::new(5)).unwrap());
-        let value = block_on(async { future.await }).unwrap();
-        assert_eq!(value.get(), 5);
-        executor.join().unwrap();
-    })
-    .assert([()]);
-}
 
 // As when `select!` polls it, and it is then moved to another task: the latest waker counts.
 #[test]

@@ -125,6 +125,18 @@ fn a_detached_result_is_dropped_by_whoever_comes_last() {
 }
 
 #[test]
+fn an_awaiting_task_is_woken() {
+    Outcomes::of(|| {
+        let (promise, future) = Promise::pair();
+        let executor = thread::spawn(move || promise.set_result(Watched::new(5)).unwrap());
+        let value = loom::future::block_on(async { future.await }).unwrap();
+        assert_eq!(value.get(), 5);
+        executor.join().unwrap();
+    })
+    .assert([()]);
+}
+
+#[test]
 fn a_flattened_call_ends_with_its_source_or_its_cancel() {
     Outcomes::with_bound(Some(3), || {
         let (promise, future) = Promise::<Result<u32, String>>::pair();
