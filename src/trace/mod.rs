@@ -27,8 +27,8 @@
 //! | a slice within a wait | a call that the waiting worker runs in place |
 //! | an arrow's foot, `submit ...` | where a call was submitted |
 //! | a slice without an end | a call that still ran, or a wait that went on, when you stopped |
-//! | a slice on `ProcessPool-N` | a call in worker process N, seen from here |
-//! | the track of a name by itself | a promise, or a call made of others, that no worker runs |
+//! | the track `a call in another process` | such calls, from the moment when their worker turned to them |
+//! | the track of another name by itself | promises, and calls made of others, that no worker runs |
 //! | `queued in pool N` | how many calls wait for a worker of the pool |
 //!
 //! # Cost

@@ -1,6 +1,6 @@
 //! The recording as JSON, in Chrome's trace format: one object for each event, times in microseconds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::record::{CallNumber, End, Kind, Lane, Moment, What};
@@ -78,9 +78,6 @@ fn lives(lanes: &[Lane]) -> BTreeMap<CallNumber, Life<'_>> {
 }
 
 fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
-    // When the call before on the same worker process was over, as its minder saw it.
-    let mut free: HashMap<u64, Moment> = HashMap::new();
-    let mut of_processes: Vec<_> = Vec::new();
     for (call, life) in lives {
         let (at, lane) = life.submitted;
         let name = quoted(life.name);
@@ -98,14 +95,12 @@ fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
                     events.push(Event { at, lane, text: "\"ph\":\"E\"".into() });
                 }
             }
-            (Kind::Process, Some((at, _)), Some((end, lane, _))) => {
-                of_processes.push((at, end, lane, *call));
-            }
-            (_, started, ended) => {
+            (kind, started, ended) => {
+                let category = if kind == Kind::Process { "process" } else { "other" };
                 // On a track of its own, from the start, or else from the submission.
                 let (at, lane) = started.unwrap_or(life.submitted);
                 let args = args(*call, life);
-                let id = format!("\"cat\":\"other\",\"id\":{call},\"name\":{name}");
+                let id = format!("\"cat\":\"{category}\",\"id\":{call},\"name\":{name}");
                 let text = format!("\"ph\":\"b\",{id},\"args\":{args}");
                 events.push(Event { at, lane, text });
                 if let Some((at, lane, _)) = ended {
@@ -113,18 +108,6 @@ fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
                 }
             }
         }
-    }
-    of_processes.sort_unstable();
-    for (start, end, lane, call) in of_processes {
-        let Some(life) = lives.get(&call) else { continue };
-        let free = free.entry(lane).or_default();
-        let at = start.max(*free).min(end);
-        *free = end;
-        let (name, args, length) = (quoted(life.name), args(call, life), micros(end - at));
-        let text = format!(
-            "\"ph\":\"X\",\"dur\":{length},\"cat\":\"process\",\"name\":{name},\"args\":{args}"
-        );
-        events.push(Event { at, lane, text });
     }
 }
 

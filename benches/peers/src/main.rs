@@ -2,14 +2,15 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml [-- rounds]`: calls on threads
 //! `... -- threads [options]`: the same with options, see `threads/mod.rs`
-//! `... -- processes [rounds [part of a title]]`: calls in worker processes
+//! `... -- processes [options]`: calls in worker processes, see `processes/mod.rs`
 //! `... -- sched [options]`: events, see `sched/mod.rs`
-//! `... -- chart FILE.csv FILE.svg`: draws what was measured
+//! `... -- chart FILE.csv FILE.svg [TITLE]`: draws what was measured
 //!
 //! Times on a shared machine mean little; the ratios in the last column, taken within one round
 //! each, mean more.
 
 mod chart;
+mod options;
 mod outside;
 mod processes;
 mod report;
@@ -28,10 +29,7 @@ fn main() {
         Some("sched") => sched::run(&arguments[1..]),
         Some("chart") => chart::run(&arguments[1..]),
         Some("threads") => threads::run(&arguments[1..]),
-        Some("processes") => {
-            let rounds = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(7);
-            processes::run(rounds, arguments.get(2).cloned().unwrap_or_default());
-        }
+        Some("processes") => processes::run(&arguments[1..]),
         Some(rounds) => threads::run(&["--rounds".into(), rounds.into()]),
         None => threads::run(&["--rounds".into(), "3".into()]),
     }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, exit};
+
+use crate::options::Options;
 
 /// One peer at one work.
 pub struct Row {
@@ -19,12 +21,14 @@ pub struct Row {
     pub switches: Option<f64>,
     /// How often ours goes into it.
     pub ratio: f64,
+    /// Whether the ratio is of processor times, not of medians.
+    pub by_cpu: bool,
 }
 
 impl Row {
-    /// The figure that the ratio is made of: processor time where there is one in the same unit.
+    /// What the ratio is made of.
     fn value(&self) -> f64 {
-        self.cpu.filter(|_| self.unit == "ns").unwrap_or(self.median)
+        self.cpu.filter(|_| self.by_cpu).unwrap_or(self.median)
     }
 }
 
@@ -64,8 +68,15 @@ impl Report {
         self.rows.extend(rows);
     }
 
+    /// Writes the rows as CSV, if that was asked for.
+    pub fn write(&self, options: &Options) {
+        if let Some(path) = options.get("--csv") {
+            write(path, &self.csv());
+        }
+    }
+
     /// The rows as CSV. Lines that begin with `#` describe the machine.
-    pub fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let mut text = String::new();
         for line in machine() {
             let _ = writeln!(text, "# {line}");
@@ -89,6 +100,13 @@ impl Report {
         }
         text
     }
+}
+
+pub fn write(path: &str, text: &str) {
+    fs::write(path, text).unwrap_or_else(|error| {
+        eprintln!("{path}: {error}");
+        exit(1)
+    });
 }
 
 fn figure(value: f64) -> String {

@@ -5,15 +5,15 @@ use std::process::Command;
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::OnWorkerDeath;
 
-use super::report::{Report, contender, keep, time};
+use super::report::{OURS, Report, contender, keep, time};
 use super::{Rivals, WORKERS, increment};
 
 pub fn run(report: &Report, rivals: &Rivals) {
     first_results(report, rivals);
     deaths(report, rivals);
-    let title = "private memory of an idle worker, MB";
+    let title = "private memory of an idle worker";
     if report.wants(title) {
-        report.single(title, idle_memory(), 0.5);
+        report.single(title, "MB", idle_memory(), 0.5);
     }
 }
 
@@ -25,7 +25,7 @@ fn first_results(report: &Report, rivals: &Rivals) {
         }
         let ballast = vec![1u8; gib << 30];
         let mut all = vec![
-            contender("ours", || {
+            contender(OURS, || {
                 let mut made = None;
                 let time = time(1, || {
                     let pool = ProcessPoolExecutor::new(WORKERS).unwrap();
@@ -67,7 +67,7 @@ fn deaths(report: &Report, rivals: &Rivals) {
         calls.into_iter().for_each(|call| keep(call.join().unwrap()));
     };
     let mut all = vec![
-        contender("ours", || {
+        contender(OURS, || {
             four();
             time(1, || assert!(pool.submit(die, 3).unwrap().into_result().is_err()))
         }),
@@ -84,7 +84,7 @@ fn deaths(report: &Report, rivals: &Rivals) {
     report.compare("a call kills its worker: caller told", all);
 
     let all = vec![
-        contender("ours", || {
+        contender(OURS, || {
             four();
             time(1, || {
                 assert!(pool.submit(die, 3).unwrap().into_result().is_err());
@@ -116,7 +116,7 @@ fn deaths(report: &Report, rivals: &Rivals) {
             let all = calls.into_iter().chain(more);
             lost += all.filter(|call| call.result().is_err()).count();
         }
-        report.single(title, lost as f64, 0.);
+        report.single(title, "calls", lost as f64, 0.);
     }
 }
 

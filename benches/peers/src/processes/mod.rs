@@ -1,5 +1,6 @@
 //! Calls through a pool of two worker processes, beside procspawn, Python's pools and the bare
-//! floor.
+//! floor: `peers processes [--rounds N] [--only TEXT] [--csv FILE]`. Measured is what has the text
+//! in its title.
 
 mod life;
 mod payloads;
@@ -8,7 +9,8 @@ mod rivals;
 
 use concurrent::futures::{Future, MapOptions, ProcessPoolExecutor};
 
-use report::{Report, contender, keep, time};
+use crate::options::Options;
+use report::{OURS, Report, contender, keep, time};
 use rivals::{PingPong, Python};
 
 const WORKERS: usize = 2;
@@ -30,12 +32,14 @@ struct Rivals {
     ping_pong: PingPong,
 }
 
-/// Measures all figures whose title contains the second argument.
-pub fn run(rounds: usize, filter: String) {
+const USAGE: &str = "processes [--rounds N] [--only TEXT] [--csv FILE]";
+
+pub fn run(arguments: &[String]) {
     if PingPong::serve() || payloads::measure_peak() {
         return;
     }
-    let report = Report::new(rounds, filter);
+    let options = Options::parse(USAGE, arguments);
+    let report = Report::new(&options);
     let pool = ProcessPoolExecutor::new(WORKERS).unwrap();
     let rivals = Rivals {
         procspawn: procspawn::Pool::new(WORKERS).unwrap(),
@@ -47,14 +51,14 @@ pub fn run(rounds: usize, filter: String) {
     small_calls(&report, &pool, &rivals);
     payloads::run(&report, &pool, &rivals);
     life::run(&report, &rivals);
-    report.summary();
+    report.finish(&options);
 }
 
 fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
     let Rivals { procspawn, cpython, loky, multiprocessing, ping_pong } = rivals;
 
     let mut all = vec![
-        contender("ours", || {
+        contender(OURS, || {
             time(2000, || {
                 for n in 0..2000 {
                     pool.submit(increment, n).unwrap().into_result().unwrap();
@@ -88,7 +92,7 @@ fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
         calls.into_iter().for_each(|call| keep(call.into_result().unwrap()));
     };
     let mut all = vec![
-        contender("ours", || time(100_000, ours)),
+        contender(OURS, || time(100_000, ours)),
         contender("procspawn (200 at a time)", || {
             time(2000, || {
                 for _ in 0..10 {
@@ -105,7 +109,7 @@ fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
     all.extend(multiprocessing.iter().map(|p| contender("multiprocessing.Pool", move || ask(p))));
     report.compare("empty calls submitted one by one", all);
 
-    let mut all = vec![contender("ours", || {
+    let mut all = vec![contender(OURS, || {
         let before = cpu_ns();
         (0..4).for_each(|_| ours());
         (cpu_ns() - before) / 400_000.
@@ -115,7 +119,7 @@ fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
     report.compare("CPU time of the parent per call, deep queue", all);
 
     let mut all = vec![
-        contender("ours", || {
+        contender(OURS, || {
             time(100_000, || {
                 let options = MapOptions::new().chunk_size(100);
                 let map = pool.map_with(options, increment, 0..100_000).unwrap();

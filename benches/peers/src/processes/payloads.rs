@@ -7,7 +7,7 @@ use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::SharedBytes;
 use serde_bytes::ByteBuf;
 
-use super::report::{Report, contender, time};
+use super::report::{OURS, Report, contender, time};
 use super::rivals::Python;
 use super::{Rivals, WORKERS};
 
@@ -20,7 +20,7 @@ pub fn run(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
         let data = RefCell::new(Some(vec![1u8; size]));
         let bytes = RefCell::new(Some(ByteBuf::from(vec![1u8; size])));
         let mut all = vec![
-            contender("ours, Vec<u8>", || {
+            contender("concurrent, Vec<u8>", || {
                 let sent = data.take().unwrap();
                 let mut back = None;
                 let time = time(1, || {
@@ -52,11 +52,11 @@ pub fn run(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
         report.compare(&format!("echo of {} MiB", size / MIB), all);
     }
 
-    let title = "peak of the parent above the payload, payloads";
+    let title = "peak of the parent above the payload";
     if report.wants(title) {
         let output = Command::new("/proc/self/exe").arg("processes").env(PEAK, "1").output();
         let text = String::from_utf8(output.unwrap().stdout).unwrap();
-        report.single(title, text.trim().parse().unwrap(), 2.);
+        report.single(title, "payloads", text.trim().parse().unwrap(), 2.);
     }
 
     let shared = SharedBytes::copy_from(&vec![1; LARGE]).unwrap();
@@ -67,7 +67,7 @@ pub fn run(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
     report.compare(
         "SharedBytes of 64 MiB handed over",
         vec![
-            contender("ours", || time(1000, || (0..1000).for_each(|_| hand_over()))),
+            contender(OURS, || time(1000, || (0..1000).for_each(|_| hand_over()))),
             contender("socket ping-pong (floor)", || {
                 time(2000, || (0..2000).for_each(|_| ping_pong.round()))
             })

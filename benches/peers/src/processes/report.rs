@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
+use crate::options::Options;
+use crate::report::{Report as Table, Row, quantile};
+
 /// One way to do the work.
 pub struct Contender<'a> {
     name: &'static str,
@@ -28,21 +31,27 @@ pub struct Report {
     rounds: usize,
     /// Only figures whose title contains this are measured.
     filter: String,
+    table: RefCell<Table>,
     /// Lines of the summary.
     lines: RefCell<Vec<String>>,
 }
 
 impl Report {
-    pub fn new(rounds: usize, filter: String) -> Self {
-        Self { rounds, filter, lines: RefCell::default() }
+    pub fn new(options: &Options) -> Self {
+        Self {
+            rounds: options.number("--rounds", 7),
+            filter: options.get("--only").unwrap_or_default().to_owned(),
+            table: RefCell::default(),
+            lines: RefCell::default(),
+        }
     }
 
     pub fn wants(&self, title: &str) -> bool {
         title.contains(&self.filter)
     }
 
-    /// Runs all in turn; prints ns per item, and how many times longer than ours, the first, each
-    /// takes (the median over rounds of the ratio within a round).
+    /// Runs all in turn; ns per item, and how many times longer than ours, the first, each takes
+    /// (the median over rounds of the ratio within a round).
     pub fn compare(&self, title: &str, mut contenders: Vec<Contender<'_>>) {
         if !self.wants(title) {
             return;
@@ -56,41 +65,52 @@ impl Report {
                 }
             }
         }
-        println!("\n{title} ({} rounds)", self.rounds);
-        println!("{:<34} {:>13} {:>13} {:>12}", "", "min ns", "median ns", "this / ours");
-        for (contender, own) in contenders.iter().zip(&times) {
-            let ratios = own.iter().zip(&times[0]).map(|(theirs, ours)| theirs / ours).collect();
-            let minimum = own.iter().copied().fold(f64::INFINITY, f64::min);
-            let (name, middle, ratio) = (contender.name, median(own.clone()), median(ratios));
-            println!("{name:<34} {minimum:>13.0} {middle:>13.0} {ratio:>12.2}");
+        let row = |(contender, own): (&Contender<'_>, &Vec<f64>)| {
+            let ratios: Vec<_> =
+                own.iter().zip(&times[0]).map(|(theirs, ours)| theirs / ours).collect();
+            let ratio = quantile(&ratios, 0.5);
             if let Some(asked) = contender.asked {
-                self.line(title, name, ratio, ">=", asked);
+                self.line(title, contender.name, ratio, ">=", asked);
             }
-        }
+            single(title, contender.name, "ns", quantile(own, 0.), quantile(own, 0.5), ratio)
+        };
+        self.table.borrow_mut().add(contenders.iter().zip(&times).map(row).collect());
     }
 
     /// A figure of ours alone, which must not exceed `asked`.
-    pub fn single(&self, title: &str, value: f64, asked: f64) {
-        println!("\n{title}: {value:.2}");
+    pub fn single(&self, title: &str, unit: &'static str, value: f64, asked: f64) {
+        self.table.borrow_mut().add(vec![single(title, OURS, unit, value, value, 1.)]);
         self.line(title, "", value, "<=", asked);
     }
 
     fn line(&self, title: &str, beside: &str, value: f64, relation: &str, asked: f64) {
         let met = if relation == "<=" { value <= asked } else { value >= asked };
         let verdict = if met { "" } else { "MISSED" };
-        let line = format!("{title:<46} {beside:<28} {value:>9.2} {relation} {asked:<6} {verdict}");
+        let line =
+            format!("{title:<46} {beside:<28} {value:>9.2} {relation} {asked:<6.2} {verdict}");
         self.lines.borrow_mut().push(line);
     }
 
-    pub fn summary(&self) {
+    pub fn finish(&self, options: &Options) {
         println!("\nAll figures that something was asked of (this / ours, or ours alone)");
         self.lines.borrow().iter().for_each(|line| println!("{line}"));
+        self.table.borrow().write(options);
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+pub const OURS: &str = "concurrent";
+
+fn single(
+    title: &str,
+    name: &'static str,
+    unit: &'static str,
+    min: f64,
+    median: f64,
+    ratio: f64,
+) -> Row {
+    let group = title.to_owned();
+    let (p99, cpu, switches) = (None, None, None);
+    Row { group, name, unit, min, median, p99, cpu, switches, ratio, by_cpu: false }
 }
 
 pub fn time(items: usize, work: impl FnOnce()) -> f64 {

@@ -14,60 +14,16 @@ mod structure;
 mod thread_pool;
 mod work;
 
-use std::process::{Command, exit};
+use std::process::Command;
 
+use crate::options::Options;
 use crate::report::{Report, Row, quantile};
 use by_hand::{ByHand, HashedHeap, StdCondvar, StdHeap};
 use outside::Outside;
 use work::{Peer, Sample};
 
-struct Options {
-    rounds: usize,
-    sizes: Vec<usize>,
-    only: Option<Vec<String>>,
-    /// Beginnings of the names of peers; ours is always there.
-    peers: Option<Vec<String>>,
-    csv: Option<String>,
-}
-
-impl Options {
-    fn parse(arguments: &[String]) -> Self {
-        let sizes = vec![1_000, 100_000, 1_000_000];
-        let mut options = Self { rounds: 5, sizes, only: None, peers: None, csv: None };
-        for pair in arguments.chunks(2) {
-            let [name, value] = pair else { usage() };
-            let list = || value.split(',').map(ToOwned::to_owned).collect::<Vec<_>>();
-            match name.as_str() {
-                "--rounds" => options.rounds = value.parse().unwrap_or_else(|_| usage()),
-                "--sizes" => {
-                    let sizes: Result<_, _> = list().iter().map(|size| size.parse()).collect();
-                    options.sizes = sizes.unwrap_or_else(|_| usage());
-                }
-                "--only" => options.only = Some(list()),
-                "--peers" => options.peers = Some(list()),
-                "--csv" => options.csv = Some(value.clone()),
-                _ => usage(),
-            }
-        }
-        options
-    }
-
-    fn has(&self, peer: &str) -> bool {
-        let is_it = |name: &String| peer.starts_with(name.as_str());
-        self.peers.as_ref().is_none_or(|names| names.iter().any(is_it))
-    }
-
-    fn wants(&self, work: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.iter().any(|one| one == work))
-    }
-}
-
-fn usage() -> ! {
-    eprintln!(
-        "peers sched [--rounds N] [--sizes N,...] [--only WORK,...] [--peers NAME,...] [--csv FILE]"
-    );
-    exit(2)
-}
+const USAGE: &str =
+    "sched [--rounds N] [--sizes N,...] [--only WORK,...] [--peers NAME,...] [--csv FILE]";
 
 /// Ours first.
 fn in_rust() -> Vec<Box<dyn Peer>> {
@@ -83,9 +39,9 @@ pub fn run(arguments: &[String]) {
     if let [work, peer, count] = arguments
         && work == "memory-of"
     {
-        return memory_of(peer, count.parse().unwrap_or_else(|_| usage()));
+        return memory_of(peer, count.parse().expect("a number"));
     }
-    let options = Options::parse(arguments);
+    let options = Options::parse(USAGE, arguments);
     let mut report = Report::default();
     let mut peers = in_rust();
     let outside: [(_, fn() -> _); 2] = [("CPython", Outside::python), ("Java", Outside::java)];
@@ -95,10 +51,11 @@ pub fn run(arguments: &[String]) {
         }
     }
     peers.push(Box::new(StdCondvar));
-    peers.retain(|peer| peer.name().starts_with("concurrent") || options.has(peer.name()));
+    peers.retain(|peer| options.has(peer.name()));
 
-    let rounds = options.rounds;
-    for &size in &options.sizes {
+    let rounds = options.number("--rounds", 5);
+    let sizes = options.numbers("--sizes", &[1_000, 100_000, 1_000_000]);
+    for &size in &sizes {
         // A short work is repeated. The slow ones of a million are asked for three rounds at most.
         let repeat = (100_000 / size.max(1)).max(1);
         let rounds = if size >= 1_000_000 { rounds.min(3) } else { rounds };
@@ -123,7 +80,7 @@ pub fn run(arguments: &[String]) {
         }
     }
     if options.wants("memory") {
-        report.add(memory(&mut peers, *options.sizes.last().unwrap_or(&1_000_000)));
+        report.add(memory(&mut peers, *sizes.last().unwrap_or(&1_000_000)));
     }
     if options.wants("lateness") {
         report.add(lateness(&mut peers, rounds, 1_000));
@@ -131,12 +88,7 @@ pub fn run(arguments: &[String]) {
     if options.wants("earlier") {
         report.add(earlier(&mut peers, rounds));
     }
-    if let Some(path) = options.csv {
-        std::fs::write(&path, report.csv()).unwrap_or_else(|error| {
-            eprintln!("{path}: {error}");
-            exit(1)
-        });
-    }
+    report.write(&options);
 }
 
 /// Runs `work` in turn on all peers that can do it, `rounds` times.
@@ -167,6 +119,7 @@ fn compare(
             median: quantile(&walls, 0.5),
             p99: None,
             cpu: Some(quantile(&cpus, 0.5)),
+            by_cpu: true,
             switches: None,
             ratio: quantile(&ratios, 0.5),
         }
@@ -186,6 +139,7 @@ fn rows(group: &str, unit: &'static str, figures: Vec<(&'static str, Vec<f64>, f
         median: quantile(&values, 0.5),
         p99: (values.len() > 99).then(|| quantile(&values, 0.99)),
         cpu: cpu.is_finite().then_some(cpu),
+        by_cpu: false,
         switches: None,
         ratio: quantile(&values, 0.5) / ours,
     };
@@ -242,6 +196,7 @@ fn memory(peers: &mut [Box<dyn Peer>], count: usize) -> Vec<Row> {
 
 fn memory_of(name: &str, count: usize) {
     let mut peers = in_rust();
-    let peer = peers.iter_mut().find(|peer| peer.name() == name).unwrap_or_else(|| usage());
+    let peer =
+        peers.iter_mut().find(|peer| peer.name() == name).expect("it was one of these that asked");
     println!("{}", peer.memory(count).unwrap_or(f64::NAN));
 }

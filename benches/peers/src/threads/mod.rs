@@ -24,78 +24,30 @@ use std::process::{Command, exit};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use crate::report::{Report, Row, quantile};
+use crate::options::Options;
+use crate::report::{Report, Row, quantile, write};
 use peers::{Home, Started};
 use work::{Memory, Peer, Random, Sample};
 
 /// Where the `blocking` crate looks for the number of its threads.
 const BLOCKING: &str = "BLOCKING_MAX_THREADS";
 
-struct Options {
-    rounds: usize,
-    calls: usize,
-    workers: Vec<usize>,
-    only: Option<Vec<String>>,
-    /// Beginnings of the names of peers; ours is always there.
-    peers: Option<Vec<String>>,
-    csv: Option<String>,
-}
-
-impl Options {
-    fn parse(arguments: &[String]) -> Self {
-        let (workers, calls) = (vec![2], 1_000_000);
-        let mut options = Self { rounds: 5, calls, workers, only: None, peers: None, csv: None };
-        for pair in arguments.chunks(2) {
-            let [name, value] = pair else { usage() };
-            let list = || value.split(',').map(ToOwned::to_owned).collect::<Vec<_>>();
-            let number = |text: &str| match text.parse() {
-                Ok(number) if number > 0 => number,
-                _ => usage(),
-            };
-            match name.as_str() {
-                "--rounds" => options.rounds = number(value),
-                "--calls" => options.calls = number(value),
-                "--workers" => options.workers = value.split(',').map(number).collect(),
-                "--only" => options.only = Some(list()),
-                "--peers" => options.peers = Some(list()),
-                "--csv" => options.csv = Some(value.clone()),
-                _ => usage(),
-            }
-        }
-        options
-    }
-
-    fn has(&self, peer: &str) -> bool {
-        let is_it = |name: &String| peer.starts_with(name.as_str());
-        peer.starts_with("concurrent")
-            || self.peers.as_ref().is_none_or(|names| names.iter().any(is_it))
-    }
-
-    fn wants(&self, work: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.iter().any(|one| one == work))
-    }
-}
-
-fn usage() -> ! {
-    eprintln!(
-        "peers threads [--rounds N] [--calls N] [--workers N,...] [--only WORK,...] \
-         [--peers NAME,...] [--csv FILE]"
-    );
-    exit(2)
-}
+const USAGE: &str = "threads [--rounds N] [--calls N] [--workers N,...] [--only WORK,...] \
+                     [--peers NAME,...] [--csv FILE]";
 
 pub fn run(arguments: &[String]) {
     if let [work, peer, calls] = arguments
         && work == "memory-of"
     {
-        return memory_of(peer, calls.parse().unwrap_or_else(|_| usage()));
+        return memory_of(peer, calls.parse().expect("a number"));
     }
-    let options = Options::parse(arguments);
-    match options.workers[..] {
+    let options = Options::parse(USAGE, arguments);
+    let workers = options.numbers("--workers", &[2]);
+    match workers[..] {
         [workers] if env::var(BLOCKING).is_ok_and(|set| set == workers.to_string()) => {
             measure(workers, &options);
         }
-        _ => each_in_its_process(arguments, &options),
+        _ => each_in_its_process(arguments, &workers, &options),
     }
 }
 
@@ -108,9 +60,9 @@ fn again(workers: usize, arguments: &[String]) -> Command {
 }
 
 /// Has each number of workers measured by another process, and puts the figures into one file.
-fn each_in_its_process(arguments: &[String], options: &Options) {
+fn each_in_its_process(arguments: &[String], all: &[usize], options: &Options) {
     let mut text = String::new();
-    for &workers in &options.workers {
+    for &workers in all {
         // What is said last counts.
         let workers_alone = ["--workers".to_owned(), workers.to_string()];
         let status = again(workers, &[arguments, &workers_alone].concat()).status();
@@ -118,7 +70,7 @@ fn each_in_its_process(arguments: &[String], options: &Options) {
         if code != Some(0) {
             exit(code.unwrap_or(1));
         }
-        if let Some(path) = &options.csv {
+        if let Some(path) = options.get("--csv") {
             let one = fs::read_to_string(path).unwrap_or_default();
             // The machine and the heads are the same each time.
             let is_head = |line: &&str| line.starts_with('#') || line.starts_with("group,");
@@ -126,27 +78,21 @@ fn each_in_its_process(arguments: &[String], options: &Options) {
             one.lines().skip(heads).for_each(|line| text += &format!("{line}\n"));
         }
     }
-    if let Some(path) = &options.csv {
+    if let Some(path) = options.get("--csv") {
         write(path, &text);
     }
-}
-
-fn write(path: &str, text: &str) {
-    fs::write(path, text).unwrap_or_else(|error| {
-        eprintln!("{path}: {error}");
-        exit(1)
-    });
 }
 
 fn measure(workers: usize, options: &Options) {
     let mut report = Report::default();
     let mut peers = peers::start(workers, |name| options.has(name));
-    let calls = options.calls;
+    let calls = options.number("--calls", 1_000_000);
+    let rounds = options.number("--rounds", 5);
     let mut compare =
         |work: &str, title: &str, run: &mut dyn FnMut(&mut dyn Peer) -> Option<Sample>| {
             if options.wants(work) {
                 let group = format!("{title}, {workers} workers");
-                report.add(compare(group, options.rounds, &mut peers, run));
+                report.add(compare(group, rounds, &mut peers, run));
             }
         };
 
@@ -169,9 +115,7 @@ fn measure(workers: usize, options: &Options) {
     if options.wants("memory") {
         memory(&mut peers, calls, &mut report);
     }
-    if let Some(path) = &options.csv {
-        write(path, &report.csv());
-    }
+    report.write(options);
 }
 
 /// Runs `work` in turn on all peers that can do it, `rounds` times.
@@ -211,6 +155,7 @@ fn compare(
             p99: (times.len() > 99).then(|| quantile(&times, 0.99)),
             cpu: Some(of(|sample| sample.cpu)),
             switches: Some(of(|sample| sample.switches)),
+            by_cpu: false,
             ratio: quantile(&ratios, 0.5),
         }
     };
@@ -251,6 +196,7 @@ fn memory(peers: &mut [Started], calls: usize, report: &mut Report) {
                 p99: None,
                 cpu: None,
                 switches: None,
+                by_cpu: false,
                 ratio,
             })
         };
