@@ -128,3 +128,23 @@ fn what_was_not_recorded_is_not_there() {
     pool.spawn(|| ()).unwrap().result().unwrap();
     assert_eq!(format!("{:?}", trace::stop()), "Trace(0 calls)");
 }
+
+#[cfg(target_os = "linux")]
+concurrent::process_worker_hook!();
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_in_another_process_has_a_beginning_and_an_end() {
+    let _one = recorder();
+    trace::start();
+    let pool = concurrent::futures::ProcessPoolExecutor::new(1).unwrap();
+    assert_eq!(pool.submit(inner, 1).unwrap().into_result().unwrap(), 2);
+    drop(pool);
+    let events = events();
+    let begun = named(&events, "b", "a call in another process");
+    let ended = named(&events, "e", "a call in another process");
+    assert_eq!((begun.len(), ended.len()), (1, 1));
+    assert_eq!((&begun[0]["cat"], &begun[0]["id"]), (&"process".into(), &ended[0]["id"]));
+    assert_eq!(begun[0]["args"]["ended"], "returned");
+    assert!(begun[0]["ts"].as_f64() <= ended[0]["ts"].as_f64());
+}
