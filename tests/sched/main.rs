@@ -5,7 +5,6 @@
 
 mod cancel;
 mod clocks;
-mod differential;
 mod dispatch;
 mod failures;
 mod order;
