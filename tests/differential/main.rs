@@ -6,7 +6,7 @@
 //!
 //! `DIFFERENTIAL_PROGRAMS` sets how many of each language (10,000), `DIFFERENTIAL_SEED` which ones.
 
-//mod futures;
+mod futures;
 mod python;
 mod sched;
 mod search;
