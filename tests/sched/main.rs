@@ -13,4 +13,5 @@ mod recurring;
 mod run;
 mod support;
 mod threads;
+mod time_points;
 mod waiting;
