@@ -117,7 +117,7 @@ pub(crate) use global_mutex;
 /// and waking it ten. The moment is short and ends in yields, so that on a busy machine the thread
 /// that is waited for gets the processor.
 #[cfg(not(concurrent_loom))]
-pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
+pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     const SPINS: u32 = 6;
     const YIELDS: u32 = 4;
     for step in 0..SPINS + YIELDS {
@@ -135,7 +135,7 @@ pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
 
 /// Loom tries every interleaving anyway.
 #[cfg(concurrent_loom)]
-pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
+pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     ready()
 }
 

@@ -21,7 +21,9 @@ impl<T> Future<T> {
         if deadline.is_none() && help(self.call()) && core.state().is_done() {
             return Ok(());
         }
-        if spin_until(|| core.state().is_done()) {
+        let done = || core.state().is_done();
+        self.call().body().attend(&done, deadline);
+        if spin_until(done) {
             return Ok(());
         }
         // A call that follows another ends only after that one's callbacks have returned.

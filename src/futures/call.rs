@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Future;
 use super::chain::Chain;
@@ -66,6 +67,10 @@ pub(crate) trait Body<T>: Send + Sync {
     fn kill(&self) -> bool {
         false
     }
+
+    /// Spends a moment, until `deadline` at most, to bring about the end of a call that runs
+    /// elsewhere, in a thread that is about to block until it is `done`. Tells nobody else of it.
+    fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
     /// What the end of the call depends on; see [`Upstream`](super::upstream::Upstream).
     fn follows(&self, _watch: bool) -> Follows {
@@ -170,6 +175,11 @@ pub(crate) fn notifying() -> Vec<usize> {
 /// outcome out. No lock is held while user code runs.
 pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage) {
     Chain::with(|chain| tell_waiters_in(chain, call, state, stage));
+}
+
+/// Tells everybody who waits for `call`, which has ended.
+pub(crate) fn tell<T>(call: &AnyCall<T>) {
+    tell_waiters(call, call.core.state(), &Elsewhere);
 }
 
 /// [`tell_waiters`] as a part of a chain that is being run already.

@@ -7,6 +7,8 @@
 use libtest_mimic::{Arguments, Trial};
 
 #[cfg(target_os = "linux")]
+mod attended;
+#[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
 mod crossing;
@@ -41,6 +43,7 @@ fn main() {
     programs::act(); // some tests start this binary as a program of their own
     let arguments = Arguments::from_args();
     let trials = [
+        attended::trials(),
         calls::trials(),
         crossing::trials(),
         deaths::trials(),

@@ -37,18 +37,21 @@ pub(super) struct Encoding {
 
 impl Encoding {
     /// `before` is how much is attached to the message already.
+    #[inline]
     pub(super) fn begin(before: usize) -> Self {
         let outer = OUTSIDE.replace(Some(before));
         Self { outer, outer_list: outer.map(|_| OUTGOING.take()) }
     }
 
     /// What was attached.
+    #[inline]
     pub(super) fn attached(&self) -> Option<Vec<SharedBytes>> {
         ATTACHED.replace(false).then(|| OUTGOING.take())
     }
 }
 
 impl Drop for Encoding {
+    #[inline]
     fn drop(&mut self) {
         if ATTACHED.replace(false) {
             drop(OUTGOING.take()); // after a panic
@@ -69,6 +72,7 @@ pub(super) struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
+    #[inline]
     pub(super) fn begin(files: &'a Files) -> Self {
         let bare = !RECEIVING.get() && files.borrow().is_empty();
         let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(files.take())));
@@ -77,6 +81,7 @@ impl<'a> Decoding<'a> {
 }
 
 impl Drop for Decoding<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some((receiving, list)) = self.outer.take() {
             RECEIVING.set(receiving);

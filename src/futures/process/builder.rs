@@ -93,18 +93,18 @@ pub(crate) struct Settings {
     pub(crate) limits: Vec<(ResourceLimit, u64)>,
     pub(crate) max_message_size: u64,
     /// The call of the initializer, sent to each worker first.
-    initializer: Option<Mutex<Message>>,
+    pub(super) initializer: Option<Mutex<Message>>,
 }
 
 impl Settings {
-    /// Sends the initializer to a new worker; false if there is none.
-    pub(crate) fn initialize(&self, link: &mut Link, arena: &Arena) -> std::io::Result<bool> {
-        let Some(message) = &self.initializer else { return Ok(false) };
+    /// Sends the initializer to a new worker, if there is one.
+    pub(crate) fn initialize(&self, link: &mut Link, arena: &Arena) -> std::io::Result<()> {
+        let Some(message) = &self.initializer else { return Ok(()) };
         link.page().offer(0);
         let mut batch = Batch::default();
         link.frame(&mut batch, 0, &mut message.lock(), arena)?;
         link.write(&batch)?;
-        Ok(true)
+        Ok(())
     }
 }
 

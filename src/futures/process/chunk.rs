@@ -23,6 +23,7 @@ pub(super) fn encode_chunk<A: Portable>(
     items: Vec<A>,
     sink: &mut Sink<'_>,
 ) -> Result<(), EncodeError> {
+    sink.reserve(8 + items.len().saturating_mul(8 + size_of::<A>()));
     sink.put(&(items.len() as u64).to_ne_bytes())?;
     let mut items = items.into_iter();
     let mut current = None;

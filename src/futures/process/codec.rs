@@ -76,6 +76,7 @@ impl<'a> Sink<'a> {
         (self.payload, self.attachments)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match &self.payload {
             Payload::Near(bytes) => bytes.len() - self.start,
@@ -121,6 +122,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Appends bytes as they are.
+    #[inline]
     pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
         match self.append(data) {
             Some(()) => Ok(()),
@@ -128,7 +130,9 @@ impl<'a> Sink<'a> {
         }
     }
 
-    #[inline]
+    // Inlined even where the compiler would not: data is mostly of a few bytes, whose number is
+    // known then, and a call of `memcpy` would take longer than to write them.
+    #[inline(always)]
     fn append(&mut self, data: &[u8]) -> Option<()> {
         if let Payload::Near(bytes) = &mut self.payload {
             if bytes.len() + data.len() <= self.easy {
@@ -139,6 +143,7 @@ impl<'a> Sink<'a> {
         self.append_much(data)
     }
 
+    #[cold]
     fn append_much(&mut self, data: &[u8]) -> Option<()> {
         self.prepare(data.len())?;
         match &mut self.payload {
@@ -148,26 +153,38 @@ impl<'a> Sink<'a> {
         Some(())
     }
 
+    /// Makes room in the heap for about so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        if let Payload::Near(payload) = &mut self.payload {
+            payload.reserve(bytes.min(self.near));
+        }
+    }
+
     /// Begins an item of a chunk; gives where it is.
+    #[inline]
     pub(super) fn begin_item(&mut self) -> Result<usize, EncodeError> {
         let at = self.len();
-        self.put(&[0; 8])?;
-        Ok(at)
+        match self.append(&[0; 8]) {
+            Some(()) => Ok(at),
+            None => Err(self.why("")),
+        }
     }
 
     /// Ends the item that begins at `at`: puts its length and a tag before it.
+    #[inline]
     pub(super) fn end_item(&mut self, at: usize, tag: u8) {
         let len = (self.len() - at - 8) as u64;
-        self.overwrite(at, &(len << 8 | u64::from(tag)).to_ne_bytes());
+        self.overwrite(at, (len << 8 | u64::from(tag)).to_ne_bytes());
     }
 
-    fn overwrite(&mut self, at: usize, data: &[u8]) {
+    #[inline]
+    fn overwrite(&mut self, at: usize, data: [u8; 8]) {
         match &mut self.payload {
             Payload::Near(bytes) => {
                 let at = self.start + at;
-                bytes[at..at + data.len()].copy_from_slice(data);
+                bytes[at..at + 8].copy_from_slice(&data);
             }
-            Payload::Far(segment) => segment.overwrite(at, data),
+            Payload::Far(segment) => segment.overwrite(at, &data),
         }
     }
 
@@ -216,6 +233,9 @@ impl<'a> Sink<'a> {
     }
 }
 
+/// The most bytes that postcard writes for a number of 64 bits.
+const VARINT_MOST: usize = 10;
+
 struct PostcardOut<'a, 'b>(&'a mut Sink<'b>);
 
 impl Flavor for PostcardOut<'_, '_> {
@@ -223,11 +243,14 @@ impl Flavor for PostcardOut<'_, '_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+        self.0.append(&[byte]).ok_or(postcard::Error::SerializeBufferFull)
     }
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if data.len() <= VARINT_MOST {
+            return data.iter().try_for_each(|byte| self.try_push(*byte));
+        }
         self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
     }
 
@@ -248,6 +271,7 @@ impl<'a> Source<'a> {
         Self { bytes, files }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], String> {
         let parts = usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len));
         let (taken, rest) = parts.ok_or("payload too short")?;
@@ -255,20 +279,24 @@ impl<'a> Source<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn take_u64(&mut self) -> Result<u64, String> {
         let bytes = self.take(8)?;
         Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
     }
 
+    #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// The next item of a chunk, and its tag.
+    #[inline]
     pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
         let head = self.take_u64()?;
         Ok((head as u8, Source { bytes: self.take(head >> 8)?, files: self.files }))

@@ -19,7 +19,7 @@ use super::seat::Seat;
 use super::segments::Arena;
 use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
-use super::task::Task;
+use super::task::{Remote, Task};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::guard::contain;
@@ -74,6 +74,8 @@ pub(super) struct Counts {
 #[derive(Default)]
 #[must_use]
 pub(super) struct After {
+    /// Ended calls whose waiters have not been told.
+    pub(super) untold: Vec<Task>,
     pub(super) failed: Vec<(Task, Error)>,
     pub(super) cancelled: Vec<Task>,
     /// A logger is user code as well.
@@ -83,6 +85,7 @@ pub(super) struct After {
 impl After {
     /// Runs user code: callbacks.
     pub(super) fn run(self) -> usize {
+        self.untold.into_iter().for_each(Remote::tell);
         for (task, error) in self.failed {
             task.fail(error);
         }

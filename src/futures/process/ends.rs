@@ -54,6 +54,7 @@ impl Shared {
             let mut state = self.state.lock();
             let mut after = After::default();
             let next = self.check_time(&mut state, index, &mut after);
+            state.seats[index].alarm = next;
             (after, next)
         };
         after.run();
@@ -307,7 +308,13 @@ impl State {
 }
 
 impl After {
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { untold, failed, cancelled, logs } = self;
+        untold.is_empty() && failed.is_empty() && cancelled.is_empty() && logs.is_empty()
+    }
+
     pub(super) fn add(&mut self, other: Self) {
+        self.untold.extend(other.untold);
         self.failed.extend(other.failed);
         self.cancelled.extend(other.cancelled);
         self.logs.extend(other.logs);

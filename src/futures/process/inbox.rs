@@ -54,6 +54,11 @@ impl Inbox {
         Ok(Some((header, body)))
     }
 
+    /// Whether all that was read was handed out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled.is_empty()
+    }
+
     /// The body of a frame that came since the last read.
     pub(crate) fn body(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::codec::Payload;
 use super::page::Page;
+use super::receiver::Incoming;
 use super::segments::{Arena, Recent, Segment};
 use super::spawn::{send_signal, send_with_files, wake};
 use super::task::{Message, NEAR};
@@ -22,7 +23,7 @@ pub(crate) struct Link {
     requests: Option<OwnedFd>,
     socket: Arc<OwnedFd>,
     pidfd: OwnedFd,
-    wake: Arc<OwnedFd>,
+    incoming: Arc<Incoming>,
     page: Arc<Page>,
     /// The segments that the worker has mapped.
     known: Recent<()>,
@@ -43,7 +44,7 @@ impl Link {
         requests: OwnedFd,
         socket: Arc<OwnedFd>,
         pidfd: OwnedFd,
-        wake: Arc<OwnedFd>,
+        incoming: Arc<Incoming>,
         page: Arc<Page>,
     ) -> Result<Self> {
         // Each write may leave nearly a page unused.
@@ -51,11 +52,15 @@ impl Link {
         let budget = (capacity / 2).saturating_sub(REQUEST_LIMIT);
         let (known, owed) = (Recent::new(), VecDeque::new());
         let requests = Some(requests);
-        Ok(Self { pid, requests, socket, pidfd, wake, page, known, owed, budget, armed: false })
+        Ok(Self { pid, requests, socket, pidfd, incoming, page, known, owed, budget, armed: false })
     }
 
     pub(crate) fn page(&self) -> &Arc<Page> {
         &self.page
+    }
+
+    pub(super) fn incoming(&self) -> &Arc<Incoming> {
+        &self.incoming
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -64,7 +69,7 @@ impl Link {
 
     /// Makes the minder look at the slot again.
     pub(crate) fn wake(&self) {
-        wake(self.wake.as_fd());
+        wake(self.incoming.wake());
     }
 
     /// The worker ends when it has read what is in the pipe.

@@ -70,17 +70,18 @@
 //! ```
 //!
 //! Calls that are sent ahead to a busy worker stay pending, can be cancelled, and are taken back if
-//! the call before them takes long. Decoding of results, and callbacks, happen in the thread that
-//! minds the worker.
+//! the call before them takes long. Callbacks run in the thread that minds the worker. It decodes
+//! results as well, unless a thread that waits for a brief call receives the answer itself.
 //!
 //! [`BrokenProcessPool`]: crate::Error::BrokenProcessPool
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
 
 // Read next: `slot.rs` (the life of a worker), `wire.rs` (what is said), `crew.rs` (what is decided
-// under the lock), `minder.rs`, `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
+// under the lock), `minder.rs`, `receiver.rs`, `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
 
 mod attached;
+mod attend;
 mod builder;
 mod calls;
 mod chunk;
@@ -93,11 +94,13 @@ mod identity;
 mod inbox;
 mod init;
 mod link;
+mod look;
 mod memory;
 mod minder;
 mod numbers;
 mod page;
 mod pool;
+mod receiver;
 mod seat;
 mod segments;
 mod send;

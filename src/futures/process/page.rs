@@ -24,6 +24,7 @@ const REVOKED: u32 = 2;
 #[repr(C)]
 struct Layout {
     claims: [AtomicU32; WORDS],
+    attended: AtomicU32,
     last_words_len: AtomicU32,
     last_words: [AtomicU8; LAST_WORDS],
 }
@@ -86,6 +87,23 @@ impl Page {
     fn is(&self, seq: u64, state: u32) -> bool {
         // ORDERING: Acquire; pairs with `claim` in the other process.
         self.word(seq).load(Ordering::Acquire) == mark(seq, state)
+    }
+
+    /// In the parent: a thread is looking for the answer, and may well call again at once.
+    pub(crate) fn attend(&self) {
+        // ORDERING: Relaxed; it only decides how the worker waits.
+        self.layout().attended.store(1, Ordering::Relaxed);
+    }
+
+    /// In the worker: whether that was so since it asked last.
+    pub(crate) fn take_attended(&self) -> bool {
+        let attended = &self.layout().attended;
+        // ORDERING: as above.
+        let is = attended.load(Ordering::Relaxed) != 0;
+        if is {
+            attended.store(0, Ordering::Relaxed);
+        }
+        is
     }
 
     /// In the worker's panic hook: what the parent may have to report.

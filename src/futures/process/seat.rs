@@ -18,11 +18,20 @@ pub(super) struct Seat {
     pub(super) since: Instant,
     /// The call that runs is not cheap; nothing is queued behind it.
     pub(super) slow: bool,
+    /// When the minder looks at the clock next.
+    pub(super) alarm: Option<Instant>,
 }
 
 impl Seat {
     pub(super) fn new() -> Self {
-        Self { slot: Slot::new(), link: None, minder: None, since: Instant::now(), slow: false }
+        Self {
+            slot: Slot::new(),
+            link: None,
+            minder: None,
+            since: Instant::now(),
+            slow: false,
+            alarm: None,
+        }
     }
 
     pub(super) fn start(&mut self, allowance: Option<usize>) {
@@ -43,6 +52,14 @@ impl Seat {
                 link.close();
                 link.wake(); // from now on its minder watches the clock
             }
+        }
+    }
+
+    /// Has the minder look at the clock at this time.
+    pub(super) fn look_again(&mut self, at: Option<Instant>) {
+        let late = at.is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
+        if let (true, Some(link)) = (late, &self.link) {
+            link.wake();
         }
     }
 

@@ -218,6 +218,13 @@ impl<C> Slot<C> {
         Some((call, self.head_since?))
     }
 
+    /// The only call in flight, if it is likely to be over soon.
+    pub(crate) fn brief(&self) -> Option<&C> {
+        let alone = self.phase == Phase::Busy && self.flights.len() == 1;
+        let brief = self.service.is_some_and(|service| service <= AHEAD);
+        self.flights.front().filter(|_| alone && brief)?.call.as_ref()
+    }
+
     /// The call in flight with this number.
     pub(crate) fn position(&self, is_it: impl Fn(&C) -> bool) -> Option<usize> {
         self.flights.iter().position(|flight| flight.call.as_ref().is_some_and(&is_it))

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::attached::Files;
 use super::codec::{EncodeError, Payload, Sink, Source};
@@ -159,6 +160,12 @@ impl<R: Send + 'static> Body<R> for Crossing<R> {
         let Some(pool) = self.pool.upgrade() else { return false };
         pool.kill_call(std::ptr::from_ref(self).cast::<()>())
     }
+
+    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.attend(std::ptr::from_ref(self).cast::<()>(), done, deadline);
+        }
+    }
 }
 
 /// What came back.
@@ -193,9 +200,13 @@ pub(crate) trait Remote: Send + Sync {
     /// Counts one more death over it; gives how many there were.
     fn count_death(&self) -> u32;
 
-    /// Ends the call with what the worker answered. `decoded` is called between the moment when
-    /// the bytes are no longer needed and the moment when others learn of the result.
-    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut());
+    /// Ends the call with what the worker answered; gives it back if somebody is to be told.
+    /// `decoded` is called between the moment when the bytes are no longer needed and the moment
+    /// when others learn of the result.
+    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Task>;
+
+    /// Tells those who wait for the end of the call. Runs user code.
+    fn tell(self: Arc<Self>);
 
     /// Ends the call with an error.
     fn fail(self: Arc<Self>, error: Error);
@@ -245,16 +256,24 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
         self.body().deaths.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) {
+    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Task> {
         let outcome = outcome(&self, reply);
         self.body().release_message();
         decoded();
-        end(self, outcome);
+        end(self, outcome)
+    }
+
+    fn tell(self: Arc<Self>) {
+        let call: AnyCall<R> = self;
+        call::tell(&call);
+        contain("dropping a result that nobody took", || drop(call));
     }
 
     fn fail(self: Arc<Self>, error: Error) {
         self.body().release_message();
-        end(self, Err(error));
+        if let Some(task) = end(self, Err(error)) {
+            task.tell();
+        }
     }
 
     fn cancel(self: Arc<Self>) -> bool {
@@ -286,15 +305,19 @@ pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
     }
 }
 
-fn end<R: Send + 'static>(call: Arc<Call<R, Crossing<R>>>, outcome: Result<R>) {
+/// Ends the call; gives it back if somebody is to be told.
+fn end<R: Send + 'static>(call: Arc<Call<R, Crossing<R>>>, outcome: Result<R>) -> Option<Task> {
     if call.core().transition(State::claim).is_err() {
         contain("dropping the result of a call that is over", || drop(outcome));
-        return;
+        return None;
     }
     let Landing { fail, items, .. } = call.body().landing;
     let outcome = outcome.or_else(|error| fail(error, items));
-    let call: AnyCall<R> = call;
     // SAFETY: the transition above set the claim.
-    unsafe { call::finish(&call, outcome.map_err(Box::new)) };
+    let state = unsafe { call.core().finish(outcome.map_err(Box::new)) };
+    if state.is_waited() {
+        return Some(call);
+    }
     contain("dropping a result that nobody took", || drop(call));
+    None
 }

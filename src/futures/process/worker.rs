@@ -5,14 +5,18 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::attached::Files;
 use super::codec::{Payload, Sink, Source};
 use super::identity::{Verdict, fingerprint, resolve};
 use super::inbox::Inbox;
+use super::look::{LOOK, look};
 use super::page::Page;
 use super::segments::{Arena, Foreign, Recent, Segment};
 use super::shared_bytes::SharedBytes;
@@ -77,6 +81,7 @@ pub(crate) fn run(order: Order) -> ! {
         known: Recent::new(),
         lent: HashMap::new(),
         out: Vec::new(),
+        prompt: false,
     };
     let code = match worker.serve(greeting) {
         Ok(()) => 0,
@@ -128,6 +133,8 @@ struct Worker {
     /// Our segments that the parent reads.
     lent: HashMap<u64, Segment>,
     out: Vec<u8>,
+    /// After the last answer that somebody waited for, the next call came soon.
+    prompt: bool,
 }
 
 impl Worker {
@@ -139,6 +146,7 @@ impl Worker {
         if fingerprint != greeting.fingerprint {
             return Err(Lost("this is another program image than the parent's"));
         }
+        rustix::fs::fcntl_setfl(&self.requests, OFlags::NONBLOCK)?;
         let mut inbox = Inbox::new(REQUEST_LIMIT);
         loop {
             while let Some((header, body)) = inbox.next()? {
@@ -152,12 +160,33 @@ impl Worker {
                     _ => return Err(Lost("not a request")),
                 }
             }
-            let requests = self.requests.as_fd();
-            match rustix::io::retry_on_intr(|| rustix::io::read(requests, inbox.room()))? {
+            match self.receive(&mut inbox)? {
                 0 => return Ok(()),
                 count => inbox.fill(count),
             }
         }
+    }
+
+    /// Blocks until there are requests; gives how many bytes. If somebody has waited for the last
+    /// answer, the next call may follow at once: it looks for that first, as long as it pays.
+    fn receive(&mut self, inbox: &mut Inbox) -> Result<usize, Lost> {
+        let mut came = None;
+        let mut read = || {
+            came = match rustix::io::read(&self.requests, inbox.room()) {
+                Err(Errno::AGAIN | Errno::INTR) => None,
+                read => Some(read),
+            };
+            came.is_some()
+        };
+        let look_until = self.page.take_attended().then(|| Instant::now() + LOOK);
+        let found = look_until.is_some_and(|end| self.prompt && look(end, &mut read));
+        while !found && !read() {
+            let _ = poll(&mut [PollFd::new(&self.requests, PollFlags::IN)], None);
+        }
+        if let Some(end) = look_until {
+            self.prompt = Instant::now() < end;
+        }
+        Ok(came.expect("read until it came")?)
     }
 
     fn call(&mut self, header: Header, inbox: &Inbox, body: Range<usize>) -> Result<(), Lost> {

@@ -1,0 +1,75 @@
+//! A thread that is about to block until a call is done reads the answer itself.
+//!
+//! Otherwise an answer wakes the minder, and that wakes the thread: for a call that takes
+//! microseconds the second waking costs more than the call. So a thread that waits for the only
+//! call that a worker has, a brief one by all that is known, takes the minder's place for a moment.
+//! It looks for the answer first, because one that comes to a running thread need not wake it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::crew::Shared;
+use super::look::{LOOK, look};
+use super::minder::as_minder_of;
+use super::page::Page;
+use super::receiver::{Incoming, Read, Receiver};
+use crate::sync::spin_until;
+
+/// How long a thread takes the minder's place, which cannot react to anything meanwhile.
+const TURN: Duration = Duration::from_micros(200);
+
+impl Shared {
+    /// Spends a moment to receive the answer to the call at this address. Nothing that others have
+    /// put into the pool runs in this thread but the decoding of that one result.
+    pub(crate) fn attend(
+        self: &Arc<Self>,
+        address: *const (),
+        done: &dyn Fn() -> bool,
+        deadline: Option<Instant>,
+    ) {
+        let Some((page, incoming)) = self.answers_only(address) else { return };
+        // The minder may hold it for this very answer, or be about to let go of it after another.
+        let mut receiver = None;
+        spin_until(|| {
+            receiver = incoming.receiver.try_lock();
+            receiver.is_some()
+        });
+        let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
+        page.attend();
+        incoming.tell_minder(&receiver, false);
+        as_minder_of(self, || receiver.await_answer(self, deadline));
+        incoming.tell_minder(&receiver, true);
+        incoming.pass_on(&receiver);
+    }
+
+    /// Where the answer to this call is the only one to come, and soon.
+    fn answers_only(&self, address: *const ()) -> Option<(Arc<Page>, Arc<Incoming>)> {
+        let state = self.state.lock();
+        let seat = state.seats.iter().find(|seat| {
+            seat.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))
+        })?;
+        let link = seat.link.as_ref()?;
+        Some((Arc::clone(link.page()), Arc::clone(link.incoming())))
+    }
+}
+
+impl Receiver {
+    fn await_answer(&mut self, pool: &Arc<Shared>, deadline: Option<Instant>) {
+        let begin = Instant::now();
+        let end = deadline.map_or(begin + TURN, |deadline| deadline.min(begin + TURN));
+        let came = |receiver: &mut Self| !matches!(receiver.read_one(pool), Read::Nothing);
+        if look(end.min(begin + LOOK), || came(self)) {
+            return;
+        }
+        while !came(self) {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut replies = [PollFd::new(&self.replies, PollFlags::IN)];
+            let timeout = Timespec::try_from(left).ok();
+            if left.is_zero() || poll(&mut replies, timeout.as_ref()) == Ok(0) {
+                return;
+            }
+        }
+    }
+}
