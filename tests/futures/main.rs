@@ -20,6 +20,7 @@ mod as_completed_cases;
 mod awaiting;
 mod bad_input;
 mod callbacks;
+mod debug_forms;
 mod departures;
 mod errors;
 mod executor_cases;

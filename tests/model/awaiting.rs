@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use concurrent::futures::{Promise, ThreadPoolExecutor};
-use loom::future::block_on;
-use loom::thread;
 
+use crate::checker::{future::block_on, thread};
 use crate::{Outcomes, Watched};
 
 // As when `select!` polls it, and it is then moved to another task: the latest waker counts.

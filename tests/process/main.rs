@@ -15,6 +15,8 @@ mod crossing;
 #[cfg(target_os = "linux")]
 mod deaths;
 #[cfg(target_os = "linux")]
+mod executor;
+#[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaks;
@@ -45,6 +47,7 @@ fn main() {
         calls::trials(),
         crossing::trials(),
         deaths::trials(),
+        executor::trials(),
         kills::trials(),
         leaks::trials(),
         limits::trials(),

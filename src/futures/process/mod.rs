@@ -88,6 +88,8 @@ mod chunk;
 mod codec;
 mod crew;
 mod ends;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod inbox;
 mod init;
