@@ -78,7 +78,8 @@ fn a_deadlock_says_who_waits_for_whom_and_what_would_help() {
                 let queued = left.spawn(|| ()).unwrap();
                 queued.into_result().map_err(|error| error.to_string())
             });
-            inner.unwrap().into_result().unwrap()
+            // Whichever of the two waits second closes the circle, and fails.
+            inner.unwrap().into_result().unwrap_or_else(|error| Err(error.to_string()))
         })
     };
     let text = call.unwrap().into_result().unwrap().unwrap_err();
