@@ -140,8 +140,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Threads
     ///
-    /// The argument is encoded and dropped here, the result decoded in the thread that minds the
-    /// worker.
+    /// The argument is encoded and dropped here. The result is decoded in the thread that minds the
+    /// worker, or in one that waits for it.
     ///
     /// # Errors
     ///
