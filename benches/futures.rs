@@ -1,4 +1,4 @@
-//! Micro-benchmarks of calls on a thread pool, for regressions: `cargo bench --bench futures`.
+//! Micro-benchmarks of calls on pools of threads and of processes, for regressions: `cargo bench --bench futures`.
 //!
 //! For a comparison with other crates see `benches/peers`.
 
@@ -9,6 +9,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 
 fn main() {
+    #[cfg(target_os = "linux")]
+    concurrent::futures::process::init();
     divan::main();
 }
 
@@ -95,4 +97,51 @@ fn promise_pair() -> concurrent::Result<u32> {
     let (promise, future) = Promise::pair();
     promise.set_result(divan::black_box(1))?;
     future.into_result()
+}
+
+#[cfg(target_os = "linux")]
+mod processes {
+    use concurrent::futures::{MapOptions, ProcessPoolExecutor};
+    use divan::Bencher;
+    use divan::counter::ItemsCount;
+
+    /// With its workers, ready for calls.
+    fn pool() -> ProcessPoolExecutor {
+        let pool = ProcessPoolExecutor::new(2).expect("`main` begins with `init`");
+        pool.map(echo, 0..100).for_each(drop);
+        pool
+    }
+
+    fn echo(n: usize) -> usize {
+        n
+    }
+
+    #[divan::bench]
+    fn start_and_first_result(bencher: Bencher<'_, '_>) {
+        bencher.bench_local(|| ProcessPoolExecutor::new(1)?.submit(echo, 1)?.into_result());
+    }
+
+    #[divan::bench]
+    fn round_trip(bencher: Bencher<'_, '_>) {
+        let pool = pool();
+        bencher.bench_local(|| pool.submit(echo, 1)?.into_result());
+    }
+
+    #[divan::bench(args = [100_000])]
+    fn submit_then_take(bencher: Bencher<'_, '_>, calls: usize) {
+        let pool = pool();
+        bencher.counter(ItemsCount::new(calls)).bench_local(|| {
+            let futures: Vec<_> = (0..calls).map(|n| pool.submit(echo, n)).collect();
+            futures.into_iter().try_for_each(|call| call?.into_result().map(drop))
+        });
+    }
+
+    #[divan::bench(args = [100_000])]
+    fn map_in_chunks_of_100(bencher: Bencher<'_, '_>, items: usize) {
+        let pool = pool();
+        let options = MapOptions::new().chunk_size(100);
+        bencher
+            .counter(ItemsCount::new(items))
+            .bench_local(|| pool.map_with(options, echo, 0..items).map(Iterator::count));
+    }
 }

@@ -1,20 +1,11 @@
-//! The README's first program: calls on a pool of threads, and events in time.
+//! The README's first program: calls on a pool of threads.
 //!
 //! `cargo run --release --example quickstart`
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use concurrent::futures::{ThreadPoolExecutor, as_completed};
-use concurrent::sched::Scheduler;
 
 fn is_prime(n: u64) -> bool {
     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
-}
-
-fn nap(ms: u64) -> u64 {
-    sleep(Duration::from_millis(ms));
-    ms
 }
 
 fn main() -> concurrent::Result<()> {
@@ -30,15 +21,11 @@ fn main() -> concurrent::Result<()> {
     let squares = pool.map(|n| n * n, 1..=5).collect::<Result<Vec<u32>, _>>()?;
     println!("squares: {squares:?}");
 
-    // The results as they are ready.
-    let naps = [30, 10, 20].into_iter().map(|ms| pool.submit(nap, ms));
-    for future in as_completed(naps.collect::<Result<Vec<_>, _>>()?) {
-        println!("slept {} ms", future.result()?);
+    // The calls as they are done.
+    let calls = [3, 40, 7].map(|n| pool.spawn(move || (n, is_prime(n))));
+    for call in as_completed(calls.into_iter().collect::<Result<Vec<_>, _>>()?) {
+        let (n, prime) = call.result()?;
+        println!("{n} is prime: {prime}");
     }
-
-    // Events: a delay, a priority, an action. `run` waits for each and runs it.
-    let s = Scheduler::new();
-    s.enter(Duration::from_millis(20), 1, || println!("world"));
-    s.enter(Duration::from_millis(10), 1, || println!("hello"));
-    s.run()
+    Ok(())
 }

@@ -32,6 +32,9 @@ impl fmt::Display for WorkerDeath {
                 if let Some(name) = signal_name(signal) {
                     write!(f, " ({name})")?;
                 }
+                if signal == 9 {
+                    f.write_str(", as the system does when memory runs out,")?;
+                }
             }
             (None, None) => f.write_str("ended, nobody knows how")?,
         }

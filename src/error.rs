@@ -1,14 +1,15 @@
 //! The one error type of the crate. See [`Error`].
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::death::WorkerDeath;
+
+pub use crate::panic::Panic;
 
 /// What can go wrong, in `sched` and in `futures` alike.
 ///
@@ -58,7 +59,7 @@ pub enum Error {
 
     /// The wait ended first; the calls themselves go on. Or, as the failure of a call, its
     /// [deadline](crate::futures::Future::with_timeout) passed.
-    #[error("{unfinished} (of {total}) futures unfinished")]
+    #[error("{unfinished} (of {total}) futures unfinished{}", in_time(*total))]
     Timeout {
         /// How many of the futures waited for were not done.
         unfinished: usize,
@@ -75,7 +76,7 @@ pub enum Error {
     Raised(#[source] Cause<dyn StdError + Send + Sync>),
 
     /// The promise was dropped without a result: the executor gave the call up.
-    #[error("the executor dropped the call without completing it")]
+    #[error("the executor dropped the promise of the call without completing it")]
     BrokenPromise,
 
     /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
@@ -83,7 +84,7 @@ pub enum Error {
     BrokenThreadPool(#[source] Cause<Error>),
 
     /// The process pool is unusable. Each call has its own error; the cause is the `source`.
-    #[error("{} {cause}", broken_process_pool(*accepted))]
+    #[error("{} {cause}{}", broken_process_pool(*accepted), setting(cause))]
     BrokenProcessPool {
         /// Whether the call had been accepted; if not, the pool was broken before.
         accepted: bool,
@@ -97,14 +98,16 @@ pub enum Error {
     WorkerDied(#[source] Cause<WorkerDeath>),
 
     /// The call was running in a worker process that was killed on purpose.
-    #[error("the call was killed with its worker process {pid}")]
+    #[error("the call was killed on purpose, with its worker process {pid}")]
     Killed {
         /// The process.
         pid: u32,
     },
 
     /// The call ran longer than it may, and was killed with its worker process.
-    #[error("the call ran longer than {limit:?} and was killed with its worker process")]
+    #[error(
+        "the call ran longer than its deadline of {limit:?} and was killed with its worker process"
+    )]
     DeadlineExceeded {
         /// How long a call may run.
         limit: Duration,
@@ -119,7 +122,7 @@ pub enum Error {
     Decode(Arc<str>),
 
     /// The argument or the result has more bytes than a message may have.
-    #[error("the message is larger than the limit of {limit} bytes")]
+    #[error("the argument or result is larger than max_message_size, {limit} bytes")]
     MessageTooLarge {
         /// The limit, see `max_message_size`.
         limit: u64,
@@ -138,7 +141,7 @@ pub enum Error {
     ThreadStart(#[source] Cause<io::Error>),
 
     /// As many calls wait as the queue has room for, and the call was refused.
-    #[error("the queue of the executor is full")]
+    #[error("the queue of the executor is full, the call was not taken")]
     QueueFull,
 
     /// The executor was shut down.
@@ -169,6 +172,20 @@ fn broken_process_pool(accepted: bool) -> &'static str {
          pending."
     } else {
         "A child process terminated abruptly, the process pool is not usable anymore."
+    }
+}
+
+/// What became of the one call that somebody waited for; Python's wording is about many.
+fn in_time(total: usize) -> &'static str {
+    if total == 1 { ": the call was not done in time" } else { "" }
+}
+
+/// Where that can be set.
+fn setting(cause: &Error) -> &'static str {
+    if matches!(cause, Error::WorkerDied(_)) {
+        ". What a death means for the pool is set by on_worker_death."
+    } else {
+        ""
     }
 }
 
@@ -275,6 +292,11 @@ impl std::panic::RefUnwindSafe for Error {}
 ///
 /// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
 /// `Box<dyn Error + Send + Sync>`.
+#[diagnostic::on_unimplemented(
+    message = "what runs for nobody returns nothing or a `Result<(), E>`, not `{Self}`",
+    label = "returns `{Self}`",
+    note = "drop the value: end the block with a semicolon, or a result with `.map(drop)`"
+)]
 pub trait Outcome: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<()>;
@@ -361,73 +383,3 @@ impl<E: fmt::Debug + ?Sized> fmt::Debug for Cause<E> {
         self.0.fmt(f)
     }
 }
-
-/// The panic of a call: payload, message and, where it is known, the place in the source.
-///
-/// Cloning shares the payload.
-#[derive(Clone)]
-pub struct Panic(Arc<PanicParts>);
-
-struct PanicParts {
-    message: Box<str>,
-    location: Option<Box<str>>,
-    /// Behind a lock because payloads are `Send` but not `Sync`. Std's, because it is no part of
-    /// any protocol that a model should explore.
-    payload: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-impl Panic {
-    pub(crate) fn new(payload: Box<dyn Any + Send>, location: Option<String>) -> Self {
-        let message = if let Some(text) = payload.downcast_ref::<&str>() {
-            (*text).into()
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text.as_str().into()
-        } else {
-            "Box<dyn Any>".into()
-        };
-        let location = location.map(String::into_boxed_str);
-        Self(Arc::new(PanicParts { message, location, payload: Mutex::new(Some(payload)) }))
-    }
-
-    /// The panic's message; `"Box<dyn Any>"` if the payload is not a string.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.0.message
-    }
-
-    /// Where it was raised, as `file:line:column`.
-    ///
-    /// `None` if the program replaced the panic hook after its first executor was made.
-    #[must_use]
-    pub fn location(&self) -> Option<&str> {
-        self.0.location.as_deref()
-    }
-
-    /// Takes the payload, for [`resume_unwind`](std::panic::resume_unwind); `None` the second time.
-    #[must_use]
-    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.location() {
-            Some(location) => write!(f, "panicked at {location}: {}", self.message()),
-            None => write!(f, "panicked: {}", self.message()),
-        }
-    }
-}
-
-impl fmt::Debug for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Panic")
-            .field("message", &self.message())
-            .field("location", &self.location())
-            .finish_non_exhaustive()
-    }
-}
-
-// The payload is only ever moved out, never looked at through a shared reference.
-impl std::panic::UnwindSafe for Panic {}
-impl std::panic::RefUnwindSafe for Panic {}

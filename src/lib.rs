@@ -7,7 +7,7 @@
 //!
 //! The two know nothing of each other, and neither needs an async runtime. What a name does here it
 //! does in CPython 3.14, but for the [departures](#departures-from-python) below. Each method's
-//! page names its Python counterpart; the README has the whole table, line by line.
+//! page names its Python counterpart; the [guide](guide::coming_from_python) has them all.
 //!
 //! # Calls
 //!
@@ -74,6 +74,13 @@
 //! | time that is not the system's | [`TimePoint`](sched::TimePoint), [`VirtualClock`](sched::VirtualClock), [`Float`](sched::Float) |
 //! | what can go wrong | [`Error`] |
 //!
+//! # Guide
+//!
+//! [`guide`] has a page on [coming from Python](guide::coming_from_python) with every name, and pages
+//! on [choosing](guide::choosing), [cancelling and deadlines](guide::cancelling),
+//! [errors](guide::errors), [process pools](guide::process_pools), [schedulers](guide::schedulers),
+//! [async](guide::async_code) and [performance](guide::performance).
+//!
 //! # Errors
 //!
 //! Everything fails with the one enum [`Error`], so that `?` carries it to one place. Its page has
@@ -96,6 +103,27 @@
 //! What has nobody to go to is logged through the [`log`] crate with the target `concurrent`: a
 //! panic in a callback, a failed initializer, a failure whose future was dropped unseen, a
 //! destructor that panicked, a thread that could not be started while others do the work.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `trace` | off | the module `trace`: a timeline of calls for Chrome and Perfetto |
+//!
+//! # What may cross threads
+//!
+//! | type | `Send` | `Sync` | `UnwindSafe` and `RefUnwindSafe` |
+//! | --- | --- | --- | --- |
+//! | [`Future<T>`](futures::Future), [`Awaiting<T>`](futures::Awaiting) | if `T: Send` | if `T: Send + Sync` | yes |
+//! | [`Promise<T>`](futures::Promise) | if `T: Send` | if `T: Send` | yes |
+//! | [`Map<'_, T>`](futures::Map) | if `T: Send` | no | no |
+//! | [`AsCompleted<T, H>`](futures::AsCompleted) | if `H` is | if `H` is | no |
+//! | [`CancelToken`](futures::CancelToken) | yes | yes | yes |
+//! | executors, [`SharedBytes`](futures::process::SharedBytes) | yes | yes | yes |
+//! | builders | yes | that of process pools: no | no |
+//! | [`Scheduler<T>`](sched::Scheduler), [`Event<T>`](sched::Event), [`VirtualClock<T>`](sched::VirtualClock) | yes | yes | yes |
+//! | [`Due`](sched::Due) | yes | no | no |
+//! | [`Error`], [`Panic`], [`WorkerDeath`] | yes | yes | yes |
 //!
 //! # Departures from Python
 //!
@@ -121,10 +149,15 @@
 mod death;
 mod error;
 mod guard;
+mod panic;
 mod sync;
 
 pub mod futures;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod sched;
+#[cfg(feature = "trace")]
+pub mod trace;
 
 pub use death::WorkerDeath;
 pub use error::{Cause, Error, Outcome, Panic, Result};

@@ -1,11 +1,17 @@
 //! The one door to locks, atomics and threads.
 //!
 //! A normal build gets parking_lot and the standard library. With `--cfg concurrent_loom` the same
-//! source runs on loom, which tries every interleaving (`tests/model/`). Nothing else in the
-//! crate names either.
+//! source runs on loom, which tries every interleaving (`tests/model/`); with `--cfg
+//! concurrent_shuttle` besides it runs on shuttle, which tries random ones and can afford larger
+//! models. Nothing else in the crate names any of them.
 //!
 //! Loom does not model time: there a timed wait gives up at once (if its deadline has passed when it
 //! begins) or waits like an untimed one, and the loops around it must be right in both cases.
+
+#[cfg(all(concurrent_loom, not(concurrent_shuttle)))]
+pub(crate) use loom as checker;
+#[cfg(concurrent_shuttle)]
+pub(crate) use shuttle as checker;
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 pub(crate) use imp::{
@@ -83,7 +89,7 @@ macro_rules! thread_local_static {
 #[cfg(concurrent_loom)]
 macro_rules! thread_local_static {
     ($(#[$attr:meta])* $name:ident: $t:ty = $init:expr) => {
-        loom::thread_local! { $(#[$attr])* static $name: $t = $init; }
+        $crate::sync::checker::thread_local! { $(#[$attr])* static $name: $t = $init; }
     };
 }
 pub(crate) use thread_local_static;
@@ -100,7 +106,7 @@ macro_rules! global_mutex {
 #[cfg(concurrent_loom)]
 macro_rules! global_mutex {
     ($name:ident: $t:ty = $init:expr) => {
-        loom::lazy_static! { static ref $name: $crate::sync::Mutex<$t> = $crate::sync::Mutex::new($init); }
+        $crate::sync::checker::lazy_static! { static ref $name: $crate::sync::Mutex<$t> = $crate::sync::Mutex::new($init); }
     };
 }
 pub(crate) use global_mutex;
@@ -204,23 +210,47 @@ mod imp {
 
 #[cfg(concurrent_loom)]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use loom::thread::{JoinHandle, ThreadId};
+    use super::checker;
+    pub(crate) use super::checker::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+    pub(crate) use super::checker::thread::{JoinHandle, ThreadId};
 
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
+
+    #[cfg(not(concurrent_shuttle))]
+    type Token = loom::cell::UnsafeCell<()>;
+
+    /// Shuttle does not watch memory.
+    #[cfg(concurrent_shuttle)]
+    #[derive(Debug)]
+    struct Token(());
+
+    #[cfg(concurrent_shuttle)]
+    impl Token {
+        fn new(nothing: ()) -> Self {
+            Self(nothing)
+        }
+
+        fn with<R>(&self, access: impl FnOnce(*const ()) -> R) -> R {
+            access(&raw const self.0)
+        }
+
+        fn with_mut<R>(&self, access: impl FnOnce(*const ()) -> R) -> R {
+            access(&raw const self.0)
+        }
+    }
 
     /// Loom watches `token` in the place of `value`, except for exclusive access: that is ordered
     /// by the reference count of std's `Arc`, which loom does not see.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T> {
-        token: loom::cell::UnsafeCell<()>,
+        token: Token,
         value: std::cell::UnsafeCell<T>,
     }
 
     impl<T> UnsafeCell<T> {
         pub(crate) fn new(value: T) -> Self {
-            let token = loom::cell::UnsafeCell::new(());
+            let token = Token::new(());
             Self { token, value: std::cell::UnsafeCell::new(value) }
         }
 
@@ -244,22 +274,22 @@ mod imp {
 
     /// Loom's threads share one real thread: nothing of the standard library tells them apart.
     pub(crate) fn current_thread() -> ThreadId {
-        loom::thread::current().id()
+        checker::thread::current().id()
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
 
     /// The guard is an `Option` so that [`wait_until`] can hand it to loom and take it back.
     #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
+    pub(crate) struct MutexGuard<'a, T>(Option<checker::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
+    pub(crate) struct Condvar(checker::sync::Condvar);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(checker::sync::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -283,7 +313,7 @@ mod imp {
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
+            Self(checker::sync::Condvar::new())
         }
 
         pub(crate) fn notify_one(&self) {
@@ -303,7 +333,7 @@ mod imp {
         let inner = guard.0.take().expect("the guard is only taken inside wait_until");
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             drop(inner);
-            loom::thread::yield_now();
+            checker::thread::yield_now();
             *guard = guard.1.lock();
             return;
         }
@@ -320,6 +350,6 @@ mod imp {
         _stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
-        loom::thread::Builder::new().name(name).spawn(body)
+        checker::thread::Builder::new().name(name).spawn(body)
     }
 }

@@ -1,4 +1,4 @@
-//! What the README says is so: its first program, and the lines of its tables.
+//! What the README and the guide say is so: the first program, and the lines of the tables.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};

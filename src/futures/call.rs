@@ -16,6 +16,7 @@ use super::core::{Core, Outcome};
 use super::deadlock::Awaited;
 use super::job::{Elsewhere, Stage};
 use super::state::{Phase, State};
+use super::traced::{Kind, Traced};
 use super::upstream::{
     Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
 };
@@ -99,7 +100,13 @@ impl<T, B: Body<T>> Call<T, B> {
 
     /// A call for the queue of a pool.
     pub(crate) fn queued(pool: PoolId, body: B) -> Arc<Self> {
-        Arc::new(Self { core: Core::new(pool), body })
+        let kind = match pool {
+            0 if body.runs_here() => Kind::Elsewhere,
+            0 => Kind::Process,
+            pool => Kind::Thread(pool),
+        };
+        let traced = Traced::submitted(body.name(), kind);
+        Arc::new(Self { core: Core::new(pool, traced), body })
     }
 }
 

@@ -167,6 +167,12 @@ impl<T: Send + 'static> Future<T> {
 /// a `Result` with one, such as that of [`submit`](super::ThreadPoolExecutor::submit).
 ///
 /// A trait of this crate only, so that it can grow.
+#[diagnostic::on_unimplemented(
+    message = "`and_then` and `or_else` go on with a call, not with `{Self}`",
+    label = "returns `{Self}`",
+    note = "return a `Future`, or a `Result` that holds one, as `submit` does; for a value take \
+            `map`, or `Future::ready(value)`"
+)]
 pub trait IntoCall: sealed::Sealed {
     /// The value of the call.
     type Value: Send + 'static;

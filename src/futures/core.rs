@@ -11,8 +11,9 @@
 use std::mem::MaybeUninit;
 
 use super::context::{PoolId, Running};
-use super::state::State;
+use super::state::{Phase, State};
 use super::token::{CancelToken, StopFlag};
+use super::traced::{End, Traced};
 use super::waiter::{Waiter, Waiters};
 use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
@@ -27,6 +28,7 @@ pub(crate) struct Core<T> {
     cancel_requested: AtomicBool,
     /// The pool in whose queue the call was put; 0 if it is in none.
     pool: PoolId,
+    traced: Traced,
     waiters: UnsafeCell<Waiters<T>>,
     outcome: UnsafeCell<MaybeUninit<Outcome<T>>>,
 }
@@ -41,12 +43,13 @@ unsafe impl<T: Send> Send for Core<T> {}
 unsafe impl<T: Send> Sync for Core<T> {}
 
 impl<T> Core<T> {
-    pub(crate) fn new(pool: PoolId) -> Self {
+    pub(crate) fn new(pool: PoolId, traced: Traced) -> Self {
         Self {
             state: AtomicU8::new(State::NEW.0),
             lock: Mutex::new(()),
             cancel_requested: AtomicBool::new(false),
             pool,
+            traced,
             waiters: UnsafeCell::new(Waiters::EMPTY),
             outcome: UnsafeCell::new(MaybeUninit::uninit()),
         }
@@ -89,9 +92,21 @@ impl<T> Core<T> {
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return Ok(next),
+                Ok(_) => {
+                    self.trace(State(current), next);
+                    return Ok(next);
+                }
                 Err(changed) => current = changed,
             }
+        }
+    }
+
+    /// Notes what a transition means; the end of a call is noted before anybody can see it.
+    fn trace(&self, from: State, to: State) {
+        match (from.phase(), to.phase()) {
+            (Phase::Pending, Phase::Running) => self.traced.started(),
+            (_, Phase::Cancelled) => self.traced.ended(End::Cancelled),
+            _ => {}
         }
     }
 
@@ -107,6 +122,7 @@ impl<T> Core<T> {
             // SAFETY: the claim gives this thread the sole access until FINISHED is published.
             unsafe { slot.cast::<Outcome<T>>().write(outcome) };
         });
+        self.traced.ended(if failed { End::Failed } else { End::Returned });
         self.transition(|state| Some(state.finish(failed))).unwrap_or_else(|state| state)
     }
 
@@ -152,6 +168,9 @@ impl<T> Core<T> {
     /// Puts `waiter` on the list, or gives it back if what it waits for has already happened.
     pub(crate) fn register(&self, waiter: Waiter<T>) -> Result<(), Waiter<T>> {
         let for_settled = waiter.is_for_settled();
+        if let Some(signal) = waiter.signal() {
+            signal.blocks().on(&self.traced);
+        }
         self.with_waiters(|waiters| {
             // ORDERING: AcqRel; either the thread that ends the call sees WAITED and then looks
             // under the lock, or this sees that the call has ended, with its outcome.
@@ -202,6 +221,9 @@ impl<T> Running for Core<T> {
 impl<T> Drop for Core<T> {
     fn drop(&mut self) {
         let state = self.last_state();
+        if state.phase() == Phase::Pending {
+            self.traced.ended(End::GivenUp);
+        }
         if state.is_finished() && !state.is_taken() {
             // SAFETY: initialised (finished), not moved out, and `&mut self` is exclusive.
             unsafe { self.outcome.get_mut().assume_init_drop() };

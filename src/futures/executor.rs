@@ -14,8 +14,10 @@ use crate::error::Result;
 /// Implemented for everything that is `Send` and that serde can write and read back.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or result of a portable call",
+    label = "needs serde's `Serialize` and `Deserialize`",
     note = "it must be `Send + 'static` and implement serde's `Serialize` and `Deserialize`; \
-            a call that stays on threads needs neither: use `ThreadPoolExecutor` directly"
+            derive these, or let the call take and return something that has them; a call that \
+            stays on threads needs neither: use the methods of `ThreadPoolExecutor` itself"
 )]
 pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -44,6 +46,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 /// ```
 ///
 /// [`ThreadPoolExecutor`]: super::ThreadPoolExecutor
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no executor",
+    note = "take a reference to a `ThreadPoolExecutor` or a `ProcessPoolExecutor`, or implement \
+            `Executor`"
+)]
 pub trait Executor: Sync {
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///

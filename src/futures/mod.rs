@@ -142,6 +142,7 @@ mod thread;
 #[cfg(not(concurrent_loom))]
 mod timer;
 mod token;
+mod traced;
 mod unordered;
 mod upstream;
 mod wait;

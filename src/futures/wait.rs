@@ -43,6 +43,9 @@ pub struct DoneAndNotDone<H> {
 /// `Arc<Future<T>>`. The same handles come back, each call once. Running out of time is no error:
 /// what is not done is in `not_done`. The calls go on either way.
 ///
+/// For a map of futures that changes while they are waited for, see the
+/// [guide](crate::guide::coming_from_python#the-frontier-a-map-that-grows-while-it-is-waited-for).
+///
 /// # Blocking
 ///
 /// Until `return_when` holds, at most `timeout` (`None`: no limit) from this call. Empty input

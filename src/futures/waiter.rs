@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::Future;
 use super::chain::Rest;
 use super::token::CancelToken;
+use super::traced::Blocks;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.
@@ -19,6 +20,7 @@ use crate::sync::{Condvar, Mutex, wait_until};
 pub(crate) struct Signal {
     ready: Mutex<Ready>,
     wake: Condvar,
+    blocks: Blocks,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,12 @@ impl Ready {
 impl Signal {
     pub(crate) fn new() -> Arc<Self> {
         let ready = Ready { ended: VecDeque::new(), failed: false, sleeper: None, alarm: false };
-        Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new() })
+        Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new(), blocks: Blocks::new() })
+    }
+
+    /// What the thread that sleeps here waits for.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     pub(crate) fn notify(&self, index: usize, failed: bool) {
@@ -78,6 +85,7 @@ impl Signal {
     /// Blocks until `until` holds, the alarm was raised or, if `at_each_end`, a further call ended;
     /// says whether `until` holds.
     pub(crate) fn wait_or_alarm(&self, until: Until, at_each_end: bool) -> bool {
+        let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
         let ended = ready.ended.len();
         while !ready.satisfies(until) {
@@ -99,6 +107,7 @@ impl Signal {
 
     /// Blocks until `until` holds or the deadline passed; says whether it holds.
     pub(crate) fn wait(&self, until: Until, deadline: Option<Instant>) -> bool {
+        let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
         while !ready.satisfies(until) {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -146,11 +155,16 @@ impl<T> Waiter<T> {
         matches!(self, Self::Settled(_) | Self::Task(_) | Self::Then(_))
     }
 
-    fn is_signal(&self, signal: &Arc<Signal>) -> bool {
+    /// Where a thread is asleep that is to be told.
+    pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
         match self {
-            Self::Done(own, _) | Self::Settled(own) => Arc::ptr_eq(own, signal),
-            Self::Callback(_) | Self::Task(_) | Self::Token(_) | Self::Then(_) => false,
+            Self::Done(signal, _) | Self::Settled(signal) => Some(signal),
+            Self::Callback(_) | Self::Task(_) | Self::Token(_) | Self::Then(_) => None,
         }
+    }
+
+    fn is_signal(&self, signal: &Arc<Signal>) -> bool {
+        self.signal().is_some_and(|own| Arc::ptr_eq(own, signal))
     }
 }
 

@@ -30,6 +30,11 @@ use crate::sync::deadline_after;
 /// assert_eq!(TimePoint::since(7_i64, 3), 4);
 /// assert!(Instant::now().after(Duration::MAX) > Instant::now());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no time that events can be ordered by",
+    note = "take `Instant`, `SystemTime`, `Duration`, an integer, `concurrent::sched::Float` for \
+            floats, or implement `TimePoint`"
+)]
 pub trait TimePoint: Copy + Ord + Debug + Send + Sync + 'static {
     /// The distance between two points.
     type Delay: Copy + Ord + Debug + Send + Sync + 'static;

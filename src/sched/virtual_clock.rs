@@ -1,5 +1,6 @@
 //! The clock of a simulation. See [`VirtualClock`].
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,3 +133,7 @@ impl<T: TimePoint> Clone for VirtualClock<T> {
         Self(Arc::clone(&self.0))
     }
 }
+
+// A time is replaced as a whole.
+impl<T: TimePoint> UnwindSafe for VirtualClock<T> {}
+impl<T: TimePoint> RefUnwindSafe for VirtualClock<T> {}

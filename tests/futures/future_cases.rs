@@ -161,7 +161,8 @@ fn result_without_waiting_tells_the_state() {
     let results = six().map(|(_promise, future)| {
         future.result_timeout(Duration::ZERO).copied().map_err(|error| error.to_string())
     });
-    let unfinished = || Err("1 (of 1) futures unfinished".to_owned());
+    let unfinished =
+        || Err("1 (of 1) futures unfinished: the call was not done in time".to_owned());
     let cancelled = || Err("the call was cancelled".to_owned());
     let raised = Err("the call returned an error: disk".to_owned());
     assert_eq!(results, [unfinished(), unfinished(), cancelled(), cancelled(), raised, Ok(42)]);
@@ -204,7 +205,7 @@ fn exception_without_waiting_tells_the_state() {
         Ok(Some(error)) => format!("some {error}"),
         Err(error) => error.to_string(),
     });
-    let unfinished = "1 (of 1) futures unfinished";
+    let unfinished = "1 (of 1) futures unfinished: the call was not done in time";
     let cancelled = "the call was cancelled";
     let raised = "some the call returned an error: disk";
     assert_eq!(seen, [unfinished, unfinished, cancelled, cancelled, raised, "none"]);

@@ -6,10 +6,12 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use concurrent::futures::{
-    AsCompleted, AsCompletedTimeout, Awaiting, DoneAndNotDone, Executor, Future, Map, MapOptions,
-    Promise, ReturnWhen, ShutdownOptions, ShutdownReport, ThreadPoolBuilder, ThreadPoolExecutor,
+    AsCompleted, AsCompletedTimeout, Awaiting, CancelToken, DoneAndNotDone, Executor, Future, Map,
+    MapOptions, Promise, ReturnWhen, ShutdownOptions, ShutdownReport, ThreadPoolBuilder,
+    ThreadPoolExecutor,
 };
-use concurrent::{Error, Panic};
+use concurrent::sched::{Due, Event, Scheduler, SchedulerBuilder, VirtualClock};
+use concurrent::{Error, Panic, WorkerDeath};
 
 use crate::support::{finished, pending};
 
@@ -91,6 +93,40 @@ fn everything_may_cross_a_catch_unwind() {
     assert!(has!(Panic: UnwindSafe, RefUnwindSafe));
     assert!(has!(DoneAndNotDone<Borrowed>: UnwindSafe, RefUnwindSafe));
     assert!(has!(ThreadPoolExecutor: UnwindSafe, RefUnwindSafe));
+}
+
+/// The table on the first page of the documentation, row by row.
+#[test]
+fn the_table_of_what_may_cross_threads_is_true() {
+    macro_rules! row {
+        ($kind:ty: $send:expr, $sync:expr, $unwind:expr) => {{
+            let unwind = has!($kind: UnwindSafe, RefUnwindSafe);
+            let found = (has!($kind: Send), has!($kind: Sync), unwind);
+            assert_eq!(found, ($send, $sync, $unwind), "{}", stringify!($kind));
+        }};
+    }
+    row!(Future<i32>: true, true, true);
+    row!(Future<Cell<i32>>: true, false, true);
+    row!(Promise<Cell<i32>>: true, true, true);
+    row!(Map<'static, Cell<i32>>: true, false, false);
+    row!(AsCompleted<i32, Borrowed>: true, true, false);
+    row!(CancelToken: true, true, true);
+    row!(ThreadPoolExecutor: true, true, true);
+    row!(ThreadPoolBuilder: true, true, false);
+    #[cfg(target_os = "linux")]
+    {
+        row!(concurrent::futures::ProcessPoolExecutor: true, true, true);
+        row!(concurrent::futures::process::ProcessPoolBuilder: true, false, false);
+        row!(concurrent::futures::process::SharedBytes: true, true, true);
+    }
+    row!(Scheduler: true, true, true);
+    row!(Event<u64>: true, true, true);
+    row!(VirtualClock<u64>: true, true, true);
+    row!(SchedulerBuilder: true, true, false);
+    row!(Due: true, false, false);
+    row!(Error: true, true, true);
+    row!(Panic: true, true, true);
+    row!(WorkerDeath: true, true, true);
 }
 
 #[test]

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use concurrent::Error;
 use concurrent::futures::{FullQueue, ThreadPoolExecutor};
-use loom::thread;
 
-use crate::{Outcomes, Watched};
+use crate::{Outcomes, Watched, checker::thread};
 
 /// One worker, room for one call.
 fn pool(full: FullQueue) -> ThreadPoolExecutor {

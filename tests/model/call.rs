@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use concurrent::Error;
 use concurrent::futures::Promise;
-use loom::thread;
 
-use crate::{Outcomes, Watched};
+use crate::{
+    Outcomes, Watched,
+    checker::{self, thread},
+};
 
 // L1: F11, F13, F33
 #[test]
@@ -129,7 +131,7 @@ fn an_awaiting_task_is_woken() {
     Outcomes::of(|| {
         let (promise, future) = Promise::pair();
         let executor = thread::spawn(move || promise.set_result(Watched::new(5)).unwrap());
-        let value = loom::future::block_on(async { future.await }).unwrap();
+        let value = checker::future::block_on(async { future.await }).unwrap();
         assert_eq!(value.get(), 5);
         executor.join().unwrap();
     })

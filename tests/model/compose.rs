@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use concurrent::Error;
 use concurrent::futures::{Future, Promise, ThreadPoolExecutor, first_ok, join_all};
-use loom::thread;
 
-use crate::{Outcomes, Watched};
+use crate::{Outcomes, Watched, checker::thread};
 
 fn pool() -> Arc<ThreadPoolExecutor> {
     let builder = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("w");

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concurrent::futures::{ThreadPoolBuilder, ThreadPoolExecutor};
-use loom::thread;
 
-use crate::Outcomes;
+use crate::{Outcomes, checker::thread};
 
 fn builder(workers: usize) -> ThreadPoolBuilder {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use concurrent::Error;
 use concurrent::futures::{Future, ReturnWhen, ThreadPoolExecutor, wait};
 
-use crate::Outcomes;
+use crate::{Outcomes, checker};
 
 fn pool(workers: usize) -> Arc<ThreadPoolExecutor> {
     let builder = ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w");
@@ -13,7 +13,7 @@ fn pool(workers: usize) -> Arc<ThreadPoolExecutor> {
 }
 
 /// A future that a call finds when it needs it.
-type Place = Arc<loom::sync::Mutex<Option<Future<bool>>>>;
+type Place = Arc<checker::sync::Mutex<Option<Future<bool>>>>;
 
 /// Waits for the future in `place`; true if that is a deadlock.
 fn meets_deadlock(place: &Place) -> bool {
@@ -29,7 +29,7 @@ fn of_two_calls_that_wait_for_each_other_one_gets_the_error() {
         let (place_a, place_b) = (Place::default(), Place::default());
         let (gate_a, open_a) = concurrent::futures::Promise::pair();
         let (gate_b, open_b) = concurrent::futures::Promise::pair();
-        let seen = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let seen = Arc::new(checker::sync::Mutex::new(Vec::new()));
         let call = |open: Future<()>, place: &Place, name: char| {
             let (place, seen) = (Arc::clone(place), Arc::clone(&seen));
             pool.spawn(move || {
@@ -60,8 +60,8 @@ fn an_awaited_call_is_run_in_place_or_by_another_worker() {
         let pool = pool(2);
         let inner = Arc::clone(&pool);
         let call = pool.spawn(move || {
-            let me = loom::thread::current().id();
-            let other = inner.spawn(|| loom::thread::current().id()).unwrap();
+            let me = checker::thread::current().id();
+            let other = inner.spawn(|| checker::thread::current().id()).unwrap();
             other.into_result().unwrap() == me
         });
         let in_place = call.unwrap().into_result().unwrap();

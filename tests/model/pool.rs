@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use concurrent::Error;
 use concurrent::futures::{Promise, ShutdownOptions, ThreadPoolExecutor};
-use loom::thread;
 
-use crate::{Outcomes, Watched};
+use crate::{Outcomes, Watched, checker::thread};
 
 fn pool(workers: usize) -> ThreadPoolExecutor {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w").build().unwrap()
@@ -67,6 +66,51 @@ fn a_worker_whose_result_was_seen_is_reused() {
         let first = pool.spawn(|| thread::current().id()).unwrap().into_result().unwrap();
         let second = pool.spawn(|| thread::current().id()).unwrap().into_result().unwrap();
         assert_eq!(first, second);
+    })
+    .assert([()]);
+}
+
+// L4: each time a worker goes to sleep it can be woken again
+#[test]
+fn a_worker_is_woken_each_time() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(1);
+        for n in 0..3 {
+            assert_eq!(pool.spawn(move || n).unwrap().into_result().unwrap(), n);
+        }
+    })
+    .assert([()]);
+}
+
+// L4, L5: of two calls that come while both workers sleep, the second wakes nobody: the worker that
+// was woken for the first does
+#[test]
+fn a_woken_worker_wakes_the_next() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(2);
+        assert_eq!(pool.prestart().unwrap(), 2);
+        pool.spawn(|| ()).unwrap().into_result().unwrap(); // meanwhile both go to sleep, or not
+        let (promise, future) = Promise::pair();
+        let waits = pool.spawn(move || future.into_result().unwrap()).unwrap();
+        let gives = pool.spawn(move || promise.set_result(3).unwrap()).unwrap();
+        assert_eq!(waits.into_result().unwrap(), 3);
+        gives.into_result().unwrap();
+    })
+    .assert([()]);
+}
+
+// L5: a call that was pushed while a worker seemed to be free, just before it entered a callback
+#[test]
+fn a_call_that_comes_before_a_callback_gets_a_worker() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = pool(2);
+        let (begin, begun) = Promise::pair();
+        let (give, given) = Promise::pair();
+        let first = pool.spawn(move || begun.into_result().unwrap()).unwrap();
+        first.add_done_callback(move |_| given.into_result().unwrap());
+        begin.set_result(()).unwrap();
+        first.result().unwrap();
+        pool.spawn(move || give.set_result(()).unwrap()).unwrap().into_result().unwrap();
     })
     .assert([()]);
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
-use loom::thread;
 
-use crate::{Outcomes, Watched};
+use crate::{Outcomes, Watched, checker::thread};
 
 fn pool(workers: usize) -> ThreadPoolExecutor {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w").build().unwrap()

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concurrent::futures::{Promise, ReturnWhen, as_completed, wait};
-use loom::thread;
 
-use crate::Outcomes;
+use crate::{Outcomes, checker::thread};
 
 /// In a model this expires only at a moment that loom picks; see `src/sync.rs`.
 const NO_LIMIT: Option<Duration> = None;

@@ -22,7 +22,7 @@ fn a_full_queue_refuses_and_takes_calls_again_when_there_is_room() {
         let calls = [pool.spawn(|| 1).unwrap(), pool.spawn(|| 2).unwrap()];
         let error = pool.spawn(|| 3).unwrap_err();
         assert!(matches!(error, Error::QueueFull));
-        assert_eq!(error.to_string(), "the queue of the executor is full");
+        assert_eq!(error.to_string(), "the queue of the executor is full, the call was not taken");
         gate.open();
         assert_eq!(calls.map(|call| call.into_result().unwrap()), [1, 2]);
         assert_eq!(pool.spawn(|| 4).unwrap().into_result().unwrap(), 4);

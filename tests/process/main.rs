@@ -15,6 +15,8 @@ mod crossing;
 #[cfg(target_os = "linux")]
 mod deaths;
 #[cfg(target_os = "linux")]
+mod executor;
+#[cfg(target_os = "linux")]
 mod faults;
 #[cfg(target_os = "linux")]
 mod kills;
@@ -57,6 +59,7 @@ fn main() {
         calls::trials(),
         crossing::trials(),
         deaths::trials(),
+        executor::trials(),
         faults::trials(),
         kills::trials(),
         leaks::trials(),

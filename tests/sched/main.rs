@@ -5,7 +5,6 @@
 
 mod cancel;
 mod clocks;
-mod differential;
 mod dispatch;
 mod failures;
 mod order;
@@ -14,4 +13,5 @@ mod recurring;
 mod run;
 mod support;
 mod threads;
+mod time_points;
 mod waiting;

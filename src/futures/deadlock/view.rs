@@ -41,7 +41,7 @@ pub(super) fn judge(registry: &Registry, pools: &mut Pools, thread: Key) -> Verd
                 // A chain may have turned to another call a moment ago, and who did that waits for
                 // the registry, to have those look again that can run it. Calls were looked at one
                 // by one, so that this is looked for afterwards.
-                let text = view.describe(&path);
+                let text = view.describe(&path) + CURE;
                 let reached = view.reached.take();
                 let found: Vec<_> = reached.into_iter().filter(|key| view.can_help(*key)).collect();
                 if found.contains(&thread) {
@@ -56,6 +56,10 @@ pub(super) fn judge(registry: &Registry, pools: &mut Pools, thread: Key) -> Verd
         }
     }
 }
+
+/// What to do about it.
+const CURE: &str = "; more workers would help, or to follow the calls with `and_then` instead of \
+                    waiting in a call";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Node {

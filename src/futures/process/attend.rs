@@ -39,9 +39,14 @@ impl Shared {
         let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
         page.attend();
         incoming.tell_minder(&receiver, false);
-        as_minder_of(self, || receiver.await_answer(self, deadline));
+        let left = as_minder_of(self, || receiver.await_answer(self, deadline));
         incoming.tell_minder(&receiver, true);
         incoming.pass_on(&receiver);
+        drop(receiver);
+        if left {
+            // The minder is about to learn how the worker ended, and to end the call.
+            look(soon(TURN, deadline), done);
+        }
     }
 
     /// Where the answer to this call is the only one to come, and soon.
@@ -56,20 +61,28 @@ impl Shared {
 }
 
 impl Receiver {
-    fn await_answer(&mut self, pool: &Arc<Shared>, deadline: Option<Instant>) {
-        let begin = Instant::now();
-        let end = deadline.map_or(begin + TURN, |deadline| deadline.min(begin + TURN));
-        let came = |receiver: &mut Self| !matches!(receiver.read_one(pool), Read::Nothing);
-        if look(end.min(begin + LOOK), || came(self)) {
-            return;
-        }
-        while !came(self) {
+    /// Until the answer has come, or time has run out; whether the worker left its channel instead.
+    fn await_answer(&mut self, pool: &Arc<Shared>, deadline: Option<Instant>) -> bool {
+        let end = soon(TURN, deadline);
+        let mut read = Read::Nothing;
+        look(soon(LOOK, deadline), || {
+            read = self.read_one(pool);
+            !matches!(read, Read::Nothing)
+        });
+        while matches!(read, Read::Nothing) {
             let left = end.saturating_duration_since(Instant::now());
             let mut replies = [PollFd::new(&self.replies, PollFlags::IN)];
             let timeout = Timespec::try_from(left).ok();
             if left.is_zero() || poll(&mut replies, timeout.as_ref()) == Ok(0) {
-                return;
+                break;
             }
+            read = self.read_one(pool);
         }
+        matches!(read, Read::End)
     }
+}
+
+fn soon(after: Duration, deadline: Option<Instant>) -> Instant {
+    let end = Instant::now() + after;
+    deadline.map_or(end, |deadline| deadline.min(end))
 }

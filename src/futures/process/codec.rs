@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files};
 use super::numbers::decode_numbers;
+use super::reasons::reason;
 use super::segments::{Arena, Segment};
 use super::shared_bytes::SharedBytes;
 use crate::error::Panic;
@@ -227,7 +228,7 @@ impl<'a> Sink<'a> {
         }
         written.map_err(|error| match error {
             postcard::Error::SerializeBufferFull => self.why(""), // that is ours
-            error => self.why(&format!("`{}`: {error}", type_name::<T>())),
+            error => self.why(&format!("`{}`: {}", type_name::<T>(), reason(error))),
         })
     }
 
@@ -322,7 +323,7 @@ impl<'a> Source<'a> {
         match decoded {
             Ok((value, [])) => Ok(value),
             Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
-            Err(error) => Err(format!("`{}`: {error}", type_name::<T>())),
+            Err(error) => Err(format!("`{}`: {}", type_name::<T>(), reason(error))),
         }
     }
 }

@@ -134,7 +134,8 @@ pub(crate) fn check() -> Result<()> {
         ));
     }
     if depth() >= MOST_NESTED {
-        let text = "too many process pools inside of each other's workers";
+        let text = "process pools inside of each other's workers, too deep: does each worker make a pool, and \
+                    so on for ever?";
         return Err(Error::InvalidArgument(text.into()));
     }
     Ok(())

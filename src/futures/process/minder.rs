@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::crew::Shared;
 use super::ends::Next;
 use super::link::Link;
+use super::look::{LOOK, look};
 use super::receiver::{Incoming, Read, Receiver, Role};
 use super::spawn::{Greeting, Hello, Launched, Process, clear_wake, launch, wake_descriptor};
 use super::wire::Malformed;
@@ -146,7 +147,11 @@ impl Minder<'_> {
     /// The worker has closed its end: normally because it ends.
     fn left_channel(&self) {
         let mut pidfd = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
-        let deadline = Instant::now() + GRACE;
+        let now = Instant::now();
+        if look(now + LOOK, || matches!(poll(&mut pidfd, Some(&Timespec::default())), Ok(1..))) {
+            return;
+        }
+        let deadline = now + GRACE;
         loop {
             match poll(&mut pidfd, Some(&until(deadline))) {
                 Ok(0) => break self.pool.unruly(self.index, "it closed its channel and lived on"),

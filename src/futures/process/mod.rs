@@ -88,6 +88,8 @@ mod chunk;
 mod codec;
 mod crew;
 mod ends;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod inbox;
 mod init;
@@ -98,6 +100,7 @@ mod minder;
 mod numbers;
 mod page;
 mod pool;
+mod reasons;
 mod receiver;
 mod seat;
 mod segments;

@@ -1,7 +1,7 @@
 //! [`ProcessPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::thread::panicking;
 
@@ -140,8 +140,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Threads
     ///
-    /// The argument is encoded and dropped here, the result decoded in the thread that minds the
-    /// worker.
+    /// The argument is encoded and dropped here. The result is decoded in the thread that minds the
+    /// worker, or in one that waits for it.
     ///
     /// # Errors
     ///
@@ -330,6 +330,10 @@ impl Executor for ProcessPoolExecutor {
         Self::shutdown_with(self, options)
     }
 }
+
+// User code runs with no lock held, so that its panics leave nothing half done.
+impl UnwindSafe for ProcessPoolExecutor {}
+impl RefUnwindSafe for ProcessPoolExecutor {}
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {

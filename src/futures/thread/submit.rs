@@ -77,7 +77,7 @@ impl Shared {
         N: 'static,
     {
         if self.settings().shape.discipline != Discipline::Priority {
-            let text = "a priority needs a pool with Discipline::Priority";
+            let text = "a priority needs a pool built with .discipline(Discipline::Priority)";
             return Err(Error::InvalidArgument(text.into()));
         }
         self.enqueue_on_terms::<T, F, N>(function, Terms { priority, ..self.terms() })

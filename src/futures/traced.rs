@@ -1,0 +1,50 @@
+//! The calls' part in the feature `trace`; without it, nothing.
+
+#[cfg(feature = "trace")]
+pub(crate) use crate::trace::{Blocks, End, Kind, Traced};
+
+#[cfg(not(feature = "trace"))]
+pub(crate) use off::{Blocks, End, Kind, Traced};
+
+/// The same, of no size and without an effect.
+#[cfg(not(feature = "trace"))]
+mod off {
+    #[derive(Debug)]
+    pub(crate) struct Traced;
+
+    pub(crate) enum Kind {
+        Thread(#[expect(dead_code, reason = "for `trace`")] u32),
+        Process,
+        Elsewhere,
+    }
+
+    pub(crate) enum End {
+        Returned,
+        Failed,
+        Cancelled,
+        GivenUp,
+    }
+
+    impl Traced {
+        pub(crate) fn submitted(_name: &'static str, _kind: Kind) -> Self {
+            Self
+        }
+        pub(crate) fn started(&self) {}
+        pub(crate) fn ended(&self, _end: End) {}
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Blocks;
+
+    pub(crate) struct Blocked;
+
+    impl Blocks {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn on(&self, _call: &Traced) {}
+        pub(crate) fn begin(&self) -> Blocked {
+            Blocked
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! [`Panic`]: what is kept of the panic of a call.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The panic of a call: payload, message and, where it is known, the place in the source.
+///
+/// Cloning shares the payload.
+#[derive(Clone)]
+pub struct Panic(Arc<PanicParts>);
+
+struct PanicParts {
+    message: Box<str>,
+    location: Option<Box<str>>,
+    /// Behind a lock because payloads are `Send` but not `Sync`. Std's, because it is no part of
+    /// any protocol that a model should explore.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Panic {
+    pub(crate) fn new(payload: Box<dyn Any + Send>, location: Option<String>) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&str>() {
+            (*text).into()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.as_str().into()
+        } else {
+            "Box<dyn Any>".into()
+        };
+        let location = location.map(String::into_boxed_str);
+        Self(Arc::new(PanicParts { message, location, payload: Mutex::new(Some(payload)) }))
+    }
+
+    /// The panic's message; `"Box<dyn Any>"` if the payload is not a string.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where it was raised, as `file:line:column`.
+    ///
+    /// `None` if the program replaced the panic hook after its first executor was made.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// Takes the payload, for [`resume_unwind`](std::panic::resume_unwind); `None` the second time.
+    #[must_use]
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.location() {
+            Some(location) => write!(f, "panicked at {location}: {}", self.message()),
+            None => write!(f, "panicked: {}", self.message()),
+        }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
+    }
+}
+
+// The payload is only ever moved out, never looked at through a shared reference.
+impl std::panic::UnwindSafe for Panic {}
+impl std::panic::RefUnwindSafe for Panic {}

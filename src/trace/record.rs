@@ -1,0 +1,219 @@
+//! What happens, noted by the thread in which it happens.
+//!
+//! Each thread writes to a lane of its own, so that its lock is free but for the moment when all are
+//! collected. The locks and atomics are std's in a model too: they are part of no protocol, and only
+//! the numbers of calls pass between threads, with the calls.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Names a call among all of this process; 0 is a call that is not recorded.
+pub(crate) type CallNumber = u64;
+
+/// Nanoseconds since the first note.
+pub(crate) type Moment = u64;
+
+/// Where a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// On a worker thread of the pool with this number.
+    Thread(u32),
+    /// In another process; a thread of this one minds it.
+    Process,
+    /// Nowhere: a promise, or a call made of others.
+    Elsewhere,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Returned,
+    Failed,
+    Cancelled,
+    /// The last owner dropped it before it was started.
+    GivenUp,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub(crate) at: Moment,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Submitted {
+        call: CallNumber,
+        name: &'static str,
+        kind: Kind,
+    },
+    Started {
+        call: CallNumber,
+    },
+    Ended {
+        call: CallNumber,
+        end: End,
+    },
+    /// This thread blocks until something happens to `calls` calls, of which these are the first.
+    Blocks {
+        first: Vec<CallNumber>,
+        calls: usize,
+    },
+    Wakes,
+}
+
+/// What one thread noted.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) notes: Vec<Note>,
+}
+
+struct Own {
+    number: u64,
+    name: String,
+    notes: Mutex<Vec<Note>>,
+}
+
+static RECORDING: AtomicBool = AtomicBool::new(false);
+static LANES: Mutex<Vec<Arc<Own>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN: Arc<Own> = enter();
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn next(counter: &AtomicU64) -> u64 {
+    // ORDERING: Relaxed; only the number itself matters.
+    counter.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn enter() -> Arc<Own> {
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    let number = next(&THREADS);
+    let name = std::thread::current().name().map(str::to_owned);
+    let name = name.unwrap_or_else(|| format!("thread {number}"));
+    let own = Arc::new(Own { number, name, notes: Mutex::default() });
+    locked(&LANES).push(Arc::clone(&own));
+    own
+}
+
+fn now() -> Moment {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let since = ORIGIN.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn is_recording() -> bool {
+    // ORDERING: Relaxed; what is noted is under a lock, and a late note does no harm.
+    RECORDING.load(Ordering::Relaxed)
+}
+
+fn note(what: What) {
+    let note = Note { at: now(), what };
+    // A thread that is being torn down has no lane any more.
+    let _ = OWN.try_with(|own| locked(&own.notes).push(note));
+}
+
+pub(crate) fn start() {
+    drop(collect());
+    RECORDING.store(true, Ordering::Relaxed); // ORDERING: as in `is_recording`
+}
+
+pub(crate) fn stop() -> Vec<Lane> {
+    RECORDING.store(false, Ordering::Relaxed); // ORDERING: as in `is_recording`
+    collect()
+}
+
+/// Takes what all threads have noted, and forgets the threads that have ended.
+fn collect() -> Vec<Lane> {
+    let mut lanes = locked(&LANES);
+    let taken = lanes.iter().map(|own| Lane {
+        number: own.number,
+        name: own.name.clone(),
+        notes: std::mem::take(&mut *locked(&own.notes)),
+    });
+    let taken = taken.filter(|lane| !lane.notes.is_empty()).collect();
+    lanes.retain(|own| Arc::strong_count(own) > 1);
+    taken
+}
+
+/// A call's part in the recording.
+#[derive(Debug)]
+pub(crate) struct Traced(CallNumber);
+
+impl Traced {
+    /// A call comes into being.
+    pub(crate) fn submitted(name: &'static str, kind: Kind) -> Self {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        if !is_recording() {
+            return Self(0);
+        }
+        let call = next(&CALLS);
+        note(What::Submitted { call, name, kind });
+        Self(call)
+    }
+
+    pub(crate) fn started(&self) {
+        self.note(|call| What::Started { call });
+    }
+
+    pub(crate) fn ended(&self, end: End) {
+        self.note(|call| What::Ended { call, end });
+    }
+
+    fn note(&self, what: impl FnOnce(CallNumber) -> What) {
+        if self.0 != 0 && is_recording() {
+            note(what(self.0));
+        }
+    }
+}
+
+/// What a thread that blocks waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks(Mutex<(Vec<CallNumber>, usize)>);
+
+/// Notes when dropped that the thread goes on.
+#[must_use]
+pub(crate) struct Blocked(bool);
+
+impl Blocks {
+    /// How many calls a wait names.
+    const NAMED: usize = 8;
+
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more call to wait for.
+    pub(crate) fn on(&self, call: &Traced) {
+        let mut calls = locked(&self.0);
+        calls.1 += 1;
+        if call.0 != 0 && calls.0.len() < Self::NAMED {
+            calls.0.push(call.0);
+        }
+    }
+
+    /// This thread blocks until the guard is dropped.
+    pub(crate) fn begin(&self) -> Blocked {
+        if !is_recording() {
+            return Blocked(false);
+        }
+        let (first, calls) = locked(&self.0).clone();
+        note(What::Blocks { first, calls });
+        Blocked(true)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if self.0 {
+            note(What::Wakes);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The recording as JSON, in Chrome's trace format: one object for each event, times in microseconds.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::record::{CallNumber, End, Kind, Lane, Moment, What};
+
+/// The life of a call, put together from the notes of several threads.
+struct Life<'a> {
+    name: &'a str,
+    kind: Kind,
+    submitted: (Moment, u64),
+    started: Option<(Moment, u64)>,
+    ended: Option<(Moment, u64, End)>,
+}
+
+/// One event on the track of a thread, to be sorted by time.
+struct Event {
+    at: Moment,
+    lane: u64,
+    text: String,
+}
+
+pub(super) fn write(lanes: &[Lane], mut to: impl Write) -> io::Result<()> {
+    let lives = lives(lanes);
+    let mut events = Vec::new();
+    calls(&lives, &mut events);
+    waits(lanes, &lives, &mut events);
+    queues(&lives, &mut events);
+    // Stable: what one thread noted at one moment stays in its order.
+    events.sort_by_key(|event| event.at);
+
+    let process = std::process::id();
+    write!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
+    let mut comma = "";
+    for Lane { number, name, .. } in lanes {
+        let name = quoted(name);
+        write!(
+            to,
+            "{comma}\n{{\"ph\":\"M\",\"pid\":{process},\"tid\":{number},\"name\":\"thread_name\",\"args\":{{\"name\":{name}}}}}"
+        )?;
+        comma = ",";
+    }
+    for Event { at, lane, text } in events {
+        let at = micros(at);
+        write!(to, "{comma}\n{{\"pid\":{process},\"tid\":{lane},\"ts\":{at},{text}}}")?;
+        comma = ",";
+    }
+    writeln!(to, "\n]}}")?;
+    to.flush()
+}
+
+fn lives(lanes: &[Lane]) -> BTreeMap<CallNumber, Life<'_>> {
+    let mut lives = BTreeMap::new();
+    let notes = || lanes.iter().flat_map(|lane| lane.notes.iter().map(|note| (lane.number, note)));
+    for (lane, note) in notes() {
+        if let What::Submitted { call, name, kind } = note.what {
+            let submitted = (note.at, lane);
+            lives.insert(call, Life { name, kind, submitted, started: None, ended: None });
+        }
+    }
+    for (lane, note) in notes() {
+        match note.what {
+            What::Started { call } => {
+                if let Some(life) = lives.get_mut(&call) {
+                    life.started = Some((note.at, lane));
+                }
+            }
+            What::Ended { call, end } => {
+                if let Some(life) = lives.get_mut(&call) {
+                    life.ended = Some((note.at, lane, end));
+                }
+            }
+            What::Submitted { .. } | What::Blocks { .. } | What::Wakes => {}
+        }
+    }
+    lives
+}
+
+fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
+    for (call, life) in lives {
+        let (at, lane) = life.submitted;
+        let name = quoted(life.name);
+        let title = quoted(&format!("submit {}", life.name));
+        let text = format!(
+            "\"ph\":\"i\",\"s\":\"t\",\"cat\":\"submit\",\"name\":{title},\"args\":{{\"call\":{call}}}"
+        );
+        events.push(Event { at, lane, text });
+        match (life.kind, life.started, life.ended) {
+            (Kind::Thread(_), Some((at, lane)), ended) => {
+                let args = args(*call, life);
+                let text = format!("\"ph\":\"B\",\"cat\":\"call\",\"name\":{name},\"args\":{args}");
+                events.push(Event { at, lane, text });
+                if let Some((at, lane, _)) = ended {
+                    events.push(Event { at, lane, text: "\"ph\":\"E\"".into() });
+                }
+            }
+            (kind, started, ended) => {
+                let category = if kind == Kind::Process { "process" } else { "other" };
+                // On a track of its own, from the start, or else from the submission.
+                let (at, lane) = started.unwrap_or(life.submitted);
+                let args = args(*call, life);
+                let id = format!("\"cat\":\"{category}\",\"id\":{call},\"name\":{name}");
+                let text = format!("\"ph\":\"b\",{id},\"args\":{args}");
+                events.push(Event { at, lane, text });
+                if let Some((at, lane, _)) = ended {
+                    events.push(Event { at, lane, text: format!("\"ph\":\"e\",{id}") });
+                }
+            }
+        }
+    }
+}
+
+fn args(call: CallNumber, life: &Life<'_>) -> String {
+    let end = match life.ended {
+        Some((_, _, End::Returned)) => "returned",
+        Some((_, _, End::Failed)) => "failed",
+        Some((_, _, End::Cancelled)) => "cancelled",
+        Some((_, _, End::GivenUp)) => "given up",
+        None => "not yet",
+    };
+    let left = life.started.map(|started| started.0).or(life.ended.map(|ended| ended.0));
+    let queued = micros(left.map_or(0, |left| left.saturating_sub(life.submitted.0)));
+    format!("{{\"call\":{call},\"queued_us\":{queued},\"ended\":\"{end}\"}}")
+}
+
+fn waits(lanes: &[Lane], lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
+    for lane in lanes {
+        for note in &lane.notes {
+            let text = match &note.what {
+                What::Blocks { first, calls } => {
+                    let name = first.first().and_then(|call| lives.get(call));
+                    let name = match (name, calls) {
+                        (Some(life), 1) => format!("waits for {}", life.name),
+                        _ => format!("waits for {calls} calls"),
+                    };
+                    let name = quoted(&name);
+                    format!(
+                        "\"ph\":\"B\",\"cat\":\"wait\",\"name\":{name},\"args\":{{\"calls\":{first:?}}}"
+                    )
+                }
+                What::Wakes => "\"ph\":\"E\"".into(),
+                What::Submitted { .. } | What::Started { .. } | What::Ended { .. } => continue,
+            };
+            events.push(Event { at: note.at, lane: lane.number, text });
+        }
+    }
+}
+
+fn queues(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
+    let mut changes: BTreeMap<u32, Vec<(Moment, i64)>> = BTreeMap::new();
+    for life in lives.values() {
+        let Kind::Thread(pool) = life.kind else { continue };
+        let left = life.started.map(|started| started.0).or(life.ended.map(|ended| ended.0));
+        let changes = changes.entry(pool).or_default();
+        changes.push((life.submitted.0, 1));
+        changes.extend(left.map(|left| (left, -1)));
+    }
+    for (pool, mut changes) in changes {
+        changes.sort_unstable();
+        let mut calls = 0;
+        for (at, change) in changes {
+            calls += change;
+            let text = format!(
+                "\"ph\":\"C\",\"name\":\"queued in pool {pool}\",\"args\":{{\"calls\":{calls}}}"
+            );
+            events.push(Event { at, lane: 0, text });
+        }
+    }
+}
+
+/// Microseconds, to the nanosecond.
+fn micros(nanos: Moment) -> String {
+    format!("{}.{:03}", nanos / 1000, nanos % 1000)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
