@@ -193,8 +193,10 @@ fn setting(cause: &Error) -> &'static str {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Returns whether a wait ran out of time, or the deadline of a call passed. Never true for a
-    /// timeout that the call itself met.
+    /// Returns whether a wait ran out of time, or the deadline that
+    /// [`with_timeout`](crate::futures::Future::with_timeout) gave a call passed. Not true for a
+    /// timeout that the call itself met, nor for a call that was killed at the deadline of its
+    /// process pool, [`DeadlineExceeded`](Self::DeadlineExceeded): that is its end.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. })
@@ -293,7 +295,7 @@ impl std::panic::RefUnwindSafe for Error {}
 /// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
 /// `Box<dyn Error + Send + Sync>`.
 #[diagnostic::on_unimplemented(
-    message = "what runs for nobody returns nothing or a `Result<(), E>`, not `{Self}`",
+    message = "an action or initializer must return `()` or a `Result<(), E>`, not `{Self}`",
     label = "returns `{Self}`",
     note = "drop the value: end the block with a semicolon, or a result with `.map(drop)`"
 )]

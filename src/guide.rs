@@ -3,6 +3,7 @@
 //! | page | for whom |
 //! | --- | --- |
 //! | [Coming from Python](coming_from_python) | who ports a program: the idioms, then every name |
+//! | [Departures](departures) | who relies on what CPython does exactly |
 //! | [Choosing](choosing) | who wonders whether to take threads, processes or another crate |
 //! | [Cancelling and deadlines](cancelling) | who wants a call to end |
 //! | [Errors](errors) | who wants to know what failed, and what to do then |
@@ -16,6 +17,9 @@
 
 #[doc = include_str!("../docs/guide/coming_from_python.md")]
 pub mod coming_from_python {}
+
+#[doc = include_str!("../docs/guide/departures.md")]
+pub mod departures {}
 
 #[doc = include_str!("../docs/guide/choosing.md")]
 pub mod choosing {}

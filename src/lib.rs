@@ -100,7 +100,7 @@
 //!
 //! # Logging
 //!
-//! What has nobody to go to is logged through the [`log`] crate with the target `concurrent`: a
+//! What has nobody to go to is logged through the [log](https://docs.rs/log) crate with the target `concurrent`: a
 //! panic in a callback, a failed initializer, a failure whose future was dropped unseen, a
 //! destructor that panicked, a thread that could not be started while others do the work.
 //!
@@ -127,7 +127,7 @@
 //!
 //! # Departures from Python
 //!
-//! In brief; the README gives Python's behaviour and the reason for each.
+//! In brief; [the guide](guide::departures) gives Python's behaviour and the reason for each.
 //!
 //! - A cancelled future is done at once, for `wait` and `as_completed` too.
 //! - `as_completed_timeout` counts from its call.
