@@ -288,6 +288,10 @@ pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
 }
 
 fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
+    let state = call.core.state();
+    if state.phase() != Phase::Pending {
+        return Err(state); // so that nothing is taken back from another process
+    }
     let mut attempt = None;
     call.body.cancelling(&mut || attempt = Some(call.core.transition(State::cancel)));
     let state = attempt.unwrap_or_else(|| Err(call.core.state()))?;

@@ -9,6 +9,7 @@ use crate::support::{Gate, children, replacing, signal, trials};
 
 trials![
     kill_ends_one_call_and_its_worker,
+    kill_of_a_call_that_its_worker_is_about_to_begin,
     kill_of_what_does_not_run,
     a_deadline_ends_a_call_that_loops,
     a_stopped_worker_goes_on,
@@ -35,6 +36,26 @@ fn kill_ends_one_call_and_its_worker() {
     innocent.into_result().unwrap();
     assert_eq!(pool.submit(double, 2).unwrap().into_result().unwrap(), 4);
     assert_eq!((pool.stats().killed, pool.stats().died), (1, 0));
+}
+
+fn kill_of_a_call_that_its_worker_is_about_to_begin() {
+    let pool = replacing(1);
+    for _ in 0..200 {
+        assert_eq!(pool.submit(double, 2).unwrap().into_result().unwrap(), 4);
+        let for_ever = |()| loop {
+            std::thread::park();
+        };
+        let call = pool.submit::<(), ()>(for_ever, ()).unwrap();
+        while !call.running() {
+            std::hint::spin_loop();
+        }
+        assert!(call.kill());
+        match call.result_timeout(Duration::from_secs(30)) {
+            Err(Error::Killed { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pool.stats().died, 0);
 }
 
 fn kill_of_what_does_not_run() {

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::crew::{After, Shared};
 use super::inbox::Inbox;
 use super::segments::{Foreign, Recent};
+use super::slot::{Phase, Reason};
 use super::spawn::{Hello, receive_with_files, wake};
 use super::task::{Reply, Task, failure};
 use super::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
@@ -336,15 +337,23 @@ impl Shared {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut checked = Ok(());
-        let mut skipped = Vec::new();
+        let (mut skipped, mut failed) = (Vec::new(), Vec::new());
         let seat = &mut state.seats[index];
+        let killed = seat.slot.phase() == Phase::Killing(Reason::Asked);
+        let pid = seat.link.as_ref().map_or(0, |link| link.pid);
         for (header, _) in frames {
             let Ok(task) = seat.slot.answer(header.seq) else {
                 checked = Err(Malformed("it answered what it was not asked"));
                 break;
             };
             if header.kind == Kind::Skipped {
-                skipped.extend(task.filter(|task| !task.is_over()));
+                let task = task.filter(|task| !task.is_over());
+                if killed {
+                    // Somebody wants it to end; it must not run elsewhere.
+                    failed.extend(task.map(|task| (task, Error::Killed { pid })));
+                } else {
+                    skipped.extend(task);
+                }
                 tasks.push(None);
             } else {
                 tasks.push(task);
@@ -366,6 +375,7 @@ impl Shared {
         state.counts.answered += tasks.len() as u64;
         state.requeue(skipped);
         let mut after = self.balance(&mut state);
+        after.failed.extend(failed);
         if role == Role::Waiter {
             let next = self.check_time(&mut state, index, &mut after);
             state.seats[index].look_again(next);
