@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use concurrent::futures::{Promise, ThreadPoolExecutor};
 
 use crate::checker::{future::block_on, thread};
-use crate::{Outcomes, Watched};
+use crate::{Outcomes, Watched, reads_of_nine};
 
 // As when `select!` polls it, and it is then moved to another task: the latest waker counts.
 #[test]
@@ -36,12 +36,7 @@ fn a_task_that_polls_after_another_one_is_woken() {
 fn a_task_is_woken_by_the_end_of_callbacks_that_borrow_the_value() {
     Outcomes::with_bound(Some(3), || {
         let (promise, future) = Promise::<Watched>::pair();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&calls);
-        future.add_done_callback(move |future| {
-            assert_eq!(future.result().unwrap().get(), 9);
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
+        let calls = reads_of_nine(&future);
         let executor = thread::spawn(move || promise.set_result(Watched::new(9)).unwrap());
         let value = block_on(async { future.await }).unwrap();
         assert_eq!((calls.load(Ordering::Relaxed), value.get()), (1, 9));

@@ -9,6 +9,7 @@ use concurrent::futures::Promise;
 use crate::{
     Outcomes, Watched,
     checker::{self, thread},
+    reads_of_nine,
 };
 
 // L1: F11, F13, F33
@@ -99,12 +100,7 @@ fn a_callback_runs_once_whether_added_before_or_after_the_end() {
 fn a_value_is_moved_out_only_after_the_callbacks_that_borrow_it() {
     Outcomes::of(|| {
         let (promise, future) = Promise::<Watched>::pair();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&calls);
-        future.add_done_callback(move |future| {
-            assert_eq!(future.result().unwrap().get(), 9);
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
+        let calls = reads_of_nine(&future);
         let executor = thread::spawn(move || promise.set_result(Watched::new(9)).unwrap());
         let value = future.into_result().unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), 1);

@@ -28,7 +28,21 @@ use shuttle as checker;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use concurrent::futures::Future;
+
+/// How often a callback of `future` has read its value, which is 9.
+fn reads_of_nine(future: &Future<Watched>) -> Arc<AtomicUsize> {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&reads);
+    future.add_done_callback(move |future| {
+        assert_eq!(future.result().unwrap().get(), 9);
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    reads
+}
 
 /// The outcomes that the executions of one model had.
 struct Outcomes<T>(Arc<Mutex<BTreeSet<T>>>);

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 
 use crate::mine::{Fault, Mine, Product, Step, is_stopped, send, size, work};
-use crate::support::{Gate, census, eventually, trials};
+use crate::support::{Gate, census, eventually, in_own_process, trials};
 
 trials![
     before_the_handshake,
@@ -28,48 +28,47 @@ trials![
 ];
 
 fn before_the_handshake() {
-    in_own_process("BeforeHandshake");
+    every_fault_at("BeforeHandshake");
 }
 
 fn in_the_initializer() {
-    in_own_process("Initializing");
+    every_fault_at("Initializing");
 }
 
 fn while_an_argument_is_decoded() {
-    in_own_process("Decoding");
+    every_fault_at("Decoding");
 }
 
 fn while_a_call_runs() {
-    in_own_process("Running");
+    every_fault_at("Running");
 }
 
 fn while_a_result_is_encoded() {
-    in_own_process("Encoding");
+    every_fault_at("Encoding");
 }
 
 fn half_way_through_a_large_result() {
-    in_own_process("HalfWay");
+    every_fault_at("HalfWay");
 }
 
 fn before_a_result_is_sent() {
-    in_own_process("Sending");
+    every_fault_at("Sending");
 }
 
 fn while_idle() {
-    in_own_process("Beside");
+    every_fault_at("Beside");
 }
 
 fn while_retiring() {
-    in_own_process("Ending");
+    every_fault_at("Ending");
 }
 
 fn during_shutdown() {
-    in_own_process("shutdown");
+    every_fault_at("shutdown");
 }
 
-fn in_own_process(step: &str) {
-    let mut command = std::process::Command::new("/proc/self/exe");
-    assert!(command.args(["--act", "faults", step]).status().unwrap().success());
+fn every_fault_at(step: &str) {
+    in_own_process(&["faults", step]);
 }
 
 /// All cells of one step.

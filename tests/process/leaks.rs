@@ -2,7 +2,7 @@
 
 use concurrent::futures::ProcessPoolExecutor;
 
-use crate::support::{census, eventually, replacing, trials};
+use crate::support::{census, eventually, in_own_process, replacing, trials};
 
 trials![pools_leave_nothing_behind, dead_workers_leave_nothing_behind];
 
@@ -12,19 +12,15 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn in_own_process(test: &str) {
-    let _alone = alone();
-    let status = std::process::Command::new("/proc/self/exe").args(["--act", test]).status();
-    assert!(status.unwrap().success());
-}
-
 // 1,000 pools, each with a worker that answers.
 fn pools_leave_nothing_behind() {
-    in_own_process("pools");
+    let _alone = alone();
+    in_own_process(&["pools"]);
 }
 
 fn dead_workers_leave_nothing_behind() {
-    in_own_process("deaths");
+    let _alone = alone();
+    in_own_process(&["deaths"]);
 }
 
 pub(crate) fn act(test: &str) {

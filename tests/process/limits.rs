@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 
-use crate::support::trials;
+use crate::support::{in_own_process, own, trials};
 
 trials![
     more_workers_than_descriptors_allow,
@@ -10,18 +10,13 @@ trials![
     more_workers_than_the_process_limit_allows,
 ];
 
-fn in_own_process(test: &str) {
-    let status = std::process::Command::new("/proc/self/exe").args(["--act", test]).status();
-    assert!(status.unwrap().success());
-}
-
 // case 130, case 132
 fn more_workers_than_descriptors_allow() {
-    in_own_process("few-descriptors");
+    in_own_process(&["few-descriptors"]);
 }
 
 fn no_descriptors_at_all() {
-    in_own_process("no-descriptors");
+    in_own_process(&["no-descriptors"]);
 }
 
 /// Nobody else is this user, so that the limit counts this test's processes and threads only.
@@ -32,8 +27,8 @@ fn more_workers_than_the_process_limit_allows() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("skipped: only root can become another user");
     }
-    let mut command = std::process::Command::new("/proc/self/exe");
-    command.args(["--act", "few-processes"]).uid(SOMEBODY).gid(SOMEBODY).current_dir("/");
+    let mut command = own(&["few-processes"]);
+    command.uid(SOMEBODY).gid(SOMEBODY).current_dir("/");
     assert!(command.status().unwrap().success());
 }
 

@@ -33,7 +33,13 @@ mod nested;
 #[cfg(target_os = "linux")]
 mod orphans;
 #[cfg(target_os = "linux")]
+#[path = "../common/proc.rs"]
+mod proc;
+#[cfg(target_os = "linux")]
 mod programs;
+#[cfg(target_os = "linux")]
+#[path = "../common/random.rs"]
+mod random;
 #[cfg(target_os = "linux")]
 mod random_kills;
 #[cfg(target_os = "linux")]

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::mine::{Fault, Mine, Step, is_stopped, send, work};
-use crate::support::{Gate, eventually, lives, trials};
+use crate::support::{Gate, eventually, lives, own, trials};
 
 trials![
     the_parent_is_killed_at_each_step,
@@ -30,8 +30,7 @@ struct Family {
 impl Family {
     fn new(step: Step, what: &str) -> Self {
         let gate = Gate::new();
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["--act", "orphan", &format!("{step:?}"), &gate.name(), what]);
+        let mut command = own(&["orphan", &format!("{step:?}"), &gate.name(), what]);
         let parent = command.stdin(Stdio::piped()).spawn().unwrap();
         let worker = gate.wait_begun();
         assert!(lives(worker));

@@ -11,7 +11,8 @@ use concurrent::futures::{Future, ProcessPoolExecutor};
 use rustix::process::Signal;
 
 use crate::mine::send;
-use crate::support::{census, children, eventually, trial};
+use crate::random::Random;
+use crate::support::{census, children, eventually, in_own_process, trial};
 
 const SUBMITTERS: u64 = 4;
 
@@ -21,14 +22,11 @@ const AHEAD: usize = 8;
 pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
     let limit = Duration::from_secs(60) + Duration::from_millis(500) * kills() as u32;
     vec![
-        trial("process::random_kills::under_fail_call", limit, || in_own_process("fail")),
-        trial("process::random_kills::under_retry", limit, || in_own_process("retry")),
+        trial("process::random_kills::under_fail_call", limit, || {
+            in_own_process(&["kills", "fail"])
+        }),
+        trial("process::random_kills::under_retry", limit, || in_own_process(&["kills", "retry"])),
     ]
-}
-
-fn in_own_process(policy: &str) {
-    let mut command = std::process::Command::new("/proc/self/exe");
-    assert!(command.args(["--act", "kills", policy]).status().unwrap().success());
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -61,22 +59,6 @@ impl Drop for SaysSeed {
         if std::thread::panicking() {
             eprintln!("again with CONCURRENT_SEED={}", self.0);
         }
-    }
-}
-
-/// Numbers that a seed decides (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
     }
 }
 

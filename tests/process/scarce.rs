@@ -1,7 +1,6 @@
 //! A system that refuses things to a pool that is at work.
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use concurrent::Error;
 use concurrent::futures::ProcessPoolExecutor;
@@ -11,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::limits::SOMEBODY;
 use crate::mine::send;
-use crate::support::{census, children, eventually, replacing, trials};
+use crate::support::{census, children, eventually, in_own_process, own, replacing, trials};
 
 trials![
     no_place_for_temporary_files,
@@ -24,12 +23,6 @@ fn double(n: u64) -> u64 {
     n * 2
 }
 
-fn own(act: &str) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["--act", act]);
-    command
-}
-
 pub(crate) fn act(test: &str) {
     match test {
         "no-temp" => without_temporary_files(),
@@ -40,7 +33,7 @@ pub(crate) fn act(test: &str) {
 }
 
 fn no_place_for_temporary_files() {
-    let mut command = own("no-temp");
+    let mut command = own(&["no-temp"]);
     command.env("TMPDIR", "/proc/no/such/place").env_remove("HOME").current_dir("/proc");
     if rustix::process::geteuid().is_root() {
         command.uid(SOMEBODY).gid(SOMEBODY); // root may write anywhere
@@ -63,7 +56,7 @@ fn without_temporary_files() {
 }
 
 fn descriptors_that_run_out_and_come_back() {
-    assert!(own("descriptors-run-out").status().unwrap().success());
+    in_own_process(&["descriptors-run-out"]);
 }
 
 fn allow_descriptors(count: u64) {
@@ -146,7 +139,7 @@ fn no_memory_for_a_result_is_an_error_and_no_death() {
 }
 
 fn no_memory_in_the_parent_for_a_result() {
-    assert!(own("parent-memory").status().unwrap().success());
+    in_own_process(&["parent-memory"]);
 }
 
 fn little_memory() {

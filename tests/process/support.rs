@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::OnWorkerDeath;
 use libtest_mimic::Trial;
+
+pub(crate) use crate::proc::children;
+use crate::proc::count;
 
 /// How long a test may take on a loaded machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -67,7 +71,7 @@ impl Gate {
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         for pipe in ["begun", "go"] {
-            let status = std::process::Command::new("mkfifo").arg(directory.join(pipe)).status();
+            let status = Command::new("mkfifo").arg(directory.join(pipe)).status();
             assert!(status.unwrap().success());
         }
         let open =
@@ -113,6 +117,18 @@ impl Drop for Gate {
     }
 }
 
+/// This program, to be started as a program of its own: see `programs::act`.
+pub(crate) fn own(arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--act").args(arguments);
+    command
+}
+
+/// Runs a part of a test in a process of its own.
+pub(crate) fn in_own_process(arguments: &[&str]) {
+    assert!(own(arguments).status().unwrap().success());
+}
+
 /// What this process has at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Census {
@@ -124,7 +140,6 @@ pub(crate) struct Census {
 }
 
 pub(crate) fn census() -> Census {
-    let count = |path: &str| std::fs::read_dir(path).unwrap().count();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     Census {
         children: children(std::process::id()).len(),
@@ -132,17 +147,6 @@ pub(crate) fn census() -> Census {
         threads: count("/proc/self/task"),
         shared: maps.lines().filter(|line| line.contains("/memfd:concurrent")).count(),
     }
-}
-
-/// The children of a process, zombies too.
-pub(crate) fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("children")));
-    lists.flatten().flat_map(|list| numbers(&list)).collect()
-}
-
-fn numbers(list: &str) -> Vec<u32> {
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Whether a process is there and not a zombie.
@@ -163,6 +167,6 @@ pub(crate) fn eventually(what: &str, ready: impl Fn() -> bool) {
 
 /// Signals a process.
 pub(crate) fn signal(pid: u32, name: &str) {
-    let status = std::process::Command::new("kill").args([name, &pid.to_string()]).status();
+    let status = Command::new("kill").args([name, &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }

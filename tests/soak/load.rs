@@ -10,7 +10,9 @@ use concurrent::futures::{Future, ProcessPoolExecutor, ThreadPoolExecutor, join_
 use concurrent::sched::{Every, Scheduler, VirtualClock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::random::{PART_OF_THE_LOAD, Random};
+use crate::panics::PART_OF_THE_LOAD;
+use crate::proc::children;
+use crate::random::Random;
 use crate::sample::Sample;
 
 /// How often to look; more often if there is little time.
@@ -42,6 +44,11 @@ impl Load {
     /// Waits for a call that may fail.
     fn settle<T: Send + Sync + 'static>(&self, future: Future<T>) {
         self.failed.fetch_add(u64::from(future.into_result().is_err()), Ordering::Relaxed);
+    }
+
+    fn see_through<T: Send + Sync + 'static>(&self, future: Future<T>) {
+        self.watch(&future);
+        self.settle(future);
     }
 
     fn action(&self) -> impl FnOnce() + Send + use<> {
@@ -164,29 +171,25 @@ fn thread_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     match n {
         0..50 => {
             let call: Future<()> = pool.spawn(|| std::panic::panic_any(PART_OF_THE_LOAD)).unwrap();
-            load.watch(&call);
-            load.settle(call);
+            load.see_through(call);
         }
         50..150 => {
             let call = pool.spawn(move || vec![n; 10_000]).unwrap();
             load.watch(&call);
             let timed =
                 call.map(|numbers| numbers.len()).with_timeout(Duration::from_millis(n % 3));
-            load.watch(&timed);
-            load.settle(timed);
+            load.see_through(timed);
         }
         150..250 => {
             let calls: Vec<_> = (0..8).map(|n| pool.spawn(move || n).unwrap()).collect();
             let all = join_all(calls);
-            load.watch(&all);
-            load.settle(all);
+            load.see_through(all);
         }
         250..260 => {
             let own = Arc::new(ThreadPoolExecutor::new(2).unwrap());
             let inner = Arc::clone(&own);
             let call = own.spawn(move || inner.spawn(|| 1)?.into_result()).unwrap();
-            load.watch(&call);
-            load.settle(call);
+            load.see_through(call);
         }
         _ => {}
     }
@@ -231,18 +234,15 @@ fn process_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     match n {
         0..300 => {
             let call = pool.submit(echo, vec![1; random.below(300_000) as usize]).unwrap();
-            load.watch(&call);
-            load.settle(call);
+            load.see_through(call);
         }
         300..400 => {
             let call = pool.submit(share, random.below(1 << 20) as usize).unwrap();
-            load.watch(&call);
-            load.settle(call);
+            load.see_through(call);
         }
         400..440 => {
             let call = pool.submit(die, random.below(4)).unwrap();
-            load.watch(&call);
-            load.settle(call);
+            load.see_through(call);
         }
         440..450 => {
             let call = pool.submit(park, ()).unwrap();
@@ -265,13 +265,10 @@ fn process_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
 
 /// Signals a random worker of any pool.
 fn faults(load: &Load, parts: &Parts<'_>, random: &mut Random) {
-    let lists = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let lists = lists.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    let workers: Vec<i32> =
-        lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>()).collect();
+    let workers = children(std::process::id());
     let victim = workers.get(random.below(workers.len().max(1) as u64) as usize);
     let halts = random.below(3) == 0;
-    if let Some(victim) = victim.and_then(|pid| Pid::from_raw(*pid)) {
+    if let Some(victim) = victim.and_then(|pid| Pid::from_raw(*pid as i32)) {
         let _ = kill_process(victim, if halts { Signal::STOP } else { Signal::KILL });
         let call = parts.processes.submit(double, 1).unwrap();
         load.watch(&call);
@@ -283,8 +280,7 @@ fn faults(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     }
     for _ in 0..random.below(200) {
         let call = parts.processes.submit(double, 1).unwrap();
-        load.watch(&call);
-        load.settle(call);
+        load.see_through(call);
     }
 }
 
@@ -303,8 +299,7 @@ fn events(load: &Load, parts: &Parts<'_>, random: &mut Random) {
         load.cancelled(scheduler.cancel(&event).is_ok());
     }
     let call = parts.threads.spawn(|| ()).unwrap();
-    load.watch(&call);
-    load.settle(call);
+    load.see_through(call);
     let _ = (scheduler.cancel(&every), scheduler.cancel(&fails));
     while scheduler.len() > 2_000 && load.goes_on() {
         std::thread::yield_now();

@@ -6,10 +6,16 @@ mod events;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
+mod panics;
+#[cfg(target_os = "linux")]
 mod picture;
+#[cfg(target_os = "linux")]
+#[path = "../common/proc.rs"]
+mod proc;
 #[cfg(target_os = "linux")]
 mod races;
 #[cfg(target_os = "linux")]
+#[path = "../common/random.rs"]
 mod random;
 #[cfg(target_os = "linux")]
 mod sample;
@@ -85,7 +91,7 @@ cargo test --release --test soak -- [OPTIONS]
 
 #[cfg(target_os = "linux")]
 fn main() {
-    random::quiet_panics(); // in workers, too
+    panics::quiet_panics(); // in workers, too
     concurrent::futures::process::init();
     let Some(options) = options::Options::read() else { return };
     println!("soak: {:.1} min of load, seed {}", options.load.as_secs_f64() / 60.0, options.seed);

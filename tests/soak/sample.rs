@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::fs;
 
+use crate::proc::{children, count};
+
 /// The program at a moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
@@ -18,24 +20,17 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn take(seconds: f64, ended: u64) -> Self {
-        let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count) as u64;
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
         Self {
             seconds,
             memory: line.trim().trim_end_matches(" kB").parse().unwrap(),
-            descriptors: count("/proc/self/fd"),
-            threads: count("/proc/self/task"),
-            children: children(),
+            descriptors: count("/proc/self/fd") as u64,
+            threads: count("/proc/self/task") as u64,
+            children: children(std::process::id()).len() as u64,
             ended,
         }
     }
-}
-
-fn children() -> u64 {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.map(|list| list.split_whitespace().count() as u64).sum()
 }
 
 /// What is drawn and compared: its name, unit, and value.

@@ -123,7 +123,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Appends bytes as they are.
-    #[inline]
+    #[inline(always)] // as `append`
     pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
         match self.append(data) {
             Some(()) => Ok(()),
@@ -165,10 +165,8 @@ impl<'a> Sink<'a> {
     #[inline]
     pub(super) fn begin_item(&mut self) -> Result<usize, EncodeError> {
         let at = self.len();
-        match self.append(&[0; 8]) {
-            Some(()) => Ok(at),
-            None => Err(self.why("")),
-        }
+        self.put(&[0; 8])?;
+        Ok(at)
     }
 
     /// Ends the item that begins at `at`: puts its length and a tag before it.
@@ -253,6 +251,7 @@ impl Flavor for PostcardOut<'_, '_> {
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         if data.len() <= VARINT_MOST {
+            // As above: a loop over so few is quicker than `memcpy`.
             return data.iter().try_for_each(|byte| self.try_push(*byte));
         }
         self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
