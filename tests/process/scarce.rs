@@ -17,6 +17,7 @@ trials![
     descriptors_that_run_out_and_come_back,
     no_memory_for_a_result_is_an_error_and_no_death,
     no_memory_in_the_parent_for_a_result,
+    no_call_goes_to_a_worker_that_is_about_to_be_killed,
 ];
 
 fn double(n: u64) -> u64 {
@@ -28,6 +29,7 @@ pub(crate) fn act(test: &str) {
         "no-temp" => without_temporary_files(),
         "descriptors-run-out" => descriptors_run_out(),
         "parent-memory" => little_memory(),
+        "unruly" => unruly(),
         _ => unreachable!("no such act"),
     }
 }
@@ -142,20 +144,50 @@ fn no_memory_in_the_parent_for_a_result() {
     in_own_process(&["parent-memory"]);
 }
 
+/// Allows this process little more memory than it has; gives back how much it may have had.
+fn allow_little_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').next().unwrap().parse().unwrap();
+    let maximum = rustix::process::getrlimit(Resource::As).maximum;
+    allow_memory(Some(pages * 4096 + (32 << 20)), maximum);
+    maximum
+}
+
+fn allow_memory(current: Option<u64>, maximum: Option<u64>) {
+    rustix::process::setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
+}
+
 fn little_memory() {
     let pool = replacing(1);
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
-    let pages: u64 = {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split(' ').next().unwrap().parse().unwrap()
-    };
-    let limit = Some(pages * 4096 + (32 << 20));
-    let maximum = rustix::process::getrlimit(Resource::As).maximum;
-    rustix::process::setrlimit(Resource::As, Rlimit { current: limit, maximum }).unwrap();
+    let maximum = allow_little_memory();
     let make = |len| SharedBytes::new(len, |bytes| bytes.fill(1)).unwrap();
     let error = pool.submit(make, 256 << 20).unwrap().into_result().unwrap_err();
     assert!(matches!(error, Error::Decode(_)), "{error}");
-    rustix::process::setrlimit(Resource::As, Rlimit { current: maximum, maximum }).unwrap();
+    allow_memory(maximum, maximum);
     assert_eq!(pool.submit(make, 1 << 20).unwrap().into_result().unwrap().len(), 1 << 20);
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+}
+
+fn no_call_goes_to_a_worker_that_is_about_to_be_killed() {
+    in_own_process(&["unruly"]);
+}
+
+/// Its result cannot be mapped here, and so it is killed: before the caller hears of that.
+fn unruly() {
+    let pool = std::sync::Arc::new(replacing(1));
+    assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    let maximum = allow_little_memory();
+    let call = pool.submit(|len: usize| vec![1u8; len], 256 << 20).unwrap();
+    let (seen, next) = std::sync::mpsc::channel();
+    let same = std::sync::Arc::clone(&pool);
+    call.add_done_callback(move |_| {
+        allow_memory(maximum, maximum);
+        let idle = same.stats().idle;
+        seen.send((idle, same.submit(double, 5).unwrap())).unwrap();
+    });
+    let (idle, other) = next.recv().unwrap();
+    assert_eq!((idle, other.into_result().unwrap()), (0, 10));
+    let error = call.into_result().unwrap_err();
+    assert!(matches!(error, Error::Decode(_)), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Gates, counts from `/proc`, and a watchdog.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -126,7 +126,16 @@ pub(crate) fn own(arguments: &[&str]) -> Command {
 
 /// Runs a part of a test in a process of its own.
 pub(crate) fn in_own_process(arguments: &[&str]) {
-    assert!(own(arguments).status().unwrap().success());
+    // A file and no pipe: a worker that outlived its parent would hold the other end.
+    let said = rustix::fs::memfd_create("said", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let mut said = File::from(said);
+    let status = own(arguments).stderr(said.try_clone().unwrap()).status().unwrap();
+    if !status.success() {
+        let mut text = String::new();
+        said.rewind().unwrap();
+        said.read_to_string(&mut text).unwrap();
+        panic!("{arguments:?} ended with {status}:\n{text}");
+    }
 }
 
 /// What this process has at a moment.

@@ -136,9 +136,12 @@ impl Minder<'_> {
                 self.left_channel();
                 false
             }
-            Err(_) if ended => false,
             Err(Malformed(how)) => {
-                self.pool.unruly(self.index, how);
+                if !ended {
+                    self.pool.unruly(self.index, how);
+                }
+                let left = self.incoming.receiver.lock().left();
+                left.run();
                 false
             }
         }

@@ -136,12 +136,20 @@ impl Receiver {
 
     /// In the minder: does what a thread that waited has left.
     pub(super) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<(), Malformed> {
-        std::mem::take(&mut self.left).run();
-        match self.fault.take() {
-            Some(fault) => Err(fault),
-            None if self.inbox.is_empty() => Ok(()),
-            None => self.handle_all(pool, Role::Minder),
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
         }
+        self.left().run();
+        if self.inbox.is_empty() {
+            return Ok(());
+        }
+        self.handle_all(pool, Role::Minder)
+    }
+
+    /// What is still to be told. After a failure that is done when the worker gets no more calls:
+    /// whoever hears of it may submit the next one.
+    pub(super) fn left(&mut self) -> After {
+        std::mem::take(&mut self.left)
     }
 
     /// Reads what is there and handles it.
@@ -216,11 +224,11 @@ impl Receiver {
                     self.left.failed.push((task, error));
                 }
             }
-            if role == Role::Minder {
-                std::mem::take(&mut self.left).run();
-            }
             finished?;
             checked?;
+            if role == Role::Minder {
+                self.left().run();
+            }
         }
         bad.map_or(Ok(()), Err)
     }
