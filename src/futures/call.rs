@@ -185,6 +185,7 @@ pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage
 }
 
 /// Tells everybody who waits for `call`, which has ended.
+#[cfg(all(target_os = "linux", not(concurrent_loom)))] // for the module `process`
 pub(crate) fn tell<T>(call: &AnyCall<T>) {
     tell_waiters(call, call.core.state(), &Elsewhere);
 }

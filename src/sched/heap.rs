@@ -183,7 +183,7 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     #[inline]
     pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<Taken<T, A>> {
         let (key, upcoming) = self.keys.pop()?;
-        if self.slots.len() > CACHED_SLOTS {
+        if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
             // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
             let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot()].id;
             black_box(upcoming.iter().fold(0, touch));

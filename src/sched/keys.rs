@@ -172,23 +172,25 @@ impl<T: Copy + Ord> Keys<T> {
         self.len += 1;
         let at = self.heap.len();
         self.heap.push(key);
-        let at = sift_up(&mut self.heap, at);
+        let at = sift_up(&mut self.heap, at, key);
         at == 0 && self.first_behind().is_none_or(|first| key < *first)
     }
 
     /// Removes and returns the least key; now and then with those that will probably follow.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        let behind = self.first_behind();
-        if behind.is_some_and(|behind| self.heap.first().is_none_or(|top| behind < top)) {
-            return self.pop_behind();
+        if self.heap.len() < self.len {
+            let behind = self.first_behind();
+            if behind.is_some_and(|behind| self.heap.first().is_none_or(|top| behind < top)) {
+                return self.pop_behind();
+            }
         }
         let last = self.heap.pop()?;
         self.len -= 1;
-        let Some(top) = self.heap.first().copied() else { return Some((last, &[])) };
-        let leaf = sink_hole(&mut self.heap);
-        self.heap[leaf] = last;
-        sift_up(&mut self.heap, leaf);
+        let heap = self.heap.as_mut_slice();
+        let Some(top) = heap.first().copied() else { return Some((last, &[])) };
+        let leaf = sink_hole(heap);
+        sift_up(heap, leaf, last);
         Some((top, &[]))
     }
 
@@ -291,10 +293,9 @@ fn least<'a, T: Ord>(a: Option<&'a Key<T>>, b: Option<&'a Key<T>>) -> Option<&'a
     }
 }
 
-/// Moves the key at `at` up to where it belongs, and returns where that is.
+/// Moves the hole at `at` up to where `key` belongs, puts it there, and returns where that is.
 #[inline]
-fn sift_up<T: Copy + Ord>(heap: &mut [Key<T>], mut at: usize) -> usize {
-    let key = heap[at];
+fn sift_up<T: Copy + Ord>(heap: &mut [Key<T>], mut at: usize, key: Key<T>) -> usize {
     while at > 0 {
         let parent = (at - 1) / 2;
         if heap[parent] <= key {
