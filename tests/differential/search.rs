@@ -42,7 +42,7 @@ const BATCH: u64 = 200;
 /// Of a thousand programs, how many must have each kind of entry.
 const WITH_KIND: u64 = 5;
 /// From how many programs on that can be asked for.
-const ENOUGH: u64 = 2_000;
+const ENOUGH: u64 = 10_000;
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {
     let Ok(text) = env::var(name) else { return default };
