@@ -57,6 +57,23 @@ fn shutdown_against_a_worker_that_leaves_waits_for_it() {
     .assert([1]);
 }
 
+// L6 from two threads: the one that finds no thread to join waits for the other, which joins it
+#[test]
+fn of_two_shutdowns_at_once_both_return() {
+    Outcomes::with_bound(Some(3), || {
+        let pool = Arc::new(builder(1).build().unwrap());
+        pool.spawn(|| ()).unwrap();
+        let other = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || pool.shutdown())
+        };
+        pool.shutdown();
+        other.join().unwrap();
+        pool.stats().workers
+    })
+    .assert([0]);
+}
+
 // A surplus worker was woken for a call and leaves instead of taking it
 #[test]
 fn a_call_is_not_left_with_a_surplus_worker() {

@@ -4,10 +4,17 @@ use std::time::Duration;
 
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::OnWorkerDeath;
+use rustix::process::Signal;
 
-use crate::support::trials;
+use crate::mine::send;
+use crate::support::{Gate, trials};
 
-trials![a_storm_of_deaths_ends, py_failing_initializer, an_initializer_that_exits_or_never_ends,];
+trials![
+    a_storm_of_deaths_ends,
+    three_workers_killed_while_they_start_are_no_storm,
+    py_failing_initializer,
+    an_initializer_that_exits_or_never_ends,
+];
 
 fn double(n: u64) -> u64 {
     n * 2
@@ -24,6 +31,23 @@ fn a_storm_of_deaths_ends() {
     assert!(error.is_broken_executor());
     assert_eq!(error.worker_death().unwrap().exit_code, Some(7));
     assert!(pool.stats().started < 10);
+}
+
+// As when a system without memory picks them.
+fn three_workers_killed_while_they_start_are_no_storm() {
+    let gate = Gate::new();
+    let builder = ProcessPoolExecutor::builder().max_workers(3);
+    let builder = builder.on_worker_death(OnWorkerDeath::FailCall);
+    let pool = builder.initializer(|gate: String| Gate::pass(&gate), gate.name()).build().unwrap();
+    let calls: Vec<_> = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();
+    let starting = [(); 3].map(|()| gate.wait_begun());
+    starting.iter().for_each(|pid| send(*pid, Signal::KILL));
+    for _ in starting {
+        gate.wait_begun();
+    }
+    starting.iter().for_each(|_| gate.open());
+    let results: Vec<_> = calls.into_iter().map(|call| call.into_result().unwrap()).collect();
+    assert_eq!((results, pool.stats().died), (vec![0, 2, 4], 3));
 }
 
 // case 95, case 96, F104

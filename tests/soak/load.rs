@@ -128,15 +128,25 @@ fn under_load(load: &Load, time: Duration, seed: u64) -> Vec<Sample> {
             part(virtual_events, 7),
         ];
         let runner = scope.spawn(move || while scheduler.run_forever().is_err() {});
+        let stop = Stop(scheduler);
         let samples = watch(load, time);
         parts.into_iter().for_each(|part| part.join().unwrap());
         while !scheduler.is_empty() {
             std::thread::yield_now(); // the last are due within milliseconds
         }
-        scheduler.stop();
+        drop(stop);
         runner.join().unwrap();
         samples
     })
+}
+
+/// Ends the run of a scheduler, also when a part of the load has failed.
+struct Stop<'a>(&'a Scheduler);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 struct Parts<'a> {

@@ -212,7 +212,7 @@ impl Shared {
         start_error: Option<Error>,
         after: &mut After,
     ) {
-        let Aftermath { reason, was_ready, was_draining, in_doubt, unstarted } = aftermath;
+        let Aftermath { reason, was_draining, in_doubt, unstarted, .. } = aftermath;
         state.requeue(unstarted);
         let fail =
             |after: &mut After, error| after.failed.extend(in_doubt.clone().map(|t| (t, error)));
@@ -239,7 +239,7 @@ impl Shared {
         if in_doubt.is_none() {
             state.fruitless += 1;
         }
-        let storm = state.fruitless >= STORM || !was_ready && state.fruitless >= 3;
+        let storm = state.fruitless >= STORM;
         let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
         match (self.settings().on_worker_death, in_doubt) {
             (OnWorkerDeath::BreakPool, in_doubt) => {
