@@ -62,7 +62,7 @@ fn shutdown_against_a_worker_that_leaves_waits_for_it() {
 fn of_two_shutdowns_at_once_both_return() {
     Outcomes::with_bound(Some(3), || {
         let pool = Arc::new(builder(1).build().unwrap());
-        pool.spawn(|| ()).unwrap();
+        drop(pool.spawn(|| ()).unwrap());
         let other = {
             let pool = Arc::clone(&pool);
             thread::spawn(move || pool.shutdown())
