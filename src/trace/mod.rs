@@ -15,7 +15,7 @@
 //! drop(pool);
 //! let mut json = Vec::new();
 //! trace::stop().write_json(&mut json)?;
-//! assert!(String::from_utf8(json)?.contains("sum_0"));
+//! assert!(String::from_utf8(json)?.contains("sum_")); // either thread may have run all
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
