@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
-use concurrent::futures::{Future, ProcessPoolExecutor, ThreadPoolExecutor, join_all};
+use concurrent::futures::{Future, ProcessPoolExecutor, Promise, ThreadPoolExecutor, join_all};
 use concurrent::sched::{Every, Scheduler, VirtualClock};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -77,6 +77,9 @@ impl Drop for Over<'_> {
 /// Runs the load for so long, and checks that each call and event has ended once and that nothing
 /// is left.
 pub(crate) fn run(time: Duration, seed: u64) -> Vec<Sample> {
+    // The thread behind all timeouts stays once there was one.
+    let (_promise, never) = Promise::<()>::pair();
+    assert!(never.with_timeout(Duration::from_millis(1)).into_result().is_err());
     let before = Sample::take(0.0, 0);
     let load = Load::default();
     let samples = under_load(&load, time, seed);
@@ -86,9 +89,9 @@ pub(crate) fn run(time: Duration, seed: u64) -> Vec<Sample> {
     let begin = Instant::now();
     loop {
         let now = Sample::take(0.0, 0);
-        let had = [now.children, now.descriptors, now.threads];
-        if had == [before.children, before.descriptors, before.threads + 1] {
-            break; // the timer of `with_timeout` stays
+        let counts = |sample: &Sample| [sample.children, sample.descriptors, sample.threads];
+        if counts(&now) == counts(&before) {
+            break;
         }
         let found = format!("left behind: {now:?}, there was {before:?}");
         assert!(begin.elapsed() < Duration::from_secs(20), "{found}");
