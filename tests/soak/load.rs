@@ -51,6 +51,15 @@ impl Load {
         self.settle(future);
     }
 
+    /// Sees all through; if `step` is given, tries to cancel each that is so far from the last.
+    fn see_all_through(&self, calls: Vec<Future<u64>>, step: Option<usize>) {
+        calls.iter().for_each(|call| self.watch(call));
+        if let Some(step) = step {
+            calls.iter().step_by(step).for_each(|call| _ = call.cancel());
+        }
+        calls.into_iter().for_each(|call| self.settle(call));
+    }
+
     fn action(&self) -> impl FnOnce() + Send + use<> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let ended = Arc::clone(&self.ended);
@@ -176,11 +185,7 @@ fn thread_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     let pool = parts.threads;
     let n = random.below(1000);
     let calls: Vec<Future<u64>> = (0..n % 50).map(|n| pool.spawn(move || n * 2).unwrap()).collect();
-    calls.iter().for_each(|call| load.watch(call));
-    if n % 3 == 0 {
-        calls.iter().step_by(2).for_each(|call| _ = call.cancel());
-    }
-    calls.into_iter().for_each(|call| load.settle(call));
+    load.see_all_through(calls, (n % 3 == 0).then_some(2));
     match n {
         0..50 => {
             let call: Future<()> = pool.spawn(|| std::panic::panic_any(PART_OF_THE_LOAD)).unwrap();
@@ -239,11 +244,7 @@ fn process_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     let pool = parts.processes;
     let n = random.below(1000);
     let calls: Vec<_> = (0..n % 40).map(|n| pool.submit(double, n).unwrap()).collect();
-    calls.iter().for_each(|call| load.watch(call));
-    if n % 3 == 0 {
-        calls.iter().step_by(3).for_each(|call| _ = call.cancel());
-    }
-    calls.into_iter().for_each(|call| load.settle(call));
+    load.see_all_through(calls, (n % 3 == 0).then_some(3));
     match n {
         0..300 => {
             let call = pool.submit(echo, vec![1; random.below(300_000) as usize]).unwrap();

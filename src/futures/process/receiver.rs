@@ -347,8 +347,6 @@ impl Shared {
         let mut checked = Ok(());
         let (mut skipped, mut failed) = (Vec::new(), Vec::new());
         let seat = &mut state.seats[index];
-        let killed = seat.slot.phase() == Phase::Killing(Reason::Asked);
-        let pid = seat.link.as_ref().map_or(0, |link| link.pid);
         for (header, _) in frames {
             let Ok(task) = seat.slot.answer(header.seq) else {
                 checked = Err(Malformed("it answered what it was not asked"));
@@ -356,8 +354,9 @@ impl Shared {
             };
             if header.kind == Kind::Skipped {
                 let task = task.filter(|task| !task.is_over());
-                if killed {
+                if seat.slot.phase() == Phase::Killing(Reason::Asked) {
                     // Somebody wants it to end; it must not run elsewhere.
+                    let pid = seat.link.as_ref().map_or(0, |link| link.pid);
                     failed.extend(task.map(|task| (task, Error::Killed { pid })));
                 } else {
                     skipped.extend(task);
