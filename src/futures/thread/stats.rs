@@ -24,13 +24,14 @@ pub struct PoolStats {
     /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
     pub queued: usize,
     /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
-    /// a call which it runs in place runs two.
+    /// a call which it runs in place runs two. One that comes upon a cancelled call in the queue
+    /// has it counted here for the moment that it takes to pass over it.
     pub running: usize,
     /// Calls whose function returned. A returned `Err` is a value like any other.
     pub finished: usize,
     /// Calls whose function panicked, or that a failed initializer failed.
     pub failed: usize,
-    /// Calls that were cancelled.
+    /// Calls that were cancelled, but for those that workers are just passing over.
     pub cancelled: usize,
     /// The most workers there were at one time.
     pub peak_workers: usize,
@@ -80,8 +81,8 @@ impl ThreadPoolExecutor {
     /// What the pool is doing and has done, all numbers of the same moment.
     ///
     /// Whoever has seen the result of a call finds it counted. It takes the pool's locks and the one
-    /// under which workers begin to block, for a
-    /// time proportional to the number of workers and queued calls; counting costs calls nothing.
+    /// under which workers begin to block, for a time proportional to the number of workers and
+    /// queued calls; counting costs calls nothing.
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
