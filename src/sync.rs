@@ -15,7 +15,7 @@ pub(crate) use shuttle as checker;
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 pub(crate) use imp::{
-    ThreadId, UnsafeCell, current_thread, exclusive_load, is_finished, spawn, wait_until,
+    ThreadId, UnsafeCell, current_thread, exclusive_load, is_finished, spawn, wait_until, yield_now,
 };
 
 use std::sync::atomic::AtomicUsize;
@@ -143,7 +143,7 @@ pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use std::thread::{JoinHandle, ThreadId};
+    pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
     use std::time::Instant;
 
@@ -212,7 +212,7 @@ mod imp {
 mod imp {
     use super::checker;
     pub(crate) use super::checker::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use super::checker::thread::{JoinHandle, ThreadId};
+    pub(crate) use super::checker::thread::{JoinHandle, ThreadId, yield_now};
 
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;

@@ -22,6 +22,7 @@ use super::upstream::{
 };
 use super::waiter::Waiter;
 use crate::LOG_TARGET;
+use crate::error::Error;
 use crate::guard::contain;
 use crate::sync::thread_local_static;
 
@@ -136,14 +137,18 @@ impl<T, B: Body<T> + ?Sized> Drop for Call<T, B> {
         if state.is_lost_failure() {
             // SAFETY: finished, not taken, and `&mut self` is exclusive.
             let outcome = unsafe { self.core.outcome() };
-            contain("logging a lost failure", || {
-                if let Err(error) = outcome {
-                    let name = self.body.name();
-                    log::error!(target: LOG_TARGET, "{name} failed and nobody looked: {error}");
-                }
-            });
+            if let Err(error) = outcome {
+                log_lost(self.body.name(), error);
+            }
         }
     }
+}
+
+/// Logs a failure that nobody will look at.
+pub(crate) fn log_lost(name: &str, error: &Error) {
+    contain("logging a lost failure", || {
+        log::error!(target: LOG_TARGET, "{name} failed and nobody looked: {error}");
+    });
 }
 
 thread_local_static! {

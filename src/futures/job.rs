@@ -39,6 +39,8 @@ pub(crate) trait Run: Send + Sync {
 
 /// What a worker wants to know of the course of a call that it runs.
 pub(crate) trait Stage {
+    /// The function is about to run.
+    fn begins(&self) {}
     /// There was nothing to run: the call had been cancelled.
     fn found_cancelled(&self) {}
     /// The function has returned or panicked; this comes before [`leaves_user_code`].
@@ -143,6 +145,7 @@ where
             }
             return;
         }
+        stage.begins();
         // SAFETY: this thread made the transition above.
         let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {

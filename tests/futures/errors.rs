@@ -161,9 +161,10 @@ fn a_lost_failure_is_logged_once() {
         assert!(logged("nobody looked: panicked").iter().all(|l| !l.1.contains("lost after")));
         drop(call);
         drop(failed::<()>("lost by a promise"));
+        pool.execute(|| panic!("lost by nobody")).unwrap();
         drop(pool);
     });
-    for text in ["lost before", "lost after", "lost by a promise"] {
+    for text in ["lost before", "lost after", "lost by a promise", "lost by nobody"] {
         let lines = logged(text);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].1.contains("failed and nobody looked"));

@@ -196,6 +196,26 @@ fn cancel_against_the_worker_drops_the_captures_once() {
     .assert([false, true]);
 }
 
+// A call without a future runs, or is dropped by the shutdown, once
+#[test]
+fn shutdown_with_cancel_against_a_call_without_a_future() {
+    Outcomes::with_bound(Some(3), || {
+        let (drops, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let pool = pool(1);
+        let captured = Counted(Watched::new(1), Arc::clone(&drops));
+        let runs = Arc::clone(&ran);
+        let call = move || {
+            runs.fetch_add(captured.0.get() as usize, Ordering::Relaxed);
+        };
+        pool.execute(call).unwrap();
+        let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert_eq!(ran.load(Ordering::Relaxed) + report.cancelled, 1);
+        report.cancelled
+    })
+    .assert([0, 1]);
+}
+
 struct Counted(Watched, Arc<AtomicUsize>);
 
 impl Drop for Counted {

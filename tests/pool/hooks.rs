@@ -197,6 +197,9 @@ fn context_goes_with_every_way_to_submit() {
             assert_eq!(pool.spawn(|| CONTEXT.get()).unwrap().into_result().unwrap(), 3);
             assert_eq!(pool.try_submit(seen, ()).unwrap().into_result().unwrap(), 3);
             assert_eq!(pool.try_spawn(|| CONTEXT.get()).unwrap().into_result().unwrap(), 3);
+            let (told, context) = std::sync::mpsc::channel();
+            pool.execute(move || told.send(CONTEXT.get()).unwrap()).unwrap();
+            assert_eq!(context.recv(), Ok(3));
             assert!(pool.map(seen, [(), (), ()]).all(|seen| seen.unwrap() == 3));
             CONTEXT.set(0);
             assert_eq!(pool.spawn(|| CONTEXT.get()).unwrap().into_result().unwrap(), 0);

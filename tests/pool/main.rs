@@ -5,6 +5,7 @@
 
 mod bounded;
 mod discipline;
+mod execute;
 mod hooks;
 mod life;
 mod refused;

@@ -63,6 +63,9 @@ pub(crate) struct Flag {
     summons: Counter,
     /// Calls that it took out of the queue, or ran in place; written under a lock of the queue.
     taken: Counter,
+    /// Not 0 from when it took a call until it is known whether the call runs here: it may have been
+    /// cancelled, or be run in place elsewhere.
+    undecided: Counter,
     finished: Counter,
     failed: Counter,
     cancelled: Counter,
@@ -90,6 +93,7 @@ impl Flag {
             busy: AtomicBool::new(false),
             summons: Counter::default(),
             taken: Counter::default(),
+            undecided: Counter::default(),
             finished: Counter::default(),
             failed: Counter::default(),
             cancelled: Counter::default(),
@@ -99,7 +103,19 @@ impl Flag {
     /// Says that this worker has taken a call. Under the outgoing lock.
     pub(super) fn take_on(&self) {
         self.raise();
+        self.undecided.set(1);
         self.taken.increment();
+    }
+
+    /// The call that was taken runs.
+    pub(crate) fn begins(&self) {
+        self.undecided.set(0);
+    }
+
+    /// Whether it has taken a call of which it is not known yet what becomes of it. That takes it a
+    /// few instructions, none of them the user's.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.get() != 0
     }
 
     /// Says that this worker runs another call within the one it has. Under the control lock.
@@ -116,11 +132,12 @@ impl Flag {
     /// The call that was taken had been cancelled.
     pub(crate) fn found_cancelled(&self) {
         self.cancelled.increment();
+        self.undecided.set(0);
     }
 
     /// What ended, and how many calls run: more than one if it waits for calls that it runs in
-    /// place. Under both locks, so that no call begins meanwhile: then it does not matter
-    /// when one that runs ends.
+    /// place. Under both locks, so that no call begins meanwhile, and when it is not
+    /// [undecided](Self::is_undecided): then it does not matter when one that runs ends.
     pub(super) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
             finished: self.finished.get(),
@@ -136,6 +153,7 @@ impl Flag {
         let ended = self.finished.get() + self.failed.get() + self.cancelled.get();
         if self.taken.get() != ended {
             self.taken.set(ended);
+            self.undecided.set(0);
         }
     }
 

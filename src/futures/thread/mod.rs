@@ -2,12 +2,13 @@
 //!
 //! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
 //! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
-//! owns), `propagate.rs` (what goes with a call), `stats.rs`, `scope.rs` (calls that borrow);
-//! `shutdown.rs` for the end of it all.
+//! owns), `propagate.rs` (what goes with a call), `execute.rs` (calls that nobody waits for),
+//! `stats.rs`, `scope.rs` (calls that borrow); `shutdown.rs` for the end of it all.
 
 mod bounded;
 mod builder;
 mod control;
+mod execute;
 mod life;
 mod life_settings;
 mod pool;

@@ -6,6 +6,7 @@ use super::queue::Queue;
 use super::store::Job;
 use crate::futures::deadlock::with_blocked_of;
 use crate::futures::state::Phase;
+use crate::sync::yield_now;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
 ///
@@ -24,14 +25,13 @@ pub struct PoolStats {
     /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
     pub queued: usize,
     /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
-    /// a call which it runs in place runs two. One that comes upon a cancelled call in the queue
-    /// has it counted here for the moment that it takes to pass over it.
+    /// a call which it runs in place runs two.
     pub running: usize,
     /// Calls whose function returned. A returned `Err` is a value like any other.
     pub finished: usize,
     /// Calls whose function panicked, or that a failed initializer failed.
     pub failed: usize,
-    /// Calls that were cancelled, but for those that workers are just passing over.
+    /// Calls that were cancelled.
     pub cancelled: usize,
     /// The most workers there were at one time.
     pub peak_workers: usize,
@@ -39,8 +39,22 @@ pub struct PoolStats {
 
 impl Queue {
     fn stats(&self, blocked: usize) -> PoolStats {
+        loop {
+            if let Some(stats) = self.look(blocked) {
+                return stats;
+            }
+            yield_now();
+        }
+    }
+
+    /// `None` while a worker has a call in its hands of which it is not known yet whether it runs:
+    /// it may need a lock until it is.
+    fn look(&self, blocked: usize) -> Option<PoolStats> {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
+        if control.workers.iter().any(|worker| worker.flag.is_undecided()) {
+            return None;
+        }
         let mut stats = PoolStats {
             blocked,
             running: control.in_callers,
@@ -63,7 +77,7 @@ impl Queue {
             stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
         }
         let Counts { finished, failed, cancelled } = ended;
-        PoolStats { finished, failed, cancelled, ..stats }
+        Some(PoolStats { finished, failed, cancelled, ..stats })
     }
 
     pub(super) fn run_in_caller_begins(&self) {

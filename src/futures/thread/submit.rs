@@ -25,13 +25,13 @@ pub(crate) struct Terms {
 }
 
 /// What a pool puts around a function. Dropped unrun, it gives back its place all the same.
-struct Around {
+pub(super) struct Around {
     place: Option<Place>,
     enter: Option<Enter>,
 }
 
 impl Around {
-    fn run<T>(self, function: impl FnOnce() -> T) -> T {
+    pub(super) fn run<T>(self, function: impl FnOnce() -> T) -> T {
         drop(self.place);
         match self.enter {
             Some(enter) => run_within(enter, function),
@@ -86,39 +86,50 @@ impl Shared {
     pub(super) fn enqueue_on_terms<T, F, N>(
         self: &Arc<Self>,
         function: F,
-        mut terms: Terms,
+        terms: Terms,
     ) -> Result<Future<T>>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
         N: 'static,
     {
-        let bounded = self.settings().shape.capacity.is_some();
-        if bounded && terms.full != FullQueue::Refuse && is_worker_of(self) {
-            // All workers might block here, with nobody left to make room.
-            terms.full = FullQueue::RunInCaller;
-        }
-        let enter = capture(self.settings());
-        let around = Around { place: bounded.then(|| Place::new(self)), enter };
+        let around = self.around();
         let call = Call::<T, _>::queued(self.id(), Job::<_, N>::new(move || around.run(function)));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
-        let start = |flag, index| self.start(flag, index);
-        let pushed = if bounded {
-            self.queue().push_bounded(call, terms.priority, terms.full, &start)
-        } else {
-            self.queue().push(call, terms.priority, &start).map(|()| Pushed::Queued)
-        };
-        match pushed {
-            Ok(Pushed::Queued) => Ok(future),
-            Ok(Pushed::RunHere(job)) => {
-                self.run_here(job);
-                Ok(future)
-            }
+        match self.push_on_terms(call, terms) {
+            Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
                 Err(error)
             }
         }
+    }
+
+    /// What goes around the function of a call that this thread submits.
+    pub(super) fn around(self: &Arc<Self>) -> Around {
+        let place = self.settings().shape.capacity.is_some().then(|| Place::new(self));
+        Around { place, enter: capture(self.settings()) }
+    }
+
+    /// Queues a call that has what [`around`](Self::around) gives, or does with it what `terms` say.
+    pub(super) fn push_on_terms(
+        self: &Arc<Self>,
+        job: AnyJob,
+        terms: Terms,
+    ) -> Result<(), (Error, AnyJob)> {
+        let Terms { priority, mut full } = terms;
+        let start = |flag, index| self.start(flag, index);
+        if self.settings().shape.capacity.is_none() {
+            return self.queue().push(job, priority, &start);
+        }
+        if full != FullQueue::Refuse && is_worker_of(self) {
+            // All workers might block here, with nobody left to make room.
+            full = FullQueue::RunInCaller;
+        }
+        if let Pushed::RunHere(job) = self.queue().push_bounded(job, priority, full, &start)? {
+            self.run_here(job);
+        }
+        Ok(())
     }
 
     /// Queues the call of `run` with `input` if there is room at once, or gives `input` back.

@@ -146,6 +146,10 @@ impl Drop for Begun<'_> {
 }
 
 impl Stage for AtWork<'_> {
+    fn begins(&self) {
+        self.flag.begins();
+    }
+
     fn found_cancelled(&self) {
         self.flag.found_cancelled();
     }

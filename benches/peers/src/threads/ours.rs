@@ -19,7 +19,7 @@ impl Pool for Ours {
     }
 
     fn fire(&self, function: impl FnOnce() + Send + 'static) {
-        drop(self.0.spawn(function).unwrap());
+        self.0.execute(function).unwrap();
     }
 
     fn take(handle: Future<()>) {
@@ -57,6 +57,27 @@ fn fork(pool: &'static ThreadPoolExecutor, depth: u32) -> usize {
     let one = pool.spawn(move || fork(pool, depth - 1)).unwrap();
     let other = fork(pool, depth - 1);
     one.into_result().unwrap() + other
+}
+
+/// Calls with a future that is thrown away.
+pub struct Dropped(Ours);
+
+impl Dropped {
+    pub fn boxed(workers: usize) -> Box<dyn Peer> {
+        Box::new(Self(Ours::new(workers)))
+    }
+}
+
+impl Peer for Dropped {
+    fn fire(&mut self, calls: usize) -> Option<Sample> {
+        let ran = Latch::new(calls);
+        Some(Sample::of(calls, || {
+            for _ in 0..calls {
+                drop(self.0.submit(|| ran.count_down()));
+            }
+            ran.wait();
+        }))
+    }
 }
 
 /// Other ways to grow the tree.
