@@ -109,6 +109,7 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `trace` | off | the module `trace`: a timeline of calls for Chrome and Perfetto |
+//! | `mpi` | off | the module `futures::cluster`: calls on the ranks of an MPI program (Linux; needs an MPI library) |
 //!
 //! # What may cross threads
 //!
