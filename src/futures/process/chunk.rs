@@ -9,7 +9,7 @@ use std::mem::needs_drop;
 use super::calls::{panic_text, text};
 use super::codec::{EncodeError, Sink, Source};
 use super::identity::{Code, Verdict};
-use super::task::failure;
+use super::landing::failure;
 use super::wire::Kind;
 use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
@@ -58,7 +58,7 @@ pub(super) fn call_chunk<A: Portable, R: Portable>(
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
 ) -> Verdict {
-    // SAFETY: `Shared::send_chunk` pairs this instance with an `fn(A) -> R`.
+    // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     let mut run = match source.take_u64() {
         Ok(left) => Run { function, left, at: sink.len(), stage: Kind::BadArgument },
