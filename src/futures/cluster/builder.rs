@@ -4,9 +4,17 @@ use std::fmt;
 
 use ::mpi::traits::Communicator;
 
+use super::engine::Comm;
 use super::executor::{MpiPoolExecutor, Role};
+use super::launch::{self, Ranks};
+use super::pace::Credit;
+use super::root::Root;
+use super::shared::Shared;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
+use crate::futures::process::calls::call_initializer;
+use crate::futures::process::identity::{self, fingerprint};
+use crate::futures::process::send::Courier;
 
 /// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
 ///
@@ -26,7 +34,18 @@ pub struct MpiPoolBuilder {
     credit: Option<usize>,
     max_message_size: Option<u64>,
     local_fallback: bool,
+    initializer: Option<EncodeInitializer>,
 }
+
+/// Encodes the call of the initializer.
+type EncodeInitializer = Box<dyn FnOnce(&Shared) -> Result<Vec<u8>> + Send>;
+
+/// The most bytes of a message unless the builder says otherwise.
+const MESSAGE_LIMIT: u64 = 2 << 30;
+
+const ALONE: &str = "this program runs as a single rank, so that there is nobody to run calls: start it \
+                     with `mpirun -n 4 program` (one rank submits, three run calls), or allow \
+                     `local_fallback(true)`";
 
 impl MpiPoolBuilder {
     /// How often a call is run again when the rank that ran it died. Default: 0, and the call fails
@@ -76,11 +95,15 @@ impl MpiPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn initializer<A: Portable, O: Outcome + 'static>(
-        self,
+        mut self,
         function: fn(A) -> O,
         argument: A,
     ) -> Self {
-        let _ = (function, argument);
+        self.initializer = Some(Box::new(move |shared| {
+            let token = identity::token(call_initializer::<A, O>, function)?;
+            let (_, frame) = shared.encode(token, |sink| sink.encode(&argument))?;
+            Ok(frame.bytes().to_vec())
+        }));
         self
     }
 
@@ -101,7 +124,12 @@ impl MpiPoolBuilder {
     /// [`Error::Cluster`] if MPI lacks what is needed, or a rank runs another build of the program;
     /// [`Error::Encode`] for the argument of the initializer.
     pub fn build(self) -> Result<MpiPoolExecutor> {
-        Err(Error::NoWorkers("not there yet"))
+        let plan = self.check()?;
+        let ranks = Ranks::of_program()?;
+        if ranks.rank > 0 {
+            ranks.serve_and_exit()
+        }
+        plan.root(ranks)
     }
 
     /// Makes a pool of the ranks of `comm`, for programs with MPI code of their own; see
@@ -115,8 +143,56 @@ impl MpiPoolBuilder {
     ///
     /// As [`build`](Self::build).
     pub fn enter<C: Communicator>(self, comm: &C) -> Result<Role> {
-        let _ = comm;
-        Err(Error::NoWorkers("not there yet"))
+        let plan = self.check()?;
+        // SAFETY: a communicator that is borrowed is alive.
+        let ranks = unsafe { Ranks::of(Comm::borrowed(comm)) }?;
+        if ranks.rank > 0 {
+            let served = ranks.serve();
+            ranks.close();
+            return served.map(|()| Role::Worker);
+        }
+        plan.root(ranks).map(Role::Root)
+    }
+
+    /// What fails on all ranks alike, before any says something to another.
+    fn check(self) -> Result<Plan> {
+        if self.credit == Some(0) {
+            return Err(Error::InvalidArgument("credit must be greater than 0".into()));
+        }
+        launch::check()?;
+        fingerprint()?;
+        let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT).min(isize::MAX as u64);
+        let credit = self.credit.map_or(Credit::Adaptive, Credit::Fixed);
+        // Encoded by a pool without ranks: how many there are is not known yet.
+        let nobody = Shared::new(0, credit, self.retries, limit);
+        let initializer = self.initializer.map(|encode| encode(&nobody)).transpose()?;
+        let Self { retries, local_fallback, .. } = self;
+        Ok(Plan { credit, retries, limit, local_fallback, initializer })
+    }
+}
+
+/// Checked settings.
+struct Plan {
+    credit: Credit,
+    retries: u32,
+    limit: u64,
+    local_fallback: bool,
+    initializer: Option<Vec<u8>>,
+}
+
+impl Plan {
+    /// The pool, on root.
+    fn root(self, ranks: Ranks) -> Result<MpiPoolExecutor> {
+        let workers = (ranks.size - 1).max(1);
+        let shared = Shared::new(workers, self.credit, self.retries, self.limit);
+        if ranks.size > 1 {
+            return Root::of_ranks(shared, ranks, self.initializer).map(MpiPoolExecutor::of);
+        }
+        ranks.close();
+        if self.local_fallback {
+            return Root::local(shared, self.initializer).map(MpiPoolExecutor::of);
+        }
+        Err(Error::NoWorkers(ALONE))
     }
 }
 

@@ -1,16 +1,22 @@
 //! [`MpiPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::thread::panicking;
+use std::time::Instant;
 
 use ::mpi::traits::Communicator;
 
 use super::builder::MpiPoolBuilder;
+use super::root::Root;
 use super::stats::MpiPoolStats;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 use crate::futures::map::{Map, MapOptions};
+use crate::futures::process::send::{Courier, pieces, send};
+use crate::sync::deadline_after;
 
 /// Runs calls on the ranks of an MPI program.
 ///
@@ -53,7 +59,7 @@ use crate::futures::map::{Map, MapOptions};
 /// One thread of the pool on rank 0 makes all MPI calls; results are decoded and callbacks run there,
 /// and one that blocks holds up the whole pool.
 pub struct MpiPoolExecutor {
-    private: (),
+    root: Arc<Root>,
 }
 
 /// What [`MpiPoolExecutor::enter`] makes of a rank.
@@ -66,6 +72,10 @@ pub enum Role {
 }
 
 impl MpiPoolExecutor {
+    pub(super) fn of(root: Arc<Root>) -> Self {
+        Self { root }
+    }
+
     /// Makes the pool on rank 0, with the default settings; never returns on another rank. See
     /// [`MpiPoolBuilder::build`].
     ///
@@ -143,8 +153,7 @@ impl MpiPoolExecutor {
     /// What the pool has done and does; taken at one moment.
     #[must_use]
     pub fn stats(&self) -> MpiPoolStats {
-        let () = self.private;
-        MpiPoolStats::default()
+        self.root.shared.stats()
     }
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
@@ -159,8 +168,8 @@ impl MpiPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`] or [`Error::MessageTooLarge`] for the argument, [`Error::Shutdown`] after
-    /// [`shutdown`](Self::shutdown), [`Error::BrokenClusterPool`] if the pool is broken.
+    /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
+    /// [`shutdown`](Self::shutdown), [`Error::BrokenClusterPool`](crate::Error::BrokenClusterPool) if the pool is broken.
     ///
     /// ```no_run
     /// # use concurrent::futures::MpiPoolExecutor;
@@ -175,8 +184,10 @@ impl MpiPoolExecutor {
         A: Portable,
         R: Portable,
     {
-        let _ = (function, argument);
-        Err(Error::Shutdown)
+        let site = Location::caller();
+        let shared = &self.root.shared;
+        shared.admits()?;
+        send(shared, site, function, argument)
     }
 
     /// Calls `function` with each item, at once and in parallel; yields the results in the order of
@@ -200,8 +211,9 @@ impl MpiPoolExecutor {
         R: Portable,
         I: IntoIterator<Item = A>,
     {
-        let _ = (function, items);
-        Map::eager(&MapOptions::default(), || None)
+        let (site, options) = (Location::caller(), MapOptions::default());
+        let pieces = pieces(&self.root.shared, site, &options, function, items.into_iter());
+        Map::eager(&options, pieces)
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
@@ -210,7 +222,7 @@ impl MpiPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the chunk or buffer size is 0.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
     ///
     /// ```no_run
     /// # use concurrent::futures::{MapOptions, MpiPoolExecutor};
@@ -233,8 +245,9 @@ impl MpiPoolExecutor {
         I::IntoIter: Send + 'a,
     {
         options.check()?;
-        let _ = (function, items);
-        Ok(Map::start(&options, || None))
+        let (site, shared) = (Location::caller(), &self.root.shared);
+        let pieces = pieces(shared, site, &options, function, items.into_iter());
+        Ok(Map::start(&options, pieces))
     }
 
     /// Refuses further calls, runs those that were submitted, and waits for the ranks to end.
@@ -257,8 +270,21 @@ impl MpiPoolExecutor {
     ///
     /// As the options say; never in a callback of one of the pool's own calls.
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        let _ = options;
-        ShutdownReport::default()
+        self.root.shared.close();
+        self.finish(options)
+    }
+
+    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
+        let deadline = options.timeout.and_then(deadline_after);
+        let mut report = ShutdownReport::default();
+        if options.cancel_futures {
+            report.cancelled = self.root.shared.cancel_pending();
+        }
+        if options.wait && !self.root.shared.is_own_thread() {
+            self.root.join(deadline);
+        }
+        (report.pending, report.running) = self.root.shared.left();
+        report
     }
 }
 
@@ -306,6 +332,17 @@ impl Executor for MpiPoolExecutor {
 // User code runs with no lock held, so that its panics leave nothing half done.
 impl UnwindSafe for MpiPoolExecutor {}
 impl RefUnwindSafe for MpiPoolExecutor {}
+
+impl Drop for MpiPoolExecutor {
+    fn drop(&mut self) {
+        // Who shut it down before has said then whether to wait.
+        if self.root.shared.close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        } else if !self.root.shared.is_own_thread() {
+            self.root.join(Some(Instant::now())); // if it has ended meanwhile
+        }
+    }
+}
 
 impl fmt::Debug for MpiPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,9 +4,25 @@
 //! [processes](crate::futures::process), but the workers are the ranks that `mpirun` or `srun` has
 //! started: rank 0 submits, the others run calls. Linux only; the feature `mpi`.
 
+mod buffers;
 mod builder;
+mod dispatch;
+mod engine;
 mod executor;
+mod launch;
+mod link;
+mod local;
+mod manager;
+mod pace;
+mod patience;
+mod recovery;
+mod root;
+mod shared;
 mod stats;
+mod task;
+mod transport;
+mod wire;
+mod worker;
 
 /// The crate whose communicators [`MpiPoolExecutor::enter`] takes.
 pub use ::mpi;

@@ -111,7 +111,7 @@ mod slot;
 mod spawn;
 mod stats;
 mod system;
-mod task;
+pub(super) mod task;
 pub(super) mod wire;
 mod worker;
 
