@@ -28,6 +28,9 @@ pub(crate) const PACK: usize = 32 * 1024;
 /// The most calls in one message.
 const PACKED: usize = 64;
 
+/// Up to this credit calls are not so short that it pays to pack them.
+const FEW: usize = 8;
+
 /// The most bytes on their way to one rank, unless it is a single call.
 const WINDOW: usize = 8 << 20;
 
@@ -56,10 +59,13 @@ struct Rank<T> {
 
 impl<T: Item> Rank<T> {
     /// How many more calls it may be given. With a backlog, fewer and larger messages: not before
-    /// half of what it has is done.
-    fn room(&self, credit: Credit, backlog: usize) -> usize {
+    /// half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
+    fn room(&self, credit: Credit, backlog: usize, ahead: bool) -> usize {
         if self.life != Life::Ready {
             return 0;
+        }
+        if !ahead {
+            return usize::from(self.sent.is_empty());
         }
         let room = self.pace.credit(credit).saturating_sub(self.sent.len());
         if backlog > 1 && room < self.sent.len() { 0 } else { room }
@@ -116,12 +122,15 @@ impl<T: Item> Dispatcher<T> {
         while !self.queue.is_empty() {
             let backlog = self.queue.len();
             let ready = self.ranks.iter().filter(|rank| rank.life == Life::Ready).count().max(1);
+            let ahead = self.ranks.iter().all(|rank| rank.life != Life::Starting);
             let candidates = self.ranks.iter().enumerate().filter_map(|(index, rank)| {
-                let room = rank.room(self.credit, backlog);
+                let room = rank.room(self.credit, backlog, ahead);
                 (room > 0).then_some((rank.sent.len(), index, room))
             });
             let (_, index, room) = candidates.min()?;
-            let share = room.min(backlog.div_ceil(ready)).min(PACKED);
+            let many = self.ranks[index].pace.credit(self.credit) > FEW;
+            let most = if many { PACKED } else { 1 }; // turn by turn
+            let share = room.min(backlog.div_ceil(ready)).min(most);
             if !self.fill(index, share, batch) {
                 return None;
             }

@@ -142,17 +142,13 @@ impl Ranks {
 
     /// As [`serve`](Self::serve); then the process ends.
     pub(crate) fn serve_and_exit(&self) -> ! {
-        let served = self.serve();
-        let (rank, host) = (self.rank, host());
-        let code = match served {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("concurrent: rank {rank} on {host} ends: {error}");
-                LOST
-            }
-        };
+        if let Err(refused) = self.serve() {
+            eprintln!("concurrent: rank {} on {} ends: {refused}", self.rank, host());
+        }
         self.close();
-        std::process::exit(code)
+        // Also if it was refused: root has an error, and is about to do something about it. A code
+        // that is not 0 would have the launcher kill it.
+        std::process::exit(0)
     }
 }
 

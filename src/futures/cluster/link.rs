@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::buffers::Buffers;
 use super::engine::{Comm, Failed, Found, Request};
@@ -28,6 +29,9 @@ const PART: c_int = 65;
 /// of the engine.
 const VAIN: u32 = 10_000;
 
+/// How often to ask who has died.
+const ASK: Duration = Duration::from_millis(20);
+
 /// A message on its way out. Those that belong to one message are in a row, and the last has it.
 struct Sending {
     to: Peer,
@@ -46,6 +50,8 @@ struct Receiving {
     begun: usize,
     len: usize,
     requests: VecDeque<Request>,
+    /// A receive has failed: it will never be complete.
+    spoilt: bool,
 }
 
 /// One end: root with all workers, or a worker with root.
@@ -63,11 +69,14 @@ pub(crate) struct MpiLink {
     /// Deaths that nobody was told of.
     news: VecDeque<Peer>,
     vain: u32,
+    /// When it was last asked who has died.
+    asked: Instant,
 }
 
 impl MpiLink {
     pub(crate) fn new(comm: Comm, rank: usize, size: usize, buffers: Arc<Buffers>) -> Self {
-        let recovery = Recovery::find();
+        // Where it is not switched on its functions are there and fail.
+        let recovery = Recovery::find().filter(|found| found.dead(comm, size).is_some());
         let is_root = rank == 0;
         Self {
             comm,
@@ -81,6 +90,7 @@ impl MpiLink {
             dead: vec![false; if is_root { size - 1 } else { 1 }],
             news: VecDeque::new(),
             vain: 0,
+            asked: Instant::now(),
         }
     }
 
@@ -99,11 +109,10 @@ impl MpiLink {
         (peer < self.dead.len()).then_some(peer)
     }
 
-    /// An MPI function has failed, of a peer if it is known of which: because a rank has died, or
-    /// because MPI cannot go on.
-    fn failed(&mut self, failed: Failed, peer: Option<Peer>) -> Result<(), Fault> {
+    /// Asks who has died; false if this MPI cannot tell.
+    fn ask_for_deaths(&mut self) -> bool {
         let dead = self.recovery.and_then(|recovery| recovery.dead(self.comm, self.size));
-        let Some(dead) = dead else { return Err(failed.into()) };
+        let Some(dead) = dead else { return false };
         for rank in dead {
             let Some(peer) = self.peer(rank) else { continue };
             if !std::mem::replace(&mut self.dead[peer], true) {
@@ -111,14 +120,29 @@ impl MpiLink {
                 self.vain = 0;
             }
         }
-        let explained = match peer {
-            Some(peer) => self.dead[peer],
-            None => {
-                self.vain += 1;
-                self.vain <= VAIN
-            }
-        };
+        true
+    }
+
+    /// An MPI function has failed, of a peer if it is known of which: because a rank has died, or
+    /// because MPI cannot go on.
+    fn failed(&mut self, failed: Failed, peer: Option<Peer>) -> Result<(), Fault> {
+        let explained = self.ask_for_deaths()
+            && match peer {
+                Some(peer) => self.dead[peer],
+                None => {
+                    self.vain += 1;
+                    self.vain <= VAIN
+                }
+            };
         if explained { Ok(()) } else { Err(failed.into()) }
+    }
+
+    /// Not every death makes a function fail: one that follows another closely may not.
+    fn ask_now_and_then(&mut self) {
+        if self.recovery.is_some() && self.asked.elapsed() >= ASK {
+            self.ask_for_deaths();
+            self.asked = Instant::now();
+        }
     }
 
     fn begin_send(&mut self, to: Peer, tag: c_int, bytes: &[u8]) -> Result<Option<Request>, Fault> {
@@ -194,7 +218,15 @@ impl MpiLink {
     fn expect(&mut self, from: Peer, tag: Tag, len: usize) {
         let buffer = self.buffers.take(len);
         let requests = VecDeque::new();
-        self.receives.push_back(Receiving { from, tag, buffer, begun: 0, len, requests });
+        self.receives.push_back(Receiving {
+            from,
+            tag,
+            buffer,
+            begun: 0,
+            len,
+            requests,
+            spoilt: false,
+        });
     }
 
     /// A message in pieces is to come.
@@ -230,7 +262,7 @@ impl MpiLink {
     /// Begins to receive into what came last from there, which has room.
     fn receive_into_last(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
         let last = self.receives.iter_mut().rev().find(|receiving| receiving.from == from);
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = last else { return Err(Fault::new("a message of nobody")) };
         let len = found.len;
         let into = &mut last.buffer.spare_capacity_mut()[last.begun..last.begun + len];
         let into = into.as_mut_ptr().cast::<u8>();
@@ -243,7 +275,10 @@ impl MpiLink {
                 last.requests.push_back(request);
                 Ok(())
             }
-            Err(failed) => self.failed(failed, Some(from)),
+            Err(failed) => {
+                last.spoilt = true;
+                self.failed(failed, Some(from))
+            }
         }
     }
 
@@ -252,12 +287,6 @@ impl MpiLink {
         let mut index = 0;
         while index < self.receives.len() {
             let from = self.receives[index].from;
-            if self.dead[from] {
-                let gone = self.receives.remove(index);
-                #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
-                std::mem::forget(gone.map(|gone| gone.buffer));
-                continue;
-            }
             let later = self.receives.iter().take(index).any(|earlier| earlier.from == from);
             if !later && self.is_complete(index)? {
                 let Some(mut received) = self.receives.remove(index) else { break };
@@ -271,13 +300,28 @@ impl MpiLink {
         Ok(None)
     }
 
+    /// A death that nobody was told of. What that peer did not send to the end is given up.
+    fn next_death(&mut self) -> Option<Event> {
+        let peer = self.news.pop_front()?;
+        while let Some(index) = self.receives.iter().position(|gone| gone.from == peer) {
+            let gone = self.receives.remove(index).map(|gone| gone.buffer);
+            #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
+            std::mem::forget(gone);
+        }
+        Some(Event::Lost(peer))
+    }
+
     fn is_complete(&mut self, index: usize) -> Result<bool, Fault> {
         let receiving = &mut self.receives[index];
+        if receiving.spoilt {
+            return Ok(false);
+        }
         while let Some(request) = receiving.requests.front_mut() {
             match request.is_done() {
                 Ok(true) => drop(receiving.requests.pop_front()),
                 Ok(false) => return Ok(false),
                 Err(failed) => {
+                    receiving.spoilt = true;
                     let from = receiving.from;
                     return self.failed(failed, Some(from)).map(|()| false);
                 }
@@ -315,10 +359,23 @@ impl Transport for MpiLink {
                     return Ok(Some(event));
                 }
             }
-            Ok(None) => self.vain = 0,
-            Err(failed) => self.failed(failed, None)?,
+            Ok(None) => {
+                self.vain = 0;
+                self.ask_now_and_then();
+                return Ok(self.next_death()); // all that they have said has come
+            }
+            Err(failed) => {
+                self.failed(failed, None)?;
+                if !self.is_root {
+                    return Ok(self.next_death()); // from root nothing comes any more
+                }
+            }
         }
-        Ok(self.news.pop_front().map(Event::Lost))
+        Ok(None)
+    }
+
+    fn outlives_peers(&self) -> bool {
+        self.recovery.is_some()
     }
 
     fn is_sending(&self) -> bool {

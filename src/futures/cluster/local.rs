@@ -82,6 +82,10 @@ impl Transport for LocalLink {
     fn is_sending(&self) -> bool {
         false
     }
+
+    fn outlives_peers(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for LocalLink {

@@ -62,7 +62,8 @@ impl<T: Transport> Manager<T> {
         let refusals: Vec<_> = workers.iter().map(|worker| own.refusal(worker)).collect();
         let mut manager =
             Self { shared, link, workers, starting: count, batch: vec![], hurry: None };
-        let start = Start { limit: manager.shared.limit, initializer }.to_bytes();
+        let packs = !manager.link.outlives_peers();
+        let start = Start { limit: manager.shared.limit, packs, initializer }.to_bytes();
         let refused = refusals.iter().any(Option::is_some);
         for (peer, refusal) in refusals.iter().enumerate() {
             let (tag, message) = match refusal {

@@ -66,4 +66,7 @@ pub(crate) trait Transport {
 
     /// Whether something is still on its way out.
     fn is_sending(&self) -> bool;
+
+    /// Whether one end outlives the other, so that [`Event::Lost`] may come.
+    fn outlives_peers(&self) -> bool;
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   tag       direction        content
 //!   HELLO     worker to root   protocol, build, pid, host
-//!   START     root to worker   limit of messages, initializer
+//!   START     root to worker   limit of messages, whether answers may be held back, initializer
 //!   READY     worker to root   how the initializer ended
 //!   TASKS     root to worker   frames: length u64, id u64, two code places, argument
 //!   RESULTS   worker to root   frames: length u64, id u64, microseconds u32, kind u8, 0, bytes
@@ -111,22 +111,27 @@ impl Hello {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start<'a> {
     pub(crate) limit: u64,
+    /// Whether an answer may be held back for others to go with it. Not if the pool outlives the
+    /// rank: then the first call without an answer is taken to have killed it.
+    pub(crate) packs: bool,
     pub(crate) initializer: Option<&'a [u8]>,
 }
 
 impl<'a> Start<'a> {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let call = self.initializer.unwrap_or_default();
-        [&self.limit.to_le_bytes(), &[u8::from(self.initializer.is_some())][..], call].concat()
+        let flags = [u8::from(self.packs), u8::from(self.initializer.is_some())];
+        [&self.limit.to_le_bytes(), &flags[..], call].concat()
     }
 
     pub(crate) fn from_bytes(mut bytes: &'a [u8]) -> Result<Self, Malformed> {
         let limit = u64::from_le_bytes(take(&mut bytes)?);
-        let [initializes] = take(&mut bytes)?;
-        if limit > isize::MAX as u64 || initializes > 1 {
+        let [packs, initializes] = take(&mut bytes)?;
+        if limit > isize::MAX as u64 || packs > 1 || initializes > 1 {
             return Err(Malformed("impossible settings"));
         }
-        Ok(Self { limit, initializer: (initializes == 1).then_some(bytes) })
+        let initializer = (initializes == 1).then_some(bytes);
+        Ok(Self { limit, packs: packs == 1, initializer })
     }
 }
 

@@ -32,12 +32,14 @@ pub(crate) struct Worker<'a, T> {
     buffers: Arc<Buffers>,
     /// The most bytes of a result.
     limit: u64,
+    /// Whether answers may be held back.
+    packs: bool,
     todo: VecDeque<(Tag, Vec<u8>)>,
 }
 
 impl<'a, T: Transport> Worker<'a, T> {
     pub(crate) fn new(link: &'a mut T, buffers: Arc<Buffers>) -> Self {
-        Self { link, buffers, limit: 0, todo: VecDeque::new() }
+        Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new() }
     }
 
     /// Greets root and takes calls until it says stop.
@@ -83,8 +85,9 @@ impl<'a, T: Transport> Worker<'a, T> {
     }
 
     fn start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let Start { limit, initializer } = Start::from_bytes(bytes).map_err(malformed)?;
-        self.limit = limit;
+        let start = Start::from_bytes(bytes).map_err(malformed)?;
+        let Start { limit, packs, initializer } = start;
+        (self.limit, self.packs) = (limit, packs);
         let mut failure = None;
         if let Some(mut call) = initializer {
             let call = next_call(&mut call).map_err(malformed)?;
@@ -120,7 +123,8 @@ impl<'a, T: Transport> Worker<'a, T> {
             let micros = now.duration_since(begun).as_micros();
             end_result(&mut out, at, kind, u32::try_from(micros).unwrap_or(u32::MAX));
             begun = now;
-            if out.len() >= PACK || now.duration_since(held_since) >= PROMPT {
+            let enough = out.len() >= PACK || now.duration_since(held_since) >= PROMPT;
+            if enough || !self.packs {
                 held_since = now;
                 self.link.send(0, Tag::Results, Outgoing::Own(out))?;
                 out = self.buffers.take(0);

@@ -67,6 +67,16 @@ fn a_rank_that_is_not_ready_gets_nothing() {
 }
 
 #[test]
+fn nothing_is_sent_ahead_while_a_rank_is_about_to_be_ready() {
+    let mut dispatcher = Dispatcher::new(2, Credit::Fixed(2), 0);
+    dispatcher.ready(0);
+    (0..3).for_each(|id| dispatcher.push(fake(id, 1)));
+    assert_eq!(batches(&mut dispatcher), [(0, vec![0])]);
+    dispatcher.ready(1);
+    assert_eq!(batches(&mut dispatcher), [(1, vec![1]), (0, vec![2])]);
+}
+
+#[test]
 fn short_calls_are_packed_and_shared_out() {
     let mut dispatcher = dispatcher(2, Credit::Adaptive, 0, 202);
     assert_eq!(batches(&mut dispatcher).len(), 2);
@@ -116,16 +126,16 @@ fn an_answer_that_nobody_waits_for_is_no_call() {
 #[test]
 fn of_a_dead_rank_only_the_first_call_is_charged() {
     let mut dispatcher = dispatcher(2, Credit::Fixed(3), 0, 8);
-    batches(&mut dispatcher); // 0 1 2 and 3 4 5
+    batches(&mut dispatcher); // 0 2 4 and 1 3 5
     dispatcher.answered(0, 0, SHORT);
-    assert_eq!(dispatcher.first_of(0).unwrap().id, 1);
+    assert_eq!(dispatcher.first_of(0).unwrap().id, 2);
     let loss = dispatcher.lost(0).unwrap();
-    assert_eq!((loss.failed.unwrap().id, loss.goes_on), (1, true));
+    assert_eq!((loss.failed.unwrap().id, loss.goes_on), (2, true));
     assert!(dispatcher.lost(0).is_none(), "known");
     let waiting: Vec<u64> = dispatcher.queued().map(|call| call.id).collect();
-    assert_eq!(waiting, [2, 6, 7], "in front");
-    (3..6).for_each(|id| drop(dispatcher.answered(1, id, SHORT)));
-    assert_eq!(batches(&mut dispatcher), [(1, vec![2, 6, 7])]);
+    assert_eq!(waiting, [4, 6, 7], "in front");
+    [1, 3, 5].into_iter().for_each(|id| drop(dispatcher.answered(1, id, SHORT)));
+    assert_eq!(batches(&mut dispatcher), [(1, vec![4]), (1, vec![6]), (1, vec![7])]);
     assert_eq!((dispatcher.alive(), dispatcher.dead()), (1, 1));
 }
 

@@ -58,7 +58,7 @@ proptest! {
         let hello = Hello::new(build, host);
         assert_eq!(Hello::from_bytes(&hello.to_bytes()), Ok(hello));
         for initializer in [None, Some(&call[..])] {
-            let start = Start { limit: build >> 1, initializer };
+            let start = Start { limit: build >> 1, packs: build % 2 == 0, initializer };
             assert_eq!(Start::from_bytes(&start.to_bytes()), Ok(start));
         }
     }
