@@ -6,6 +6,8 @@
 #                                 the same; once it has printed a line that contains LINE, all
 #                                 processes of the last host are killed: the job must end by
 #                                 itself, soon, with words, and leave none behind
+#   cut LINE PROGRAM [ARGUMENT...]
+#                                 the same, but the host's link goes down: only time tells
 #
 # Needs root, iproute2, and Open MPI 4 or 5 as MPIRUN (default: mpirun). The hosts are connected to
 # each other by a bridge in a namespace of its own, and to nothing else. All is gone at the end,
@@ -35,6 +37,10 @@ processes() { # HOST
 
 kill_all() { # HOST
     processes "$1" | xargs --no-run-if-empty kill -KILL 2>/dev/null || true
+}
+
+unplug() { # HOST
+    ip -n "$prefix-switch" link set "$1" down
 }
 
 clean_up() {
@@ -80,6 +86,11 @@ start() {
     each="$(printf '%s:2,' "${hosts[@]}")"
     local options=(-n 6 --host "${each%,}" --map-by node --bind-to none)
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    local what
+    for what in time:2 intvl:1 probes:3; do # when a silent peer is asked, and given up
+        export "OMPI_MCA_oob_tcp_keepalive_${what%:*}=${what#*:}"
+        export "PRTE_MCA_oob_tcp_keepalive_${what%:*}=${what#*:}"
+    done
     export TMPDIR="$work" # what a killed host leaves there goes with it
     export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export OMPI_MCA_btl_tcp_if_include=net0 OMPI_MCA_oob_tcp_if_include=net0
@@ -90,7 +101,7 @@ start() {
         unset OMPI_MCA_oob_tcp_if_include
         options+=(--prtemca plm_ssh_agent "$work/agent" --with-ft ulfm)
     fi
-    (on "${hosts[0]}" timeout "$limit" "$mpirun" "${options[@]}" "$@")
+    (on "${hosts[0]}" timeout --kill-after=5 "$limit" "$mpirun" "${options[@]}" "$@")
 }
 
 # Whatever mpirun started has to be gone with it.
@@ -107,9 +118,10 @@ nothing_left() {
     done
 }
 
-crash() { # LINE PROGRAM ARGUMENT...
-    local line="$1" begun turns="$((limit * 20))" taken status=0
-    shift
+lose() { # HOW LINE PROGRAM ARGUMENT...
+    local how="$1" line="$2" begun turns="$((limit * 20))" taken status=0
+    shift 2
+    : >"$work/output"
     start "$@" >"$work/output" 2>&1 &
     until grep -Fq "$line" "$work/output"; do
         if ! kill -0 $! 2>/dev/null || ((turns-- == 0)); then
@@ -120,11 +132,12 @@ crash() { # LINE PROGRAM ARGUMENT...
         sleep 0.05
     done
     begun="$(date +%s%N)"
-    kill_all "${hosts[-1]}"
+    "$how" "${hosts[-1]}"
     wait $! || status=$?
     taken=$((($(date +%s%N) - begun) / 1000000))
     cat "$work/output"
-    echo "host ${hosts[-1]} killed: the job ended after $taken ms with exit code $status"
+    kill_all "${hosts[-1]}" # what does not know yet that it is alone
+    echo "host ${hosts[-1]} lost ($how): the job ended after $taken ms with exit code $status"
     if ((status == 124 || taken > 10000)); then
         echo "it did not end by itself, or took more than 10 s"
         exit 1
@@ -144,11 +157,16 @@ agent) # from the stand-in for ssh: PREFIX WORK HOST COMMAND
     prefix="$1" work="$2"
     on "$3" sh -c "$4"
     ;;
-run | crash)
+run | crash | cut)
     work="$(mktemp -d)"
     trap clean_up EXIT
+    trap 'exit 1' INT TERM
     make_hosts
-    if [[ "$what" == run ]]; then start "$@"; else crash "$@"; fi
+    case "$what" in
+    run) start "$@" ;;
+    crash) lose kill_all "$@" ;;
+    cut) lose unplug "$@" ;;
+    esac
     nothing_left
     ;;
 *)
