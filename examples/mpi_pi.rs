@@ -1,15 +1,16 @@
 //! Pi in 1,000 chunks on the ranks of an MPI program: how much faster is it with more of them?
 //!
 //! `cargo build --release --features mpi --example mpi_pi`
-//! `mpirun -n 3 target/release/examples/mpi_pi [STEPS]`
+//! `mpirun --bind-to none -n 3 target/release/examples/mpi_pi [STEPS]`
 //!
-//! `STEPS` is how many steps a chunk has (default: 200,000). Several hosts:
+//! `STEPS` is how many steps a chunk has (default: 1,000,000). Several hosts:
 //! `mpirun --host alpha:8,beta:8 -n 16 target/release/examples/mpi_pi 10000000`.
 
 use std::f64::consts::PI;
 use std::time::{Duration, Instant};
 
-use concurrent::futures::{MapOptions, MpiPoolExecutor};
+use concurrent::futures::cluster::mpi::{self, Threading, traits::*};
+use concurrent::futures::cluster::{MpiPoolExecutor, Role};
 
 const CHUNKS: u64 = 1_000;
 
@@ -30,21 +31,32 @@ fn timed(pi: impl FnOnce() -> concurrent::Result<f64>) -> concurrent::Result<Dur
 }
 
 fn main() -> concurrent::Result<()> {
-    // One call at a time with each rank, so that so many calls are so many ranks at work.
-    let pool = MpiPoolExecutor::builder().credit(1).build()?;
-
-    let steps = std::env::args().nth(1).map_or(200_000, |steps| steps.parse().expect("a number"));
+    let steps = std::env::args().nth(1).map_or(1_000_000, |steps| steps.parse().expect("a number"));
     let chunks = (0..CHUNKS).map(|chunk| (chunk, steps));
-    println!("{} worker ranks; {CHUNKS} chunks of {steps} steps", pool.workers());
 
-    let alone = timed(|| Ok(chunks.clone().map(strip).sum()))?;
-    println!("{:>12} {alone:>8.0?}", "rank 0 alone");
-    for ranks in 1..=pool.workers() {
-        let options = MapOptions::new().buffer_size(ranks).unordered(true);
-        let took = timed(|| pool.map_with(options, strip, chunks.clone())?.sum())?;
-        let times = alone.as_secs_f64() / took.as_secs_f64();
-        let name = if ranks == 1 { "1 rank".into() } else { format!("{ranks} ranks") };
-        println!("{name:>12} {took:>8.0?}, {times:.1} times as fast as one alone");
+    // With MPI code of its own, since each turn takes place among fewer ranks than the one before.
+    // The last ranks are the first to be done: they wait at the end of `main` for the others.
+    let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).expect("MPI starts");
+    let world = universe.world();
+    let mut turns = Vec::new();
+    for workers in (1..world.size()).rev().take_while(|workers| *workers >= world.rank()) {
+        let group = world.group().include(&(0..=workers).collect::<Vec<_>>());
+        let these = world.split_by_subgroup(&group).expect("this rank is one of them");
+        if let Role::Root(pool) = MpiPoolExecutor::enter(&these)? {
+            println!("pi in {CHUNKS} chunks on {workers} worker rank(s) ...");
+            turns.push((workers, timed(|| pool.map(strip, chunks.clone()).sum())?));
+        }
+    }
+
+    if world.rank() == 0 {
+        let alone = timed(|| Ok(chunks.map(strip).sum()))?;
+        println!("{:>15}: {alone:.2?}", "one alone");
+        for (workers, took) in turns.iter().rev() {
+            let times = alone.as_secs_f64() / took.as_secs_f64();
+            println!(
+                "{workers:>2} worker ranks: {took:.1?}, {times:.2} times as fast as one alone"
+            );
+        }
     }
     Ok(())
 }
