@@ -139,14 +139,14 @@ impl<A: Portable, R: Portable> Run<A, R> {
     }
 }
 
-fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
     let at = sink.begin_item()?;
     sink.put(bytes)?;
     sink.end_item(at, tag);
     Ok(())
 }
 
-fn verdict(error: EncodeError) -> Verdict {
+pub(super) fn verdict(error: EncodeError) -> Verdict {
     match error {
         EncodeError::TooLarge(limit) => Verdict::TooLarge(limit),
         EncodeError::Failed(error) => Verdict::BadResult(text(error)),
@@ -183,11 +183,11 @@ pub(super) fn decode_chunk<R: Portable>(
     }
 }
 
-fn bad_result(error: &str) -> Error {
+pub(super) fn bad_result(error: &str) -> Error {
     Error::Decode(format!("the result {error}").into())
 }
 
-fn failed(tag: u8, bytes: &[u8]) -> Error {
+pub(super) fn failed(tag: u8, bytes: &[u8]) -> Error {
     match Kind::from_byte(tag) {
         Some(kind) => failure(kind, bytes),
         None => {

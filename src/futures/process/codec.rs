@@ -312,6 +312,12 @@ impl<'a> Source<'a> {
         Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
     }
 
+    /// The next `len` bytes, as a source of their own.
+    #[inline]
+    pub(super) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
+        Ok(Source { bytes: self.take(len)?, files: self.files })
+    }
+
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes
@@ -326,7 +332,7 @@ impl<'a> Source<'a> {
     #[inline]
     pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
         let head = self.take_u64()?;
-        Ok((head as u8, Source { bytes: self.take(head >> 8)?, files: self.files }))
+        Ok((head as u8, self.part(head >> 8)?))
     }
 
     /// Decodes everything that is left.

@@ -98,6 +98,7 @@ mod link;
 mod look;
 mod memory;
 mod minder;
+mod number_chunk;
 mod numbers;
 mod page;
 mod pool;

@@ -10,6 +10,7 @@ use super::codec::{EncodeError, Sink};
 use super::crew::Shared;
 use super::identity::token;
 use super::landing::Landing;
+use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
 use super::task::{Crossing, Message};
 use super::wire::Token;
 use crate::error::{Error, Result};
@@ -89,7 +90,12 @@ fn send_chunk<C: Courier, A: Portable, R: Portable>(
     function: fn(A) -> R,
     items: Vec<A>,
 ) -> Result<Future<Vec<Result<R>>>> {
-    let landing = chunk(items.len());
+    let landing = chunk::<A, R>(items.len());
+    if number_chunk::applies::<A, R>() {
+        let token = token(call_number_chunk::<A, R>, function)?;
+        let message = pool.encode(token, |sink| sink.write(&items))?;
+        return pool.post::<A, R, _>(site, message, landing);
+    }
     let token = token(call_chunk::<A, R>, function)?;
     let message = pool.encode(token, |sink| encode_chunk(items, sink))?;
     pool.post::<A, R, _>(site, message, landing)
@@ -146,8 +152,10 @@ fn one<R: Portable>() -> Landing<R> {
 }
 
 /// How a chunk of calls ends.
-fn chunk<R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
-    Landing { decode: decode_chunk::<R>, fail: fail_each::<R>, items }
+fn chunk<A: Portable, R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
+    let numbers = number_chunk::applies::<A, R>();
+    let decode = if numbers { decode_number_chunk::<R> } else { decode_chunk::<R> };
+    Landing { decode, fail: fail_each::<R>, items }
 }
 
 /// What a chunk as a whole fails with, each of its items fails with, so that results stay in line
