@@ -56,6 +56,15 @@ impl Gate {
         (&self.go).write_all(b"x").unwrap();
     }
 
+    /// What lets one call through, from wherever it is called.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn open_from(name: String) -> impl Fn() + Send + 'static {
+        move || {
+            let pipe = OpenOptions::new().write(true).open(Path::new(&name).join("go"));
+            pipe.unwrap().write_all(b"x").unwrap();
+        }
+    }
+
     /// In the call.
     pub(crate) fn pass(name: &str) {
         Self::arrive(name);

@@ -111,7 +111,8 @@ impl MpiPoolBuilder {
     /// finalises MPI when that is shut down, and exits with code 0.
     ///
     /// MPI is initialised here unless the program has done so. What `main` does before, every rank
-    /// does.
+    /// does. Call it before threads are started whose C code reads environment variables: to outlive
+    /// ranks one is set.
     ///
     /// # Blocking
     ///

@@ -59,8 +59,20 @@ pub(crate) fn life() -> (bool, bool) {
     (initialised != 0, finalised != 0)
 }
 
+/// Set by the launcher of Open MPI 5 for programs that outlive their ranks.
+const OUTLIVES: &str = "OMPI_MCA_mpi_ft_enable";
+
+/// Has Open MPI 5 finalise each rank by itself. With a barrier, which ranks that have died do not
+/// always leave, the others would now and then wait for ever.
+const FINALISE_ALONE: &str = "OMPI_MCA_async_mpi_finalize";
+
 /// Initialises MPI for one thread at a time.
 pub(crate) fn initialise() -> Result<(), Failed> {
+    if std::env::var_os(OUTLIVES).is_some() && std::env::var_os(FINALISE_ALONE).is_none() {
+        // SAFETY: Rust code takes turns with this. Of C code that reads the environment at the same
+        // time, in a thread that the program has started before, `build` warns.
+        unsafe { std::env::set_var(FINALISE_ALONE, "1") };
+    }
     let mut provided = 0;
     // SAFETY: no arguments are passed on; the caller has seen that nobody has done it before.
     let code = unsafe {
