@@ -201,6 +201,7 @@ fn the_program_may_end_without_a_shutdown() {
     let pool = MpiPoolExecutor::new().unwrap();
     assert_eq!(pool.submit(|n: u32| n, 1).unwrap().into_result().unwrap(), 1);
     pool.shutdown_with(ShutdownOptions::new().wait(false));
+    #[expect(clippy::mem_forget, reason = "that is what is tested")]
     std::mem::forget(pool);
 }
 

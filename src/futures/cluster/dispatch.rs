@@ -58,8 +58,8 @@ struct Rank<T> {
 }
 
 impl<T: Item> Rank<T> {
-    /// How many more calls it may be given. With a backlog, fewer and larger messages: not before
-    /// half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
+    /// How many more calls it may be given. With a backlog of short ones, fewer and larger messages:
+    /// not before half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
     fn room(&self, credit: Credit, backlog: usize, ahead: bool) -> usize {
         if self.life != Life::Ready {
             return 0;
@@ -67,8 +67,9 @@ impl<T: Item> Rank<T> {
         if !ahead {
             return usize::from(self.sent.is_empty());
         }
-        let room = self.pace.credit(credit).saturating_sub(self.sent.len());
-        if backlog > 1 && room < self.sent.len() { 0 } else { room }
+        let credit = self.pace.credit(credit);
+        let room = credit.saturating_sub(self.sent.len());
+        if credit > FEW && backlog > 1 && room < self.sent.len() { 0 } else { room }
     }
 }
 
@@ -87,6 +88,7 @@ pub(crate) struct Dispatcher<T> {
     ranks: Vec<Rank<T>>,
     credit: Credit,
     retries: u32,
+    stopped: bool,
 }
 
 impl<T: Item> Dispatcher<T> {
@@ -99,7 +101,7 @@ impl<T: Item> Dispatcher<T> {
             pace: Pace::default(),
         };
         let ranks = (0..ranks).map(rank).collect();
-        Self { queue: VecDeque::new(), ranks, credit, retries }
+        Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
     }
 
     pub(crate) fn push(&mut self, item: T) {
@@ -119,10 +121,10 @@ impl<T: Item> Dispatcher<T> {
         T: Clone,
     {
         batch.clear();
-        while !self.queue.is_empty() {
+        while !self.queue.is_empty() && !self.stopped {
             let backlog = self.queue.len();
             let ready = self.ranks.iter().filter(|rank| rank.life == Life::Ready).count().max(1);
-            let ahead = self.ranks.iter().all(|rank| rank.life != Life::Starting);
+            let ahead = self.all_ready();
             let candidates = self.ranks.iter().enumerate().filter_map(|(index, rank)| {
                 let room = rank.room(self.credit, backlog, ahead);
                 (room > 0).then_some((rank.sent.len(), index, room))
@@ -220,6 +222,16 @@ impl<T: Item> Dispatcher<T> {
             items.extend(rank.sent.drain(..).map(|entry| entry.item));
         }
         items
+    }
+
+    /// Sends nothing any more.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether no rank is about to be ready.
+    pub(crate) fn all_ready(&self) -> bool {
+        self.ranks.iter().all(|rank| rank.life != Life::Starting)
     }
 
     pub(crate) fn is_idle(&self) -> bool {

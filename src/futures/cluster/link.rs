@@ -159,16 +159,9 @@ impl MpiLink {
         head.push(tag as u8);
         let Some(request) = self.begin_send(to, ANNOUNCEMENT, &head)? else { return Ok(()) };
         self.sends.push_back(Sending { to, request, message: Some(Outgoing::Own(head)) });
-        let mut parts = message.bytes().chunks(PIECE).peekable();
-        let mut failed = false;
-        while let Some(part) = parts.next() {
-            match self.begin_send(to, PART, part)? {
-                Some(request) => self.sends.push_back(Sending { to, request, message: None }),
-                None => failed = true,
-            }
-            if failed {
-                break;
-            }
+        for part in message.bytes().chunks(PIECE) {
+            let Some(request) = self.begin_send(to, PART, part)? else { break };
+            self.sends.push_back(Sending { to, request, message: None });
         }
         if let Some(last) = self.sends.back_mut() {
             match &mut last.message {

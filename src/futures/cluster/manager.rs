@@ -1,16 +1,20 @@
-//! The pool's own thread on root: sends calls, receives answers, ends calls.
+//! What the pool's own thread on root does: sends calls, receives answers, looks after ranks.
 //!
-//! It alone uses the transport. It holds no lock while it does, nor while user code runs.
+//! It alone uses the transport. It holds no lock while it does, and runs no user code: the ends of
+//! calls are put off until it is done with its turn, so that a callback may wait for another call
+//! (`own_thread.rs`).
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::patience::Patience;
-use super::shared::{End, Shared};
-use super::task::{After, Frame, Task, is_answer};
+use super::shared::Shared;
+use super::task::{Frame, Task, is_answer};
 use super::transport::{Event, Fault, Outgoing, Peer, Transport};
-use super::wire::{Hello, Start, Tag, next_result, read_ready};
+use super::wire::{Hello, Tag, next_result, read_ready};
 use crate::LOG_TARGET;
 use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
@@ -19,98 +23,67 @@ use crate::futures::process::wire::{Kind, Malformed};
 use crate::guard::contain;
 
 /// How long to sleep at most while answers are to come.
-const WORKING: Duration = Duration::from_micros(200);
-
-/// How often to look at a pool that has nothing to do, for the deaths of ranks.
-const IDLE: Duration = Duration::from_millis(50);
+pub(super) const WORKING: Duration = Duration::from_micros(200);
 
 /// How long calls may run on when the program ends.
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Manager<T> {
     shared: Arc<Shared>,
-    link: T,
+    pub(super) link: T,
     workers: Vec<Hello>,
-    /// Workers that have not said that they are ready.
-    starting: usize,
     batch: Vec<Task>,
+    /// What runs user code, and waits until nothing else is under way.
+    later: VecDeque<Later>,
     /// The program ends, and this is when it stops to wait.
     hurry: Option<Instant>,
 }
 
-/// What there is to do besides what comes.
-struct Look {
-    sent: bool,
+/// The end of a call.
+pub(super) enum Later {
+    /// An answer, in a message that it shares with others.
+    Answered(Task, Kind, Range<usize>, Rc<Vec<u8>>),
+    Failed(Task, Error),
+    /// Of all calls.
+    Broken(Error),
+}
+
+/// What a turn found.
+pub(super) struct Look {
+    pub(super) busy: bool,
     /// What of the shared state was looked at.
-    seen: u64,
+    pub(super) seen: u64,
     /// Nothing is out, so that nothing is to come.
-    idle: bool,
-    over: bool,
+    pub(super) idle: bool,
+    pub(super) over: bool,
 }
 
 impl<T: Transport> Manager<T> {
-    /// Waits until all of `count` workers have said who they are, and tells them to start. If one
-    /// does not belong to this program, all are told to stop; an error says whether they were.
-    pub(crate) fn greet(
-        shared: Arc<Shared>,
-        mut link: T,
-        count: usize,
-        own: &Hello,
-        initializer: Option<&[u8]>,
-    ) -> Result<Self, (Error, bool)> {
-        let workers = hellos(&mut link, count).map_err(failed)?;
-        let refusals: Vec<_> = workers.iter().map(|worker| own.refusal(worker)).collect();
-        let mut manager =
-            Self { shared, link, workers, starting: count, batch: vec![], hurry: None };
-        let packs = !manager.link.outlives_peers();
-        let start = Start { limit: manager.shared.limit, packs, initializer }.to_bytes();
-        let refused = refusals.iter().any(Option::is_some);
-        for (peer, refusal) in refusals.iter().enumerate() {
-            let (tag, message) = match refusal {
-                _ if !refused => (Tag::Start, start.clone()),
-                Some(why) => (Tag::Stop, format!("{} {why}", manager.name(peer)).into_bytes()),
-                None => (Tag::Stop, Vec::new()),
-            };
-            manager.link.send(peer, tag, Outgoing::Own(message)).map_err(failed)?;
-        }
-        let words = refusals.iter().enumerate();
-        let words =
-            words.filter_map(|(peer, why)| Some(format!("{} {}", manager.name(peer), (*why)?)));
-        let words: Vec<String> = words.collect();
-        if words.is_empty() {
-            return Ok(manager);
-        }
-        manager.flush().map_err(failed)?;
-        Err((Error::Cluster(words.join("; ").into()), true))
+    pub(super) fn new(shared: Arc<Shared>, link: T, workers: Vec<Hello>) -> Self {
+        let (batch, later) = (Vec::new(), VecDeque::new());
+        Self { shared, link, workers, batch, later, hurry: None }
     }
 
-    /// Until the pool was shut down and all calls are done.
-    pub(crate) fn run(mut self) -> End {
-        self.shared.adopt_thread();
-        let driven = self.drive().and_then(|()| self.stop());
-        let Err(fault) = driven else { return End::Stopped };
-        self.shared.break_off(fault.clone().into_error());
-        End::Faulty(fault)
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
-    fn drive(&mut self) -> Result<(), Fault> {
-        let mut patience = Patience::new(WORKING);
-        loop {
-            let mut busy = false;
-            while let Some(event) = self.link.poll()? {
-                busy = true;
-                self.handle(event)?;
-            }
-            let look = self.dispatch()?;
-            if look.over {
-                return Ok(());
-            }
-            if busy || look.sent {
-                patience.reset();
-            } else if let Some(pause) = patience.next_pause() {
-                self.shared.sleep(if look.idle { IDLE } else { pause }, look.seen);
-            }
+    /// Looks after everything once. No user code runs: what does is put off.
+    pub(super) fn turn(&mut self) -> Result<Look, Fault> {
+        let mut busy = false;
+        while self.later.is_empty() {
+            let Some(event) = self.link.poll()? else { break };
+            busy = true;
+            self.handle(event)?;
         }
+        // Ranks get their next calls before anybody is told of the last.
+        let look = self.dispatch()?;
+        Ok(Look { busy: busy || look.busy, ..look })
+    }
+
+    /// What was put off.
+    pub(super) fn next_later(&mut self) -> Option<Later> {
+        self.later.pop_front()
     }
 
     /// Sends what can be sent.
@@ -126,9 +99,9 @@ impl<T: Transport> Manager<T> {
             }
             let nothing = state.dispatcher.is_idle();
             let look = Look {
-                sent,
+                busy: sent,
                 seen: state.version,
-                idle: nothing && self.starting == 0 && !self.link.is_sending(),
+                idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
                 over: state.closing && nothing,
             };
             let hurry = state.hurry;
@@ -170,63 +143,43 @@ impl<T: Transport> Manager<T> {
             }
         };
         let handled = match tag {
-            Tag::Results => self.results(from, &bytes),
+            Tag::Results => self.results(from, bytes),
             Tag::Ready => self.ready(from, &bytes),
-            _ => Err(Malformed("not an answer").into()),
+            _ => Err(Malformed("not an answer")),
         };
-        self.shared.buffers.give_back(bytes);
-        handled.map_err(|Bad(how)| match how {
-            Ok(malformed) => {
-                Fault::new(format!("{} does not answer: {}", self.name(from), malformed.0))
-            }
-            Err(fault) => fault,
+        handled.map_err(|Malformed(how)| {
+            Fault::new(format!("{} does not answer: {how}", self.name(from)))
         })
     }
 
-    fn results(&mut self, from: Peer, bytes: &[u8]) -> Result<(), Bad> {
-        let mut answers: Vec<(Kind, Range<usize>, u64, Duration)> = Vec::new();
-        let mut rest = bytes;
+    fn results(&mut self, from: Peer, bytes: Vec<u8>) -> Result<(), Malformed> {
+        let bytes = Rc::new(bytes);
+        let mut rest = &bytes[..];
+        let mut state = self.shared.state.lock();
         while let Some(answer) = next_result(&mut rest)? {
             let end = bytes.len() - rest.len();
             let kind = is_answer(answer.kind).map_err(Malformed)?;
             let took = Duration::from_micros(answer.micros.into());
-            answers.push((kind, end - answer.bytes.len()..end, answer.id, took));
-        }
-        let mut ended = Vec::with_capacity(answers.len());
-        {
-            let mut state = self.shared.state.lock();
-            for (kind, range, id, took) in answers {
-                if let Some(task) = state.dispatcher.answered(from, id, took) {
-                    state.answered += 1;
-                    ended.push((task, kind, range));
-                }
-            }
-        }
-        // The rank gets its next calls before anybody is told of the last.
-        self.dispatch().map_err(|fault| Bad(Err(fault)))?;
-        for (task, kind, range) in ended {
-            if let Some(frame) = task.take_frame() {
-                frame.give_back(&self.shared.buffers);
-            }
-            if let Some(told) = task.finish(kind, &bytes[range]) {
-                told.tell();
+            if let Some(task) = state.dispatcher.answered(from, answer.id, took) {
+                state.answered += 1;
+                let range = end - answer.bytes.len()..end;
+                self.later.push_back(Later::Answered(task, kind, range, Rc::clone(&bytes)));
             }
         }
         Ok(())
     }
 
-    fn ready(&mut self, from: Peer, bytes: &[u8]) -> Result<(), Bad> {
-        self.starting = self.starting.saturating_sub(1);
-        match read_ready(bytes)? {
-            None => self.shared.state.lock().dispatcher.ready(from),
-            Some((kind, text)) => {
-                let cause = failure(kind, text);
-                let name = self.name(from);
-                contain("logging the failure of an initializer", || {
-                    log::error!(target: LOG_TARGET, "{name}: exception in initializer: {cause}");
-                });
-                self.shared.break_off(cause);
-            }
+    fn ready(&mut self, from: Peer, bytes: &[u8]) -> Result<(), Malformed> {
+        let failed = read_ready(bytes)?;
+        self.shared.state.lock().dispatcher.ready(from);
+        if let Some((kind, text)) = failed {
+            let cause = failure(kind, text);
+            let name = self.name(from);
+            contain("logging the failure of an initializer", || {
+                log::error!(target: LOG_TARGET, "{name}: exception in initializer: {cause}");
+            });
+            self.shared.stop_sending(&cause);
+            self.later.push_back(Later::Broken(cause));
         }
         Ok(())
     }
@@ -243,19 +196,18 @@ impl<T: Transport> Manager<T> {
             ..WorkerDeath::default()
         };
         contain("logging the end of a rank", || log::warn!(target: LOG_TARGET, "{death}"));
-        let mut after = After::default();
         if let Some(task) = loss.failed {
-            after.failed.push((task, Error::WorkerDied(Cause::new(death.clone()))));
+            let error = Error::WorkerDied(Cause::new(death.clone()));
+            self.later.push_back(Later::Failed(task, error));
         }
-        after.run();
         if !loss.goes_on {
             death.note = Some("no rank is left to run calls");
-            self.shared.break_off(Error::WorkerDied(Cause::new(death)));
+            self.later.push_back(Later::Broken(Error::WorkerDied(Cause::new(death))));
         }
     }
 
     /// Tells all workers to stop.
-    fn stop(&mut self) -> Result<(), Fault> {
+    pub(super) fn stop(&mut self) -> Result<(), Fault> {
         for peer in 0..self.workers.len() {
             let lost = self.shared.state.lock().dispatcher.is_lost(peer);
             if !lost {
@@ -266,7 +218,7 @@ impl<T: Transport> Manager<T> {
     }
 
     /// Until all that was sent is on its way.
-    fn flush(&mut self) -> Result<(), Fault> {
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
         let mut patience = Patience::new(WORKING);
         loop {
             while self.link.poll()?.is_some() {} // nobody waits for it any more
@@ -280,7 +232,7 @@ impl<T: Transport> Manager<T> {
     }
 
     /// What a worker is called in errors.
-    fn name(&self, peer: Peer) -> String {
+    pub(super) fn name(&self, peer: Peer) -> String {
         match self.workers.get(peer) {
             Some(Hello { host, pid, .. }) => format!("rank {} (process {pid} on {host})", peer + 1),
             None => format!("rank {}", peer + 1),
@@ -288,45 +240,24 @@ impl<T: Transport> Manager<T> {
     }
 }
 
-/// The engine failed before the workers were told anything.
-fn failed(fault: Fault) -> (Error, bool) {
-    (fault.into_error(), false)
-}
-
-/// What is wrong with a message, or with the engine.
-struct Bad(Result<Malformed, Fault>);
-
-impl From<Malformed> for Bad {
-    fn from(malformed: Malformed) -> Self {
-        Self(Ok(malformed))
-    }
-}
-
-/// Who the workers are.
-fn hellos<T: Transport>(link: &mut T, count: usize) -> Result<Vec<Hello>, Fault> {
-    let mut hellos: Vec<Option<Hello>> = vec![None; count];
-    let mut patience = Patience::new(Patience::IDLE);
-    while hellos.iter().any(Option::is_none) {
-        match link.poll()? {
-            Some(Event::Message { from, tag: Tag::Hello, bytes }) => {
-                let hello = Hello::from_bytes(&bytes).map_err(|malformed| {
-                    Fault::new(format!("rank {} does not greet: {}", from + 1, malformed.0))
-                })?;
-                patience.reset();
-                hellos[from] = Some(hello);
-            }
-            Some(Event::Message { from, .. }) => {
-                return Err(Fault::new(format!("rank {} does not greet", from + 1)));
-            }
-            Some(Event::Lost(peer)) => {
-                return Err(Fault::new(format!("rank {} died before it was ready", peer + 1)));
-            }
-            None => {
-                if let Some(pause) = patience.next_pause() {
-                    std::thread::sleep(pause);
+impl Later {
+    /// Runs user code: callbacks.
+    pub(super) fn run(self, shared: &Shared) {
+        match self {
+            Self::Answered(task, kind, range, bytes) => {
+                if let Some(frame) = task.take_frame() {
+                    frame.give_back(&shared.buffers);
+                }
+                let told = task.finish(kind, &bytes[range]);
+                if let Some(bytes) = Rc::into_inner(bytes) {
+                    shared.buffers.give_back(bytes);
+                }
+                if let Some(told) = told {
+                    told.tell();
                 }
             }
+            Self::Failed(task, error) => task.fail(error),
+            Self::Broken(cause) => shared.break_off(cause),
         }
     }
-    Ok(hellos.into_iter().flatten().collect())
 }

@@ -9,10 +9,12 @@ mod builder;
 mod dispatch;
 mod engine;
 mod executor;
+mod greeting;
 mod launch;
 mod link;
 mod local;
 mod manager;
+mod own_thread;
 mod pace;
 mod patience;
 mod recovery;
@@ -23,6 +25,9 @@ mod task;
 mod transport;
 mod wire;
 mod worker;
+
+#[cfg(test)]
+mod tests;
 
 /// The crate whose communicators [`MpiPoolExecutor::enter`] takes.
 pub use ::mpi;

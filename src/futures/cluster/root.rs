@@ -8,6 +8,7 @@ use super::launch::{self, Ranks, hello};
 use super::link::MpiLink;
 use super::local::LocalLink;
 use super::manager::Manager;
+use super::own_thread;
 use super::shared::{End, Shared};
 use super::transport::{Fault, Transport};
 use super::worker::Worker;
@@ -124,7 +125,7 @@ fn start<T: Transport + Send + 'static>(
         match greeted {
             Ok(manager) => {
                 let _ = told.send(Ok(()));
-                let end = manager.run();
+                let end = own_thread::run(manager);
                 own.has_ended(end);
             }
             Err(error) => drop(told.send(Err(error))),

@@ -184,6 +184,17 @@ impl Shared {
         self.state.lock().left()
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.state.lock().version
+    }
+
+    /// Takes no more calls; those there are fail when there is time for it.
+    pub(super) fn stop_sending(&self, cause: &Error) {
+        let mut state = self.state.lock();
+        state.broken.get_or_insert_with(|| Cause::new(cause.clone()));
+        state.dispatcher.stop();
+    }
+
     /// Fails all calls, and takes no more.
     pub(super) fn break_off(&self, cause: Error) {
         let mut after = After::default();

@@ -3,9 +3,11 @@
 use std::any::type_name;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::buffers::Buffers;
 use super::dispatch::Item;
+use super::own_thread;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, AnyCall, Body, Call};
@@ -100,6 +102,10 @@ impl<R: Send + 'static> Body<R> for Journey<R> {
 
     fn runs_here(&self) -> bool {
         false
+    }
+
+    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+        own_thread::attend(done, deadline);
     }
 }
 

@@ -196,13 +196,19 @@ fn frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Malformed>
     Ok(Some((id, body)))
 }
 
+/// One call of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Order<'a> {
+    pub(crate) id: u64,
+    pub(crate) token: Token,
+    pub(crate) argument: &'a [u8],
+}
+
 /// The next call of a message.
-pub(crate) fn next_call<'a>(
-    bytes: &mut &'a [u8],
-) -> Result<Option<(u64, Token, &'a [u8])>, Malformed> {
+pub(crate) fn next_call<'a>(bytes: &mut &'a [u8]) -> Result<Option<Order<'a>>, Malformed> {
     let Some((id, body)) = frame(bytes)? else { return Ok(None) };
     let (token, argument) = Token::split(body)?;
-    Ok(Some((id, token, argument)))
+    Ok(Some(Order { id, token, argument }))
 }
 
 /// One answer of a message.

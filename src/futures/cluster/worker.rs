@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::buffers::Buffers;
 use super::patience::Patience;
 use super::transport::{Event, Fault, Outgoing, Transport};
-use super::wire::{Hello, Start, Tag, begin_result, end_result, next_call, ready};
+use super::wire::{Hello, Order, Start, Tag, begin_result, end_result, next_call, ready};
 use crate::futures::process::attached::Files;
 use crate::futures::process::calls::run;
 use crate::futures::process::codec::{Sink, Source};
@@ -35,11 +35,13 @@ pub(crate) struct Worker<'a, T> {
     /// Whether answers may be held back.
     packs: bool,
     todo: VecDeque<(Tag, Vec<u8>)>,
+    /// Root has died, or is done; what it said before counts.
+    alone: bool,
 }
 
 impl<'a, T: Transport> Worker<'a, T> {
     pub(crate) fn new(link: &'a mut T, buffers: Arc<Buffers>) -> Self {
-        Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new() }
+        Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
     }
 
     /// Greets root and takes calls until it says stop.
@@ -69,7 +71,7 @@ impl<'a, T: Transport> Worker<'a, T> {
             while let Some(event) = self.link.poll()? {
                 match event {
                     Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
-                    Event::Lost(_) => return Err(Fault::new("rank 0 has died")),
+                    Event::Lost(_) => self.alone = true,
                 }
                 patience.reset();
             }
@@ -77,6 +79,9 @@ impl<'a, T: Transport> Worker<'a, T> {
                 if let Some(next) = self.todo.pop_front() {
                     return Ok(next);
                 }
+            }
+            if self.alone {
+                return Err(Fault::new("rank 0 has died"));
             }
             if let Some(pause) = patience.next_pause() {
                 std::thread::sleep(pause);
@@ -91,7 +96,8 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut failure = None;
         if let Some(mut call) = initializer {
             let call = next_call(&mut call).map_err(malformed)?;
-            let (_, token, argument) = call.ok_or(malformed(Malformed("no initializer")))?;
+            let Order { token, argument, .. } =
+                call.ok_or(malformed(Malformed("no initializer")))?;
             let files = Files::default();
             let mut sink = Sink::remote(Vec::new(), limit);
             failure = run(token, &mut Source::new(argument, &files), &mut sink).failure();
@@ -104,7 +110,8 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut begun = Instant::now();
         let mut held_since = begun;
         let mut out = self.buffers.take_largest();
-        while let Some((id, token, argument)) = next_call(&mut message).map_err(malformed)? {
+        while let Some(order) = next_call(&mut message).map_err(malformed)? {
+            let Order { id, token, argument } = order;
             let at = out.len();
             begin_result(&mut out, id);
             let payload = out.len();

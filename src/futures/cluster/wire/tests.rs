@@ -21,7 +21,7 @@ proptest! {
         let mut rest = &out[..];
         for (id, number, argument) in &calls {
             let read = next_call(&mut rest).unwrap().unwrap();
-            assert_eq!(read, (*id, token(*number), &argument[..]));
+            assert_eq!(read, Order { id: *id, token: token(*number), argument });
         }
         assert_eq!(next_call(&mut rest), Ok(None));
     }
