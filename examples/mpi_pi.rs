@@ -35,7 +35,8 @@ fn main() -> concurrent::Result<()> {
     let chunks = (0..CHUNKS).map(|chunk| (chunk, steps));
 
     // With MPI code of its own, since each turn takes place among fewer ranks than the one before.
-    // The last ranks are the first to be done: they wait at the end of `main` for the others.
+    // The last ranks are the first to be done: they wait at the end of `main` for the others, with
+    // Open MPI 5 busily, which is seen where ranks share processors.
     let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).expect("MPI starts");
     let world = universe.world();
     let mut turns = Vec::new();

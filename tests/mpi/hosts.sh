@@ -118,9 +118,9 @@ nothing_left() {
     done
 }
 
-lose() { # HOW LINE PROGRAM ARGUMENT...
-    local how="$1" line="$2" begun turns="$((limit * 20))" taken status=0
-    shift 2
+lose() { # HOW SECONDS LINE PROGRAM ARGUMENT...
+    local how="$1" most="$2" line="$3" begun turns="$((limit * 20))" taken status=0
+    shift 3
     : >"$work/output"
     start "$@" >"$work/output" 2>&1 &
     until grep -Fq "$line" "$work/output"; do
@@ -138,8 +138,8 @@ lose() { # HOW LINE PROGRAM ARGUMENT...
     cat "$work/output"
     kill_all "${hosts[-1]}" # what does not know yet that it is alone
     echo "host ${hosts[-1]} lost ($how): the job ended after $taken ms with exit code $status"
-    if ((status == 124 || taken > 10000)); then
-        echo "it did not end by itself, or took more than 10 s"
+    if ((status == 124 || taken > most * 1000)); then
+        echo "it did not end by itself, or took more than $most s"
         exit 1
     fi
     # Which of the two connections is seen to end first differs from run to run.
@@ -164,8 +164,8 @@ run | crash | cut)
     make_hosts
     case "$what" in
     run) start "$@" ;;
-    crash) lose kill_all "$@" ;;
-    cut) lose unplug "$@" ;;
+    crash) lose kill_all 10 "$@" ;;
+    cut) lose unplug 40 "$@" ;;
     esac
     nothing_left
     ;;
