@@ -9,7 +9,8 @@
 use std::f64::consts::PI;
 use std::time::{Duration, Instant};
 
-use concurrent::futures::cluster::mpi::{self, Threading, traits::*};
+use concurrent::futures::cluster::mpi::traits::{Communicator, Group};
+use concurrent::futures::cluster::mpi::{self, Threading};
 use concurrent::futures::cluster::{MpiPoolExecutor, Role};
 
 const CHUNKS: u64 = 1_000;
