@@ -97,7 +97,7 @@ start() {
     if "$mpirun" --version | grep -q ' 4\.'; then
         options+=(--mca plm_rsh_agent "$work/agent")
     else
-        export PRTE_MCA_prte_if_include=net0
+        export PRTE_MCA_prte_if_include=net0 OMPI_MCA_async_mpi_finalize=1
         unset OMPI_MCA_oob_tcp_if_include
         options+=(--prtemca plm_ssh_agent "$work/agent" --with-ft ulfm)
     fi

@@ -45,13 +45,14 @@ pub fn run(arguments: &[String]) {
 
     let report = Report::new(&options);
     idle(&report, &ours);
-    let compare = |title: &str, ours: &RefCell<Program>, question: [&str; 2], asked: f64| {
-        let mut all = vec![contender(OURS, || ask(ours, question[0]))];
-        all.extend(theirs.iter().map(|theirs| {
-            contender("mpi4py.futures", || ask(theirs, question[1])).asked(asked)
-        }));
-        report.compare(title, all);
-    };
+    let compare =
+        |title: &str, ours: &RefCell<Program>, question: [&str; 2], asked: f64| {
+            let mut all = vec![contender(OURS, || ask(ours, question[0]))];
+            all.extend(theirs.iter().map(|theirs| {
+                contender("mpi4py.futures", || ask(theirs, question[1])).asked(asked)
+            }));
+            report.compare(title, all);
+        };
     compare("round trip of an empty call, p50", &ours, ["trip 3000", "trip 1000"], 8.);
     let calls = ["calls 50000", "calls 3000"];
     compare("empty calls, two at a time with each rank", &fixed, calls, 20.);
@@ -96,7 +97,8 @@ fn idle(report: &Report, pool: &RefCell<Program>) {
     let before: Vec<u64> = ranks.iter().map(|rank| cpu(*rank)).collect();
     let begin = Instant::now();
     sleep(Duration::from_secs(5));
-    let used = ranks.iter().zip(before).map(|(rank, before)| cpu(*rank).saturating_sub(before)).max();
+    let used =
+        ranks.iter().zip(before).map(|(rank, before)| cpu(*rank).saturating_sub(before)).max();
     let percent = 100. * used.unwrap_or(0) as f64 / begin.elapsed().as_nanos() as f64;
     report.single(title, "percent", percent, 3.);
 }
