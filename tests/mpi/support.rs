@@ -98,6 +98,8 @@ pub(crate) fn run_programs(programs: &[(usize, &Path)], act: &str) -> Run {
         ("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         ("OMPI_MCA_btl_tcp_if_include", "lo"),
         ("OMPI_MCA_oob_tcp_if_include", "lo"),
+        // As the page of `futures::cluster` says, for acts that initialise MPI themselves.
+        ("OMPI_MCA_async_mpi_finalize", "1"),
         ("RUST_BACKTRACE", "0"),
     ] {
         mpirun.env(name, value);
