@@ -11,7 +11,7 @@ use concurrent::futures::{Future, ShutdownOptions};
 use libtest_mimic::Trial;
 
 use crate::gate::Gate;
-use crate::support::{acts, passes, run, trial};
+use crate::support::{acts, outlives_ranks, passes, run, trial};
 
 acts![
     an_initializer_runs_first_on_every_rank,
@@ -33,7 +33,12 @@ acts![
 
 pub(crate) fn trials() -> Vec<Trial> {
     let names = acts().into_iter().map(|(name, _)| name);
-    let ordinary = |name: &&str| !name.contains("single_rank") && !name.contains("may_");
+    let ordinary = |name: &&str| {
+        let alone = name.contains("single_rank") || name.contains("may_");
+        // See `contracts.rs`.
+        let own = name.contains("of_their_own") || name.contains("another_way");
+        !alone && !(own && outlives_ranks())
+    };
     let mut trials: Vec<Trial> = names.filter(ordinary).map(|name| passes(name, 3)).collect();
     trials.push(passes("mpi::life::a_single_rank_is_an_error_that_says_what_to_do", 1));
     trials.push(passes("mpi::life::a_single_rank_may_work_alone", 1));

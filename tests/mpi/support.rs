@@ -29,10 +29,17 @@ pub(crate) fn act(mut acts: impl Iterator<Item = Act>) {
         return;
     }
     let name = arguments.next().expect("the name of an act");
-    let (_, act) = acts.find(|(own, _)| *own == name).expect("an act of this name");
+    let own = name.split_once('/').map_or(&name[..], |(own, _)| own);
+    let (_, act) = acts.find(|(act, _)| *act == own).expect("an act of this name");
     act();
     println!("passed {name}");
     std::process::exit(0);
+}
+
+/// In an act: what follows its name after a slash.
+pub(crate) fn detail() -> String {
+    let name = std::env::args().nth(2).unwrap();
+    name.split_once('/').expect("a detail").1.to_owned()
 }
 
 /// How long a test may take on a loaded machine.
@@ -136,9 +143,10 @@ fn nobody_is_left(mark: &str) {
 }
 
 /// A test that an act passes on so many ranks.
-pub(crate) fn passes(act: &'static str, ranks: usize) -> Trial {
+pub(crate) fn passes(act: impl Into<String>, ranks: usize) -> Trial {
+    let act = act.into();
     Trial::test(format!("{act} on {ranks}"), move || {
-        run(ranks, act).passed();
+        run(ranks, &act).passed();
         Ok(())
     })
 }

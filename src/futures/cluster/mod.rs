@@ -43,9 +43,9 @@
 //!
 //! A rank works through its calls in order, so that of those it has not answered only the first can
 //! have killed it. If a whole host is lost, or rank 0, the program ends with any MPI. Ranks cannot be
-//! added. With Open MPI 5 a program that initialises MPI itself should be started with
-//! `OMPI_MCA_async_mpi_finalize=1` in the environment: after a death the end of the program may hang
-//! otherwise. [`Future::kill`] does nothing here.
+//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI: programs that did
+//! it themselves were seen to hang in `MPI_Finalize` of Open MPI 5.0.11 now and then.
+//! [`Future::kill`] does nothing here.
 //!
 //! # How calls reach their rank
 //!
