@@ -65,6 +65,7 @@
 //! | --- | --- |
 //! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`ThreadPoolBuilder`](futures::ThreadPoolBuilder) |
 //! | a pool of worker processes (Linux) | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor), [`process`](futures::process) |
+//! | a pool of the ranks of an MPI program (Linux, feature `mpi`) | `MpiPoolExecutor`, the module `futures::cluster` |
 //! | one call | [`Future`](futures::Future) |
 //! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
 //! | a pool's queue, order, workers, numbers | [`ThreadPoolBuilder`](futures::ThreadPoolBuilder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
