@@ -1,11 +1,15 @@
-//! The same function on threads and on processes, through the trait that both implement.
+//! The same function on threads, on processes and on MPI ranks, through the trait that all implement.
 //!
 //! `cargo run --release --example one_interface`
+//! `cargo build --release --features mpi --example one_interface`
+//! `mpirun -n 3 target/release/examples/one_interface`
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 use std::time::Instant;
 
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+use concurrent::futures::MpiPoolExecutor;
 use concurrent::futures::{Executor, ThreadPoolExecutor};
 #[cfg(target_os = "linux")]
 use concurrent::futures::{ProcessPoolExecutor, process};
@@ -32,6 +36,10 @@ fn longest<E: Executor>(executor: &E, limit: u64) -> concurrent::Result<(u64, u3
 #[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
+    // First, because the other ranks go no further.
+    #[cfg(feature = "mpi")]
+    let ranks = MpiPoolExecutor::builder().local_fallback(true).build()?;
+
     let start = Instant::now();
     let threads = longest(&ThreadPoolExecutor::new(2)?, 1_000_000)?;
     println!("threads:   {threads:?} in {:.0?}", start.elapsed());
@@ -39,6 +47,13 @@ fn main() -> concurrent::Result<()> {
     let processes = longest(&ProcessPoolExecutor::new(2)?, 1_000_000)?;
     println!("processes: {processes:?} in {:.0?}", start.elapsed());
     assert_eq!(threads, processes);
+    #[cfg(feature = "mpi")]
+    {
+        let start = Instant::now();
+        let found = longest(&ranks, 1_000_000)?;
+        println!("MPI ranks: {found:?} in {:.0?}", start.elapsed());
+        assert_eq!(threads, found);
+    }
     Ok(())
 }
 

@@ -10,6 +10,10 @@ use std::fmt;
 pub struct WorkerDeath {
     /// Its process id.
     pub pid: u32,
+    /// In a cluster: its rank.
+    pub rank: Option<usize>,
+    /// In a cluster: the host it ran on.
+    pub host: Option<String>,
     /// What it exited with, if it did.
     pub exit_code: Option<i32>,
     /// The signal that killed it, if one did.
@@ -25,6 +29,9 @@ pub struct WorkerDeath {
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker process {} ", self.pid)?;
+        if let (Some(rank), Some(host)) = (self.rank, &self.host) {
+            write!(f, "(rank {rank} on {host}) ")?;
+        }
         match (self.exit_code, self.signal) {
             (Some(code), _) => write!(f, "ended with exit code {code}")?,
             (None, Some(signal)) => {

@@ -26,6 +26,7 @@ pub use crate::panic::Panic;
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
 /// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
 /// | [`BrokenProcessPool`](Error::BrokenProcessPool) | `BrokenProcessPool` | a dead worker process, a failed initializer |
+/// | [`BrokenClusterPool`](Error::BrokenClusterPool) | `BrokenExecutor` | a failed initializer, an engine that failed, no worker left |
 /// | [`WorkerDied`](Error::WorkerDied) | `BrokenProcessPool` | a dead worker of a pool that goes on |
 /// | [`Killed`](Error::Killed) | (none) | `Future::kill`, `kill_workers` |
 /// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than it may |
@@ -34,6 +35,8 @@ pub use crate::panic::Panic;
 /// | [`MessageTooLarge`](Error::MessageTooLarge) | (none) | an argument or result above the limit |
 /// | [`NotInitialized`](Error::NotInitialized) | `RuntimeError` | a process pool without `process::init()` |
 /// | [`ProcessStart`](Error::ProcessStart) | `OSError` | the system refused a process or its channel |
+/// | [`NoWorkers`](Error::NoWorkers) | (none) | an MPI pool in a program of one rank |
+/// | [`Cluster`](Error::Cluster) | (none) | an engine, or a rank, that is not as it should be |
 /// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
 /// | [`QueueFull`](Error::QueueFull) | (no bounded queue) | submitting to a full queue that refuses |
 /// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
@@ -93,6 +96,16 @@ pub enum Error {
         cause: Cause<Error>,
     },
 
+    /// The pool of ranks is unusable. Each call has its own error; the cause is the `source`.
+    #[error("{} {cause}", broken_cluster_pool(*accepted))]
+    BrokenClusterPool {
+        /// Whether the call had been accepted; if not, the pool was broken before.
+        accepted: bool,
+        /// Why: an initializer that failed, an engine that failed, or the end of the last worker.
+        #[source]
+        cause: Cause<Error>,
+    },
+
     /// The worker process ended while it ran this call; the pool goes on.
     #[error("{0}")]
     WorkerDied(#[source] Cause<WorkerDeath>),
@@ -136,6 +149,15 @@ pub enum Error {
     #[error("can't start new process: {0}")]
     ProcessStart(#[source] Cause<io::Error>),
 
+    /// The program runs as a single rank, so that there is nobody to do the work; the text says what
+    /// to do about it.
+    #[error("{0}")]
+    NoWorkers(&'static str),
+
+    /// The engine of a cluster, or one of its ranks, is not as it should be; the text says how.
+    #[error("{0}")]
+    Cluster(Arc<str>),
+
     /// The system started no thread, and the pool has none to fall back on.
     #[error("can't start new thread: {0}")]
     ThreadStart(#[source] Cause<io::Error>),
@@ -175,6 +197,15 @@ fn broken_process_pool(accepted: bool) -> &'static str {
     }
 }
 
+/// As above, for ranks.
+fn broken_cluster_pool(accepted: bool) -> &'static str {
+    if accepted {
+        "The pool of ranks broke while the future was running or pending."
+    } else {
+        "The pool of ranks is not usable anymore."
+    }
+}
+
 /// What became of the one call that somebody waited for; Python's wording is about many.
 fn in_time(total: usize) -> &'static str {
     if total == 1 { ": the call was not done in time" } else { "" }
@@ -211,7 +242,12 @@ impl Error {
     /// Returns whether the executor is broken and takes no more calls (Python's `BrokenExecutor`).
     #[must_use]
     pub fn is_broken_executor(&self) -> bool {
-        matches!(self, Self::BrokenThreadPool(_) | Self::BrokenProcessPool { .. })
+        matches!(
+            self,
+            Self::BrokenThreadPool(_)
+                | Self::BrokenProcessPool { .. }
+                | Self::BrokenClusterPool { .. }
+        )
     }
 
     /// The death of a worker process that this error is about.
@@ -219,7 +255,9 @@ impl Error {
     pub fn worker_death(&self) -> Option<&WorkerDeath> {
         match self {
             Self::WorkerDied(death) => Some(death),
-            Self::BrokenProcessPool { cause, .. } => cause.worker_death(),
+            Self::BrokenProcessPool { cause, .. } | Self::BrokenClusterPool { cause, .. } => {
+                cause.worker_death()
+            }
             _ => None,
         }
     }
@@ -240,6 +278,7 @@ impl Error {
             Self::BrokenPromise => "BrokenPromise",
             Self::BrokenThreadPool(_) => "BrokenThreadPool",
             Self::BrokenProcessPool { .. } => "BrokenProcessPool",
+            Self::BrokenClusterPool { .. } => "BrokenClusterPool",
             Self::WorkerDied(_) => "WorkerDied",
             Self::Killed { .. } => "Killed",
             Self::DeadlineExceeded { .. } => "DeadlineExceeded",
@@ -248,6 +287,8 @@ impl Error {
             Self::MessageTooLarge { .. } => "MessageTooLarge",
             Self::NotInitialized(_) => "NotInitialized",
             Self::ProcessStart(_) => "ProcessStart",
+            Self::NoWorkers(_) => "NoWorkers",
+            Self::Cluster(_) => "Cluster",
             Self::ThreadStart(_) => "ThreadStart",
             Self::QueueFull => "QueueFull",
             Self::Shutdown => "Shutdown",

@@ -8,6 +8,7 @@
 //! | [Cancelling and deadlines](cancelling) | who wants a call to end |
 //! | [Errors](errors) | who wants to know what failed, and what to do then |
 //! | [Process pools](process_pools) | who runs calls in other processes |
+//! | [Clusters](clusters) | for whom one machine is too small |
 //! | [Schedulers](schedulers) | who runs things at given times |
 //! | [Async](async_code) | who has a runtime already |
 //! | [Performance](performance) | who wants it fast |
@@ -38,6 +39,9 @@ pub mod errors {}
 #[doc = include_str!("../docs/guide/pictures/process_pool.md")]
 #[doc = include_str!("../docs/guide/process_pools.md")]
 pub mod process_pools {}
+
+#[doc = include_str!("../docs/guide/clusters.md")]
+pub mod clusters {}
 
 #[doc = include_str!("../docs/guide/schedulers.md")]
 pub mod schedulers {}

@@ -122,6 +122,8 @@ mod awaiting;
 mod blocking;
 mod call;
 mod chain;
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
+pub mod cluster;
 mod compose;
 mod context;
 mod core;
@@ -150,6 +152,8 @@ mod waiter;
 
 pub use as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
 pub use awaiting::Awaiting;
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
+pub use cluster::MpiPoolExecutor;
 pub use compose::IntoCall;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;

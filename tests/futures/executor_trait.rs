@@ -79,6 +79,14 @@ fn one_program_runs_on_every_executor_and_map_comes_for_free() {
     });
 }
 
+#[cfg(all(target_os = "linux", not(miri)))] // where its gates are
+#[test]
+fn every_promise_of_an_executor_is_kept_on_threads() {
+    for (_, promise) in crate::contract::promises() {
+        timely(move || promise(pool(2), 2));
+    }
+}
+
 // F60, F63: the provided map of a foreign executor that refuses
 #[test]
 fn a_refusal_of_a_foreign_executor_ends_its_map() {

@@ -20,12 +20,18 @@ mod as_completed_cases;
 mod awaiting;
 mod bad_input;
 mod callbacks;
+#[cfg(all(target_os = "linux", not(miri)))]
+#[path = "../common/contract.rs"]
+mod contract;
 mod debug_forms;
 mod departures;
 mod errors;
 mod executor_cases;
 mod executor_trait;
 mod future_cases;
+#[cfg(all(target_os = "linux", not(miri)))]
+#[path = "../common/gate.rs"]
+mod gate;
 mod initializer_cases;
 mod messages;
 mod ownership;

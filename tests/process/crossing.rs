@@ -20,9 +20,11 @@ fn one_bad_element_leaves_the_others_of_its_chunk() {
     let pool = ProcessPoolExecutor::new(1).unwrap();
     let options = MapOptions::new().chunk_size(4);
     let even = |n: u32| if n == 2 { panic!("odd one out") } else { n };
-    let got: Vec<_> = pool.map_with(options, even, 0..6).unwrap().collect();
-    assert_eq!(got.len(), 6);
-    for (n, result) in got.into_iter().enumerate() {
+    let numbers: Vec<_> = pool.map_with(options, even, 0..6).unwrap().collect();
+    // What is no plain number crosses in another way.
+    let even = |n: Option<u32>| if n == Some(2) { panic!("odd one out") } else { n.unwrap() };
+    let got = pool.map_with(options, even, (0..6).map(Some)).unwrap();
+    for (n, result) in got.zip(numbers).enumerate().flat_map(|(n, (a, b))| [(n, a), (n, b)]) {
         match result {
             Ok(value) => assert_eq!(value as usize, n),
             Err(Error::Panicked(panic)) => {

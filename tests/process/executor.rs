@@ -6,7 +6,17 @@ use concurrent::futures::{Executor, MapOptions, ProcessPoolExecutor, ShutdownOpt
 
 use crate::support::trials;
 
-trials![a_program_for_any_executor_runs_on_processes, a_pool_and_shared_bytes_show_what_they_are,];
+trials![
+    a_program_for_any_executor_runs_on_processes,
+    every_promise_of_an_executor_is_kept_on_processes,
+    a_pool_and_shared_bytes_show_what_they_are,
+];
+
+fn every_promise_of_an_executor_is_kept_on_processes() {
+    for (_, promise) in crate::contract::promises() {
+        promise(ProcessPoolExecutor::new(2).unwrap(), 2);
+    }
+}
 
 fn total(executor: &impl Executor) -> u32 {
     let square = |n: u32| n * n;

@@ -11,6 +11,9 @@ mod attended;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
+#[path = "../common/contract.rs"]
+mod contract;
+#[cfg(target_os = "linux")]
 mod crossing;
 #[cfg(target_os = "linux")]
 mod deaths;
@@ -18,6 +21,9 @@ mod deaths;
 mod executor;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
+#[path = "../common/gate.rs"]
+mod gate;
 #[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]

@@ -1,10 +1,8 @@
 //! Gates, counts from `/proc`, and a watchdog.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::OnWorkerDeath;
 use libtest_mimic::Trial;
 
+pub(crate) use crate::gate::Gate;
 pub(crate) use crate::proc::children;
 use crate::proc::count;
 
@@ -53,68 +52,6 @@ pub(crate) use trials;
 pub(crate) fn replacing(workers: usize) -> ProcessPoolExecutor {
     let builder = ProcessPoolExecutor::builder().max_workers(workers);
     builder.on_worker_death(OnWorkerDeath::FailCall).build().unwrap()
-}
-
-/// A pair of named pipes: a call says that it has begun, and waits until it may go on.
-pub(crate) struct Gate {
-    directory: PathBuf,
-    /// Open for both, so that nothing in the pipes is ever lost.
-    begun: File,
-    go: File,
-}
-
-impl Gate {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("concurrent-gate-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        for pipe in ["begun", "go"] {
-            let status = Command::new("mkfifo").arg(directory.join(pipe)).status();
-            assert!(status.unwrap().success());
-        }
-        let open =
-            |pipe| OpenOptions::new().read(true).write(true).open(directory.join(pipe)).unwrap();
-        let (begun, go) = (open("begun"), open("go"));
-        Self { directory, begun, go }
-    }
-
-    /// What a call gets to know the gate by.
-    pub(crate) fn name(&self) -> String {
-        self.directory.to_str().unwrap().to_owned()
-    }
-
-    /// Waits until a call stands at the gate; gives the id of its process.
-    pub(crate) fn wait_begun(&self) -> u32 {
-        let mut pid = [0; 4];
-        (&self.begun).read_exact(&mut pid).unwrap();
-        u32::from_ne_bytes(pid)
-    }
-
-    /// Lets one call through.
-    pub(crate) fn open(&self) {
-        (&self.go).write_all(b"x").unwrap();
-    }
-
-    /// In the call.
-    pub(crate) fn pass(name: &str) {
-        Self::arrive(name);
-        let directory = Path::new(name);
-        File::open(directory.join("go")).unwrap().read_exact(&mut [0]).unwrap();
-    }
-
-    /// In the call: says that it has begun, and goes on.
-    pub(crate) fn arrive(name: &str) {
-        let pipe = OpenOptions::new().write(true).open(Path::new(name).join("begun"));
-        pipe.unwrap().write_all(&std::process::id().to_ne_bytes()).unwrap();
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
 }
 
 /// This program, to be started as a program of its own: see `programs::act`.

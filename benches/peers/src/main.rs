@@ -4,12 +4,15 @@
 //! `... -- threads [options]`: the same with options, see `threads/mod.rs`
 //! `... -- processes [options]`: calls in worker processes, see `processes/mod.rs`
 //! `... -- sched [options]`: events, see `sched/mod.rs`
+//! `... -- mpi [options]`: calls on MPI ranks, see `mpi/mod.rs`; with `--features mpi` before it
 //! `... -- chart FILE.csv FILE.svg [TITLE]`: draws what was measured
 //!
 //! Times on a shared machine mean little; the ratios in the last column, taken within one round
 //! each, mean more.
 
 mod chart;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod options;
 mod outside;
 mod processes;
@@ -30,6 +33,8 @@ fn main() {
         Some("chart") => chart::run(&arguments[1..]),
         Some("threads") => threads::run(&arguments[1..]),
         Some("processes") => processes::run(&arguments[1..]),
+        #[cfg(feature = "mpi")]
+        Some("mpi") => mpi::run(&arguments[1..]),
         Some(rounds) => threads::run(&["--rounds".into(), rounds.into()]),
         None => threads::run(&["--rounds".into(), "3".into()]),
     }

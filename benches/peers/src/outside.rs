@@ -24,6 +24,18 @@ impl Program {
         Some(Self { name, child, questions, answers })
     }
 
+    /// Goes on once it has said `word`.
+    #[cfg(feature = "mpi")]
+    pub fn expect(mut self, word: &str) -> Option<Self> {
+        let mut line = String::new();
+        let read = self.answers.read_line(&mut line);
+        if read.is_err() || line.trim() != word {
+            println!("SKIPPED: {}: it did not say that it is {word}", self.name);
+            return None;
+        }
+        Some(self)
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

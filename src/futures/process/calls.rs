@@ -1,8 +1,8 @@
 //! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
 
 use super::codec::{EncodeError, Sink, Source};
-use super::identity::{Code, Verdict};
-use super::wire::{Kind, Text};
+use super::identity::{Code, Verdict, resolve};
+use super::wire::{Kind, Text, Token};
 use crate::error::{Error, Outcome, Panic, Result};
 use crate::futures::executor::Portable;
 use crate::guard::{catch, contain};
@@ -44,13 +44,21 @@ fn call<A: Portable, R: Portable>(
     }
 }
 
+/// In the worker: does what a call says.
+pub(crate) fn run(token: Token, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Verdict {
+    match resolve(token) {
+        Ok((trampoline, code)) => trampoline(code, source, sink),
+        Err(message) => Verdict::BadArgument(text(message)),
+    }
+}
+
 /// In the worker: one call.
 pub(crate) fn call_one<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
 ) -> Verdict {
-    // SAFETY: `Shared::send` pairs this instance with an `fn(A) -> R`.
+    // SAFETY: `send` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     call(function, source, sink)
 }
@@ -61,7 +69,7 @@ pub(crate) fn call_initializer<A: Portable, O: Outcome>(
     source: &mut Source<'_>,
     _sink: &mut Sink<'_>,
 ) -> Verdict {
-    // SAFETY: `ProcessPoolBuilder::initializer` pairs this instance with an `fn(A) -> O`.
+    // SAFETY: the `initializer` of a builder pairs this instance with an `fn(A) -> O`.
     let function = unsafe { code.function::<A, O>() };
     let argument = match source.decode::<A>() {
         Ok(argument) => argument,

@@ -9,7 +9,7 @@ use std::mem::needs_drop;
 use super::calls::{panic_text, text};
 use super::codec::{EncodeError, Sink, Source};
 use super::identity::{Code, Verdict};
-use super::task::failure;
+use super::landing::failure;
 use super::wire::Kind;
 use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
@@ -58,7 +58,7 @@ pub(super) fn call_chunk<A: Portable, R: Portable>(
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
 ) -> Verdict {
-    // SAFETY: `Shared::send_chunk` pairs this instance with an `fn(A) -> R`.
+    // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     let mut run = match source.take_u64() {
         Ok(left) => Run { function, left, at: sink.len(), stage: Kind::BadArgument },
@@ -139,14 +139,14 @@ impl<A: Portable, R: Portable> Run<A, R> {
     }
 }
 
-fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
     let at = sink.begin_item()?;
     sink.put(bytes)?;
     sink.end_item(at, tag);
     Ok(())
 }
 
-fn verdict(error: EncodeError) -> Verdict {
+pub(super) fn verdict(error: EncodeError) -> Verdict {
     match error {
         EncodeError::TooLarge(limit) => Verdict::TooLarge(limit),
         EncodeError::Failed(error) => Verdict::BadResult(text(error)),
@@ -183,11 +183,11 @@ pub(super) fn decode_chunk<R: Portable>(
     }
 }
 
-fn bad_result(error: &str) -> Error {
+pub(super) fn bad_result(error: &str) -> Error {
     Error::Decode(format!("the result {error}").into())
 }
 
-fn failed(tag: u8, bytes: &[u8]) -> Error {
+pub(super) fn failed(tag: u8, bytes: &[u8]) -> Error {
     match Kind::from_byte(tag) {
         Some(kind) => failure(kind, bytes),
         None => {

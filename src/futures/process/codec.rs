@@ -9,7 +9,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::attached::{Decoding, Encoding, Files};
+use super::attached::{Decoding, Encoding, Files, MOST_DESCRIPTORS};
 use super::numbers::decode_numbers;
 use super::reasons::reason;
 use super::segments::{Arena, Segment};
@@ -55,6 +55,28 @@ pub(crate) struct Sink<'a> {
     too_large: bool,
     /// Shared bytes that go beside the payload.
     attachments: Vec<SharedBytes>,
+    /// Whether anything but bytes can go: not to another machine.
+    beside: bool,
+}
+
+/// For what goes to another machine: there is no shared memory then.
+#[cfg(feature = "mpi")]
+static NO_ARENA: Arena = Arena::new(0);
+
+#[cfg(feature = "mpi")]
+impl Sink<'static> {
+    /// Appends to `out`, whatever comes, for another machine. `limit` is at most `isize::MAX`.
+    pub(crate) fn remote(out: Vec<u8>, limit: u64) -> Self {
+        Self { beside: false, ..Self::new(out, isize::MAX.unsigned_abs(), limit, &NO_ARENA) }
+    }
+
+    /// What was appended to, in full.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self.payload {
+            Payload::Near(bytes) => bytes,
+            Payload::Far(_) => unreachable!("no segment was to be had"),
+        }
+    }
 }
 
 impl<'a> Sink<'a> {
@@ -70,6 +92,7 @@ impl<'a> Sink<'a> {
             arena,
             too_large: false,
             attachments: Vec::new(),
+            beside: true,
         }
     }
 
@@ -219,7 +242,8 @@ impl<'a> Sink<'a> {
         if let Some(done) = self.encode_numbers(value) {
             return done.ok_or_else(|| self.why(""));
         }
-        let encoding = Encoding::begin(self.attachments.len());
+        let attached = if self.beside { self.attachments.len() } else { MOST_DESCRIPTORS };
+        let encoding = Encoding::begin(attached);
         let written = postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self));
         if let Some(mut attached) = encoding.attached() {
             self.attachments.append(&mut attached);
@@ -288,6 +312,12 @@ impl<'a> Source<'a> {
         Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
     }
 
+    /// The next `len` bytes, as a source of their own.
+    #[inline]
+    pub(super) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
+        Ok(Source { bytes: self.take(len)?, files: self.files })
+    }
+
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes
@@ -302,7 +332,7 @@ impl<'a> Source<'a> {
     #[inline]
     pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
         let head = self.take_u64()?;
-        Ok((head as u8, Source { bytes: self.take(head >> 8)?, files: self.files }))
+        Ok((head as u8, self.part(head >> 8)?))
     }
 
     /// Decodes everything that is left.

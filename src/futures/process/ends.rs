@@ -287,6 +287,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
         call: aftermath.in_doubt.as_ref().map(|task| task.description()),
         last_words: link.and_then(|link| link.page().last_words()),
         note,
+        ..WorkerDeath::default()
     }
 }
 

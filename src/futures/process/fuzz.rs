@@ -19,6 +19,7 @@ use super::chunk::decode_chunk;
 use super::codec::Source;
 use super::identity::resolve;
 use super::inbox::Inbox;
+use super::number_chunk::decode_number_chunk;
 use super::shared_bytes::SharedBytes;
 use super::wire::{Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put};
 
@@ -125,6 +126,9 @@ fn read_payload(bytes: &[u8]) {
 fn read_chunk(bytes: &[u8], items: usize) {
     let files = Files::default();
     if let Ok(results) = decode_chunk::<String>(&mut Source::new(bytes, &files), items) {
+        assert_eq!(results.len(), items);
+    }
+    if let Ok(results) = decode_number_chunk::<u32>(&mut Source::new(bytes, &files), items) {
         assert_eq!(results.len(), items);
     }
 }

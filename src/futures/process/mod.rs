@@ -80,23 +80,25 @@
 // Read next: `slot.rs` (the life of a worker), `wire.rs` (what is said), `crew.rs` (what is decided
 // under the lock), `minder.rs`, `receiver.rs`, `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
 
-mod attached;
+pub(super) mod attached;
 mod attend;
 mod builder;
-mod calls;
+pub(super) mod calls;
 mod chunk;
-mod codec;
+pub(super) mod codec;
 mod crew;
 mod ends;
 #[cfg(test)]
 mod fuzz;
-mod identity;
+pub(super) mod identity;
 mod inbox;
 mod init;
+pub(super) mod landing;
 mod link;
 mod look;
 mod memory;
 mod minder;
+mod number_chunk;
 mod numbers;
 mod page;
 mod pool;
@@ -104,14 +106,14 @@ mod reasons;
 mod receiver;
 mod seat;
 mod segments;
-mod send;
+pub(super) mod send;
 mod shared_bytes;
 mod slot;
 mod spawn;
 mod stats;
 mod system;
-mod task;
-mod wire;
+pub(super) mod task;
+pub(super) mod wire;
 mod worker;
 
 pub use builder::{OnWorkerDeath, ProcessPoolBuilder};

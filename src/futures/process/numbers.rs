@@ -1,6 +1,6 @@
 //! The short cut for long vectors of numbers.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use super::codec::Sink;
 use super::memory::advise_huge;
@@ -11,6 +11,14 @@ macro_rules! for_each_number {
     ($with:ident) => {
         $with!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64)
     };
+}
+
+/// Whether vectors of `T` are copied so.
+pub(super) fn is_number<T: 'static>() -> bool {
+    macro_rules! attempt {
+        ($($number:ty),*) => { [$(TypeId::of::<$number>()),*] };
+    }
+    for_each_number!(attempt).contains(&TypeId::of::<T>())
 }
 
 impl Sink<'_> {

@@ -12,6 +12,7 @@ use super::crew::Shared;
 use super::identity::fingerprint;
 use super::minder::is_minder_of;
 use super::segments::Arena;
+use super::send::{pieces, send};
 use super::spawn::{Greeting, MAGIC};
 use super::stats::ProcessPoolStats;
 use super::worker::depth;
@@ -164,7 +165,7 @@ impl ProcessPoolExecutor {
     {
         let site = Location::caller();
         self.shared.admits()?;
-        self.shared.send(site, function, argument)
+        send(&self.shared, site, function, argument)
     }
 
     /// Calls `function` with each item, at once and in parallel; yields the results in the order of
@@ -189,7 +190,8 @@ impl ProcessPoolExecutor {
         I: IntoIterator<Item = A>,
     {
         let options = MapOptions::default();
-        let pieces = self.shared.pieces(Location::caller(), &options, function, items.into_iter());
+        let pieces =
+            pieces(&self.shared, Location::caller(), &options, function, items.into_iter());
         Map::eager(&options, pieces)
     }
 
@@ -222,7 +224,8 @@ impl ProcessPoolExecutor {
         I::IntoIter: Send + 'a,
     {
         options.check()?;
-        let pieces = self.shared.pieces(Location::caller(), &options, function, items.into_iter());
+        let pieces =
+            pieces(&self.shared, Location::caller(), &options, function, items.into_iter());
         Ok(Map::start(&options, pieces))
     }
 

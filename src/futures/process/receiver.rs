@@ -14,10 +14,11 @@ use rustix::io::Errno;
 
 use super::crew::{After, Shared};
 use super::inbox::Inbox;
+use super::landing::failure;
 use super::segments::{Foreign, Recent};
 use super::slot::{Phase, Reason};
 use super::spawn::{Hello, receive_with_files, wake};
-use super::task::{Reply, Task, failure};
+use super::task::{Reply, Task};
 use super::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
 use crate::error::Error;
 use crate::guard::contain;

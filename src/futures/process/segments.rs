@@ -119,7 +119,7 @@ impl Arena {
     const KEPT_BYTES: usize = 256 << 20;
 
     /// An arena of which [`take_early`](Self::take_early) gives at most so many at a time.
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) const fn new(most: usize) -> Self {
         Self { shelf: Mutex::new(Shelf { free: Vec::new(), taken: 0 }), most }
     }
 

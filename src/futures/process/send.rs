@@ -1,77 +1,130 @@
-//! From a function and its argument to a call in the queue.
+//! From a function and its argument to a call in the queue of a pool: of this one, or of any other
+//! that sends its calls as bytes.
 
 use std::panic::Location;
 use std::sync::Arc;
 
 use super::calls::{call_one, decode_one};
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
+use super::codec::{EncodeError, Sink};
 use super::crew::Shared;
 use super::identity::token;
-use super::task::{Crossing, Landing, Message};
+use super::landing::Landing;
+use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
+use super::task::{Crossing, Message};
+use super::wire::Token;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
 use crate::futures::map::{MapOptions, Piece};
 use crate::futures::{Future, Promise};
 use crate::guard::contain;
 
-impl Shared {
-    /// Encodes and queues one call.
-    pub(super) fn send<A: Portable, R: Portable>(
+/// A pool whose calls are sent as bytes.
+pub(crate) trait Courier: Send + Sync + 'static {
+    /// An encoded call.
+    type Message;
+
+    /// An error if the pool takes no calls.
+    fn admits(&self) -> Result<()>;
+
+    /// Encodes an argument with `encode`.
+    fn encode(
+        &self,
+        token: Token,
+        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Self::Message>;
+
+    /// Queues a call; `A` and `I` are what its function takes and returns, for error texts.
+    fn post<A, I, R: Send + 'static>(
         self: &Arc<Self>,
         site: &'static Location<'static>,
-        function: fn(A) -> R,
-        argument: A,
+        message: Self::Message,
+        landing: Landing<R>,
+    ) -> Result<Future<R>>;
+}
+
+impl Courier for Shared {
+    type Message = Message;
+
+    fn admits(&self) -> Result<()> {
+        Self::admits(self)
+    }
+
+    fn encode(
+        &self,
+        token: Token,
+        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Message> {
+        Message::new(token, self.arena(), self.settings().max_message_size, encode)
+    }
+
+    fn post<A, I, R: Send + 'static>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        message: Message,
+        landing: Landing<R>,
     ) -> Result<Future<R>> {
-        let token = token(call_one::<A, R>, function)?;
-        let limit = self.settings().max_message_size;
-        let message = Message::new(token, self.arena(), limit, |sink| sink.encode(&argument));
-        contain("dropping an argument that was sent", || drop(argument));
-        let (task, future) = Crossing::make::<A, R>(site, message?, one(), self);
+        let (task, future) = Crossing::make::<A, I>(site, message, landing, self);
         self.submit(task)?;
         Ok(future)
     }
+}
 
-    /// Encodes and queues one call for several items.
-    fn send_chunk<A: Portable, R: Portable>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        function: fn(A) -> R,
-        items: Vec<A>,
-    ) -> Result<Future<Vec<Result<R>>>> {
-        let landing = chunk(items.len());
-        let token = token(call_chunk::<A, R>, function)?;
-        let limit = self.settings().max_message_size;
-        let message = Message::new(token, self.arena(), limit, |sink| encode_chunk(items, sink))?;
-        let (task, future) = Crossing::make::<A, R>(site, message, landing, self);
-        self.submit(task)?;
-        Ok(future)
+/// Encodes and queues one call.
+pub(crate) fn send<C: Courier, A: Portable, R: Portable>(
+    pool: &Arc<C>,
+    site: &'static Location<'static>,
+    function: fn(A) -> R,
+    argument: A,
+) -> Result<Future<R>> {
+    let token = token(call_one::<A, R>, function)?;
+    let message = pool.encode(token, |sink| sink.encode(&argument));
+    contain("dropping an argument that was sent", || drop(argument));
+    pool.post::<A, R, _>(site, message?, one())
+}
+
+/// Encodes and queues one call for several items.
+fn send_chunk<C: Courier, A: Portable, R: Portable>(
+    pool: &Arc<C>,
+    site: &'static Location<'static>,
+    function: fn(A) -> R,
+    items: Vec<A>,
+) -> Result<Future<Vec<Result<R>>>> {
+    let landing = chunk::<A, R>(items.len());
+    if number_chunk::applies::<A, R>() {
+        let token = token(call_number_chunk::<A, R>, function)?;
+        let message = pool.encode(token, |sink| sink.write(&items))?;
+        return pool.post::<A, R, _>(site, message, landing);
     }
+    let token = token(call_chunk::<A, R>, function)?;
+    let message = pool.encode(token, |sink| encode_chunk(items, sink))?;
+    pool.post::<A, R, _>(site, message, landing)
+}
 
-    /// Each call submits the next item, or the next chunk of them.
-    pub(super) fn pieces<A: Portable, R: Portable, I: Iterator<Item = A>>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        options: &MapOptions,
-        function: fn(A) -> R,
-        mut items: I,
-    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, I> {
-        let shared = Arc::clone(self);
-        let size = options.chunk();
-        move || {
-            let item = items.next()?;
-            if let Err(error) = shared.admits() {
-                return Some(Err(error));
-            }
-            Some(if size == 1 {
-                in_place(shared.send(site, function, item), Err).map(Piece::One)
-            } else {
-                let chunk: Vec<A> =
-                    std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
-                let count = chunk.len();
-                let failed = |error| fail_each(error, count);
-                in_place(shared.send_chunk(site, function, chunk), failed).map(Piece::Chunk)
-            })
+/// Each call submits the next item, or the next chunk of them.
+pub(crate) fn pieces<C: Courier, A: Portable, R: Portable, I: Iterator<Item = A>>(
+    pool: &Arc<C>,
+    site: &'static Location<'static>,
+    options: &MapOptions,
+    function: fn(A) -> R,
+    mut items: I,
+) -> impl FnMut() -> Option<Result<Piece<R>>> + use<C, A, R, I> {
+    let pool = Arc::clone(pool);
+    let size = options.chunk();
+    move || {
+        let item = items.next()?;
+        if let Err(error) = pool.admits() {
+            return Some(Err(error));
         }
+        Some(if size == 1 {
+            in_place(send(&pool, site, function, item), Err).map(Piece::One)
+        } else {
+            let chunk: Vec<A> =
+                std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+            let count = chunk.len();
+            let failed = |error| fail_each(error, count);
+            in_place(send_chunk(&pool, site, function, chunk), failed).map(Piece::Chunk)
+        })
     }
 }
 
@@ -99,8 +152,10 @@ fn one<R: Portable>() -> Landing<R> {
 }
 
 /// How a chunk of calls ends.
-fn chunk<R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
-    Landing { decode: decode_chunk::<R>, fail: fail_each::<R>, items }
+fn chunk<A: Portable, R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
+    let numbers = number_chunk::applies::<A, R>();
+    let decode = if numbers { decode_number_chunk::<R> } else { decode_chunk::<R> };
+    Landing { decode, fail: fail_each::<R>, items }
 }
 
 /// What a chunk as a whole fails with, each of its items fails with, so that results stay in line

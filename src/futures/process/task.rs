@@ -8,13 +8,14 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::attached::Files;
-use super::codec::{EncodeError, Payload, Sink, Source};
+use super::codec::{EncodeError, Payload, Sink};
 use super::crew::Shared;
+use super::landing::{self, Landed, Landing};
 use super::page::Page;
 use super::segments::Arena;
 use super::shared_bytes::SharedBytes;
-use super::wire::{Kind, REQUEST_LIMIT, Text, Token};
-use crate::error::{Error, Panic, Result};
+use super::wire::{Kind, REQUEST_LIMIT, Token};
+use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, AnyCall, Body, Call};
 use crate::futures::state::State;
@@ -69,15 +70,6 @@ enum Place {
     Queued,
     /// Sent to the worker of this page under this number.
     Sent(Arc<Page>, u64),
-}
-
-/// What a call does with the end of its journey.
-pub(crate) struct Landing<R> {
-    /// Decodes the result, which is of so many items.
-    pub(crate) decode: fn(&mut Source<'_>, usize) -> Result<R>,
-    /// What an error is to the caller; a chunk of several items gives it to each.
-    pub(crate) fail: fn(Error, usize) -> Result<R>,
-    pub(crate) items: usize,
 }
 
 /// The body of a call that runs in another process.
@@ -165,6 +157,12 @@ impl<R: Send + 'static> Body<R> for Crossing<R> {
         if let Some(pool) = self.pool.upgrade() {
             pool.attend(std::ptr::from_ref(self).cast::<()>(), done, deadline);
         }
+    }
+}
+
+impl<R: Send + 'static> Landed<R> for Crossing<R> {
+    fn landing(&self) -> &Landing<R> {
+        &self.landing
     }
 }
 
@@ -257,10 +255,11 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
     }
 
     fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Task> {
-        let outcome = outcome(&self, reply);
+        let files = Files::new(reply.files.into_iter().map(Some).collect());
+        let outcome = landing::decode(&self, reply.kind, reply.bytes, &files);
         self.body().release_message();
         decoded();
-        end(self, outcome)
+        landing::end(self, outcome).map(|call| call as Task)
     }
 
     fn tell(self: Arc<Self>) {
@@ -271,7 +270,7 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
 
     fn fail(self: Arc<Self>, error: Error) {
         self.body().release_message();
-        if let Some(task) = end(self, Err(error)) {
+        if let Some(task) = landing::end(self, Err(error)) {
             task.tell();
         }
     }
@@ -279,45 +278,4 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
     fn cancel(self: Arc<Self>) -> bool {
         call::cancel_own(&(self as AnyCall<R>))
     }
-}
-
-fn outcome<R: Send + 'static>(call: &Call<R, Crossing<R>>, reply: Reply<'_>) -> Result<R> {
-    if reply.kind == Kind::Done {
-        let files = Files::new(reply.files.into_iter().map(Some).collect());
-        let Landing { decode, items, .. } = call.body().landing;
-        return decode(&mut Source::new(reply.bytes, &files), items);
-    }
-    Err(failure(reply.kind, reply.bytes))
-}
-
-/// The error that a frame stands for.
-pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
-    let text = Text::from_bytes(body)
-        .unwrap_or_else(|malformed| Text { message: malformed.0.into(), location: None });
-    match kind {
-        Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
-        Kind::BadResult => Error::Encode(format!("the result {}", text.message).into()),
-        Kind::Raised => Error::raised(text.message),
-        Kind::TooLarge => {
-            Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }
-        }
-        _ => Error::Decode(format!("the argument {}", text.message).into()),
-    }
-}
-
-/// Ends the call; gives it back if somebody is to be told.
-fn end<R: Send + 'static>(call: Arc<Call<R, Crossing<R>>>, outcome: Result<R>) -> Option<Task> {
-    if call.core().transition(State::claim).is_err() {
-        contain("dropping the result of a call that is over", || drop(outcome));
-        return None;
-    }
-    let Landing { fail, items, .. } = call.body().landing;
-    let outcome = outcome.or_else(|error| fail(error, items));
-    // SAFETY: the transition above set the claim.
-    let state = unsafe { call.core().finish(outcome.map_err(Box::new)) };
-    if state.is_waited() {
-        return Some(call);
-    }
-    contain("dropping a result that nobody took", || drop(call));
-    None
 }

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::attached::Files;
 use super::codec::{Payload, Sink, Source};
-use super::identity::{Verdict, fingerprint, resolve};
+use super::identity::fingerprint;
 use super::inbox::Inbox;
 use super::look::{LOOK, look};
 use super::page::Page;
@@ -22,7 +22,7 @@ use super::segments::{Arena, Foreign, Recent, Segment};
 use super::shared_bytes::SharedBytes;
 use super::spawn::{Greeting, Hello, receive_with_files, send_with_files};
 use super::wire::{
-    DESCRIPTORS, FAR, Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
+    DESCRIPTORS, FAR, Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Token, put,
 };
 use crate::guard::install_hook;
 
@@ -228,10 +228,7 @@ impl Worker {
         let files = Files::new(files.into_iter().map(Some).collect());
         let mut source = Source::new(argument, &files);
         let mut sink = Sink::new(out, REPLY_LIMIT, self.limit, &self.arena);
-        let verdict = match resolve(token) {
-            Ok((trampoline, code)) => trampoline(code, &mut source, &mut sink),
-            Err(message) => Verdict::BadArgument(Text { message, location: None }),
-        };
+        let verdict = super::calls::run(token, &mut source, &mut sink);
         let (payload, attachments) = sink.into_parts();
         match verdict.failure() {
             None => self.send(header.seq, payload, &attachments),

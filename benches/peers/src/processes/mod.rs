@@ -4,7 +4,7 @@
 
 mod life;
 mod payloads;
-mod report;
+pub mod report;
 mod rivals;
 
 use concurrent::futures::{Future, MapOptions, ProcessPoolExecutor};

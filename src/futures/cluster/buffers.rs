@@ -1,0 +1,86 @@
+//! Memory that one message after the other is written to: touching fresh memory takes longer than
+//! to copy a large message.
+
+use std::sync::Arc;
+
+use crate::sync::Mutex;
+
+/// Buffers that wait for the next message.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// The most buffers, and bytes of all of them, that are kept.
+    const KEPT: usize = 16;
+    const KEPT_BYTES: usize = 512 << 20;
+
+    /// An empty buffer for at least so many bytes.
+    pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
+        let fitting = {
+            let mut kept = self.0.lock();
+            let fits = kept.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= capacity);
+            let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index);
+            best.map(|index| kept.swap_remove(index))
+        };
+        fitting.unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    /// An empty buffer for nobody knows how many bytes: the largest there is.
+    pub(crate) fn take_largest(&self) -> Vec<u8> {
+        let mut kept = self.0.lock();
+        let largest = kept.iter().enumerate().max_by_key(|(_, buffer)| buffer.capacity());
+        let largest = largest.map(|(index, _)| index);
+        largest.map(|index| kept.swap_remove(index)).unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let surplus = {
+            let mut kept = self.0.lock();
+            let bytes: usize = kept.iter().map(Vec::capacity).sum();
+            if kept.len() < Self::KEPT && bytes + buffer.capacity() <= Self::KEPT_BYTES {
+                kept.push(buffer);
+                None
+            } else {
+                Some(buffer)
+            }
+        };
+        drop(surplus); // unmapping takes its time
+    }
+
+    /// Gives back what nobody else keeps.
+    pub(crate) fn give_back_shared(&self, buffer: Arc<Vec<u8>>) {
+        if let Some(buffer) = Arc::into_inner(buffer) {
+            self.give_back(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_that_fits_is_used_again() {
+        let buffers = Buffers::default();
+        for capacity in [100, 10, 1000] {
+            buffers.give_back(Vec::with_capacity(capacity));
+        }
+        assert_eq!(buffers.take(50).capacity(), 100);
+        assert_eq!(buffers.take_largest().capacity(), 1000);
+        assert!(buffers.take(50).capacity() >= 50);
+        assert_eq!(buffers.take(0).capacity(), 10);
+        assert_eq!(buffers.take_largest().capacity(), 0);
+    }
+
+    #[test]
+    fn no_more_than_some_are_kept() {
+        let buffers = Buffers::default();
+        (0..100).for_each(|_| buffers.give_back(vec![1; 8]));
+        assert_eq!(buffers.0.lock().len(), Buffers::KEPT);
+        assert!(buffers.take(1).is_empty());
+        let shared = Arc::new(vec![1; 3]);
+        buffers.give_back_shared(Arc::clone(&shared));
+        assert_eq!(shared.len(), 3);
+    }
+}

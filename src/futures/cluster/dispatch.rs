@@ -1,0 +1,267 @@
+//! Which call goes to which rank, and what becomes of the calls of a rank that died: decisions only.
+//! No message, no clock, no user code.
+//!
+//! A rank runs its calls in the order in which they were sent. So of the calls that a dead rank has
+//! not answered the first is the only one that can have killed it: it alone is charged an attempt.
+//! The others go back to where they came from.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::pace::{Credit, Pace};
+
+/// A call, as far as this is concerned.
+pub(crate) trait Item {
+    /// A number that no other call of the pool has.
+    fn id(&self) -> u64;
+
+    /// The bytes that it takes to send it.
+    fn weight(&self) -> usize;
+
+    /// Notes that it is about to be sent; false if it is over already.
+    fn offer(&self) -> bool;
+}
+
+/// The most bytes that are packed into one message; a larger call has a message of its own.
+pub(crate) const PACK: usize = 32 * 1024;
+
+/// The most calls in one message.
+const PACKED: usize = 64;
+
+/// Up to this credit calls are not so short that it pays to pack them.
+const FEW: usize = 8;
+
+/// The most bytes on their way to one rank, unless it is a single call.
+const WINDOW: usize = 8 << 20;
+
+#[derive(Debug)]
+struct Entry<T> {
+    item: T,
+    /// How many ranks have died over it.
+    deaths: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Starting,
+    Ready,
+    Lost,
+}
+
+#[derive(Debug)]
+struct Rank<T> {
+    life: Life,
+    /// Sent and not answered, in order.
+    sent: VecDeque<Entry<T>>,
+    bytes: usize,
+    pace: Pace,
+}
+
+impl<T: Item> Rank<T> {
+    /// How many more calls it may be given. With a backlog of short ones, fewer and larger messages:
+    /// not before half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
+    fn room(&self, credit: Credit, backlog: usize, ahead: bool) -> usize {
+        if self.life != Life::Ready {
+            return 0;
+        }
+        if !ahead {
+            return usize::from(self.sent.is_empty());
+        }
+        let credit = self.pace.credit(credit);
+        let room = credit.saturating_sub(self.sent.len());
+        if credit > FEW && backlog > 1 && room < self.sent.len() { 0 } else { room }
+    }
+}
+
+/// What follows from the end of a rank.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Loss<T> {
+    /// The call that it ran, and which is not to be run again.
+    pub(crate) failed: Option<T>,
+    /// Whether there is still a rank.
+    pub(crate) goes_on: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Dispatcher<T> {
+    queue: VecDeque<Entry<T>>,
+    ranks: Vec<Rank<T>>,
+    credit: Credit,
+    retries: u32,
+    stopped: bool,
+}
+
+impl<T: Item> Dispatcher<T> {
+    /// For so many ranks, none of which is ready.
+    pub(crate) fn new(ranks: usize, credit: Credit, retries: u32) -> Self {
+        let rank = |_| Rank {
+            life: Life::Starting,
+            sent: VecDeque::new(),
+            bytes: 0,
+            pace: Pace::default(),
+        };
+        let ranks = (0..ranks).map(rank).collect();
+        Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
+    }
+
+    pub(crate) fn push(&mut self, item: T) {
+        self.queue.push_back(Entry { item, deaths: 0 });
+    }
+
+    /// The rank takes calls from now on.
+    pub(crate) fn ready(&mut self, rank: usize) {
+        if self.ranks[rank].life == Life::Starting {
+            self.ranks[rank].life = Life::Ready;
+        }
+    }
+
+    /// Puts the calls of the next message into `batch`, and gives the rank that it goes to.
+    pub(crate) fn next_batch(&mut self, batch: &mut Vec<T>) -> Option<usize>
+    where
+        T: Clone,
+    {
+        batch.clear();
+        while !self.queue.is_empty() && !self.stopped {
+            let backlog = self.queue.len();
+            let ready = self.ranks.iter().filter(|rank| rank.life == Life::Ready).count().max(1);
+            let ahead = self.all_ready();
+            let candidates = self.ranks.iter().enumerate().filter_map(|(index, rank)| {
+                let room = rank.room(self.credit, backlog, ahead);
+                (room > 0).then_some((rank.sent.len(), index, room))
+            });
+            let (_, index, room) = candidates.min()?;
+            let many = self.ranks[index].pace.credit(self.credit) > FEW;
+            let most = if many { PACKED } else { 1 }; // turn by turn
+            let share = room.min(backlog.div_ceil(ready)).min(most);
+            if !self.fill(index, share, batch) {
+                return None;
+            }
+            if !batch.is_empty() {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Moves up to `share` calls to a rank; false if it has no room for the first of them.
+    fn fill(&mut self, index: usize, share: usize, batch: &mut Vec<T>) -> bool
+    where
+        T: Clone,
+    {
+        let rank = &mut self.ranks[index];
+        let mut packed = 0;
+        while batch.len() < share {
+            let Some(entry) = self.queue.front() else { break };
+            let weight = entry.item.weight();
+            if !batch.is_empty() && packed + weight > PACK {
+                break;
+            }
+            if !rank.sent.is_empty() && rank.bytes + weight > WINDOW {
+                return !batch.is_empty();
+            }
+            let Some(entry) = self.queue.pop_front() else { break };
+            if !entry.item.offer() {
+                continue; // cancelled
+            }
+            packed += weight;
+            rank.bytes += weight;
+            batch.push(entry.item.clone());
+            rank.sent.push_back(entry);
+        }
+        true
+    }
+
+    /// The rank has answered this call, which took so long; `None` if it does not have it.
+    pub(crate) fn answered(&mut self, rank: usize, id: u64, took: Duration) -> Option<T> {
+        let rank = self.ranks.get_mut(rank)?;
+        let position = rank.sent.iter().position(|entry| entry.item.id() == id)?;
+        let entry = rank.sent.remove(position)?;
+        rank.bytes -= entry.item.weight();
+        rank.pace.answered(took);
+        Some(entry.item)
+    }
+
+    /// The rank has died; `None` if that was known.
+    pub(crate) fn lost(&mut self, index: usize) -> Option<Loss<T>> {
+        let rank = self.ranks.get_mut(index)?;
+        if std::mem::replace(&mut rank.life, Life::Lost) == Life::Lost {
+            return None;
+        }
+        rank.bytes = 0;
+        let mut back = std::mem::take(&mut rank.sent);
+        let mut failed = None;
+        if let Some(mut first) = back.pop_front() {
+            first.deaths += 1;
+            if first.deaths > self.retries {
+                failed = Some(first.item);
+            } else {
+                back.push_front(first);
+            }
+        }
+        back.append(&mut self.queue);
+        self.queue = back;
+        Some(Loss { failed, goes_on: self.alive() > 0 })
+    }
+
+    /// The call that the rank is at, if it has any.
+    #[cfg(test)]
+    pub(crate) fn first_of(&self, rank: usize) -> Option<&T> {
+        self.ranks.get(rank)?.sent.front().map(|entry| &entry.item)
+    }
+
+    /// What was not sent.
+    pub(crate) fn take_queue(&mut self) -> Vec<T> {
+        self.queue.drain(..).map(|entry| entry.item).collect()
+    }
+
+    /// What was sent and not answered; answers that come yet are nobody's.
+    pub(crate) fn take_sent(&mut self) -> Vec<T> {
+        let mut items = Vec::new();
+        for rank in &mut self.ranks {
+            rank.bytes = 0;
+            items.extend(rank.sent.drain(..).map(|entry| entry.item));
+        }
+        items
+    }
+
+    /// Sends nothing any more.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether no rank is about to be ready.
+    pub(crate) fn all_ready(&self) -> bool {
+        self.ranks.iter().all(|rank| rank.life != Life::Starting)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.sent() == 0
+    }
+
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter().map(|entry| &entry.item)
+    }
+
+    /// Calls that were sent and not answered.
+    pub(crate) fn sent(&self) -> usize {
+        self.ranks.iter().map(|rank| rank.sent.len()).sum()
+    }
+
+    /// Ranks that have not died.
+    pub(crate) fn alive(&self) -> usize {
+        self.ranks.iter().filter(|rank| rank.life != Life::Lost).count()
+    }
+
+    /// Ranks that have died.
+    pub(crate) fn dead(&self) -> usize {
+        self.ranks.len() - self.alive()
+    }
+
+    pub(crate) fn is_lost(&self, rank: usize) -> bool {
+        self.ranks.get(rank).is_none_or(|rank| rank.life == Life::Lost)
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatch/tests.rs"]
+mod tests;

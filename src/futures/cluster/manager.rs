@@ -1,0 +1,263 @@
+//! What the pool's own thread on root does: sends calls, receives answers, looks after ranks.
+//!
+//! It alone uses the transport. It holds no lock while it does, and runs no user code: the ends of
+//! calls are put off until it is done with its turn, so that a callback may wait for another call
+//! (`own_thread.rs`).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::patience::Patience;
+use super::shared::Shared;
+use super::task::{Frame, Task, is_answer};
+use super::transport::{Event, Fault, Outgoing, Peer, Transport};
+use super::wire::{Hello, Tag, next_result, read_ready};
+use crate::LOG_TARGET;
+use crate::death::WorkerDeath;
+use crate::error::{Cause, Error};
+use crate::futures::process::landing::failure;
+use crate::futures::process::wire::{Kind, Malformed};
+use crate::guard::contain;
+
+/// How long to sleep at most while answers are to come.
+pub(super) const WORKING: Duration = Duration::from_micros(200);
+
+/// How long calls may run on when the program ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Manager<T> {
+    shared: Arc<Shared>,
+    pub(super) link: T,
+    workers: Vec<Hello>,
+    batch: Vec<Task>,
+    /// What runs user code, and waits until nothing else is under way.
+    later: VecDeque<Later>,
+    /// The program ends, and this is when it stops to wait.
+    hurry: Option<Instant>,
+}
+
+/// The end of a call.
+pub(super) enum Later {
+    /// An answer, in a message that it shares with others.
+    Answered(Task, Kind, Range<usize>, Rc<Vec<u8>>),
+    Failed(Task, Error),
+    /// Of all calls.
+    Broken(Error),
+}
+
+/// What a turn found.
+pub(super) struct Look {
+    pub(super) busy: bool,
+    /// What of the shared state was looked at.
+    pub(super) seen: u64,
+    /// Nothing is out, so that nothing is to come.
+    pub(super) idle: bool,
+    pub(super) over: bool,
+}
+
+impl<T: Transport> Manager<T> {
+    pub(super) fn new(shared: Arc<Shared>, link: T, workers: Vec<Hello>) -> Self {
+        let (batch, later) = (Vec::new(), VecDeque::new());
+        Self { shared, link, workers, batch, later, hurry: None }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Looks after everything once. No user code runs: what does is put off.
+    pub(super) fn turn(&mut self) -> Result<Look, Fault> {
+        let mut busy = false;
+        while self.later.is_empty() {
+            let Some(event) = self.link.poll()? else { break };
+            busy = true;
+            self.handle(event)?;
+        }
+        // Ranks get their next calls before anybody is told of the last.
+        let look = self.dispatch()?;
+        Ok(Look { busy: busy || look.busy, ..look })
+    }
+
+    /// What was put off.
+    pub(super) fn next_later(&mut self) -> Option<Later> {
+        self.later.pop_front()
+    }
+
+    /// Sends what can be sent.
+    fn dispatch(&mut self) -> Result<Look, Fault> {
+        let mut sent = false;
+        loop {
+            let mut state = self.shared.state.lock();
+            if let Some(peer) = state.dispatcher.next_batch(&mut self.batch) {
+                drop(state);
+                self.send_batch(peer)?;
+                sent = true;
+                continue;
+            }
+            let nothing = state.dispatcher.is_idle();
+            let look = Look {
+                busy: sent,
+                seen: state.version,
+                idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
+                over: state.closing && nothing,
+            };
+            let hurry = state.hurry;
+            drop(state);
+            if hurry && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE)
+            {
+                return Err(Fault::new(
+                    "the program ended while calls were running on other ranks",
+                ));
+            }
+            return Ok(look);
+        }
+    }
+
+    fn send_batch(&mut self, peer: Peer) -> Result<(), Fault> {
+        let mut message = None;
+        if let [task] = &self.batch[..] {
+            if let Some(Frame::Large(bytes)) = task.frame() {
+                message = Some(Outgoing::Shared(bytes));
+            }
+        }
+        let message = message.unwrap_or_else(|| {
+            let len = self.batch.iter().map(|task| task.weight()).sum();
+            let mut bytes = self.shared.buffers.take(len);
+            let frames = self.batch.iter().filter_map(|task| task.frame());
+            frames.for_each(|frame| bytes.extend_from_slice(frame.bytes()));
+            Outgoing::Own(bytes)
+        });
+        self.batch.clear();
+        self.link.send(peer, Tag::Tasks, message)
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Fault> {
+        let (from, tag, bytes) = match event {
+            Event::Message { from, tag, bytes } => (from, tag, bytes),
+            Event::Lost(peer) => {
+                self.lost(peer);
+                return Ok(());
+            }
+        };
+        let handled = match tag {
+            Tag::Results => self.results(from, bytes),
+            Tag::Ready => self.ready(from, &bytes),
+            _ => Err(Malformed("not an answer")),
+        };
+        handled.map_err(|Malformed(how)| {
+            Fault::new(format!("{} does not answer: {how}", self.name(from)))
+        })
+    }
+
+    fn results(&mut self, from: Peer, bytes: Vec<u8>) -> Result<(), Malformed> {
+        let bytes = Rc::new(bytes);
+        let mut rest = &bytes[..];
+        let mut state = self.shared.state.lock();
+        while let Some(answer) = next_result(&mut rest)? {
+            let end = bytes.len() - rest.len();
+            let kind = is_answer(answer.kind).map_err(Malformed)?;
+            let took = Duration::from_micros(answer.micros.into());
+            if let Some(task) = state.dispatcher.answered(from, answer.id, took) {
+                state.answered += 1;
+                let range = end - answer.bytes.len()..end;
+                self.later.push_back(Later::Answered(task, kind, range, Rc::clone(&bytes)));
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, from: Peer, bytes: &[u8]) -> Result<(), Malformed> {
+        let failed = read_ready(bytes)?;
+        self.shared.state.lock().dispatcher.ready(from);
+        if let Some((kind, text)) = failed {
+            let cause = failure(kind, text);
+            let name = self.name(from);
+            contain("logging the failure of an initializer", || {
+                log::error!(target: LOG_TARGET, "{name}: exception in initializer: {cause}");
+            });
+            self.shared.stop_sending(&cause);
+            self.later.push_back(Later::Broken(cause));
+        }
+        Ok(())
+    }
+
+    /// The rank has died.
+    fn lost(&mut self, peer: Peer) {
+        let loss = self.shared.state.lock().dispatcher.lost(peer);
+        let Some(loss) = loss else { return };
+        let mut death = WorkerDeath {
+            pid: self.workers.get(peer).map_or(0, |worker| worker.pid),
+            rank: Some(peer + 1),
+            host: self.workers.get(peer).map(|worker| worker.host.clone()),
+            call: loss.failed.as_ref().map(|task| task.description()),
+            ..WorkerDeath::default()
+        };
+        contain("logging the end of a rank", || log::warn!(target: LOG_TARGET, "{death}"));
+        if let Some(task) = loss.failed {
+            let error = Error::WorkerDied(Cause::new(death.clone()));
+            self.later.push_back(Later::Failed(task, error));
+        }
+        if !loss.goes_on {
+            death.note = Some("no rank is left to run calls");
+            self.later.push_back(Later::Broken(Error::WorkerDied(Cause::new(death))));
+        }
+    }
+
+    /// Tells all workers to stop.
+    pub(super) fn stop(&mut self) -> Result<(), Fault> {
+        for peer in 0..self.workers.len() {
+            let lost = self.shared.state.lock().dispatcher.is_lost(peer);
+            if !lost {
+                self.link.send(peer, Tag::Stop, Outgoing::Own(Vec::new()))?;
+            }
+        }
+        self.flush()
+    }
+
+    /// Until all that was sent is on its way.
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        let mut patience = Patience::new(WORKING);
+        loop {
+            while self.link.poll()?.is_some() {} // nobody waits for it any more
+            if !self.link.is_sending() {
+                return Ok(());
+            }
+            if let Some(pause) = patience.next_pause() {
+                std::thread::sleep(pause);
+            }
+        }
+    }
+
+    /// What a worker is called in errors.
+    pub(super) fn name(&self, peer: Peer) -> String {
+        match self.workers.get(peer) {
+            Some(Hello { host, pid, .. }) => format!("rank {} (process {pid} on {host})", peer + 1),
+            None => format!("rank {}", peer + 1),
+        }
+    }
+}
+
+impl Later {
+    /// Runs user code: callbacks.
+    pub(super) fn run(self, shared: &Shared) {
+        match self {
+            Self::Answered(task, kind, range, bytes) => {
+                if let Some(frame) = task.take_frame() {
+                    frame.give_back(&shared.buffers);
+                }
+                let told = task.finish(kind, &bytes[range]);
+                if let Some(bytes) = Rc::into_inner(bytes) {
+                    shared.buffers.give_back(bytes);
+                }
+                if let Some(told) = told {
+                    told.tell();
+                }
+            }
+            Self::Failed(task, error) => task.fail(error),
+            Self::Broken(cause) => shared.break_off(cause),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Calls on the ranks of an MPI program, on one machine or many.
+//!
+//! For work that is too much for one machine. Everything is as with
+//! [processes](crate::futures::process), but the workers are the ranks that `mpirun` or `srun` has
+//! started: rank 0 submits, the others run calls. Linux only, with the feature `mpi`.
+//!
+//! # In a program
+//!
+//! ```no_run
+//! use concurrent::futures::MpiPoolExecutor;
+//!
+//! fn is_prime(n: u64) -> bool {
+//!     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+//! }
+//!
+//! fn main() -> concurrent::Result<()> {
+//!     let pool = MpiPoolExecutor::new()?; // on ranks 1, 2, 3 ... this never returns
+//!     let primes = pool.map(is_prime, 0..10).collect::<concurrent::Result<Vec<bool>>>()?;
+//!     assert_eq!(primes.iter().filter(|prime| **prime).count(), 4);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `mpirun -n 4 program` gives it three workers. What `main` does before the pool is made, every rank
+//! does. A program with MPI code of its own makes pools of its communicators:
+//! [`MpiPoolExecutor::enter`].
+//!
+//! All ranks must run the very same executable: a function crosses as its place in it. A rank of
+//! another build is refused in words.
+//!
+//! # To build it
+//!
+//! The feature needs an MPI library with its headers, a C compiler and libclang; on Debian
+//! `apt-get install openmpi-bin libopenmpi-dev libclang-dev clang`. Another MPI is taken if the
+//! variable `MPICC` names its compiler. The MPI must let threads take turns (`MPI_THREAD_SERIALIZED`).
+//!
+//! # When a rank dies
+//!
+//! | the MPI | what happens |
+//! | --- | --- |
+//! | Open MPI 5, `mpirun --with-ft ulfm` | the call that it ran fails with [`WorkerDied`], or runs again up to [`retries`](MpiPoolBuilder::retries) times; all others run; with no worker left the pool is broken |
+//! | any other | the whole program ends at once, and the launcher says why |
+//!
+//! A rank works through its calls in order, so that of those it has not answered only the first can
+//! have killed it. If a whole host is lost, or rank 0, the program ends with any MPI. Ranks cannot be
+//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI: programs that did
+//! it themselves were seen to hang in `MPI_Finalize` of Open MPI 5.0.11 now and then.
+//! [`Future::kill`] does nothing here.
+//!
+//! # How calls reach their rank
+//!
+//! ```text
+//!   rank 0                                          rank 1, 2, 3 ...
+//!   submit ──► queue ──► the pool's thread ══ MPI ══► decode, call, encode
+//!                             │  ▲                        │
+//!   future ◄── decode ◄───────┘  └═══════════ MPI ════════┘
+//! ```
+//!
+//! While nothing is known of its calls, and while they are long, a rank has one call at a time. If
+//! they take less than 10 ms a second one is sent ahead, of those below 0.1 ms so many that they take
+//! about half a millisecond, several in a message. What was sent counts as running, and waits for
+//! what is before it in its rank: [`credit(1)`](MpiPoolBuilder::credit) never sends ahead.
+//!
+//! MPI has nothing that a thread could sleep on. A rank looks for messages 200 times in a row, then
+//! sleeps for 1, 2, 4 µs and so on up to 1 ms: an idle one takes about 2 % of a processor, and the
+//! first call after a pause takes up to 1 ms longer.
+//!
+//! # When the program ends
+//!
+//! If rank 0 returns from `main`, or exits, with the pool still there, calls that were not sent are
+//! cancelled, those that run get two seconds, and the other ranks end; after that the program is
+//! aborted in words.
+//!
+//! [`WorkerDied`]: crate::Error::WorkerDied
+//! [`Future::kill`]: crate::futures::Future::kill
+
+// Read next: `dispatch.rs` (what is decided), `transport.rs` (the seam to the engine), `manager.rs` and
+// `own_thread.rs` (root), `worker.rs`, `wire.rs` (what is said), then `link.rs`, `engine.rs` and
+// `recovery.rs` (MPI), `launch.rs` (its life). A transport that comes later implements `Transport`.
+
+mod buffers;
+mod builder;
+mod dispatch;
+mod engine;
+mod executor;
+mod greeting;
+mod launch;
+mod link;
+mod local;
+mod manager;
+mod own_thread;
+mod pace;
+mod patience;
+mod recovery;
+mod root;
+mod shared;
+mod stats;
+mod task;
+mod transport;
+mod wire;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+/// The crate whose communicators [`MpiPoolExecutor::enter`] takes.
+pub use ::mpi;
+pub use builder::MpiPoolBuilder;
+pub use executor::{MpiPoolExecutor, Role};
+pub use stats::MpiPoolStats;

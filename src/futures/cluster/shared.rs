@@ -1,0 +1,268 @@
+//! What submitters and the pool's own thread on root share: the dispatcher, and whether the pool
+//! takes calls.
+//!
+//! Under the lock there is only bookkeeping. Calls are ended after it was released, because that
+//! runs user code.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::buffers::Buffers;
+use super::dispatch::Dispatcher;
+use super::pace::Credit;
+use super::task::{After, Frame, Journey, Task};
+use super::transport::Fault;
+use super::wire::{begin_call, end_call};
+use crate::error::{Cause, Error, Result};
+use crate::futures::Future;
+use crate::futures::process::codec::{EncodeError, Sink};
+use crate::futures::process::landing::Landing;
+use crate::futures::process::send::Courier;
+use crate::futures::process::task::encode_error;
+use crate::futures::process::wire::Token;
+use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
+
+/// How the pool's thread ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// All workers were told to stop.
+    Stopped,
+    /// The engine does not work, so that nobody could be told.
+    Faulty(Fault),
+}
+
+pub(crate) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// There is something to do for the pool's thread.
+    bell: Condvar,
+    /// The pool's thread has ended.
+    ended: Condvar,
+    pub(super) buffers: Arc<Buffers>,
+    /// The most bytes of a payload.
+    pub(super) limit: u64,
+    next_id: AtomicU64,
+}
+
+pub(super) struct State {
+    pub(super) dispatcher: Dispatcher<Task>,
+    pub(super) closing: bool,
+    /// The program ends: nobody waits for calls that run.
+    pub(super) hurry: bool,
+    pub(super) broken: Option<Cause<Error>>,
+    pub(super) end: Option<End>,
+    /// Counts what the pool's thread is to look at.
+    pub(super) version: u64,
+    /// The pool's thread sleeps, and is to be woken.
+    sleeping: bool,
+    pub(super) submitted: u64,
+    pub(super) answered: u64,
+}
+
+thread_local! {
+    /// The pool that this thread works for, by address; 0 for other threads.
+    static POOL: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Shared {
+    pub(crate) fn new(ranks: usize, credit: Credit, retries: u32, limit: u64) -> Arc<Self> {
+        let state = State {
+            dispatcher: Dispatcher::new(ranks, credit, retries),
+            closing: false,
+            hurry: false,
+            broken: None,
+            end: None,
+            version: 0,
+            sleeping: false,
+            submitted: 0,
+            answered: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            bell: Condvar::new(),
+            ended: Condvar::new(),
+            buffers: Arc::default(),
+            limit,
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    /// From now on this thread is the pool's own.
+    pub(super) fn adopt_thread(self: &Arc<Self>) {
+        POOL.set(Arc::as_ptr(self).addr());
+    }
+
+    /// Whether this is the pool's own thread, which cannot wait for itself.
+    pub(crate) fn is_own_thread(self: &Arc<Self>) -> bool {
+        POOL.try_with(|own| own.get() == Arc::as_ptr(self).addr()).unwrap_or(true)
+    }
+
+    fn submit(&self, task: Task) -> Result<()> {
+        let mut state = self.state.lock();
+        state.admits()?;
+        state.submitted += 1;
+        state.dispatcher.push(task);
+        self.ring(state);
+        Ok(())
+    }
+
+    /// Has the pool's thread look at everything again.
+    fn ring(&self, mut state: MutexGuard<'_, State>) {
+        state.version += 1;
+        let wake = std::mem::take(&mut state.sleeping);
+        drop(state);
+        if wake {
+            self.bell.notify_one();
+        }
+    }
+
+    /// In the pool's thread: until there is something that it has not `seen`, or for so long.
+    pub(super) fn sleep(&self, longest: Duration, seen: u64) {
+        let mut state = self.state.lock();
+        if state.version == seen {
+            state.sleeping = true;
+            wait_until(&self.bell, &mut state, Instant::now().checked_add(longest));
+            state.sleeping = false;
+        }
+    }
+
+    /// Takes no more calls; false if that was so already.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        let first = !std::mem::replace(&mut state.closing, true);
+        self.ring(state);
+        first
+    }
+
+    /// Nobody is left to wait for what runs.
+    pub(crate) fn hurry(&self) {
+        {
+            let mut state = self.state.lock();
+            state.closing = true;
+            state.hurry = true;
+            self.ring(state);
+        }
+        self.cancel_pending();
+    }
+
+    /// Cancels what was not sent; gives how many calls that were.
+    pub(crate) fn cancel_pending(&self) -> usize {
+        let mut after = After::default();
+        {
+            let mut state = self.state.lock();
+            let (pending, begun) = state.dispatcher.take_queue().into_iter().partition(is_pending);
+            after.cancelled = pending;
+            // What comes back from a rank that died has begun.
+            let begun: Vec<Task> = begun;
+            begun.into_iter().for_each(|task| state.dispatcher.push(task));
+        }
+        after.run()
+    }
+
+    /// Waits until the pool's thread has ended; `None` if time ran out before.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> Option<End> {
+        let mut state = self.state.lock();
+        while state.end.is_none() {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            wait_until(&self.ended, &mut state, deadline);
+        }
+        state.end.clone()
+    }
+
+    /// In the pool's thread: its last act.
+    pub(super) fn has_ended(&self, end: End) {
+        self.state.lock().end = Some(end);
+        self.ended.notify_all();
+    }
+
+    /// Calls that wait and calls that run.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        self.state.lock().left()
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.state.lock().version
+    }
+
+    /// Takes no more calls; those there are fail when there is time for it.
+    pub(super) fn stop_sending(&self, cause: &Error) {
+        let mut state = self.state.lock();
+        state.broken.get_or_insert_with(|| Cause::new(cause.clone()));
+        state.dispatcher.stop();
+    }
+
+    /// Fails all calls, and takes no more.
+    pub(super) fn break_off(&self, cause: Error) {
+        let mut after = After::default();
+        {
+            let mut state = self.state.lock();
+            let cause = state.broken.get_or_insert_with(|| Cause::new(cause)).clone();
+            let mut tasks = state.dispatcher.take_sent();
+            tasks.extend(state.dispatcher.take_queue());
+            let error = || Error::BrokenClusterPool { accepted: true, cause: Cause::clone(&cause) };
+            after.failed.extend(tasks.into_iter().map(|task| (task, error())));
+        }
+        after.run();
+    }
+}
+
+fn is_pending(task: &Task) -> bool {
+    task.is_pending()
+}
+
+impl State {
+    fn admits(&self) -> Result<()> {
+        if let Some(cause) = &self.broken {
+            return Err(Error::BrokenClusterPool { accepted: false, cause: Cause::clone(cause) });
+        }
+        if self.closing { Err(Error::Shutdown) } else { Ok(()) }
+    }
+
+    pub(super) fn left(&self) -> (usize, usize) {
+        let waiting = self.dispatcher.queued().filter(|task| task.is_pending()).count();
+        (waiting, self.dispatcher.sent())
+    }
+}
+
+impl Courier for Shared {
+    type Message = (u64, Frame);
+
+    fn admits(&self) -> Result<()> {
+        self.state.lock().admits()
+    }
+
+    fn encode(
+        &self,
+        token: Token,
+        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(u64, Frame)> {
+        // ORDERING: Relaxed; only the number itself matters.
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut out = self.buffers.take_largest();
+        begin_call(&mut out, id, token);
+        let mut sink = Sink::remote(out, self.limit);
+        let encoded = encode(&mut sink);
+        let mut out = sink.into_bytes();
+        if let Err(error) = encoded {
+            self.buffers.give_back(out);
+            return Err(encode_error("the argument", error));
+        }
+        end_call(&mut out, 0);
+        Ok((id, Frame::new(out, &self.buffers)))
+    }
+
+    fn post<A, I, R: Send + 'static>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        (id, frame): (u64, Frame),
+        landing: Landing<R>,
+    ) -> Result<Future<R>> {
+        let (task, future) = Journey::make::<A, I>(site, id, frame, landing);
+        self.submit(task)?;
+        Ok(future)
+    }
+}

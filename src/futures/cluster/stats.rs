@@ -1,0 +1,37 @@
+//! [`MpiPoolStats`]: what a pool of ranks has done and does.
+
+use super::shared::Shared;
+
+/// What a pool of ranks has done and does; see
+/// [`MpiPoolExecutor::stats`](super::MpiPoolExecutor::stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MpiPoolStats {
+    /// Ranks that take calls, or will when their initializer has returned.
+    pub workers: usize,
+    /// Ranks that died.
+    pub lost: usize,
+    /// Calls that were not sent to a rank yet.
+    pub pending: usize,
+    /// Calls that were sent to a rank and not answered.
+    pub running: usize,
+    /// Calls that were accepted since the pool was made; a chunk of a map counts as one.
+    pub submitted: u64,
+    /// Calls that a rank has answered.
+    pub answered: u64,
+}
+
+impl Shared {
+    pub(crate) fn stats(&self) -> MpiPoolStats {
+        let state = self.state.lock();
+        let (pending, running) = state.left();
+        MpiPoolStats {
+            workers: state.dispatcher.alive(),
+            lost: state.dispatcher.dead(),
+            pending,
+            running,
+            submitted: state.submitted,
+            answered: state.answered,
+        }
+    }
+}

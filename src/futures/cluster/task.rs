@@ -1,0 +1,247 @@
+//! A call on its way to another rank, as root keeps it.
+
+use std::any::type_name;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::buffers::Buffers;
+use super::dispatch::Item;
+use super::own_thread;
+use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::process::attached::Files;
+use crate::futures::process::landing::{self, Landed, Landing};
+use crate::futures::process::wire::Kind;
+use crate::futures::state::{Phase, State};
+use crate::guard::contain;
+use crate::sync::Mutex;
+
+/// A call as the pool sees it.
+pub(crate) type Task = Arc<dyn Remote>;
+
+/// An encoded call. It is kept until the call is answered, to be sent again if need be.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    /// Copied into a message with others.
+    Small(Arc<[u8]>),
+    /// A message by itself.
+    Large(Arc<Vec<u8>>),
+}
+
+impl Frame {
+    /// From this many bytes on a call is a message by itself.
+    const LARGE: usize = 16 * 1024;
+
+    /// What `written` holds. It is used again if that was little.
+    pub(crate) fn new(written: Vec<u8>, buffers: &Buffers) -> Self {
+        if written.len() >= Self::LARGE {
+            return Self::Large(Arc::new(written));
+        }
+        let frame = Self::Small(written[..].into());
+        buffers.give_back(written);
+        frame
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn give_back(self, buffers: &Buffers) {
+        if let Self::Large(bytes) = self {
+            buffers.give_back_shared(bytes);
+        }
+    }
+}
+
+/// The body of a call that runs on another rank.
+pub(crate) struct Journey<R> {
+    site: &'static Location<'static>,
+    signature: &'static str,
+    id: u64,
+    weight: usize,
+    /// `None` when the call is over.
+    frame: Mutex<Option<Frame>>,
+    landing: Landing<R>,
+}
+
+impl<R: Send + 'static> Journey<R> {
+    /// Makes a call; `A` and `I` are what its function takes and returns, for error texts.
+    pub(crate) fn make<A, I>(
+        site: &'static Location<'static>,
+        id: u64,
+        frame: Frame,
+        landing: Landing<R>,
+    ) -> (Task, Future<R>) {
+        let call = Call::<R, _>::new(Self {
+            site,
+            signature: type_name::<fn(A) -> I>(),
+            id,
+            weight: frame.bytes().len(),
+            frame: Mutex::new(Some(frame)),
+            landing,
+        });
+        let future = Future::from_call(Arc::clone(&call) as AnyCall<R>);
+        (call, future)
+    }
+}
+
+impl<R: Send + 'static> Body<R> for Journey<R> {
+    fn name(&self) -> &'static str {
+        "a call on another rank"
+    }
+
+    unsafe fn discard(&self) {
+        let frame = self.frame.lock().take();
+        drop(frame);
+    }
+
+    fn runs_here(&self) -> bool {
+        false
+    }
+
+    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+        own_thread::attend(done, deadline);
+    }
+}
+
+impl<R: Send + 'static> Landed<R> for Journey<R> {
+    fn landing(&self) -> &Landing<R> {
+        &self.landing
+    }
+}
+
+/// A call of any type.
+pub(crate) trait Remote: Send + Sync {
+    fn id(&self) -> u64;
+
+    fn weight(&self) -> usize;
+
+    /// Where it was submitted, for errors.
+    fn description(&self) -> String;
+
+    /// RUNNING from now on; false if it is over. No user code runs.
+    fn offer(&self) -> bool;
+
+    /// Whether it has not begun and is not over.
+    fn is_pending(&self) -> bool;
+
+    /// What is to be sent; `None` if it is over.
+    fn frame(&self) -> Option<Frame>;
+
+    /// What was to be sent, which is not needed any more.
+    fn take_frame(&self) -> Option<Frame>;
+
+    /// Ends the call with an answer; gives it back if somebody is to be told.
+    fn finish(self: Arc<Self>, kind: Kind, bytes: &[u8]) -> Option<Task>;
+
+    /// Tells those who wait for the end of the call. Runs user code.
+    fn tell(self: Arc<Self>);
+
+    /// Ends the call with an error.
+    fn fail(self: Arc<Self>, error: Error);
+
+    /// Cancels the call unless it runs.
+    fn cancel(self: Arc<Self>) -> bool;
+}
+
+impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
+    fn id(&self) -> u64 {
+        self.body().id
+    }
+
+    fn weight(&self) -> usize {
+        self.body().weight
+    }
+
+    fn description(&self) -> String {
+        let Journey { site, signature, .. } = self.body();
+        format!("the call submitted at {site}, {signature}")
+    }
+
+    fn offer(&self) -> bool {
+        match self.core().transition(State::start) {
+            Ok(_) => true,
+            Err(state) => !state.is_done(), // it comes back from a rank that died
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.core().state().phase() == Phase::Pending
+    }
+
+    fn frame(&self) -> Option<Frame> {
+        self.body().frame.lock().clone()
+    }
+
+    fn take_frame(&self) -> Option<Frame> {
+        self.body().frame.lock().take()
+    }
+
+    fn finish(self: Arc<Self>, kind: Kind, bytes: &[u8]) -> Option<Task> {
+        let outcome = landing::decode(&self, kind, bytes, &Files::default());
+        landing::end(self, outcome).map(|call| call as Task)
+    }
+
+    fn tell(self: Arc<Self>) {
+        let call: AnyCall<R> = self;
+        call::tell(&call);
+        contain("dropping a result that nobody took", || drop(call));
+    }
+
+    fn fail(self: Arc<Self>, error: Error) {
+        if let Some(call) = landing::end(self, Err(error)) {
+            Remote::tell(call);
+        }
+    }
+
+    fn cancel(self: Arc<Self>) -> bool {
+        call::cancel_own(&(self as AnyCall<R>))
+    }
+}
+
+impl Item for Task {
+    fn id(&self) -> u64 {
+        (**self).id()
+    }
+
+    fn weight(&self) -> usize {
+        (**self).weight()
+    }
+
+    fn offer(&self) -> bool {
+        (**self).offer()
+    }
+}
+
+/// What waits to be told, or to fail, when no lock is held: that runs user code.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct After {
+    pub(crate) failed: Vec<(Task, Error)>,
+    pub(crate) cancelled: Vec<Task>,
+}
+
+impl After {
+    /// Runs user code: callbacks. Gives how many calls were cancelled.
+    pub(crate) fn run(self) -> usize {
+        for (task, error) in self.failed {
+            task.fail(error);
+        }
+        self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel()).count()
+    }
+}
+
+/// What a worker said of a call that cannot have ended so.
+pub(crate) fn is_answer(kind: Kind) -> Result<Kind, &'static str> {
+    match kind {
+        Kind::Done | Kind::Panicked | Kind::BadArgument | Kind::BadResult | Kind::TooLarge => {
+            Ok(kind)
+        }
+        _ => Err("unknown kind of answer"),
+    }
+}

@@ -1,0 +1,172 @@
+//! The pool without an engine: root and workers are threads that talk by memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::local::LocalLink;
+use super::manager::Manager;
+use super::own_thread;
+use super::pace::Credit;
+use super::shared::{End, Shared};
+use super::transport::{Event, Outgoing, Transport};
+use super::wire::{Hello, Tag, ready};
+use super::worker::{Served, Worker};
+use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::process::send::send;
+use crate::sync::{JoinHandle, spawn};
+
+fn start(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    spawn(name.into(), None, body).unwrap()
+}
+
+fn own() -> Hello {
+    Hello::new(7, "here".into())
+}
+
+/// Root with its thread, and the ends of so many workers.
+fn root(workers: usize, retries: u32) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
+    let shared = Shared::new(workers, Credit::Fixed(2), retries, 1 << 20);
+    let (link, ends) = LocalLink::network(workers, &shared.buffers);
+    let of_root = Arc::clone(&shared);
+    let thread = start("root", move || {
+        let greeted = Manager::greet(Arc::clone(&of_root), link, workers, &own(), None);
+        let end = own_thread::run(greeted.unwrap_or_else(|(error, _)| panic!("{error}")));
+        of_root.has_ended(end);
+    });
+    (shared, thread, ends)
+}
+
+fn serve(mut link: LocalLink, shared: &Arc<Shared>) -> JoinHandle<()> {
+    let buffers = Arc::clone(&shared.buffers);
+    start("worker", move || {
+        let served = Worker::new(&mut link, buffers).serve(&own()).unwrap();
+        assert!(matches!(served, Served::Stopped));
+    })
+}
+
+fn call(shared: &Arc<Shared>, n: u64) -> Result<Future<u64>> {
+    send(shared, std::panic::Location::caller(), |n: u64| n * 2, n)
+}
+
+/// The next message for a worker that is played by hand.
+fn next(link: &mut LocalLink) -> (Tag, Vec<u8>) {
+    loop {
+        match link.poll().unwrap() {
+            Some(Event::Message { tag, bytes, .. }) => return (tag, bytes),
+            Some(Event::Lost(_)) => panic!("root is gone"),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+/// A worker that is played by hand, up to where it gets calls.
+fn get_ready(link: &mut LocalLink) {
+    link.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    assert_eq!(next(link).0, Tag::Start);
+    link.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
+}
+
+#[test]
+fn calls_go_there_and_back() {
+    let (shared, thread, ends) = root(3, 0);
+    let workers: Vec<_> = ends.into_iter().map(|end| serve(end, &shared)).collect();
+    let calls: Vec<_> = (0..100).map(|n| call(&shared, n).unwrap()).collect();
+    let sum: u64 = calls.into_iter().map(|call| call.into_result().unwrap()).sum();
+    assert_eq!((sum, shared.stats().answered), (9900, 100));
+    shared.close();
+    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    workers.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
+    assert!(matches!(call(&shared, 1), Err(Error::Shutdown)));
+}
+
+#[test]
+fn of_a_worker_that_is_gone_one_call_fails_and_the_others_run() {
+    let (shared, thread, mut ends) = root(2, 0);
+    let (mut dies, lives) = (ends.remove(0), ends.remove(0));
+    let first: Vec<_> = (0..6).map(|n| call(&shared, n).unwrap()).collect();
+    dies.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    let worker = serve(lives, &shared);
+    assert_eq!(next(&mut dies).0, Tag::Start);
+    dies.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
+    let more: Vec<_> = (6..40).map(|n| call(&shared, n).unwrap()).collect();
+    assert_eq!(next(&mut dies).0, Tag::Tasks);
+    drop(dies);
+    let results: Vec<_> = first.into_iter().chain(more).map(Future::into_result).collect();
+    let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(matches!(failed[..], [Error::WorkerDied(_)]), "{failed:?}");
+    let death = failed[0].worker_death().unwrap();
+    assert_eq!((death.rank, death.host.as_deref()), (Some(1), Some("here")));
+    assert!(death.call.as_ref().unwrap().contains("cluster/tests.rs"), "{death}");
+    shared.close();
+    shared.join(None);
+    [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!((shared.stats().workers, shared.stats().lost), (1, 1));
+}
+
+#[test]
+fn without_a_worker_the_pool_is_broken() {
+    let (shared, thread, mut ends) = root(1, 5);
+    let calls: Vec<_> = (0..3).map(|n| call(&shared, n).unwrap()).collect();
+    get_ready(&mut ends[0]);
+    assert_eq!(next(&mut ends[0]).0, Tag::Tasks);
+    drop(ends);
+    for call in calls {
+        let error = call.into_result().unwrap_err();
+        assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+    }
+    let error = call(&shared, 1).unwrap_err();
+    assert!(matches!(error, Error::BrokenClusterPool { accepted: false, .. }), "{error}");
+    shared.close();
+    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
+    for nonsense in [&b"nonsense"[..], &[0xff; 40]] {
+        let (shared, thread, mut ends) = root(1, 0);
+        get_ready(&mut ends[0]);
+        let asked = call(&shared, 1).unwrap();
+        assert_eq!(next(&mut ends[0]).0, Tag::Tasks);
+        ends[0].send(0, Tag::Results, Outgoing::Own(nonsense.to_vec())).unwrap();
+        let error = asked.into_result().unwrap_err().to_string();
+        assert!(error.contains("rank 1 (process") && error.contains("does not answer"), "{error}");
+        assert!(matches!(shared.join(None), Some(End::Faulty(_))));
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_worker_of_another_build_is_refused_and_the_others_are_let_go() {
+    let shared = Shared::new(2, Credit::Adaptive, 0, 1 << 20);
+    let (link, mut ends) = LocalLink::network(2, &shared.buffers);
+    let other = Hello::new(8, "there".into());
+    ends[0].send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    ends[1].send(0, Tag::Hello, Outgoing::Own(other.to_bytes())).unwrap();
+    let refused = Manager::greet(shared, link, 2, &own(), None).err();
+    let (error, told) = refused.expect("another build");
+    assert!(told && error.to_string().contains("rank 2 (process"), "{error}");
+    assert_eq!(next(&mut ends[0]), (Tag::Stop, Vec::new()));
+    let (tag, why) = next(&mut ends[1]);
+    assert!(tag == Tag::Stop && String::from_utf8(why).unwrap().contains("another build"));
+}
+
+#[test]
+fn a_callback_may_wait_for_another_call_of_its_pool() {
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    let (shared, thread, ends) = root(1, 0);
+    let first = call(&shared, 1).unwrap();
+    let own = Arc::clone(&shared);
+    first.add_done_callback(move |_: &Future<u64>| {
+        let second = call(&own, 21).unwrap().into_result().unwrap();
+        // ORDERING: Relaxed; the thread is joined before it is read.
+        SEEN.store(second as usize, Ordering::Relaxed);
+    });
+    let worker = ends.into_iter().map(|end| serve(end, &shared)).next().unwrap();
+    assert_eq!(first.into_result().unwrap(), 2);
+    shared.close();
+    shared.join(None);
+    [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(SEEN.load(Ordering::Relaxed), 42); // ORDERING: as above
+}

@@ -1,0 +1,150 @@
+//! A worker: takes calls from root until it is told to stop.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::buffers::Buffers;
+use super::patience::Patience;
+use super::transport::{Event, Fault, Outgoing, Transport};
+use super::wire::{Hello, Order, Start, Tag, begin_result, end_result, next_call, ready};
+use crate::futures::process::attached::Files;
+use crate::futures::process::calls::run;
+use crate::futures::process::codec::{Sink, Source};
+use crate::futures::process::wire::{Kind, Malformed, Text};
+
+/// How a worker ended.
+#[derive(Debug)]
+pub(crate) enum Served {
+    Stopped,
+    /// Root does not want it; the text says why.
+    Refused(String),
+}
+
+/// Answers that took longer than this are not held back for others to go with them.
+const PROMPT: Duration = Duration::from_micros(200);
+
+/// The most bytes of answers that go together.
+const PACK: usize = 32 * 1024;
+
+pub(crate) struct Worker<'a, T> {
+    link: &'a mut T,
+    buffers: Arc<Buffers>,
+    /// The most bytes of a result.
+    limit: u64,
+    /// Whether answers may be held back.
+    packs: bool,
+    todo: VecDeque<(Tag, Vec<u8>)>,
+    /// Root has died, or is done; what it said before counts.
+    alone: bool,
+}
+
+impl<'a, T: Transport> Worker<'a, T> {
+    pub(crate) fn new(link: &'a mut T, buffers: Arc<Buffers>) -> Self {
+        Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
+    }
+
+    /// Greets root and takes calls until it says stop.
+    pub(crate) fn serve(&mut self, hello: &Hello) -> Result<Served, Fault> {
+        self.link.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
+        loop {
+            let (tag, bytes) = self.next()?;
+            let done = match tag {
+                Tag::Start => self.start(&bytes),
+                Tag::Tasks => self.tasks(&bytes),
+                Tag::Stop if bytes.is_empty() => return Ok(Served::Stopped),
+                Tag::Stop => {
+                    return Ok(Served::Refused(String::from_utf8_lossy(&bytes).into_owned()));
+                }
+                _ => Err(malformed(Malformed("not for a worker"))),
+            };
+            self.buffers.give_back(bytes);
+            done?;
+        }
+    }
+
+    /// The next message. Before it is looked at, all answers are on their way: while a call runs
+    /// nothing moves.
+    fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
+        let mut patience = Patience::new(Patience::IDLE);
+        loop {
+            while let Some(event) = self.link.poll()? {
+                match event {
+                    Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
+                    Event::Lost(_) => self.alone = true,
+                }
+                patience.reset();
+            }
+            if !self.link.is_sending() {
+                if let Some(next) = self.todo.pop_front() {
+                    return Ok(next);
+                }
+            }
+            if self.alone {
+                return Err(Fault::new("rank 0 has died"));
+            }
+            if let Some(pause) = patience.next_pause() {
+                std::thread::sleep(pause);
+            }
+        }
+    }
+
+    fn start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let start = Start::from_bytes(bytes).map_err(malformed)?;
+        let Start { limit, packs, initializer } = start;
+        (self.limit, self.packs) = (limit, packs);
+        let mut failure = None;
+        if let Some(mut call) = initializer {
+            let call = next_call(&mut call).map_err(malformed)?;
+            let Order { token, argument, .. } =
+                call.ok_or(malformed(Malformed("no initializer")))?;
+            let files = Files::default();
+            let mut sink = Sink::remote(Vec::new(), limit);
+            failure = run(token, &mut Source::new(argument, &files), &mut sink).failure();
+        }
+        self.link.send(0, Tag::Ready, Outgoing::Own(ready(failure)))
+    }
+
+    fn tasks(&mut self, mut message: &[u8]) -> Result<(), Fault> {
+        let files = Files::default();
+        let mut begun = Instant::now();
+        let mut held_since = begun;
+        let mut out = self.buffers.take_largest();
+        while let Some(order) = next_call(&mut message).map_err(malformed)? {
+            let Order { id, token, argument } = order;
+            let at = out.len();
+            begin_result(&mut out, id);
+            let payload = out.len();
+            let mut sink = Sink::remote(out, self.limit);
+            let verdict = run(token, &mut Source::new(argument, &files), &mut sink);
+            out = sink.into_bytes();
+            let kind = match verdict.failure() {
+                None => Kind::Done,
+                Some((kind, text)) => {
+                    out.truncate(payload);
+                    out.extend_from_slice(&Text::to_bytes(&text));
+                    kind
+                }
+            };
+            let now = Instant::now();
+            let micros = now.duration_since(begun).as_micros();
+            end_result(&mut out, at, kind, u32::try_from(micros).unwrap_or(u32::MAX));
+            begun = now;
+            let enough = out.len() >= PACK || now.duration_since(held_since) >= PROMPT;
+            if enough || !self.packs {
+                held_since = now;
+                self.link.send(0, Tag::Results, Outgoing::Own(out))?;
+                out = self.buffers.take(0);
+            }
+        }
+        if out.is_empty() {
+            self.buffers.give_back(out);
+            return Ok(());
+        }
+        self.link.send(0, Tag::Results, Outgoing::Own(out))
+    }
+}
+
+fn malformed(malformed: Malformed) -> Fault {
+    Fault::new(format!("what rank 0 said is not understood: {}", malformed.0))
+}

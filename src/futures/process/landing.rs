@@ -1,0 +1,74 @@
+//! How a call that ran elsewhere ends here.
+
+use std::sync::Arc;
+
+use super::attached::Files;
+use super::codec::Source;
+use super::wire::{Kind, Text};
+use crate::error::{Error, Panic, Result};
+use crate::futures::call::{Body, Call};
+use crate::futures::state::State;
+use crate::guard::contain;
+
+/// What a call does with the end of its journey.
+pub(crate) struct Landing<R> {
+    /// Decodes the result, which is of so many items.
+    pub(crate) decode: fn(&mut Source<'_>, usize) -> Result<R>,
+    /// What an error is to the caller; a chunk of several items gives it to each.
+    pub(crate) fail: fn(Error, usize) -> Result<R>,
+    pub(crate) items: usize,
+}
+
+/// The body of a call whose result comes as bytes.
+pub(crate) trait Landed<R>: Body<R> {
+    fn landing(&self) -> &Landing<R>;
+}
+
+/// What came back, decoded.
+pub(crate) fn decode<R, B: Landed<R>>(
+    call: &Call<R, B>,
+    kind: Kind,
+    bytes: &[u8],
+    files: &Files,
+) -> Result<R> {
+    if kind != Kind::Done {
+        return Err(failure(kind, bytes));
+    }
+    let Landing { decode, items, .. } = *call.body().landing();
+    decode(&mut Source::new(bytes, files), items)
+}
+
+/// The error that a frame stands for.
+pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
+    let text = Text::from_bytes(body)
+        .unwrap_or_else(|malformed| Text { message: malformed.0.into(), location: None });
+    match kind {
+        Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
+        Kind::BadResult => Error::Encode(format!("the result {}", text.message).into()),
+        Kind::Raised => Error::raised(text.message),
+        Kind::TooLarge => {
+            Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }
+        }
+        _ => Error::Decode(format!("the argument {}", text.message).into()),
+    }
+}
+
+/// Ends the call; gives it back if somebody is to be told.
+pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
+    call: Arc<Call<R, B>>,
+    outcome: Result<R>,
+) -> Option<Arc<Call<R, B>>> {
+    if call.core().transition(State::claim).is_err() {
+        contain("dropping the result of a call that is over", || drop(outcome));
+        return None;
+    }
+    let Landing { fail, items, .. } = *call.body().landing();
+    let outcome = outcome.or_else(|error| fail(error, items));
+    // SAFETY: the transition above set the claim.
+    let state = unsafe { call.core().finish(outcome.map_err(Box::new)) };
+    if state.is_waited() {
+        return Some(call);
+    }
+    contain("dropping a result that nobody took", || drop(call));
+    None
+}

@@ -1,0 +1,127 @@
+//! Both ends of a call that stands for several, from numbers to numbers.
+//!
+//! Such calls tend to be so cheap that the bytes around each item would cost more than the item. So
+//! the items cross as they lie in memory, one behind the other, and so do the results. What failed is
+//! listed behind them: an item for each, its place first.
+
+use super::calls::panic_text;
+use super::chunk::{bad_result, failed, put_item, verdict};
+use super::codec::{EncodeError, Sink, Source};
+use super::identity::{Code, Verdict};
+use super::numbers::is_number;
+use super::wire::Kind;
+use crate::error::{Panic, Result};
+use crate::futures::executor::Portable;
+use crate::guard::{catch, contain};
+
+/// Whether chunks of such calls cross in this way.
+pub(super) fn applies<A: 'static, R: 'static>() -> bool {
+    is_number::<A>() && is_number::<R>()
+}
+
+/// In the worker: calls the function with each item.
+pub(super) fn call_number_chunk<A: Portable, R: Portable>(
+    code: Code,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> Verdict {
+    // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
+    let function = unsafe { code.function::<A, R>() };
+    let items = match source.read::<Vec<A>>() {
+        Ok(items) => items,
+        Err(error) => return Verdict::BadArgument(super::calls::text(error)),
+    };
+    let mut results = Vec::with_capacity(items.len());
+    let mut panics = Vec::new();
+    let mut items = items.into_iter();
+    // As with other chunks: entered again only after a panic.
+    while let Err(panic) = catch(|| results.extend(items.by_ref().map(function))) {
+        panics.push((results.len() + panics.len(), panic));
+    }
+    match put(&results, panics, sink) {
+        Ok(()) => Verdict::Done,
+        Err(error) => verdict(error),
+    }
+}
+
+fn put<R: Portable>(
+    results: &Vec<R>,
+    panics: Vec<(usize, Panic)>,
+    sink: &mut Sink<'_>,
+) -> Result<(), EncodeError> {
+    sink.put(&(results.len() as u64).to_ne_bytes())?;
+    sink.write(results)?;
+    for (place, panic) in panics {
+        let text = panic_text(&panic).to_bytes();
+        contain("dropping the payload of a panic", || drop(panic.take_payload()));
+        put_item(sink, Kind::Panicked as u8, &[&(place as u64).to_ne_bytes()[..], &text].concat())?;
+    }
+    Ok(())
+}
+
+/// In the parent: the results of `items` items.
+pub(super) fn decode_number_chunk<R: Portable>(
+    source: &mut Source<'_>,
+    items: usize,
+) -> Result<Vec<Result<R>>> {
+    decode(source, items).map_err(|error| bad_result(&error))
+}
+
+fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Result<R>>, String> {
+    let wrong = "is of another number of items than was sent";
+    let count = source.take_u64()?;
+    let numbers = source.part(count.saturating_mul(size_of::<R>() as u64))?.read::<Vec<R>>()?;
+    let mut results: Vec<Result<R>> = Vec::with_capacity(items.min(numbers.len()));
+    let mut numbers = numbers.into_iter();
+    while !source.is_empty() {
+        let (tag, mut item) = source.item()?;
+        let place = usize::try_from(item.take_u64()?).map_err(|_| wrong)?;
+        let before = place.checked_sub(results.len()).ok_or(wrong)?;
+        results.extend(numbers.by_ref().take(before).map(Ok));
+        if results.len() != place {
+            return Err(wrong.into());
+        }
+        results.push(Err(failed(tag, item.rest())));
+    }
+    results.extend(numbers.map(Ok));
+    if results.len() == items { Ok(results) } else { Err(wrong.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::process::attached::Files;
+    use crate::futures::process::codec::Payload;
+    use crate::futures::process::segments::Arena;
+
+    fn come_back(results: &Vec<f32>, panics: &[usize], items: usize) -> Result<Vec<Result<f32>>> {
+        let arena = Arena::new(0);
+        let mut sink = Sink::new(Vec::new(), 1 << 20, 1 << 20, &arena);
+        let panic = |place: &usize| (*place, catch(|| panic!("at {place}")).unwrap_err());
+        put(results, panics.iter().map(panic).collect(), &mut sink).unwrap();
+        let Payload::Near(bytes) = sink.into_parts().0 else { panic!("there is no other memory") };
+        let files = Files::default();
+        decode_number_chunk(&mut Source::new(&bytes, &files), items)
+    }
+
+    #[test]
+    fn results_and_failures_come_back_in_the_order_of_the_items() {
+        let results = come_back(&vec![0.5, 2.5, 3.5], &[1, 4], 5).unwrap();
+        for (place, result) in results.iter().enumerate() {
+            match result {
+                Ok(number) => assert_eq!(*number, place as f32 + 0.5),
+                Err(error) => assert!(error.to_string().contains(&format!("at {place}"))),
+            }
+        }
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
+        assert!(come_back(&vec![], &[0, 1], 2).unwrap().iter().all(Result::is_err));
+        assert!(come_back(&vec![], &[], 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_no_worker_of_ours_would_send_is_refused() {
+        for (panics, items) in [(&[][..], 3), (&[], 1), (&[1, 1], 4), (&[3], 3), (&[2, 0], 4)] {
+            assert!(come_back(&vec![0.5, 1.5], panics, items).is_err(), "{panics:?} {items}");
+        }
+    }
+}

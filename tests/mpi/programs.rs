@@ -1,0 +1,120 @@
+//! Programs that go wrong: other builds, ranks that end, ranks that wait.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use concurrent::futures::MpiPoolExecutor;
+use libtest_mimic::Trial;
+
+use crate::support::{acts, outlives_ranks, run, run_programs, trial};
+
+acts![any_pool, a_rank_dies, a_rank_exits, ranks_are_idle];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("programs::a_rank_of_another_build_is_refused", a_rank_of_another_build_is_refused),
+        trial("programs::the_death_of_a_rank_ends_the_program", || ends_the_program("a_rank_dies")),
+        trial("programs::the_exit_of_a_rank_ends_the_program", || ends_the_program("a_rank_exits")),
+        trial("programs::an_idle_rank_costs_little", an_idle_rank_costs_little),
+    ]
+}
+
+fn any_pool() {
+    let error = MpiPoolExecutor::new().unwrap_err();
+    println!("root was told: {error}");
+    panic!("no pool");
+}
+
+fn a_rank_of_another_build_is_refused() {
+    let own = std::env::current_exe().unwrap();
+    let other = other_build(&own);
+    let run = run_programs(&[(2, &own), (1, &other)], "mpi::programs::any_pool");
+    fs::remove_file(other).unwrap();
+    run.failed_with("root was told: rank 2 (process ");
+    run.failed_with("runs another build of the program");
+    let said = run.output.matches("ends: rank 2 (process").count();
+    assert_eq!(said, 1, "the rank itself says so: {}", run.output);
+}
+
+/// This program with another program header: the size of the stack, which nobody reads there.
+fn other_build(own: &Path) -> PathBuf {
+    const GNU_STACK: u32 = 0x6474_e551;
+    let mut bytes = fs::read(own).unwrap();
+    let number = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]) as usize;
+    let (table, size) = (u64::from_le_bytes(bytes[32..40].try_into().unwrap()), number(&bytes, 54));
+    let headers = (0..number(&bytes, 56)).map(|index| table as usize + index * size);
+    let mut stacks = headers.filter(|at| bytes[*at..*at + 4] == GNU_STACK.to_le_bytes());
+    let stack = stacks.next().expect("every program has this header");
+    bytes[stack + 40..stack + 48].copy_from_slice(&4096_u64.to_le_bytes());
+    let other = own.with_extension(format!("other-{}", std::process::id()));
+    fs::write(&other, bytes).unwrap();
+    fs::set_permissions(&other, fs::metadata(own).unwrap().permissions()).unwrap();
+    other
+}
+
+fn a_rank_dies() {
+    let pool = MpiPoolExecutor::new().unwrap();
+    let kill = |()| -> u32 { std::process::abort() };
+    let died = pool.submit(kill, ()).unwrap().into_result();
+    println!("root goes on: {died:?}");
+}
+
+fn a_rank_exits() {
+    let pool = MpiPoolExecutor::new().unwrap();
+    let exit = |()| -> u32 { std::process::exit(3) };
+    let died = pool.submit(exit, ()).unwrap().into_result();
+    println!("root goes on: {died:?}");
+}
+
+/// Without fault tolerance the engine ends the program, and says why.
+fn ends_the_program(act: &str) {
+    if outlives_ranks() {
+        println!("skipped: this MPI outlives ranks");
+        return;
+    }
+    let run = run(3, &format!("mpi::programs::{act}"));
+    run.failed_with("mpirun");
+    assert!(run.took < Duration::from_secs(20), "{:?}: {}", run.took, run.output);
+}
+
+/// Ticks of the processor that this process took.
+fn ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [11, 12].iter().map(|index| fields[*index].parse::<u64>().unwrap()).sum()
+}
+
+const IDLE: Duration = Duration::from_secs(3);
+
+fn ranks_are_idle() {
+    let pool = MpiPoolExecutor::new().unwrap();
+    let all = |pool: &MpiPoolExecutor| -> Vec<(u32, u64)> {
+        let asked = pool.map(|_: u32| (std::process::id(), ticks()), 0..64);
+        let mut latest: Vec<(u32, u64)> = asked.map(Result::unwrap).collect();
+        latest.sort_unstable();
+        latest.reverse();
+        latest.dedup_by_key(|(pid, _)| *pid);
+        latest
+    };
+    let (before, own) = (all(&pool), ticks());
+    // This is the time that is measured.
+    let begun = Instant::now();
+    std::thread::sleep(IDLE);
+    let (own, took) = (ticks() - own, begun.elapsed());
+    let percent = |ticks: u64| ticks as f64 / took.as_secs_f64(); // 100 ticks a second
+    println!("idle: root {:.1} %", percent(own));
+    for ((pid, after), (_, before)) in all(&pool).into_iter().zip(before) {
+        println!("idle: worker {pid} {:.1} %", percent(after - before));
+    }
+}
+
+/// Printed and not demanded: on a machine that does other things the figure means little.
+fn an_idle_rank_costs_little() {
+    let run = run(3, "mpi::programs::ranks_are_idle");
+    run.passed();
+    run.output
+        .lines()
+        .filter(|line| line.starts_with("idle: "))
+        .for_each(|line| println!("{line}"));
+}
