@@ -1,7 +1,7 @@
 //! A gate for calls in other processes.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +16,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("concurrent-gate-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = Self::new_directory();
         for pipe in ["begun", "go"] {
             let status = Command::new("mkfifo").arg(directory.join(pipe)).status();
             assert!(status.unwrap().success());
@@ -29,6 +25,21 @@ impl Gate {
             |pipe| OpenOptions::new().read(true).write(true).open(directory.join(pipe)).unwrap();
         let (begun, go) = (open("begun"), open("go"));
         Self { directory, begun, go }
+    }
+
+    /// One that was not there: a process that was killed left its own behind, and numbers of
+    /// processes come again.
+    fn new_directory() -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("concurrent-gate-{}-{number}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            match std::fs::create_dir(&directory) {
+                Ok(()) => return directory,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}"),
+            }
+        }
     }
 
     /// What a call gets to know the gate by.
