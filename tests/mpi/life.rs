@@ -37,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         let alone = name.contains("single_rank") || name.contains("may_");
         // See `contracts.rs`.
         let own = name.contains("of_their_own") || name.contains("another_way");
-        !alone && !(own && outlives_ranks())
+        !(alone || own && outlives_ranks())
     };
     let mut trials: Vec<Trial> = names.filter(ordinary).map(|name| passes(name, 3)).collect();
     trials.push(passes("mpi::life::a_single_rank_is_an_error_that_says_what_to_do", 1));
