@@ -1,8 +1,9 @@
 //! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with
 //! the same semantics, made safe by types.
 //!
-//! - [`futures`] runs calls on a pool of threads or processes. Each call has a [`Future`](futures::Future): ask
-//!   for its state, wait for its result, cancel it, or wait for many of them at once.
+//! - [`futures`] runs calls on a pool of threads, of processes or of MPI ranks. Each call has a
+//!   [`Future`](futures::Future): ask for its state, wait for its result, cancel it, or wait for many of
+//!   them at once.
 //! - [`sched`] runs actions at given times, on the real clock or on a simulated one.
 //!
 //! The two know nothing of each other, and neither needs an async runtime. What a name does here it
@@ -79,8 +80,8 @@
 //!
 //! [`guide`] has a page on [coming from Python](guide::coming_from_python) with every name, and pages
 //! on [choosing](guide::choosing), [cancelling and deadlines](guide::cancelling),
-//! [errors](guide::errors), [process pools](guide::process_pools), [schedulers](guide::schedulers),
-//! [async](guide::async_code) and [performance](guide::performance).
+//! [errors](guide::errors), [process pools](guide::process_pools), [clusters](guide::clusters),
+//! [schedulers](guide::schedulers), [async](guide::async_code) and [performance](guide::performance).
 //!
 //! # Errors
 //!

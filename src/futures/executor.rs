@@ -11,7 +11,8 @@ use crate::error::Result;
 
 /// What may cross the border of a process: the arguments and results of portable calls.
 ///
-/// Implemented for everything that is `Send` and that serde can write and read back.
+/// Implemented for everything that is `Send` and that serde can write and read back: so owned, a
+/// `String` and not a `&str`, of which the compiler says that its `Deserialize` is not general enough.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or result of a portable call",
     label = "needs serde's `Serialize` and `Deserialize`",
@@ -29,6 +30,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 /// The bounds are what it takes to cross a process border: a function (or a closure that captures
 /// nothing), and [`Portable`] arguments and results. [`ThreadPoolExecutor`] has methods of the same
 /// names without them.
+///
+/// There is no `dyn Executor`: to choose one at run time, `match` and call the generic function in
+/// each arm.
 ///
 /// To write one, implement `submit` with a [`Promise`](super::Promise), and `shutdown_with`.
 ///
@@ -85,7 +89,8 @@ pub trait Executor: Sync {
         })
     }
 
-    /// Like [`map`](Self::map), with options. The provided method ignores the chunk size.
+    /// Like [`map`](Self::map), with options. The pools of this crate honour all of them; the
+    /// provided method, for executors written elsewhere, ignores the chunk size.
     ///
     /// # Errors
     ///
@@ -149,7 +154,10 @@ impl ShutdownOptions {
         self
     }
 
-    /// Whether to cancel calls that have not started. Running ones finish in any case.
+    /// Whether to cancel, at once, calls that have not started. Running ones finish in any case.
+    ///
+    /// To give those that wait some time as well, shut down twice: first with a
+    /// [`timeout`](Self::timeout), then with this.
     pub fn cancel_futures(mut self, cancel: bool) -> Self {
         self.cancel_futures = cancel;
         self
@@ -173,7 +181,8 @@ impl ShutdownOptions {
         self
     }
 
-    /// Waits no longer than this. What is unfinished then goes on in the background.
+    /// Waits no longer than this. What is unfinished then goes on in the background; the drop of the
+    /// pool does not wait for it, and it is lost when `main` returns.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -186,7 +195,7 @@ impl Default for ShutdownOptions {
     }
 }
 
-/// What a shutdown left unfinished, as counts of calls.
+/// What a shutdown left unfinished, as counts of calls; which ones, their futures tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {

@@ -48,7 +48,8 @@ impl MapOptions {
         self
     }
 
-    /// Puts this many items into one call. An item that fails does not affect the others.
+    /// Puts this many items into one call. An item that panics does not affect the others; the death
+    /// of a worker process, or its `call_deadline`, is that of the whole chunk.
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.chunk_size = Some(items);
         self

@@ -18,7 +18,7 @@ use crate::futures::process::send::Courier;
 
 /// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
 ///
-/// Every rank must build with the same settings; those of rank 0 are what counts.
+/// All ranks build; the settings of rank 0 are what counts.
 ///
 /// ```no_run
 /// use concurrent::futures::MpiPoolExecutor;
@@ -111,8 +111,8 @@ impl MpiPoolBuilder {
     /// finalises MPI when that is shut down, and exits with code 0.
     ///
     /// MPI is initialised here unless the program has done so. What `main` does before, every rank
-    /// does. Call it before threads are started whose C code reads environment variables: to outlive
-    /// ranks one is set.
+    /// does. It may set an environment variable (so that ranks may die), so call it before
+    /// you start threads.
     ///
     /// # Blocking
     ///

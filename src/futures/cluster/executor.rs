@@ -48,7 +48,7 @@ use crate::sync::deadline_after;
 /// - Dropping the pool is Python's `with` block: it runs what was submitted, and waits for the ranks
 ///   to end. While a panic unwinds, calls that were not sent are cancelled first. The drop waits for
 ///   nothing in a callback of one of the pool's own calls, nor after a
-///   [`shutdown_with`](Self::shutdown_with) that chose not to wait.
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
 ///
 /// # Python
 ///

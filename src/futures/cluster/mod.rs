@@ -26,7 +26,7 @@
 //! [`MpiPoolExecutor::enter`].
 //!
 //! All ranks must run the very same executable: a function crosses as its place in it. A rank of
-//! another build is refused in words.
+//! another build is refused, with a message that says so.
 //!
 //! # To build it
 //!
@@ -45,7 +45,7 @@
 //! have killed it. If a whole host is lost, or rank 0, the program ends with any MPI. Ranks cannot be
 //! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI: programs that did
 //! it themselves were seen to hang in `MPI_Finalize` of Open MPI 5.0.11 now and then.
-//! [`Future::kill`] does nothing here.
+//! [`Future::kill`] cancels a call that was not sent; it cannot reach one that was.
 //!
 //! # How calls reach their rank
 //!
@@ -68,8 +68,8 @@
 //! # When the program ends
 //!
 //! If rank 0 returns from `main`, or exits, with the pool still there, calls that were not sent are
-//! cancelled, those that run get two seconds, and the other ranks end; after that the program is
-//! aborted in words.
+//! cancelled, those that run get two seconds, and the other ranks end; after that the program says why
+//! and is aborted with code 113.
 //!
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill

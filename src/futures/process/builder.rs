@@ -130,7 +130,7 @@ impl ProcessPoolBuilder {
     /// How long a call may run. A call that exceeds it is killed with its worker, and fails with
     /// [`Error::DeadlineExceeded`]; the worker is replaced. Default: no limit.
     ///
-    /// Waiting in the queue does not count. What a panic prints does: with `RUST_BACKTRACE` set that
+    /// Waiting in the queue does not count. A chunk of a map is one call. What a panic prints counts: with `RUST_BACKTRACE` set that
     /// takes a tenth of a second and more.
     pub fn call_deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);

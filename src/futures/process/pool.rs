@@ -55,7 +55,7 @@ use crate::sync::deadline_after;
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
 ///   a callback of one of the pool's own calls, nor after a
-///   [`shutdown_with`](Self::shutdown_with) that chose not to wait.
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
 ///
 /// A closure that captures something does not compile:
 ///

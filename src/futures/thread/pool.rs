@@ -42,7 +42,7 @@ use crate::sync::{JoinHandle, spawn};
 /// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
 ///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
 ///   one of the pool's own workers, nor after a [`shutdown_with`](Self::shutdown_with) that chose
-///   not to wait.
+///   not to wait, or whose time ran out.
 ///
 /// It can live in a `static` (`LazyLock`). Statics are never dropped: when `main` returns, the
 /// process ends, and with it what still runs.

@@ -58,9 +58,9 @@ impl ThreadPoolBuilder {
 
 /// Calls `access` with the state of the worker that this thread is.
 ///
-/// `None`, without calling it, if this thread is no worker, if its pool has no state or one of
-/// another type than `S`, and inside of another `access`: nobody gets it twice at a time. If
-/// `access` panics, the state stays as it is then.
+/// `None`, without calling it, if this thread is no worker of a thread pool, if its pool has no state
+/// or one of another type than `S`, and inside of another `access`: nobody gets it twice at a time.
+/// If `access` panics, the state stays as it is then.
 ///
 /// A call that runs in the thread that submits it ([`FullQueue::RunInCaller`]) sees the state of
 /// that thread, if it has one.
