@@ -3,10 +3,13 @@
 //! A normal build gets parking_lot and the standard library. With `--cfg concurrent_loom` the same
 //! source runs on loom, which tries every interleaving (`tests/model/`); with `--cfg
 //! concurrent_shuttle` besides it runs on shuttle, which tries random ones and can afford larger
-//! models. Nothing else in the crate names any of them.
+//! models. Nothing else in the crate names any of them. Miri gets the standard library's locks.
 //!
 //! Loom does not model time: there a timed wait gives up at once (if its deadline has passed when it
 //! begins) or waits like an untimed one, and the loops around it must be right in both cases.
+
+#[cfg(any(concurrent_loom, miri))]
+mod locks;
 
 #[cfg(all(concurrent_loom, not(concurrent_shuttle)))]
 pub(crate) use loom as checker;
@@ -141,6 +144,9 @@ pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
 
 #[cfg(not(concurrent_loom))]
 mod imp {
+    #[cfg(miri)]
+    pub(crate) use super::locks::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(miri))]
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
     pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
@@ -214,7 +220,8 @@ mod imp {
     pub(crate) use super::checker::sync::atomic::{AtomicBool, AtomicU8, Ordering};
     pub(crate) use super::checker::thread::{JoinHandle, ThreadId, yield_now};
 
-    use std::ops::{Deref, DerefMut};
+    pub(crate) use super::locks::{Condvar, Mutex, MutexGuard};
+
     use std::time::Instant;
 
     #[cfg(not(concurrent_shuttle))]
@@ -277,67 +284,16 @@ mod imp {
         checker::thread::current().id()
     }
 
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
-
-    /// The guard is an `Option` so that [`wait_until`] can hand it to loom and take it back.
-    #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<checker::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(checker::sync::Condvar);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(checker::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            let inner = self.0.lock().expect("loom's locks are never poisoned here");
-            MutexGuard(Some(inner), self)
-        }
-    }
-
-    impl<T> Deref for MutexGuard<'_, T> {
-        type Target = T;
-        fn deref(&self) -> &T {
-            self.0.as_ref().expect("the guard is only taken inside wait_until")
-        }
-    }
-
-    impl<T> DerefMut for MutexGuard<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("the guard is only taken inside wait_until")
-        }
-    }
-
-    impl Condvar {
-        pub(crate) fn new() -> Self {
-            Self(checker::sync::Condvar::new())
-        }
-
-        pub(crate) fn notify_one(&self) {
-            self.0.notify_one();
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
-
     pub(crate) fn wait_until<T>(
         condvar: &Condvar,
         guard: &mut MutexGuard<'_, T>,
         deadline: Option<Instant>,
     ) {
-        let inner = guard.0.take().expect("the guard is only taken inside wait_until");
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            drop(inner);
-            checker::thread::yield_now();
-            *guard = guard.1.lock();
-            return;
+            guard.unlocked(checker::thread::yield_now);
+        } else {
+            condvar.wait(guard);
         }
-        guard.0 = Some(condvar.0.wait(inner).expect("loom's locks are never poisoned here"));
     }
 
     /// Loom cannot tell.
