@@ -40,7 +40,7 @@ impl<T: Transport> Manager<T> {
         if words.is_empty() {
             return Ok(manager);
         }
-        manager.flush().map_err(failed)?;
+        manager.part().map_err(failed)?;
         Err((Error::Cluster(words.join("; ").into()), true))
     }
 }

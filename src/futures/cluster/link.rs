@@ -159,9 +159,16 @@ impl MpiLink {
         head.push(tag as u8);
         let Some(request) = self.begin_send(to, ANNOUNCEMENT, &head)? else { return Ok(()) };
         self.sends.push_back(Sending { to, request, message: Some(Outgoing::Own(head)) });
+        let mut begun = Ok(());
         for part in message.bytes().chunks(PIECE) {
-            let Some(request) = self.begin_send(to, PART, part)? else { break };
-            self.sends.push_back(Sending { to, request, message: None });
+            match self.begin_send(to, PART, part) {
+                Ok(Some(request)) => self.sends.push_back(Sending { to, request, message: None }),
+                Ok(None) => break,
+                Err(fault) => {
+                    begun = Err(fault); // those that were begun are under way all the same
+                    break;
+                }
+            }
         }
         if let Some(last) = self.sends.back_mut() {
             match &mut last.message {
@@ -169,7 +176,7 @@ impl MpiLink {
                 Some(_) => drop(message), // not even the first part was begun
             }
         }
-        Ok(())
+        begun
     }
 
     /// Lets go of what was sent.
@@ -373,5 +380,16 @@ impl Transport for MpiLink {
 
     fn is_sending(&self) -> bool {
         !self.sends.is_empty()
+    }
+}
+
+impl Drop for MpiLink {
+    fn drop(&mut self) {
+        let under_way = (std::mem::take(&mut self.sends), std::mem::take(&mut self.receives));
+        #[expect(
+            clippy::mem_forget,
+            reason = "MPI may still read and write it, until it is finalised"
+        )]
+        std::mem::forget(under_way);
     }
 }

@@ -106,14 +106,17 @@ impl<T: Transport> Manager<T> {
             };
             let hurry = state.hurry;
             drop(state);
-            if hurry && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE)
-            {
-                return Err(Fault::new(
-                    "the program ended while calls were running on other ranks",
-                ));
-            }
+            self.hurry(hurry)?;
             return Ok(look);
         }
+    }
+
+    /// A fault if the program has ended, and that long enough ago.
+    fn hurry(&mut self, ends: bool) -> Result<(), Fault> {
+        if ends && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE) {
+            return Err(Fault::new("the program ended while calls were running on other ranks"));
+        }
+        Ok(())
     }
 
     fn send_batch(&mut self, peer: Peer) -> Result<(), Fault> {
@@ -206,7 +209,7 @@ impl<T: Transport> Manager<T> {
         }
     }
 
-    /// Tells all workers to stop.
+    /// Tells all workers to stop, and waits until they have.
     pub(super) fn stop(&mut self) -> Result<(), Fault> {
         for peer in 0..self.workers.len() {
             let lost = self.shared.state.lock().dispatcher.is_lost(peer);
@@ -214,17 +217,34 @@ impl<T: Transport> Manager<T> {
                 self.link.send(peer, Tag::Stop, Outgoing::Own(Vec::new()))?;
             }
         }
-        self.flush()
+        self.part()
     }
 
-    /// Until all that was sent is on its way.
-    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+    /// Until all workers, which were told to stop, have said goodbye. What they say before that has to
+    /// be received: MPI waits for it when it is finalised, and what nobody takes may turn up in the
+    /// next communicator.
+    pub(super) fn part(&mut self) -> Result<(), Fault> {
+        let peers = 0..self.workers.len();
+        let mut gone: Vec<bool> = {
+            let state = self.shared.state.lock();
+            peers.map(|peer| state.dispatcher.is_lost(peer)).collect()
+        };
         let mut patience = Patience::new(WORKING);
         loop {
-            while self.link.poll()?.is_some() {} // nobody waits for it any more
-            if !self.link.is_sending() {
+            while let Some(event) = self.link.poll()? {
+                patience.reset();
+                match event {
+                    Event::Message { from: peer, tag: Tag::Bye, .. } | Event::Lost(peer) => {
+                        gone[peer] = true;
+                    }
+                    Event::Message { .. } => {} // nobody waits for it any more
+                }
+            }
+            if !self.link.is_sending() && gone.iter().all(|gone| *gone) {
                 return Ok(());
             }
+            let ends = self.shared.state.lock().hurry;
+            self.hurry(ends)?;
             if let Some(pause) = patience.next_pause() {
                 std::thread::sleep(pause);
             }

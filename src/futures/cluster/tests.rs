@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::local::LocalLink;
 use super::manager::Manager;
@@ -140,16 +141,19 @@ fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
 #[test]
 fn a_worker_of_another_build_is_refused_and_the_others_are_let_go() {
     let shared = Shared::new(2, Credit::Adaptive, 0, 1 << 20);
-    let (link, mut ends) = LocalLink::network(2, &shared.buffers);
-    let other = Hello::new(8, "there".into());
-    ends[0].send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
-    ends[1].send(0, Tag::Hello, Outgoing::Own(other.to_bytes())).unwrap();
+    let (link, ends) = LocalLink::network(2, &shared.buffers);
+    let hellos = [own(), Hello::new(8, "there".into())];
+    let workers = ends.into_iter().zip(hellos).map(|(mut link, hello)| {
+        let buffers = Arc::clone(&shared.buffers);
+        std::thread::spawn(move || Worker::new(&mut link, buffers).serve(&hello).unwrap())
+    });
+    let workers: Vec<_> = workers.collect();
     let refused = Manager::greet(shared, link, 2, &own(), None).err();
     let (error, told) = refused.expect("another build");
     assert!(told && error.to_string().contains("rank 2 (process"), "{error}");
-    assert_eq!(next(&mut ends[0]), (Tag::Stop, Vec::new()));
-    let (tag, why) = next(&mut ends[1]);
-    assert!(tag == Tag::Stop && String::from_utf8(why).unwrap().contains("another build"));
+    let served: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    let [Served::Stopped, Served::Refused(why)] = &served[..] else { panic!("{served:?}") };
+    assert!(why.contains("another build"), "{why}");
 }
 
 #[test]
@@ -169,4 +173,21 @@ fn a_callback_may_wait_for_another_call_of_its_pool() {
     shared.join(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(SEEN.load(Ordering::Relaxed), 42); // ORDERING: as above
+}
+
+#[test]
+fn the_pool_ends_when_its_last_worker_has_said_goodbye() {
+    let (shared, thread, mut ends) = root(1, 0);
+    let sleeper = &mut ends[0];
+    sleeper.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    assert_eq!(next(sleeper).0, Tag::Start);
+    shared.close(); // its initializer still runs
+    assert_eq!(next(sleeper).0, Tag::Stop);
+    let soon = || Some(Instant::now() + Duration::from_millis(100));
+    assert!(shared.join(soon()).is_none());
+    sleeper.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
+    assert!(shared.join(soon()).is_none());
+    sleeper.send(0, Tag::Bye, Outgoing::Own(Vec::new())).unwrap();
+    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    thread.join().unwrap();
 }

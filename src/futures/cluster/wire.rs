@@ -8,6 +8,7 @@
 //!   TASKS     root to worker   frames: length u64, id u64, two code places, argument
 //!   RESULTS   worker to root   frames: length u64, id u64, microseconds u32, kind u8, 0, bytes
 //!   STOP      root to worker   empty, or why it is not wanted
+//!   BYE       worker to root   empty; the last that it says, in whatever version
 //! ```
 //!
 //! Numbers of the fixed parts are little-endian. A rank of another build is refused at its HELLO, so
@@ -26,6 +27,7 @@ pub(crate) enum Tag {
     Tasks = 4,
     Results = 5,
     Stop = 6,
+    Bye = 7,
 }
 
 impl Tag {
@@ -37,6 +39,7 @@ impl Tag {
             4 => Self::Tasks,
             5 => Self::Results,
             6 => Self::Stop,
+            7 => Self::Bye,
             _ => return None,
         })
     }

@@ -44,7 +44,7 @@ impl<'a, T: Transport> Worker<'a, T> {
         Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
     }
 
-    /// Greets root and takes calls until it says stop.
+    /// Greets root, takes calls until it says stop, and says goodbye.
     pub(crate) fn serve(&mut self, hello: &Hello) -> Result<Served, Fault> {
         self.link.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
         loop {
@@ -52,9 +52,11 @@ impl<'a, T: Transport> Worker<'a, T> {
             let done = match tag {
                 Tag::Start => self.start(&bytes),
                 Tag::Tasks => self.tasks(&bytes),
-                Tag::Stop if bytes.is_empty() => return Ok(Served::Stopped),
                 Tag::Stop => {
-                    return Ok(Served::Refused(String::from_utf8_lossy(&bytes).into_owned()));
+                    self.link.send(0, Tag::Bye, Outgoing::Own(Vec::new()))?;
+                    self.flush()?;
+                    let why = String::from_utf8_lossy(&bytes).into_owned();
+                    return Ok(if why.is_empty() { Served::Stopped } else { Served::Refused(why) });
                 }
                 _ => Err(malformed(Malformed("not for a worker"))),
             };
@@ -68,11 +70,7 @@ impl<'a, T: Transport> Worker<'a, T> {
     fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
         let mut patience = Patience::new(Patience::IDLE);
         loop {
-            while let Some(event) = self.link.poll()? {
-                match event {
-                    Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
-                    Event::Lost(_) => self.alone = true,
-                }
+            if self.listen()? {
                 patience.reset();
             }
             if !self.link.is_sending() {
@@ -82,6 +80,33 @@ impl<'a, T: Transport> Worker<'a, T> {
             }
             if self.alone {
                 return Err(Fault::new("rank 0 has died"));
+            }
+            if let Some(pause) = patience.next_pause() {
+                std::thread::sleep(pause);
+            }
+        }
+    }
+
+    /// Takes in what has come; whether there was anything.
+    fn listen(&mut self) -> Result<bool, Fault> {
+        let mut any = false;
+        while let Some(event) = self.link.poll()? {
+            match event {
+                Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
+                Event::Lost(_) => self.alone = true,
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Until all that was sent is on its way, or nobody is there to get it.
+    fn flush(&mut self) -> Result<(), Fault> {
+        let mut patience = Patience::new(Patience::IDLE);
+        loop {
+            self.listen()?;
+            if self.alone || !self.link.is_sending() {
+                return Ok(());
             }
             if let Some(pause) = patience.next_pause() {
                 std::thread::sleep(pause);
