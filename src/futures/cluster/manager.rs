@@ -35,6 +35,8 @@ pub(crate) struct Manager<T> {
     batch: Vec<Task>,
     /// What runs user code, and waits until nothing else is under way.
     later: VecDeque<Later>,
+    /// Calls that have ended since, earlier than what is in `later`, and of which nobody was told.
+    ended: VecDeque<Task>,
     /// The program ends, and this is when it stops to wait.
     hurry: Option<Instant>,
 }
@@ -60,8 +62,8 @@ pub(super) struct Look {
 
 impl<T: Transport> Manager<T> {
     pub(super) fn new(shared: Arc<Shared>, link: T, workers: Vec<Hello>) -> Self {
-        let (batch, later) = (Vec::new(), VecDeque::new());
-        Self { shared, link, workers, batch, later, hurry: None }
+        let (batch, later, ended) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { shared, link, workers, batch, later, ended, hurry: None }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -84,6 +86,16 @@ impl<T: Transport> Manager<T> {
     /// What was put off.
     pub(super) fn next_later(&mut self) -> Option<Later> {
         self.later.pop_front()
+    }
+
+    /// Puts off to tell of these, which have ended.
+    pub(super) fn tell_later(&mut self, ended: impl IntoIterator<Item = Task>) {
+        self.ended.extend(ended);
+    }
+
+    /// A call of which somebody is to be told.
+    pub(super) fn next_ended(&mut self) -> Option<Task> {
+        self.ended.pop_front()
     }
 
     /// Sends what can be sent.
@@ -256,28 +268,6 @@ impl<T: Transport> Manager<T> {
         match self.workers.get(peer) {
             Some(Hello { host, pid, .. }) => format!("rank {} (process {pid} on {host})", peer + 1),
             None => format!("rank {}", peer + 1),
-        }
-    }
-}
-
-impl Later {
-    /// Runs user code: callbacks.
-    pub(super) fn run(self, shared: &Shared) {
-        match self {
-            Self::Answered(task, kind, range, bytes) => {
-                if let Some(frame) = task.take_frame() {
-                    frame.give_back(&shared.buffers);
-                }
-                let told = task.finish(kind, &bytes[range]);
-                if let Some(bytes) = Rc::into_inner(bytes) {
-                    shared.buffers.give_back(bytes);
-                }
-                if let Some(told) = told {
-                    told.tell();
-                }
-            }
-            Self::Failed(task, error) => task.fail(error),
-            Self::Broken(cause) => shared.break_off(cause),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The pool without an engine: root and workers are threads that talk by memory.
 
+mod callbacks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -27,7 +29,15 @@ fn own() -> Hello {
 
 /// Root with its thread, and the ends of so many workers.
 fn root(workers: usize, retries: u32) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
-    let shared = Shared::new(workers, Credit::Fixed(2), retries, 1 << 20);
+    root_with(workers, retries, Credit::Fixed(2))
+}
+
+fn root_with(
+    workers: usize,
+    retries: u32,
+    credit: Credit,
+) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
+    let shared = Shared::new(workers, credit, retries, 1 << 20);
     let (link, ends) = LocalLink::network(workers, &shared.buffers);
     let of_root = Arc::clone(&shared);
     let thread = start("root", move || {
