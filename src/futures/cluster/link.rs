@@ -29,6 +29,10 @@ const PART: c_int = 65;
 /// of the engine.
 const VAIN: u32 = 10_000;
 
+/// How often to look in vain for messages of the dead. Once is not enough: MPI first looks at what it
+/// has, then fetches more.
+const LAST_LOOKS: u32 = 2;
+
 /// How often to ask who has died.
 const ASK: Duration = Duration::from_millis(20);
 
@@ -69,6 +73,8 @@ pub(crate) struct MpiLink {
     /// Deaths that nobody was told of.
     news: VecDeque<Peer>,
     vain: u32,
+    /// Looks that found nothing, since the last message and the last death.
+    empty: u32,
     /// When it was last asked who has died.
     asked: Instant,
 }
@@ -90,6 +96,7 @@ impl MpiLink {
             dead: vec![false; if is_root { size - 1 } else { 1 }],
             news: VecDeque::new(),
             vain: 0,
+            empty: 0,
             asked: Instant::now(),
         }
     }
@@ -118,6 +125,7 @@ impl MpiLink {
             if !std::mem::replace(&mut self.dead[peer], true) {
                 self.news.push_back(peer);
                 self.vain = 0;
+                self.empty = 0;
             }
         }
         true
@@ -254,9 +262,22 @@ impl MpiLink {
     fn part(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
         let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
         if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
+            if self.dead[from] {
+                return self.ignore(from, found);
+            }
             return Err(Fault::new("a part of no message"));
         }
         self.receive_into_last(from, found)
+    }
+
+    /// Receives what is left of a message that was given up.
+    fn ignore(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+        let mut buffer = Vec::<u8>::with_capacity(found.len);
+        // SAFETY: so many bytes are there, and they are never freed.
+        let request = unsafe { found.receive(buffer.as_mut_ptr()) };
+        #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
+        std::mem::forget(buffer);
+        request.map(drop).or_else(|failed| self.failed(failed, Some(from)))
     }
 
     /// Begins to receive into what came last from there, which has room.
@@ -348,30 +369,32 @@ impl Transport for MpiLink {
 
     fn poll(&mut self) -> Result<Option<Event>, Fault> {
         self.look_after_sends()?;
-        if let Some(event) = self.next_received()? {
-            return Ok(Some(event));
-        }
         let from = (!self.is_root).then_some(0);
-        match self.comm.look(from) {
-            Ok(Some(found)) => {
-                self.begin(found)?;
-                if let Some(event) = self.next_received()? {
-                    return Ok(Some(event));
+        loop {
+            if let Some(event) = self.next_received()? {
+                return Ok(Some(event));
+            }
+            match self.comm.look(from) {
+                Ok(Some(found)) => {
+                    self.empty = 0;
+                    self.begin(found)?;
+                    return self.next_received();
                 }
-            }
-            Ok(None) => {
-                self.vain = 0;
-                self.ask_now_and_then();
-                return Ok(self.next_death()); // all that they have said has come
-            }
-            Err(failed) => {
-                self.failed(failed, None)?;
-                if !self.is_root {
-                    return Ok(self.next_death()); // from root nothing comes any more
+                Ok(None) => {
+                    self.vain = 0;
+                    self.empty = self.empty.saturating_add(1);
+                    self.ask_now_and_then();
+                    if self.news.is_empty() || self.empty >= LAST_LOOKS {
+                        return Ok(self.next_death()); // all that they have said has come
+                    }
+                }
+                Err(failed) => {
+                    self.failed(failed, None)?;
+                    // From root nothing comes any more.
+                    return Ok(if self.is_root { None } else { self.next_death() });
                 }
             }
         }
-        Ok(None)
     }
 
     fn outlives_peers(&self) -> bool {

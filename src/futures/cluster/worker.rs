@@ -103,15 +103,14 @@ impl<'a, T: Transport> Worker<'a, T> {
     /// Until all that was sent is on its way, or nobody is there to get it.
     fn flush(&mut self) -> Result<(), Fault> {
         let mut patience = Patience::new(Patience::IDLE);
-        loop {
-            self.listen()?;
-            if self.alone || !self.link.is_sending() {
-                return Ok(());
-            }
-            if let Some(pause) = patience.next_pause() {
+        while self.link.is_sending() && !self.alone {
+            if self.listen()? {
+                patience.reset();
+            } else if let Some(pause) = patience.next_pause() {
                 std::thread::sleep(pause);
             }
         }
+        Ok(())
     }
 
     fn start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -160,6 +159,9 @@ impl<'a, T: Transport> Worker<'a, T> {
                 held_since = now;
                 self.link.send(0, Tag::Results, Outgoing::Own(out))?;
                 out = self.buffers.take(0);
+                if !self.packs {
+                    self.flush()?; // the next call may kill this rank, and this one has not
+                }
             }
         }
         if out.is_empty() {
