@@ -22,6 +22,8 @@ acts![
     a_rank_that_cannot_start_leaves_the_others_their_end,
     programs_with_code_of_their_own_go_on,
     programs_of_their_own_make_many_pools,
+    programs_of_their_own_need_not_wait,
+    programs_of_their_own_make_one_pool_at_a_time,
     another_way_to_initialise_is_refused,
     there_is_one_pool_of_the_whole_program,
     a_call_cannot_make_a_pool,
@@ -204,6 +206,34 @@ fn programs_of_their_own_make_many_pools() {
         if let Role::Root(pool) = builder.enter(&world).unwrap() {
             assert_eq!(pool.submit(|n: u32| n, round).unwrap().into_result().unwrap(), round);
         }
+    }
+}
+
+fn programs_of_their_own_need_not_wait() {
+    let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    let world = universe.world();
+    for round in 0..50 {
+        if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+            assert_eq!(pool.submit(|n: u32| n, round).unwrap().into_result().unwrap(), round);
+            pool.shutdown_with(ShutdownOptions::new().wait(false));
+        }
+    }
+    // And MPI is finalised.
+}
+
+fn programs_of_their_own_make_one_pool_at_a_time() {
+    let (universe, provided) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    let world = universe.world();
+    if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+        if provided < Threading::Multiple {
+            let error = MpiPoolExecutor::enter(&world).unwrap_err();
+            assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+            assert!(matches!(MpiPoolExecutor::new(), Err(Error::InvalidArgument(_))));
+        }
+        assert_eq!(pool.submit(|n: u32| n, 1).unwrap().into_result().unwrap(), 1);
+    }
+    if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+        assert_eq!(pool.submit(|n: u32| n, 2).unwrap().into_result().unwrap(), 2);
     }
 }
 

@@ -209,6 +209,15 @@ impl<T: Item> Dispatcher<T> {
         self.ranks.get(rank)?.sent.front().map(|entry| &entry.item)
     }
 
+    /// What was not sent and is pending by this; the rest stays as it is.
+    pub(crate) fn take_pending(&mut self, is_pending: impl Fn(&T) -> bool) -> Vec<T> {
+        let all = std::mem::take(&mut self.queue);
+        let (pending, rest): (VecDeque<_>, _) =
+            all.into_iter().partition(|entry| is_pending(&entry.item));
+        self.queue = rest;
+        pending.into_iter().map(|entry| entry.item).collect()
+    }
+
     /// What was not sent.
     pub(crate) fn take_queue(&mut self) -> Vec<T> {
         self.queue.drain(..).map(|entry| entry.item).collect()

@@ -149,14 +149,8 @@ impl Shared {
 
     /// Cancels what was not sent; gives how many calls that were.
     pub(crate) fn cancel_pending(&self) -> usize {
-        let pending: Vec<Task> = {
-            let mut state = self.state.lock();
-            let (pending, begun) = state.dispatcher.take_queue().into_iter().partition(is_pending);
-            // What comes back from a rank that died has begun.
-            let begun: Vec<Task> = begun;
-            begun.into_iter().for_each(|task| state.dispatcher.push(task));
-            pending
-        };
+        // What came back from a rank that died has begun.
+        let pending = self.state.lock().dispatcher.take_pending(|task| task.is_pending());
         // All have ended before the first is told: a callback may wait for any of them.
         let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
         let count = cancelled.len();
@@ -206,10 +200,6 @@ impl Shared {
         let error = || Error::BrokenClusterPool { accepted: true, cause: Cause::clone(&cause) };
         tasks.into_iter().filter_map(|task| task.fail(error())).collect()
     }
-}
-
-fn is_pending(task: &Task) -> bool {
-    task.is_pending()
 }
 
 impl State {
