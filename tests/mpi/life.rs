@@ -11,7 +11,7 @@ use concurrent::futures::{Future, ShutdownOptions};
 use libtest_mimic::Trial;
 
 use crate::gate::Gate;
-use crate::support::{acts, outlives_ranks, passes, run, trial};
+use crate::support::{acts, passes, run, trial};
 
 acts![
     an_initializer_runs_first_on_every_rank,
@@ -38,12 +38,7 @@ acts![
 
 pub(crate) fn trials() -> Vec<Trial> {
     let names = acts().into_iter().map(|(name, _)| name);
-    let ordinary = |name: &&str| {
-        let alone = name.contains("single_rank") || name.contains("may_");
-        // See `contracts.rs`.
-        let own = name.contains("of_their_own") || name.contains("another_way");
-        !(alone || own && outlives_ranks())
-    };
+    let ordinary = |name: &&str| !(name.contains("single_rank") || name.contains("may_"));
     let ranks = |name: &str| if name.contains("many_pools") { 4 } else { 3 };
     let mut trials: Vec<Trial> =
         names.filter(ordinary).map(|name| passes(name, ranks(name))).collect();

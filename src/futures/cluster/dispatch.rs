@@ -104,6 +104,11 @@ impl<T: Item> Dispatcher<T> {
         Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
     }
 
+    /// Whether it finds out how many calls a rank is given.
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.credit == Credit::Adaptive
+    }
+
     pub(crate) fn push(&mut self, item: T) {
         self.queue.push_back(Entry { item, deaths: 0 });
     }

@@ -5,25 +5,19 @@
 //! is handed on in the order in which it was found. MPI counts in C integers: longer messages go in
 //! pieces, after one that says how long they are together.
 
+mod pieces;
+
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::pieces::{ANNOUNCEMENT, PART, PIECE};
 use super::buffers::Buffers;
 use super::engine::{Comm, Failed, Found, Request};
 use super::recovery::Recovery;
 use super::transport::{Event, Fault, Outgoing, Peer, Transport};
 use super::wire::Tag;
-
-/// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
-const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };
-
-/// Says how long a message in pieces is, and what it is about.
-const ANNOUNCEMENT: c_int = 64;
-
-/// A part of a message in pieces.
-const PART: c_int = 65;
 
 /// How often in a row a failure may be reported of which nothing comes, before it is taken to be one
 /// of the engine.
@@ -63,8 +57,6 @@ pub(crate) struct MpiLink {
     comm: Comm,
     size: usize,
     is_root: bool,
-    /// The most bytes of a message that may come.
-    limit: usize,
     sends: VecDeque<Sending>,
     receives: VecDeque<Receiving>,
     buffers: Arc<Buffers>,
@@ -88,7 +80,6 @@ impl MpiLink {
             comm,
             size,
             is_root,
-            limit: isize::MAX.unsigned_abs(),
             sends: VecDeque::new(),
             receives: VecDeque::new(),
             buffers,
@@ -162,31 +153,6 @@ impl MpiLink {
         }
     }
 
-    fn send_pieces(&mut self, to: Peer, tag: Tag, message: Outgoing) -> Result<(), Fault> {
-        let mut head = (message.bytes().len() as u64).to_le_bytes().to_vec();
-        head.push(tag as u8);
-        let Some(request) = self.begin_send(to, ANNOUNCEMENT, &head)? else { return Ok(()) };
-        self.sends.push_back(Sending { to, request, message: Some(Outgoing::Own(head)) });
-        let mut begun = Ok(());
-        for part in message.bytes().chunks(PIECE) {
-            match self.begin_send(to, PART, part) {
-                Ok(Some(request)) => self.sends.push_back(Sending { to, request, message: None }),
-                Ok(None) => break,
-                Err(fault) => {
-                    begun = Err(fault); // those that were begun are under way all the same
-                    break;
-                }
-            }
-        }
-        if let Some(last) = self.sends.back_mut() {
-            match &mut last.message {
-                None => last.message = Some(message),
-                Some(_) => drop(message), // not even the first part was begun
-            }
-        }
-        begun
-    }
-
     /// Lets go of what was sent.
     fn look_after_sends(&mut self) -> Result<(), Fault> {
         while let Some(first) = self.sends.front_mut() {
@@ -217,14 +183,16 @@ impl MpiLink {
             tag => {
                 let tag = Tag::from_number(tag).ok_or_else(|| Fault::new("an unknown message"))?;
                 let len = found.len;
-                self.expect(from, tag, len);
+                self.expect(from, tag, len)?;
                 self.receive_into_last(from, found)
             }
         }
     }
 
-    fn expect(&mut self, from: Peer, tag: Tag, len: usize) {
-        let buffer = self.buffers.take(len);
+    fn expect(&mut self, from: Peer, tag: Tag, len: usize) -> Result<(), Fault> {
+        let buffer = self.buffers.try_take(len).map_err(|_| {
+            Fault::new(format!("there is no memory for a message of {len} bytes that is to come"))
+        })?;
         let requests = VecDeque::new();
         self.receives.push_back(Receiving {
             from,
@@ -235,49 +203,7 @@ impl MpiLink {
             requests,
             spoilt: false,
         });
-    }
-
-    /// A message in pieces is to come.
-    fn announced(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
-        let mut head = [0; 9];
-        if found.len != head.len() {
-            return Err(Fault::new("an announcement of the wrong length"));
-        }
-        // SAFETY: it has that length, and is waited for right here.
-        let request = unsafe { found.receive(head.as_mut_ptr()) };
-        match request {
-            // It was found, so that it is here.
-            Ok(mut request) => while !request.is_done()? {},
-            Err(failed) => return self.failed(failed, Some(from)),
-        }
-        let [len @ .., tag] = head;
-        let len = usize::try_from(u64::from_le_bytes(len)).ok();
-        let len = len.filter(|len| *len <= self.limit);
-        let len = len.ok_or_else(|| Fault::new("a message that is longer than it may be"))?;
-        let tag = Tag::from_number(tag.into()).ok_or_else(|| Fault::new("an unknown message"))?;
-        self.expect(from, tag, len);
         Ok(())
-    }
-
-    fn part(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
-        let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
-        if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
-            if self.dead[from] {
-                return self.ignore(from, found);
-            }
-            return Err(Fault::new("a part of no message"));
-        }
-        self.receive_into_last(from, found)
-    }
-
-    /// Receives what is left of a message that was given up.
-    fn ignore(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
-        let mut buffer = Vec::<u8>::with_capacity(found.len);
-        // SAFETY: so many bytes are there, and they are never freed.
-        let request = unsafe { found.receive(buffer.as_mut_ptr()) };
-        #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
-        std::mem::forget(buffer);
-        request.map(drop).or_else(|failed| self.failed(failed, Some(from)))
     }
 
     /// Begins to receive into what came last from there, which has room.

@@ -3,7 +3,7 @@
 mod callbacks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::local::LocalLink;
@@ -12,7 +12,7 @@ use super::own_thread;
 use super::pace::Credit;
 use super::shared::{End, Shared};
 use super::transport::{Event, Outgoing, Transport};
-use super::wire::{Hello, Tag, ready};
+use super::wire::{Hello, Start, Tag, next_result, ready};
 use super::worker::{Served, Worker};
 use crate::error::{Error, Result};
 use crate::futures::Future;
@@ -200,4 +200,44 @@ fn the_pool_ends_when_its_last_worker_has_said_goodbye() {
     sleeper.send(0, Tag::Bye, Outgoing::Own(Vec::new())).unwrap();
     assert!(matches!(shared.join(None), Some(End::Stopped)));
     thread.join().unwrap();
+}
+
+#[test]
+fn an_answer_does_not_wait_for_another_function() {
+    static OPEN: AtomicBool = AtomicBool::new(false);
+    let pass = |()| {
+        // ORDERING: Relaxed; a flag by itself.
+        while !OPEN.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+    };
+    let (shared, thread, mut ends) = root_with(1, 0, Credit::Fixed(64));
+    let short = call(&shared, 1).unwrap();
+    let long: Future<()> = send(&shared, std::panic::Location::caller(), pass, ()).unwrap();
+    get_ready(&mut ends[0]);
+    let (_, both) = next(&mut ends[0]);
+    drop(ends);
+    let (mut link, workers) = LocalLink::network(1, &shared.buffers);
+    let worker = workers.into_iter().map(|end| serve(end, &shared)).next().unwrap();
+    assert_eq!(next(&mut link).0, Tag::Hello);
+    let settings = Start { limit: 1000, packs: true, initializer: None };
+    link.send(0, Tag::Start, Outgoing::Own(settings.to_bytes())).unwrap();
+    link.send(0, Tag::Tasks, Outgoing::Own(both)).unwrap();
+    assert_eq!(next(&mut link).0, Tag::Ready);
+    let (begun, mut first) = (Instant::now(), None);
+    while first.is_none() && begun.elapsed() < Duration::from_secs(20) {
+        first = link.poll().unwrap();
+    }
+    OPEN.store(true, Ordering::Relaxed); // ORDERING: as above
+    let Some(Event::Message { bytes, .. }) = first else { panic!("it was held back") };
+    let mut rest = &bytes[..];
+    assert_eq!(next_result(&mut rest).unwrap().unwrap().id, 1);
+    assert!(rest.is_empty());
+    assert_eq!(next(&mut link).0, Tag::Results);
+    link.send(0, Tag::Stop, Outgoing::Own(Vec::new())).unwrap();
+    worker.join().unwrap();
+    shared.close();
+    shared.join(None);
+    thread.join().unwrap();
+    assert!(short.into_result().is_err() && long.into_result().is_err());
 }

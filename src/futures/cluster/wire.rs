@@ -115,7 +115,8 @@ impl Hello {
 pub(crate) struct Start<'a> {
     pub(crate) limit: u64,
     /// Whether an answer may be held back for others to go with it. Not if the pool outlives the
-    /// rank: then the first call without an answer is taken to have killed it.
+    /// rank: then the first call without an answer is taken to have killed it. Nor where the program
+    /// says how many calls a rank is given: it may have its reasons.
     pub(crate) packs: bool,
     pub(crate) initializer: Option<&'a [u8]>,
 }

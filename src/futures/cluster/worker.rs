@@ -134,8 +134,15 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut begun = Instant::now();
         let mut held_since = begun;
         let mut out = self.buffers.take_largest();
+        let mut held = None;
         while let Some(order) = next_call(&mut message).map_err(malformed)? {
             let Order { id, token, argument } = order;
+            // Answers are held back while calls are short. Of another function that is not known.
+            if held.replace(token).is_some_and(|held| held != token) && !out.is_empty() {
+                held_since = Instant::now();
+                self.link.send(0, Tag::Results, Outgoing::Own(out))?;
+                out = self.buffers.take(0);
+            }
             let at = out.len();
             begin_result(&mut out, id);
             let payload = out.len();

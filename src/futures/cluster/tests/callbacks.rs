@@ -1,7 +1,6 @@
 //! Callbacks that wait, in the thread that they wait for.
 
 use std::panic::Location;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
