@@ -118,6 +118,7 @@
 //! stranded.
 
 mod as_completed;
+mod attendant;
 mod awaiting;
 mod blocking;
 mod call;

@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Future;
+use super::attendant;
 use super::chain::Rest;
 use super::token::CancelToken;
 use super::traced::Blocks;
@@ -51,6 +52,11 @@ impl Ready {
     fn satisfies(&self, until: Until) -> bool {
         self.ended.len() >= until.ended || (until.or_failure && self.failed)
     }
+
+    /// When so many had ended, whether to return from `wait_or_alarm` now.
+    fn interrupts(&self, at_each_end: bool, ended: usize) -> bool {
+        self.alarm || (at_each_end && self.ended.len() > ended)
+    }
 }
 
 impl Signal {
@@ -85,11 +91,13 @@ impl Signal {
     /// Blocks until `until` holds, the alarm was raised or, if `at_each_end`, a further call ended;
     /// says whether `until` holds.
     pub(crate) fn wait_or_alarm(&self, until: Until, at_each_end: bool) -> bool {
+        let attended = attendant::is_present().then(|| self.attend(until, at_each_end));
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
-        let ended = ready.ended.len();
+        let ended = attended.unwrap_or(ready.ended.len());
         while !ready.satisfies(until) {
-            if std::mem::take(&mut ready.alarm) || (at_each_end && ready.ended.len() > ended) {
+            if ready.interrupts(at_each_end, ended) {
+                ready.alarm = false;
                 return false;
             }
             let one_more = Until { ended: ended + 1, ..until };
@@ -100,6 +108,18 @@ impl Signal {
         true
     }
 
+    /// The part of [`wait_or_alarm`](Self::wait_or_alarm) that this thread does not sleep through;
+    /// gives how many had ended before.
+    fn attend(&self, until: Until, at_each_end: bool) -> usize {
+        let ended = self.ready.lock().ended.len();
+        let returns = || {
+            let ready = self.ready.lock();
+            ready.satisfies(until) || ready.interrupts(at_each_end, ended)
+        };
+        attendant::attend(&returns, None);
+        ended
+    }
+
     /// Whether `until` holds now.
     pub(crate) fn holds(&self, until: Until) -> bool {
         self.ready.lock().satisfies(until)
@@ -107,6 +127,9 @@ impl Signal {
 
     /// Blocks until `until` holds or the deadline passed; says whether it holds.
     pub(crate) fn wait(&self, until: Until, deadline: Option<Instant>) -> bool {
+        if attendant::is_present() {
+            attendant::attend(&|| self.holds(until), deadline);
+        }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
         while !ready.satisfies(until) {
@@ -192,6 +215,19 @@ impl<T> Waiters<T> {
 
     pub(crate) fn take(&mut self) -> Self {
         Self(self.0.take())
+    }
+
+    /// Whether to tell them is only to wake threads.
+    #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
+    pub(crate) fn are_threads(&self) -> bool {
+        let mut next = &self.0;
+        while let Some(node) = next {
+            if !matches!(node.waiter, Waiter::Done(..) | Waiter::Settled(_) | Waiter::Token(_)) {
+                return false;
+            }
+            next = &node.next;
+        }
+        true
     }
 
     pub(crate) fn request_cancel(&self) {

@@ -1,11 +1,14 @@
 //! What crosses and what does not: values, their encoding, its failures, their size.
 
+use std::time::Duration;
+
 use concurrent::Error;
 use concurrent::futures::process::SharedBytes;
 use concurrent::futures::{MapOptions, MpiPoolExecutor};
 use libtest_mimic::Trial;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::gate::Gate;
 use crate::support::{acts, passes, trial};
 
 acts![
@@ -14,6 +17,7 @@ acts![
     sixty_four_mebibytes_go_there_and_back,
     many_large_values_are_under_way_at_once,
     shared_bytes_are_copied,
+    an_answer_comes_while_the_next_call_runs,
     more_than_two_gibibytes,
 ];
 
@@ -27,7 +31,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         }
         crate::support::run(2, "mpi::crossing::more_than_two_gibibytes").passed();
     });
-    small.map(|name| passes(name, 3)).chain([large]).collect()
+    let ranks = |name: &str| if name.contains("next_call") { 2 } else { 3 };
+    small.map(|name| passes(name, ranks(name))).chain([large]).collect()
 }
 
 /// Refuses one step of the journey.
@@ -149,4 +154,22 @@ fn more_than_two_gibibytes() {
     bytes[len - 1] = 9;
     let back = pool.submit(|bytes: Vec<u8>| bytes, bytes).unwrap().into_result().unwrap();
     assert_eq!((back.len(), back[0], back[len - 1]), (len, 1, 9));
+}
+
+fn an_answer_comes_while_the_next_call_runs() {
+    let (start, end) = (Gate::new(), Gate::new());
+    let waits = |gate: String| Gate::pass(&gate);
+    let pool = MpiPoolExecutor::builder().credit(16).initializer(waits, start.name());
+    let pool = pool.build().unwrap();
+    let pass = |gate: Option<String>| gate.iter().for_each(|gate| Gate::pass(gate));
+    // In one message, since the rank cannot be sent any before.
+    let short = pool.submit(pass, None).unwrap();
+    let long = pool.submit(pass, Some(end.name())).unwrap();
+    start.wait_begun();
+    start.open();
+    end.wait_begun();
+    short.result_timeout(Duration::from_secs(20)).unwrap();
+    assert!(long.running());
+    end.open();
+    long.into_result().unwrap();
 }

@@ -12,6 +12,7 @@ use crate::support::{acts, outlives_ranks, run, trial};
 acts![
     a_killed_rank_fails_its_call_and_the_rest_goes_on,
     a_killed_rank_is_retried_elsewhere,
+    what_a_rank_said_before_it_died_counts,
     a_call_that_kills_ends_after_its_retries,
     without_a_rank_everything_fails,
     a_rank_that_dies_idle_is_missed,
@@ -26,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     on![
         a_killed_rank_fails_its_call_and_the_rest_goes_on: 4,
         a_killed_rank_is_retried_elsewhere: 4,
+        what_a_rank_said_before_it_died_counts: 2,
         a_call_that_kills_ends_after_its_retries: 5,
         without_a_rank_everything_fails: 3,
         a_rank_that_dies_idle_is_missed: 3,
@@ -38,7 +40,19 @@ fn survives(ranks: usize, act: &str) {
         return;
     }
     let run = run(ranks, &format!("mpi::deaths::{act}"));
+    // The launcher may say with its code that a rank has died.
     assert!(run.output.contains("passed "), "{}: {}", run.status, run.output);
+    assert_ne!(run.status.code(), Some(124), "it hung at its end: {}", run.output);
+    assert!(run.took < Duration::from_secs(60), "{:?}: {}", run.took, run.output);
+}
+
+/// Waits until the pool knows that it has lost so many.
+fn wait_lost(pool: &MpiPoolExecutor, ranks: usize) {
+    let begun = Instant::now();
+    while pool.stats().lost < ranks {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody misses it");
+        std::thread::yield_now();
+    }
 }
 
 fn kill(pid: u32) {
@@ -92,10 +106,27 @@ fn a_killed_rank_is_retried_elsewhere() {
     let calls: Vec<_> = (0..3).map(|_| pool.submit(pass, gate.name()).unwrap()).collect();
     let pids = [gate.wait_begun(), gate.wait_begun(), gate.wait_begun()];
     kill(pids[2]);
+    wait_lost(&pool, 1); // it cannot go through the gate any more
     (0..2).for_each(|_| gate.open());
     gate.wait_begun(); // the same call once more
     gate.open();
     assert!(calls.into_iter().all(|call| pids[..2].contains(&call.into_result().unwrap())));
+}
+
+fn what_a_rank_said_before_it_died_counts() {
+    let gate = Gate::new();
+    let waits = |gate: String| Gate::pass(&gate);
+    let builder = MpiPoolExecutor::builder().initializer(waits, gate.name()).credit(16);
+    let pool = builder.build().unwrap();
+    // In one message, since the rank cannot be sent any before.
+    let large = pool.submit(|()| vec![7_u8; 1 << 20], ()).unwrap();
+    let killer = pool.submit(|()| -> u32 { std::process::abort() }, ()).unwrap();
+    gate.wait_begun();
+    gate.open();
+    assert_eq!(large.into_result().unwrap().len(), 1 << 20);
+    let error = killer.into_result().unwrap_err();
+    assert!(matches!(error, Error::WorkerDied(_)), "{error}");
+    assert_eq!(pool.stats().lost, 1);
 }
 
 fn a_call_that_kills_ends_after_its_retries() {
@@ -128,10 +159,8 @@ fn a_rank_that_dies_idle_is_missed() {
     let victim = pool.submit(|()| std::process::id(), ()).unwrap().into_result().unwrap();
     kill(victim);
     let begun = Instant::now();
-    while pool.workers() > 1 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody misses it");
-        std::thread::yield_now();
-    }
+    wait_lost(&pool, 1);
+    assert_eq!(pool.workers(), 1);
     println!("missed after {:?}", begun.elapsed());
     let sum: u64 = pool.map(|n: u64| n, 0..100).map(Result::unwrap).sum();
     assert_eq!(sum, 4950);

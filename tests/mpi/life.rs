@@ -11,7 +11,7 @@ use concurrent::futures::{Future, ShutdownOptions};
 use libtest_mimic::Trial;
 
 use crate::gate::Gate;
-use crate::support::{acts, outlives_ranks, passes, run, trial};
+use crate::support::{acts, passes, run, trial};
 
 acts![
     an_initializer_runs_first_on_every_rank,
@@ -19,7 +19,11 @@ acts![
     an_initializer_that_panics_breaks_the_pool,
     a_single_rank_is_an_error_that_says_what_to_do,
     a_single_rank_may_work_alone,
+    a_rank_that_cannot_start_leaves_the_others_their_end,
     programs_with_code_of_their_own_go_on,
+    programs_of_their_own_make_many_pools,
+    programs_of_their_own_need_not_wait,
+    programs_of_their_own_make_one_pool_at_a_time,
     another_way_to_initialise_is_refused,
     there_is_one_pool_of_the_whole_program,
     a_call_cannot_make_a_pool,
@@ -28,18 +32,16 @@ acts![
     the_program_may_end_without_a_shutdown,
     the_program_may_exit_while_calls_wait,
     the_program_may_exit_while_a_call_runs,
+    the_program_may_exit_while_a_rank_starts,
     settings_that_make_no_sense,
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let names = acts().into_iter().map(|(name, _)| name);
-    let ordinary = |name: &&str| {
-        let alone = name.contains("single_rank") || name.contains("may_");
-        // See `contracts.rs`.
-        let own = name.contains("of_their_own") || name.contains("another_way");
-        !(alone || own && outlives_ranks())
-    };
-    let mut trials: Vec<Trial> = names.filter(ordinary).map(|name| passes(name, 3)).collect();
+    let ordinary = |name: &&str| !(name.contains("single_rank") || name.contains("may_"));
+    let ranks = |name: &str| if name.contains("many_pools") { 4 } else { 3 };
+    let mut trials: Vec<Trial> =
+        names.filter(ordinary).map(|name| passes(name, ranks(name))).collect();
     trials.push(passes("mpi::life::a_single_rank_is_an_error_that_says_what_to_do", 1));
     trials.push(passes("mpi::life::a_single_rank_may_work_alone", 1));
     trials.push(passes("mpi::life::the_program_may_end_without_a_shutdown", 3));
@@ -48,11 +50,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         assert_eq!(run.status.code(), Some(7), "{}", run.output);
     }));
     trials.push(trial("life::the_program_may_exit_while_a_call_runs", || {
-        let run = run(3, "mpi::life::the_program_may_exit_while_a_call_runs");
-        run.failed_with("the program ended while calls were running on other ranks");
-        assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
+        is_aborted("mpi::life::the_program_may_exit_while_a_call_runs");
+    }));
+    trials.push(trial("life::the_program_may_exit_while_a_rank_starts", || {
+        is_aborted("mpi::life::the_program_may_exit_while_a_rank_starts");
     }));
     trials
+}
+
+fn is_aborted(act: &str) {
+    let run = run(3, act);
+    run.failed_with("the program ended while calls were running on other ranks");
+    assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
 }
 
 static GREETING: OnceLock<String> = OnceLock::new();
@@ -102,6 +111,37 @@ fn an_initializer_that_panics_breaks_the_pool() {
     drop(pool);
 }
 
+/// In a call: whether this is the rank with the highest number.
+fn is_last() -> bool {
+    let world = mpi::topology::SimpleCommunicator::world();
+    world.rank() + 1 == world.size()
+}
+
+fn a_rank_that_cannot_start_leaves_the_others_their_end() {
+    let (start, end) = (Gate::new(), Gate::new());
+    let fails_on_the_last = |gate: String| {
+        if !is_last() {
+            return Ok(());
+        }
+        Gate::pass(&gate);
+        Err("no licence")
+    };
+    let pool = MpiPoolExecutor::builder().initializer(fails_on_the_last, start.name());
+    let pool = pool.build().unwrap();
+    let large = |gate: String| {
+        Gate::pass(&gate);
+        vec![1_u8; 8 << 20]
+    };
+    let call = pool.submit(large, end.name()).unwrap();
+    end.wait_begun();
+    start.wait_begun();
+    start.open();
+    let error = call.into_result().unwrap_err();
+    assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+    end.open(); // and now it sends what nobody waits for
+    drop(pool);
+}
+
 fn a_single_rank_is_an_error_that_says_what_to_do() {
     let error = MpiPoolExecutor::new().unwrap_err();
     assert!(matches!(error, Error::NoWorkers(_)) && error.to_string().contains("mpirun -n 4"));
@@ -147,6 +187,49 @@ fn programs_with_code_of_their_own_go_on() {
         assert!(matches!(MpiPoolExecutor::enter(&half), Err(Error::NoWorkers(_))));
     }
     mpi::traits::CommunicatorCollectives::barrier(&world);
+}
+
+fn programs_of_their_own_make_many_pools() {
+    let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    let world = universe.world();
+    let late_on_the_last = |()| {
+        let begun = Instant::now();
+        while is_last() && begun.elapsed() < Duration::from_millis(2) {} // root will be done by then
+    };
+    for round in 0..300 {
+        let builder = MpiPoolExecutor::builder().initializer(late_on_the_last, ());
+        if let Role::Root(pool) = builder.enter(&world).unwrap() {
+            assert_eq!(pool.submit(|n: u32| n, round).unwrap().into_result().unwrap(), round);
+        }
+    }
+}
+
+fn programs_of_their_own_need_not_wait() {
+    let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    let world = universe.world();
+    for round in 0..50 {
+        if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+            assert_eq!(pool.submit(|n: u32| n, round).unwrap().into_result().unwrap(), round);
+            pool.shutdown_with(ShutdownOptions::new().wait(false));
+        }
+    }
+    // And MPI is finalised.
+}
+
+fn programs_of_their_own_make_one_pool_at_a_time() {
+    let (universe, provided) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    let world = universe.world();
+    if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+        if provided < Threading::Multiple {
+            let error = MpiPoolExecutor::enter(&world).unwrap_err();
+            assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+            assert!(matches!(MpiPoolExecutor::new(), Err(Error::InvalidArgument(_))));
+        }
+        assert_eq!(pool.submit(|n: u32| n, 1).unwrap().into_result().unwrap(), 1);
+    }
+    if let Role::Root(pool) = MpiPoolExecutor::enter(&world).unwrap() {
+        assert_eq!(pool.submit(|n: u32| n, 2).unwrap().into_result().unwrap(), 2);
+    }
 }
 
 fn another_way_to_initialise_is_refused() {
@@ -229,6 +312,20 @@ fn the_program_may_exit_while_a_call_runs() {
     gate.wait_begun();
     let begun = Instant::now();
     println!("exits {:?}", begun.elapsed());
+    std::process::exit(0);
+}
+
+fn the_program_may_exit_while_a_rank_starts() {
+    let gate = Gate::new();
+    let wait_on_the_last = |gate: String| {
+        if is_last() {
+            Gate::pass(&gate);
+        }
+        Ok::<(), String>(())
+    };
+    let pool = MpiPoolExecutor::builder().initializer(wait_on_the_last, gate.name());
+    let _pool = pool.build().unwrap();
+    gate.wait_begun();
     std::process::exit(0);
 }
 

@@ -1,6 +1,7 @@
 //! Memory that one message after the other is written to: touching fresh memory takes longer than
 //! to copy a large message.
 
+use std::collections::TryReserveError;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -16,13 +17,24 @@ impl Buffers {
 
     /// An empty buffer for at least so many bytes.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
-        let fitting = {
-            let mut kept = self.0.lock();
-            let fits = kept.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= capacity);
-            let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index);
-            best.map(|index| kept.swap_remove(index))
-        };
-        fitting.unwrap_or_else(|| Vec::with_capacity(capacity))
+        self.take_fitting(capacity).unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    /// As [`take`](Self::take); an error if there is not so much memory.
+    pub(crate) fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        if let Some(fitting) = self.take_fitting(capacity) {
+            return Ok(fitting);
+        }
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(capacity)?;
+        Ok(buffer)
+    }
+
+    fn take_fitting(&self, capacity: usize) -> Option<Vec<u8>> {
+        let mut kept = self.0.lock();
+        let fits = kept.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= capacity);
+        let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index);
+        best.map(|index| kept.swap_remove(index))
     }
 
     /// An empty buffer for nobody knows how many bytes: the largest there is.
@@ -82,5 +94,12 @@ mod tests {
         let shared = Arc::new(vec![1; 3]);
         buffers.give_back_shared(Arc::clone(&shared));
         assert_eq!(shared.len(), 3);
+    }
+
+    #[test]
+    fn what_nobody_has_memory_for_is_an_error() {
+        let buffers = Buffers::default();
+        assert!(buffers.try_take(usize::MAX >> 2).is_err());
+        assert!(buffers.try_take(100).unwrap().capacity() >= 100);
     }
 }

@@ -104,6 +104,11 @@ impl<T: Item> Dispatcher<T> {
         Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
     }
 
+    /// Whether it finds out how many calls a rank is given.
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.credit == Credit::Adaptive
+    }
+
     pub(crate) fn push(&mut self, item: T) {
         self.queue.push_back(Entry { item, deaths: 0 });
     }
@@ -207,6 +212,15 @@ impl<T: Item> Dispatcher<T> {
     #[cfg(test)]
     pub(crate) fn first_of(&self, rank: usize) -> Option<&T> {
         self.ranks.get(rank)?.sent.front().map(|entry| &entry.item)
+    }
+
+    /// What was not sent and is pending by this; the rest stays as it is.
+    pub(crate) fn take_pending(&mut self, is_pending: impl Fn(&T) -> bool) -> Vec<T> {
+        let all = std::mem::take(&mut self.queue);
+        let (pending, rest): (VecDeque<_>, _) =
+            all.into_iter().partition(|entry| is_pending(&entry.item));
+        self.queue = rest;
+        pending.into_iter().map(|entry| entry.item).collect()
     }
 
     /// What was not sent.

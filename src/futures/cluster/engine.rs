@@ -88,11 +88,21 @@ pub(crate) fn initialise() -> Result<(), Failed> {
 
 /// Whether different threads may call MPI, one at a time.
 pub(crate) fn is_serialised() -> Result<bool, Failed> {
-    let mut provided = 0;
-    // SAFETY: MPI is initialised.
-    check("MPI_Query_thread", unsafe { ffi::MPI_Query_thread(&raw mut provided) })?;
     // SAFETY: a constant of the C library.
-    Ok(provided >= unsafe { ffi::RSMPI_THREAD_SERIALIZED })
+    Ok(thread_level()? >= unsafe { ffi::RSMPI_THREAD_SERIALIZED })
+}
+
+/// Whether different threads may call MPI at the same time.
+pub(crate) fn is_parallel() -> Result<bool, Failed> {
+    // SAFETY: a constant of the C library.
+    Ok(thread_level()? >= unsafe { ffi::RSMPI_THREAD_MULTIPLE })
+}
+
+fn thread_level() -> Result<c_int, Failed> {
+    let mut provided = 0;
+    // SAFETY: MPI is initialised; it may be called by any thread at any time.
+    check("MPI_Query_thread", unsafe { ffi::MPI_Query_thread(&raw mut provided) })?;
+    Ok(provided)
 }
 
 pub(crate) fn finalise() -> Result<(), Failed> {

@@ -48,7 +48,8 @@ use crate::sync::deadline_after;
 /// - Dropping the pool is Python's `with` block: it runs what was submitted, and waits for the ranks
 ///   to end. While a panic unwinds, calls that were not sent are cancelled first. The drop waits for
 ///   nothing in a callback of one of the pool's own calls, nor after a
-///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out; only that
+///   of a pool made by [`enter`](Self::enter) does even then, since MPI calls of the program follow.
 ///
 /// # Python
 ///
@@ -118,7 +119,7 @@ impl MpiPoolExecutor {
     ///
     /// MPI must have been initialised with at least `Threading::Serialized`. Until the executor was
     /// shut down its thread makes MPI calls: with less than `Threading::Multiple` the program on rank
-    /// 0 must make none.
+    /// 0 must make none, nor make another pool: that is an error.
     ///
     /// # Blocking
     ///
@@ -127,7 +128,8 @@ impl MpiPoolExecutor {
     ///
     /// # Errors
     ///
-    /// As [`MpiPoolBuilder::build`].
+    /// As [`MpiPoolBuilder::build`]; [`Error::InvalidArgument`](crate::Error::InvalidArgument) also
+    /// while another pool of this rank lives, with less than `Threading::Multiple`.
     ///
     /// ```no_run
     /// use concurrent::futures::cluster::mpi::{self, Threading};
@@ -339,7 +341,8 @@ impl Drop for MpiPoolExecutor {
         if self.root.shared.close() {
             self.finish(ShutdownOptions::new().cancel_futures(panicking()));
         } else if !self.root.shared.is_own_thread() {
-            self.root.join(Some(Instant::now())); // if it has ended meanwhile
+            // What the program does next may be MPI of its own; else only if it has ended meanwhile.
+            self.root.join((!self.root.is_guest()).then(Instant::now));
         }
     }
 }

@@ -22,7 +22,8 @@ impl<T: Transport> Manager<T> {
         let workers = hellos(&mut link, count).map_err(failed)?;
         let refusals: Vec<_> = workers.iter().map(|worker| own.refusal(worker)).collect();
         let mut manager = Self::new(shared, link, workers);
-        let packs = !manager.link.outlives_peers();
+        let adaptive = manager.shared().state.lock().dispatcher.is_adaptive();
+        let packs = adaptive && !manager.link.outlives_peers();
         let start = Start { limit: manager.shared().limit, packs, initializer }.to_bytes();
         let refused = refusals.iter().any(Option::is_some);
         for (peer, refusal) in refusals.iter().enumerate() {
@@ -40,7 +41,7 @@ impl<T: Transport> Manager<T> {
         if words.is_empty() {
             return Ok(manager);
         }
-        manager.flush().map_err(failed)?;
+        manager.part().map_err(failed)?;
         Err((Error::Cluster(words.join("; ").into()), true))
     }
 }

@@ -26,8 +26,8 @@ static SERVES: AtomicBool = AtomicBool::new(false);
 /// Whether this program has made its one pool of all ranks.
 static BUILT: AtomicBool = AtomicBool::new(false);
 
-/// The pool to be ended when the program ends.
-static LEFT: Mutex<Option<Arc<Root>>> = Mutex::new(None);
+/// The pools that live, to be ended when the program ends.
+static LEFT: Mutex<Vec<Arc<Root>>> = Mutex::new(Vec::new());
 
 /// How long the pool's thread may take to end when the program does, beyond what calls may.
 const END: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub(crate) struct Ranks {
     pub(crate) rank: usize,
     pub(crate) size: usize,
     /// Whether MPI is to be finalised with the pool.
-    finalises: bool,
+    pub(crate) finalises: bool,
 }
 
 /// An error inside of a call that runs on a rank of a pool.
@@ -49,6 +49,17 @@ pub(crate) fn check() -> Result<()> {
         return Err(Error::InvalidArgument(text.into()));
     }
     Ok(())
+}
+
+/// An error if another pool of this rank lives, so that its thread may be in MPI at this moment, and
+/// MPI does not allow that.
+fn check_alone() -> Result<()> {
+    if LEFT.lock().is_empty() || engine::is_parallel().map_err(fault)? {
+        return Ok(());
+    }
+    let text = "another pool of this rank lives: with less than `Threading::Multiple` it is to be shut \
+                down first";
+    Err(Error::InvalidArgument(text.into()))
 }
 
 impl Ranks {
@@ -62,7 +73,10 @@ impl Ranks {
         }
         let finalises = match engine::life() {
             (_, true) => return Err(Error::Cluster("MPI has been finalised".into())),
-            (true, false) => false,
+            (true, false) => {
+                check_alone()?;
+                false
+            }
             (false, false) => {
                 engine::initialise().map_err(fault)?;
                 true
@@ -82,6 +96,7 @@ impl Ranks {
     ///
     /// The handle is a live communicator.
     pub(crate) unsafe fn of(comm: Comm) -> Result<Self> {
+        check_alone()?;
         // SAFETY: the caller's promise.
         unsafe { Self::duplicate(comm, false) }
     }
@@ -104,6 +119,9 @@ impl Ranks {
 
     /// Ends what this rank has of MPI.
     pub(crate) fn close(&self) {
+        if engine::life().1 {
+            return; // by the program, before it let go of the pool
+        }
         if !self.finalises {
             let _ = self.comm.free(); // not if ranks have died
         } else if let Err(failed) = engine::finalise() {
@@ -166,10 +184,10 @@ fn fault(failed: engine::Failed) -> Error {
     failed.into_fault().into_error()
 }
 
-/// From now on the end of the program ends this pool.
+/// From now on this pool lives, and the end of the program ends it.
 pub(crate) fn end_with_program(root: &Arc<Root>) {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
-    *LEFT.lock() = Some(Arc::clone(root));
+    LEFT.lock().push(Arc::clone(root));
     // ORDERING: Relaxed; a flag by itself.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         // SAFETY: a function that may be called at any time.
@@ -179,11 +197,11 @@ pub(crate) fn end_with_program(root: &Arc<Root>) {
 
 /// The pool has ended.
 pub(crate) fn forget(root: &Arc<Root>) {
-    LEFT.lock().take_if(|left| Arc::ptr_eq(left, root));
+    LEFT.lock().retain(|left| !Arc::ptr_eq(left, root));
 }
 
 /// Tells the other ranks to end: they would wait for ever. Calls that run get a moment.
 extern "C" fn at_exit() {
-    let Some(root) = LEFT.lock().take() else { return };
-    root.end_with_program(deadline_after(END));
+    let left = std::mem::take(&mut *LEFT.lock());
+    left.iter().for_each(|root| root.end_with_program(deadline_after(END)));
 }

@@ -5,29 +5,27 @@
 //! is handed on in the order in which it was found. MPI counts in C integers: longer messages go in
 //! pieces, after one that says how long they are together.
 
+mod pieces;
+
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::pieces::{ANNOUNCEMENT, PART, PIECE};
 use super::buffers::Buffers;
 use super::engine::{Comm, Failed, Found, Request};
 use super::recovery::Recovery;
 use super::transport::{Event, Fault, Outgoing, Peer, Transport};
 use super::wire::Tag;
 
-/// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
-const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };
-
-/// Says how long a message in pieces is, and what it is about.
-const ANNOUNCEMENT: c_int = 64;
-
-/// A part of a message in pieces.
-const PART: c_int = 65;
-
 /// How often in a row a failure may be reported of which nothing comes, before it is taken to be one
 /// of the engine.
 const VAIN: u32 = 10_000;
+
+/// How often to look in vain for messages of the dead. Once is not enough: MPI first looks at what it
+/// has, then fetches more.
+const LAST_LOOKS: u32 = 2;
 
 /// How often to ask who has died.
 const ASK: Duration = Duration::from_millis(20);
@@ -59,8 +57,6 @@ pub(crate) struct MpiLink {
     comm: Comm,
     size: usize,
     is_root: bool,
-    /// The most bytes of a message that may come.
-    limit: usize,
     sends: VecDeque<Sending>,
     receives: VecDeque<Receiving>,
     buffers: Arc<Buffers>,
@@ -69,6 +65,8 @@ pub(crate) struct MpiLink {
     /// Deaths that nobody was told of.
     news: VecDeque<Peer>,
     vain: u32,
+    /// Looks that found nothing, since the last message and the last death.
+    empty: u32,
     /// When it was last asked who has died.
     asked: Instant,
 }
@@ -82,7 +80,6 @@ impl MpiLink {
             comm,
             size,
             is_root,
-            limit: isize::MAX.unsigned_abs(),
             sends: VecDeque::new(),
             receives: VecDeque::new(),
             buffers,
@@ -90,6 +87,7 @@ impl MpiLink {
             dead: vec![false; if is_root { size - 1 } else { 1 }],
             news: VecDeque::new(),
             vain: 0,
+            empty: 0,
             asked: Instant::now(),
         }
     }
@@ -118,6 +116,7 @@ impl MpiLink {
             if !std::mem::replace(&mut self.dead[peer], true) {
                 self.news.push_back(peer);
                 self.vain = 0;
+                self.empty = 0;
             }
         }
         true
@@ -154,24 +153,6 @@ impl MpiLink {
         }
     }
 
-    fn send_pieces(&mut self, to: Peer, tag: Tag, message: Outgoing) -> Result<(), Fault> {
-        let mut head = (message.bytes().len() as u64).to_le_bytes().to_vec();
-        head.push(tag as u8);
-        let Some(request) = self.begin_send(to, ANNOUNCEMENT, &head)? else { return Ok(()) };
-        self.sends.push_back(Sending { to, request, message: Some(Outgoing::Own(head)) });
-        for part in message.bytes().chunks(PIECE) {
-            let Some(request) = self.begin_send(to, PART, part)? else { break };
-            self.sends.push_back(Sending { to, request, message: None });
-        }
-        if let Some(last) = self.sends.back_mut() {
-            match &mut last.message {
-                None => last.message = Some(message),
-                Some(_) => drop(message), // not even the first part was begun
-            }
-        }
-        Ok(())
-    }
-
     /// Lets go of what was sent.
     fn look_after_sends(&mut self) -> Result<(), Fault> {
         while let Some(first) = self.sends.front_mut() {
@@ -202,14 +183,16 @@ impl MpiLink {
             tag => {
                 let tag = Tag::from_number(tag).ok_or_else(|| Fault::new("an unknown message"))?;
                 let len = found.len;
-                self.expect(from, tag, len);
+                self.expect(from, tag, len)?;
                 self.receive_into_last(from, found)
             }
         }
     }
 
-    fn expect(&mut self, from: Peer, tag: Tag, len: usize) {
-        let buffer = self.buffers.take(len);
+    fn expect(&mut self, from: Peer, tag: Tag, len: usize) -> Result<(), Fault> {
+        let buffer = self.buffers.try_take(len).map_err(|_| {
+            Fault::new(format!("there is no memory for a message of {len} bytes that is to come"))
+        })?;
         let requests = VecDeque::new();
         self.receives.push_back(Receiving {
             from,
@@ -220,36 +203,7 @@ impl MpiLink {
             requests,
             spoilt: false,
         });
-    }
-
-    /// A message in pieces is to come.
-    fn announced(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
-        let mut head = [0; 9];
-        if found.len != head.len() {
-            return Err(Fault::new("an announcement of the wrong length"));
-        }
-        // SAFETY: it has that length, and is waited for right here.
-        let request = unsafe { found.receive(head.as_mut_ptr()) };
-        match request {
-            // It was found, so that it is here.
-            Ok(mut request) => while !request.is_done()? {},
-            Err(failed) => return self.failed(failed, Some(from)),
-        }
-        let [len @ .., tag] = head;
-        let len = usize::try_from(u64::from_le_bytes(len)).ok();
-        let len = len.filter(|len| *len <= self.limit);
-        let len = len.ok_or_else(|| Fault::new("a message that is longer than it may be"))?;
-        let tag = Tag::from_number(tag.into()).ok_or_else(|| Fault::new("an unknown message"))?;
-        self.expect(from, tag, len);
         Ok(())
-    }
-
-    fn part(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
-        let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
-        if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
-            return Err(Fault::new("a part of no message"));
-        }
-        self.receive_into_last(from, found)
     }
 
     /// Begins to receive into what came last from there, which has room.
@@ -341,30 +295,32 @@ impl Transport for MpiLink {
 
     fn poll(&mut self) -> Result<Option<Event>, Fault> {
         self.look_after_sends()?;
-        if let Some(event) = self.next_received()? {
-            return Ok(Some(event));
-        }
         let from = (!self.is_root).then_some(0);
-        match self.comm.look(from) {
-            Ok(Some(found)) => {
-                self.begin(found)?;
-                if let Some(event) = self.next_received()? {
-                    return Ok(Some(event));
+        loop {
+            if let Some(event) = self.next_received()? {
+                return Ok(Some(event));
+            }
+            match self.comm.look(from) {
+                Ok(Some(found)) => {
+                    self.empty = 0;
+                    self.begin(found)?;
+                    return self.next_received();
                 }
-            }
-            Ok(None) => {
-                self.vain = 0;
-                self.ask_now_and_then();
-                return Ok(self.next_death()); // all that they have said has come
-            }
-            Err(failed) => {
-                self.failed(failed, None)?;
-                if !self.is_root {
-                    return Ok(self.next_death()); // from root nothing comes any more
+                Ok(None) => {
+                    self.vain = 0;
+                    self.empty = self.empty.saturating_add(1);
+                    self.ask_now_and_then();
+                    if self.news.is_empty() || self.empty >= LAST_LOOKS {
+                        return Ok(self.next_death()); // all that they have said has come
+                    }
+                }
+                Err(failed) => {
+                    self.failed(failed, None)?;
+                    // From root nothing comes any more.
+                    return Ok(if self.is_root { None } else { self.next_death() });
                 }
             }
         }
-        Ok(None)
     }
 
     fn outlives_peers(&self) -> bool {
@@ -373,5 +329,16 @@ impl Transport for MpiLink {
 
     fn is_sending(&self) -> bool {
         !self.sends.is_empty()
+    }
+}
+
+impl Drop for MpiLink {
+    fn drop(&mut self) {
+        let under_way = (std::mem::take(&mut self.sends), std::mem::take(&mut self.receives));
+        #[expect(
+            clippy::mem_forget,
+            reason = "MPI may still read and write it, until it is finalised"
+        )]
+        std::mem::forget(under_way);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Manager<T> {
     batch: Vec<Task>,
     /// What runs user code, and waits until nothing else is under way.
     later: VecDeque<Later>,
+    /// Calls that have ended since, earlier than what is in `later`, and of which nobody was told.
+    ended: VecDeque<Task>,
     /// The program ends, and this is when it stops to wait.
     hurry: Option<Instant>,
 }
@@ -60,8 +62,8 @@ pub(super) struct Look {
 
 impl<T: Transport> Manager<T> {
     pub(super) fn new(shared: Arc<Shared>, link: T, workers: Vec<Hello>) -> Self {
-        let (batch, later) = (Vec::new(), VecDeque::new());
-        Self { shared, link, workers, batch, later, hurry: None }
+        let (batch, later, ended) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { shared, link, workers, batch, later, ended, hurry: None }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -86,6 +88,16 @@ impl<T: Transport> Manager<T> {
         self.later.pop_front()
     }
 
+    /// Puts off to tell of these, which have ended.
+    pub(super) fn tell_later(&mut self, ended: impl IntoIterator<Item = Task>) {
+        self.ended.extend(ended);
+    }
+
+    /// A call of which somebody is to be told.
+    pub(super) fn next_ended(&mut self) -> Option<Task> {
+        self.ended.pop_front()
+    }
+
     /// Sends what can be sent.
     fn dispatch(&mut self) -> Result<Look, Fault> {
         let mut sent = false;
@@ -106,14 +118,17 @@ impl<T: Transport> Manager<T> {
             };
             let hurry = state.hurry;
             drop(state);
-            if hurry && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE)
-            {
-                return Err(Fault::new(
-                    "the program ended while calls were running on other ranks",
-                ));
-            }
+            self.hurry(hurry)?;
             return Ok(look);
         }
+    }
+
+    /// A fault if the program has ended, and that long enough ago.
+    fn hurry(&mut self, ends: bool) -> Result<(), Fault> {
+        if ends && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE) {
+            return Err(Fault::new("the program ended while calls were running on other ranks"));
+        }
+        Ok(())
     }
 
     fn send_batch(&mut self, peer: Peer) -> Result<(), Fault> {
@@ -206,7 +221,7 @@ impl<T: Transport> Manager<T> {
         }
     }
 
-    /// Tells all workers to stop.
+    /// Tells all workers to stop, and waits until they have.
     pub(super) fn stop(&mut self) -> Result<(), Fault> {
         for peer in 0..self.workers.len() {
             let lost = self.shared.state.lock().dispatcher.is_lost(peer);
@@ -214,17 +229,34 @@ impl<T: Transport> Manager<T> {
                 self.link.send(peer, Tag::Stop, Outgoing::Own(Vec::new()))?;
             }
         }
-        self.flush()
+        self.part()
     }
 
-    /// Until all that was sent is on its way.
-    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+    /// Until all workers, which were told to stop, have said goodbye. What they say before that has to
+    /// be received: MPI waits for it when it is finalised, and what nobody takes may turn up in the
+    /// next communicator.
+    pub(super) fn part(&mut self) -> Result<(), Fault> {
+        let peers = 0..self.workers.len();
+        let mut gone: Vec<bool> = {
+            let state = self.shared.state.lock();
+            peers.map(|peer| state.dispatcher.is_lost(peer)).collect()
+        };
         let mut patience = Patience::new(WORKING);
         loop {
-            while self.link.poll()?.is_some() {} // nobody waits for it any more
-            if !self.link.is_sending() {
+            while let Some(event) = self.link.poll()? {
+                patience.reset();
+                match event {
+                    Event::Message { from: peer, tag: Tag::Bye, .. } | Event::Lost(peer) => {
+                        gone[peer] = true;
+                    }
+                    Event::Message { .. } => {} // nobody waits for it any more
+                }
+            }
+            if !self.link.is_sending() && gone.iter().all(|gone| *gone) {
                 return Ok(());
             }
+            let ends = self.shared.state.lock().hurry;
+            self.hurry(ends)?;
             if let Some(pause) = patience.next_pause() {
                 std::thread::sleep(pause);
             }
@@ -236,28 +268,6 @@ impl<T: Transport> Manager<T> {
         match self.workers.get(peer) {
             Some(Hello { host, pid, .. }) => format!("rank {} (process {pid} on {host})", peer + 1),
             None => format!("rank {}", peer + 1),
-        }
-    }
-}
-
-impl Later {
-    /// Runs user code: callbacks.
-    pub(super) fn run(self, shared: &Shared) {
-        match self {
-            Self::Answered(task, kind, range, bytes) => {
-                if let Some(frame) = task.take_frame() {
-                    frame.give_back(&shared.buffers);
-                }
-                let told = task.finish(kind, &bytes[range]);
-                if let Some(bytes) = Rc::into_inner(bytes) {
-                    shared.buffers.give_back(bytes);
-                }
-                if let Some(told) = told {
-                    told.tell();
-                }
-            }
-            Self::Failed(task, error) => task.fail(error),
-            Self::Broken(cause) => shared.break_off(cause),
         }
     }
 }

@@ -1,76 +1,63 @@
 //! The thread of a pool on root: turn by turn, until the pool has ended.
 //!
 //! User code runs between two turns. If it waits for a call, the turns go on meanwhile, below it on
-//! the same stack: otherwise nobody could end that call.
+//! the same stack: otherwise nobody could end that call. There callbacks of other calls come last,
+//! since they may wait in turn, one below the other.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::manager::{Look, Manager, WORKING};
+use super::manager::{Later, Manager, WORKING};
 use super::patience::Patience;
 use super::shared::{End, Shared};
+use super::task::Task;
 use super::transport::{Fault, Transport};
+use crate::futures::attendant::{self, Attendant};
+use crate::futures::job::on_enough_stack;
 
 /// How often to look at a pool that has nothing to do, for the deaths of ranks.
 const IDLE: Duration = Duration::from_millis(50);
 
-thread_local! {
-    /// In the thread of a pool: what it does.
-    static OWN: RefCell<Option<Rc<dyn Own>>> = const { RefCell::new(None) };
-}
-
-/// Spends a wait in the thread of a pool with the pool's turns; elsewhere does nothing.
-pub(super) fn attend(done: &dyn Fn() -> bool, deadline: Option<Instant>) {
-    let own = OWN.try_with(|own| own.borrow().clone()).ok().flatten();
-    if let Some(own) = own {
-        own.attend(done, deadline);
-    }
-}
-
-trait Own {
-    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>);
-}
-
 struct OwnThread<T> {
     shared: Arc<Shared>,
     manager: RefCell<Manager<T>>,
+    /// The engine cannot go on: there are no more turns.
+    fault: RefCell<Option<Fault>>,
 }
 
 /// Until the pool was shut down and all calls are done.
 pub(crate) fn run<T: Transport + 'static>(manager: Manager<T>) -> End {
     let shared = Arc::clone(manager.shared());
     shared.adopt_thread();
-    let own = Rc::new(OwnThread { shared, manager: RefCell::new(manager) });
-    OWN.set(Some(Rc::clone(&own) as Rc<dyn Own>));
-    let driven = own.drive(&|look| look.over).and_then(|()| own.manager.borrow_mut().stop());
-    OWN.set(None);
-    match driven {
-        Ok(()) => End::Stopped,
-        Err(fault) => {
-            own.tell(); // what came before that
-            own.shared.break_off(fault.clone().into_error());
-            End::Faulty(fault)
-        }
+    let own = OwnThread { shared, manager: RefCell::new(manager), fault: RefCell::new(None) };
+    let own = Rc::new(own);
+    attendant::employ(Rc::clone(&own) as Rc<dyn Attendant>);
+    if let Err(fault) = own.drive().and_then(|()| own.manager.borrow_mut().stop()) {
+        own.break_off(fault);
+        own.tell_all();
     }
+    attendant::dismiss();
+    own.fault.take().map_or(End::Stopped, End::Faulty)
 }
 
 impl<T: Transport> OwnThread<T> {
-    /// Turns until one is the last and brings nothing to be told.
-    fn drive(&self, is_last: &dyn Fn(&Look) -> bool) -> Result<(), Fault> {
+    /// Turns until the pool is over and all was told.
+    fn drive(&self) -> Result<(), Fault> {
         let mut patience = Patience::new(WORKING);
         loop {
             let look = self.manager.borrow_mut().turn()?;
-            let told = self.tell();
+            let told = self.tell_all();
+            if let Some(fault) = &*self.fault.borrow() {
+                return Err(fault.clone()); // seen while a callback waited
+            }
             if told || look.busy {
                 patience.reset();
-            }
-            if !told && is_last(&look) {
-                return Ok(());
-            }
-            if told || look.busy {
                 continue;
+            }
+            if look.over {
+                return Ok(());
             }
             if let Some(pause) = patience.next_pause() {
                 self.shared.sleep(if look.idle { IDLE } else { pause }, look.seen);
@@ -79,35 +66,96 @@ impl<T: Transport> OwnThread<T> {
     }
 
     /// Runs user code; whether there was any.
-    fn tell(&self) -> bool {
+    fn tell_all(&self) -> bool {
         let mut told = false;
         loop {
-            let later = self.manager.borrow_mut().next_later();
-            let Some(later) = later else { return told };
-            later.run(&self.shared);
+            let ended = self.manager.borrow_mut().next_ended();
+            if let Some(task) = ended {
+                task.tell();
+            } else {
+                let later = self.manager.borrow_mut().next_later();
+                let Some(later) = later else { return told };
+                if let Some(task) = self.end(later) {
+                    task.tell();
+                }
+            }
             told = true;
         }
     }
+
+    /// Ends what was put off; gives the call back if somebody is to be told.
+    fn end(&self, later: Later) -> Option<Task> {
+        match later {
+            Later::Answered(task, kind, range, bytes) => {
+                if let Some(frame) = task.take_frame() {
+                    frame.give_back(&self.shared.buffers);
+                }
+                let ended = task.finish(kind, &bytes[range]);
+                if let Some(bytes) = Rc::into_inner(bytes) {
+                    self.shared.buffers.give_back(bytes);
+                }
+                ended
+            }
+            Later::Failed(task, error) => task.fail(error),
+            Later::Broken(cause) => {
+                // All have ended before the first is told: a callback may wait for any of them.
+                let ended = self.shared.break_off(cause);
+                self.manager.borrow_mut().tell_later(ended);
+                None
+            }
+        }
+    }
+
+    /// The engine cannot go on.
+    fn break_off(&self, fault: Fault) {
+        self.fault.borrow_mut().get_or_insert_with(|| fault.clone());
+        let ended = self.shared.break_off(fault.into_error());
+        self.manager.borrow_mut().tell_later(ended);
+    }
 }
 
-impl<T: Transport> Own for OwnThread<T> {
+impl<T: Transport> Attendant for OwnThread<T> {
     fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         if self.manager.try_borrow_mut().is_err() {
             return; // a logger that waits
         }
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let mut patience = Patience::new(WORKING);
         while !done() && !late() {
-            self.tell();
-            if done() {
-                return;
+            let later = self.manager.borrow_mut().next_later();
+            if let Some(later) = later {
+                match self.end(later) {
+                    Some(task) if task.wakes_threads_only() => task.tell(),
+                    Some(task) => self.manager.borrow_mut().tell_later([task]),
+                    None => {}
+                }
+                continue;
             }
-            if let Err(fault) = self.drive(&|_| true) {
-                self.shared.break_off(fault.into_error()); // the awaited call too
-                return;
+            let faulty = self.fault.borrow().is_some();
+            let mut pause = None;
+            if !faulty {
+                let turned = self.manager.borrow_mut().turn();
+                match turned {
+                    Ok(look) if look.busy => {
+                        patience.reset();
+                        continue;
+                    }
+                    Ok(look) => match patience.next_pause() {
+                        Some(next) => pause = Some((next, look.seen)),
+                        None => continue,
+                    },
+                    Err(fault) => {
+                        self.break_off(fault);
+                        continue;
+                    }
+                }
             }
-            let seen = self.shared.version();
-            if !done() {
-                self.shared.sleep(Duration::from_micros(50), seen);
+            // Nothing moves. Perhaps it takes one of these.
+            let ended = self.manager.borrow_mut().next_ended();
+            match (ended, pause) {
+                (Some(task), _) => on_enough_stack(|| task.tell()),
+                (None, Some((pause, seen))) => self.shared.sleep(pause, seen),
+                (None, None) => return, // it is not for this pool to bring it about
             }
         }
     }

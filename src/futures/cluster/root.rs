@@ -95,6 +95,13 @@ impl Root {
         true
     }
 
+    /// Whether the program goes on with MPI when the pool has ended.
+    pub(crate) fn is_guest(&self) -> bool {
+        let parts = self.engine.lock();
+        let engine = parts.as_ref().map(|parts| &parts.engine);
+        matches!(engine, Some(Engine::Mpi(ranks)) if !ranks.finalises)
+    }
+
     /// The program ends: what runs is given until then.
     pub(crate) fn end_with_program(self: &Arc<Self>, deadline: Option<Instant>) {
         self.shared.hurry();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::buffers::Buffers;
 use super::dispatch::Dispatcher;
 use super::pace::Credit;
-use super::task::{After, Frame, Journey, Task};
+use super::task::{Frame, Journey, Remote, Task};
 use super::transport::Fault;
 use super::wire::{begin_call, end_call};
 use crate::error::{Cause, Error, Result};
@@ -149,16 +149,13 @@ impl Shared {
 
     /// Cancels what was not sent; gives how many calls that were.
     pub(crate) fn cancel_pending(&self) -> usize {
-        let mut after = After::default();
-        {
-            let mut state = self.state.lock();
-            let (pending, begun) = state.dispatcher.take_queue().into_iter().partition(is_pending);
-            after.cancelled = pending;
-            // What comes back from a rank that died has begun.
-            let begun: Vec<Task> = begun;
-            begun.into_iter().for_each(|task| state.dispatcher.push(task));
-        }
-        after.run()
+        // What came back from a rank that died has begun.
+        let pending = self.state.lock().dispatcher.take_pending(|task| task.is_pending());
+        // All have ended before the first is told: a callback may wait for any of them.
+        let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
+        let count = cancelled.len();
+        cancelled.into_iter().flatten().for_each(Remote::tell);
+        count
     }
 
     /// Waits until the pool's thread has ended; `None` if time ran out before.
@@ -184,10 +181,6 @@ impl Shared {
         self.state.lock().left()
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.state.lock().version
-    }
-
     /// Takes no more calls; those there are fail when there is time for it.
     pub(super) fn stop_sending(&self, cause: &Error) {
         let mut state = self.state.lock();
@@ -195,23 +188,18 @@ impl Shared {
         state.dispatcher.stop();
     }
 
-    /// Fails all calls, and takes no more.
-    pub(super) fn break_off(&self, cause: Error) {
-        let mut after = After::default();
-        {
+    /// Fails all calls, and takes no more; gives those of which somebody is to be told.
+    pub(super) fn break_off(&self, cause: Error) -> Vec<Task> {
+        let (tasks, cause) = {
             let mut state = self.state.lock();
             let cause = state.broken.get_or_insert_with(|| Cause::new(cause)).clone();
             let mut tasks = state.dispatcher.take_sent();
             tasks.extend(state.dispatcher.take_queue());
-            let error = || Error::BrokenClusterPool { accepted: true, cause: Cause::clone(&cause) };
-            after.failed.extend(tasks.into_iter().map(|task| (task, error())));
-        }
-        after.run();
+            (tasks, cause)
+        };
+        let error = || Error::BrokenClusterPool { accepted: true, cause: Cause::clone(&cause) };
+        tasks.into_iter().filter_map(|task| task.fail(error())).collect()
     }
-}
-
-fn is_pending(task: &Task) -> bool {
-    task.is_pending()
 }
 
 impl State {

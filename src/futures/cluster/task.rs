@@ -3,11 +3,9 @@
 use std::any::type_name;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::buffers::Buffers;
 use super::dispatch::Item;
-use super::own_thread;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, AnyCall, Body, Call};
@@ -103,10 +101,6 @@ impl<R: Send + 'static> Body<R> for Journey<R> {
     fn runs_here(&self) -> bool {
         false
     }
-
-    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
-        own_thread::attend(done, deadline);
-    }
 }
 
 impl<R: Send + 'static> Landed<R> for Journey<R> {
@@ -142,11 +136,14 @@ pub(crate) trait Remote: Send + Sync {
     /// Tells those who wait for the end of the call. Runs user code.
     fn tell(self: Arc<Self>);
 
-    /// Ends the call with an error.
-    fn fail(self: Arc<Self>, error: Error);
+    /// Whether to tell runs no user code after all.
+    fn wakes_threads_only(&self) -> bool;
 
-    /// Cancels the call unless it runs.
-    fn cancel(self: Arc<Self>) -> bool;
+    /// Ends the call with an error; gives it back if somebody is to be told.
+    fn fail(self: Arc<Self>, error: Error) -> Option<Task>;
+
+    /// Cancels the call unless it runs or is over; then gives it back if somebody is to be told.
+    fn cancel(self: Arc<Self>) -> Option<Option<Task>>;
 }
 
 impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
@@ -193,14 +190,20 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
         contain("dropping a result that nobody took", || drop(call));
     }
 
-    fn fail(self: Arc<Self>, error: Error) {
-        if let Some(call) = landing::end(self, Err(error)) {
-            Remote::tell(call);
-        }
+    fn wakes_threads_only(&self) -> bool {
+        self.core().with_waiters(|waiters| waiters.are_threads())
     }
 
-    fn cancel(self: Arc<Self>) -> bool {
-        call::cancel_own(&(self as AnyCall<R>))
+    fn fail(self: Arc<Self>, error: Error) -> Option<Task> {
+        drop(self.take_frame());
+        landing::end(self, Err(error)).map(|call| call as Task)
+    }
+
+    fn cancel(self: Arc<Self>) -> Option<Option<Task>> {
+        let state = self.core().transition(State::cancel).ok()?;
+        // SAFETY: this thread made the one transition to CANCELLED.
+        unsafe { self.body().discard() };
+        Some(state.is_waited().then_some(self as Task))
     }
 }
 
@@ -215,24 +218,6 @@ impl Item for Task {
 
     fn offer(&self) -> bool {
         (**self).offer()
-    }
-}
-
-/// What waits to be told, or to fail, when no lock is held: that runs user code.
-#[derive(Default)]
-#[must_use]
-pub(crate) struct After {
-    pub(crate) failed: Vec<(Task, Error)>,
-    pub(crate) cancelled: Vec<Task>,
-}
-
-impl After {
-    /// Runs user code: callbacks. Gives how many calls were cancelled.
-    pub(crate) fn run(self) -> usize {
-        for (task, error) in self.failed {
-            task.fail(error);
-        }
-        self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel()).count()
     }
 }
 

@@ -1,7 +1,10 @@
 //! The pool without an engine: root and workers are threads that talk by memory.
 
+mod callbacks;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::local::LocalLink;
 use super::manager::Manager;
@@ -9,7 +12,7 @@ use super::own_thread;
 use super::pace::Credit;
 use super::shared::{End, Shared};
 use super::transport::{Event, Outgoing, Transport};
-use super::wire::{Hello, Tag, ready};
+use super::wire::{Hello, Start, Tag, next_result, ready};
 use super::worker::{Served, Worker};
 use crate::error::{Error, Result};
 use crate::futures::Future;
@@ -26,7 +29,15 @@ fn own() -> Hello {
 
 /// Root with its thread, and the ends of so many workers.
 fn root(workers: usize, retries: u32) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
-    let shared = Shared::new(workers, Credit::Fixed(2), retries, 1 << 20);
+    root_with(workers, retries, Credit::Fixed(2))
+}
+
+fn root_with(
+    workers: usize,
+    retries: u32,
+    credit: Credit,
+) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
+    let shared = Shared::new(workers, credit, retries, 1 << 20);
     let (link, ends) = LocalLink::network(workers, &shared.buffers);
     let of_root = Arc::clone(&shared);
     let thread = start("root", move || {
@@ -140,16 +151,19 @@ fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
 #[test]
 fn a_worker_of_another_build_is_refused_and_the_others_are_let_go() {
     let shared = Shared::new(2, Credit::Adaptive, 0, 1 << 20);
-    let (link, mut ends) = LocalLink::network(2, &shared.buffers);
-    let other = Hello::new(8, "there".into());
-    ends[0].send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
-    ends[1].send(0, Tag::Hello, Outgoing::Own(other.to_bytes())).unwrap();
+    let (link, ends) = LocalLink::network(2, &shared.buffers);
+    let hellos = [own(), Hello::new(8, "there".into())];
+    let workers = ends.into_iter().zip(hellos).map(|(mut link, hello)| {
+        let buffers = Arc::clone(&shared.buffers);
+        std::thread::spawn(move || Worker::new(&mut link, buffers).serve(&hello).unwrap())
+    });
+    let workers: Vec<_> = workers.collect();
     let refused = Manager::greet(shared, link, 2, &own(), None).err();
     let (error, told) = refused.expect("another build");
     assert!(told && error.to_string().contains("rank 2 (process"), "{error}");
-    assert_eq!(next(&mut ends[0]), (Tag::Stop, Vec::new()));
-    let (tag, why) = next(&mut ends[1]);
-    assert!(tag == Tag::Stop && String::from_utf8(why).unwrap().contains("another build"));
+    let served: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    let [Served::Stopped, Served::Refused(why)] = &served[..] else { panic!("{served:?}") };
+    assert!(why.contains("another build"), "{why}");
 }
 
 #[test]
@@ -169,4 +183,61 @@ fn a_callback_may_wait_for_another_call_of_its_pool() {
     shared.join(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(SEEN.load(Ordering::Relaxed), 42); // ORDERING: as above
+}
+
+#[test]
+fn the_pool_ends_when_its_last_worker_has_said_goodbye() {
+    let (shared, thread, mut ends) = root(1, 0);
+    let sleeper = &mut ends[0];
+    sleeper.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    assert_eq!(next(sleeper).0, Tag::Start);
+    shared.close(); // its initializer still runs
+    assert_eq!(next(sleeper).0, Tag::Stop);
+    let soon = || Some(Instant::now() + Duration::from_millis(100));
+    assert!(shared.join(soon()).is_none());
+    sleeper.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
+    assert!(shared.join(soon()).is_none());
+    sleeper.send(0, Tag::Bye, Outgoing::Own(Vec::new())).unwrap();
+    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_answer_does_not_wait_for_another_function() {
+    static OPEN: AtomicBool = AtomicBool::new(false);
+    let pass = |()| {
+        // ORDERING: Relaxed; a flag by itself.
+        while !OPEN.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+    };
+    let (shared, thread, mut ends) = root_with(1, 0, Credit::Fixed(64));
+    let short = call(&shared, 1).unwrap();
+    let long: Future<()> = send(&shared, std::panic::Location::caller(), pass, ()).unwrap();
+    get_ready(&mut ends[0]);
+    let (_, both) = next(&mut ends[0]);
+    drop(ends);
+    let (mut link, workers) = LocalLink::network(1, &shared.buffers);
+    let worker = workers.into_iter().map(|end| serve(end, &shared)).next().unwrap();
+    assert_eq!(next(&mut link).0, Tag::Hello);
+    let settings = Start { limit: 1000, packs: true, initializer: None };
+    link.send(0, Tag::Start, Outgoing::Own(settings.to_bytes())).unwrap();
+    link.send(0, Tag::Tasks, Outgoing::Own(both)).unwrap();
+    assert_eq!(next(&mut link).0, Tag::Ready);
+    let (begun, mut first) = (Instant::now(), None);
+    while first.is_none() && begun.elapsed() < Duration::from_secs(20) {
+        first = link.poll().unwrap();
+    }
+    OPEN.store(true, Ordering::Relaxed); // ORDERING: as above
+    let Some(Event::Message { bytes, .. }) = first else { panic!("it was held back") };
+    let mut rest = &bytes[..];
+    assert_eq!(next_result(&mut rest).unwrap().unwrap().id, 1);
+    assert!(rest.is_empty());
+    assert_eq!(next(&mut link).0, Tag::Results);
+    link.send(0, Tag::Stop, Outgoing::Own(Vec::new())).unwrap();
+    worker.join().unwrap();
+    shared.close();
+    shared.join(None);
+    thread.join().unwrap();
+    assert!(short.into_result().is_err() && long.into_result().is_err());
 }

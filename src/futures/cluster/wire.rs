@@ -8,6 +8,7 @@
 //!   TASKS     root to worker   frames: length u64, id u64, two code places, argument
 //!   RESULTS   worker to root   frames: length u64, id u64, microseconds u32, kind u8, 0, bytes
 //!   STOP      root to worker   empty, or why it is not wanted
+//!   BYE       worker to root   empty; the last that it says, in whatever version
 //! ```
 //!
 //! Numbers of the fixed parts are little-endian. A rank of another build is refused at its HELLO, so
@@ -26,6 +27,7 @@ pub(crate) enum Tag {
     Tasks = 4,
     Results = 5,
     Stop = 6,
+    Bye = 7,
 }
 
 impl Tag {
@@ -37,6 +39,7 @@ impl Tag {
             4 => Self::Tasks,
             5 => Self::Results,
             6 => Self::Stop,
+            7 => Self::Bye,
             _ => return None,
         })
     }
@@ -112,7 +115,8 @@ impl Hello {
 pub(crate) struct Start<'a> {
     pub(crate) limit: u64,
     /// Whether an answer may be held back for others to go with it. Not if the pool outlives the
-    /// rank: then the first call without an answer is taken to have killed it.
+    /// rank: then the first call without an answer is taken to have killed it. Nor where the program
+    /// says how many calls a rank is given: it may have its reasons.
     pub(crate) packs: bool,
     pub(crate) initializer: Option<&'a [u8]>,
 }

@@ -44,7 +44,7 @@ impl<'a, T: Transport> Worker<'a, T> {
         Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
     }
 
-    /// Greets root and takes calls until it says stop.
+    /// Greets root, takes calls until it says stop, and says goodbye.
     pub(crate) fn serve(&mut self, hello: &Hello) -> Result<Served, Fault> {
         self.link.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
         loop {
@@ -52,9 +52,11 @@ impl<'a, T: Transport> Worker<'a, T> {
             let done = match tag {
                 Tag::Start => self.start(&bytes),
                 Tag::Tasks => self.tasks(&bytes),
-                Tag::Stop if bytes.is_empty() => return Ok(Served::Stopped),
                 Tag::Stop => {
-                    return Ok(Served::Refused(String::from_utf8_lossy(&bytes).into_owned()));
+                    self.link.send(0, Tag::Bye, Outgoing::Own(Vec::new()))?;
+                    self.flush()?;
+                    let why = String::from_utf8_lossy(&bytes).into_owned();
+                    return Ok(if why.is_empty() { Served::Stopped } else { Served::Refused(why) });
                 }
                 _ => Err(malformed(Malformed("not for a worker"))),
             };
@@ -68,11 +70,7 @@ impl<'a, T: Transport> Worker<'a, T> {
     fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
         let mut patience = Patience::new(Patience::IDLE);
         loop {
-            while let Some(event) = self.link.poll()? {
-                match event {
-                    Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
-                    Event::Lost(_) => self.alone = true,
-                }
+            if self.listen()? {
                 patience.reset();
             }
             if !self.link.is_sending() {
@@ -87,6 +85,32 @@ impl<'a, T: Transport> Worker<'a, T> {
                 std::thread::sleep(pause);
             }
         }
+    }
+
+    /// Takes in what has come; whether there was anything.
+    fn listen(&mut self) -> Result<bool, Fault> {
+        let mut any = false;
+        while let Some(event) = self.link.poll()? {
+            match event {
+                Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
+                Event::Lost(_) => self.alone = true,
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Until all that was sent is on its way, or nobody is there to get it.
+    fn flush(&mut self) -> Result<(), Fault> {
+        let mut patience = Patience::new(Patience::IDLE);
+        while self.link.is_sending() && !self.alone {
+            if self.listen()? {
+                patience.reset();
+            } else if let Some(pause) = patience.next_pause() {
+                std::thread::sleep(pause);
+            }
+        }
+        Ok(())
     }
 
     fn start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -110,8 +134,15 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut begun = Instant::now();
         let mut held_since = begun;
         let mut out = self.buffers.take_largest();
+        let mut held = None;
         while let Some(order) = next_call(&mut message).map_err(malformed)? {
             let Order { id, token, argument } = order;
+            // Answers are held back while calls are short. Of another function that is not known.
+            if held.replace(token).is_some_and(|held| held != token) && !out.is_empty() {
+                held_since = Instant::now();
+                self.link.send(0, Tag::Results, Outgoing::Own(out))?;
+                out = self.buffers.take(0);
+            }
             let at = out.len();
             begin_result(&mut out, id);
             let payload = out.len();
@@ -135,6 +166,9 @@ impl<'a, T: Transport> Worker<'a, T> {
                 held_since = now;
                 self.link.send(0, Tag::Results, Outgoing::Own(out))?;
                 out = self.buffers.take(0);
+                if !self.packs {
+                    self.flush()?; // the next call may kill this rank, and this one has not
+                }
             }
         }
         if out.is_empty() {

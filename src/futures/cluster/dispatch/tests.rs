@@ -173,3 +173,15 @@ fn without_any_rank_everything_is_given_up() {
     assert_eq!(waiting, [0, 1, 2]);
     assert!(dispatcher.is_idle());
 }
+
+#[test]
+fn who_takes_what_is_pending_leaves_the_deaths_of_the_rest() {
+    let mut dispatcher = dispatcher(3, Credit::Fixed(1), 1, 4);
+    assert_eq!(batches(&mut dispatcher), [(0, vec![0]), (1, vec![1]), (2, vec![2])]);
+    assert!(dispatcher.lost(0).unwrap().failed.is_none(), "its first death");
+    let taken = dispatcher.take_pending(|call| call.id == 3);
+    assert_eq!(taken.iter().map(|call| call.id).collect::<Vec<_>>(), [3]);
+    dispatcher.answered(1, 1, SHORT);
+    assert_eq!(batches(&mut dispatcher), [(1, vec![0])]);
+    assert_eq!(dispatcher.lost(1).unwrap().failed.unwrap().id, 0, "its second");
+}

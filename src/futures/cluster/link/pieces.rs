@@ -1,0 +1,90 @@
+//! Messages that are longer than what MPI can count: an announcement, then parts.
+
+use std::ffi::c_int;
+
+use super::{MpiLink, Sending};
+use crate::futures::cluster::engine::Found;
+use crate::futures::cluster::transport::{Fault, Outgoing, Peer};
+use crate::futures::cluster::wire::Tag;
+
+/// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
+pub(super) const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };
+
+/// Says how long a message in pieces is, and what it is about.
+pub(super) const ANNOUNCEMENT: c_int = 64;
+
+/// A part of a message in pieces.
+pub(super) const PART: c_int = 65;
+
+impl MpiLink {
+    pub(super) fn send_pieces(
+        &mut self,
+        to: Peer,
+        tag: Tag,
+        message: Outgoing,
+    ) -> Result<(), Fault> {
+        let mut head = (message.bytes().len() as u64).to_le_bytes().to_vec();
+        head.push(tag as u8);
+        let Some(request) = self.begin_send(to, ANNOUNCEMENT, &head)? else { return Ok(()) };
+        self.sends.push_back(Sending { to, request, message: Some(Outgoing::Own(head)) });
+        let mut begun = Ok(());
+        for part in message.bytes().chunks(PIECE) {
+            match self.begin_send(to, PART, part) {
+                Ok(Some(request)) => self.sends.push_back(Sending { to, request, message: None }),
+                Ok(None) => break,
+                Err(fault) => {
+                    begun = Err(fault); // those that were begun are under way all the same
+                    break;
+                }
+            }
+        }
+        if let Some(last) = self.sends.back_mut() {
+            match &mut last.message {
+                None => last.message = Some(message),
+                Some(_) => drop(message), // not even the first part was begun
+            }
+        }
+        begun
+    }
+
+    /// A message in pieces is to come.
+    pub(super) fn announced(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+        let mut head = [0; 9];
+        if found.len != head.len() {
+            return Err(Fault::new("an announcement of the wrong length"));
+        }
+        // SAFETY: it has that length, and is waited for right here.
+        let request = unsafe { found.receive(head.as_mut_ptr()) };
+        match request {
+            // It was found, so that it is here.
+            Ok(mut request) => while !request.is_done()? {},
+            Err(failed) => return self.failed(failed, Some(from)),
+        }
+        let [len @ .., tag] = head;
+        let len = usize::try_from(u64::from_le_bytes(len));
+        let len = len.map_err(|_| Fault::new("a message that is longer than memory"))?;
+        let tag = Tag::from_number(tag.into()).ok_or_else(|| Fault::new("an unknown message"))?;
+        self.expect(from, tag, len)
+    }
+
+    pub(super) fn part(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+        let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
+        if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
+            if self.dead[from] {
+                return self.ignore(from, found);
+            }
+            return Err(Fault::new("a part of no message"));
+        }
+        self.receive_into_last(from, found)
+    }
+
+    /// Receives what is left of a message that was given up.
+    fn ignore(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+        let mut buffer = Vec::<u8>::with_capacity(found.len);
+        // SAFETY: so many bytes are there, and they are never freed.
+        let request = unsafe { found.receive(buffer.as_mut_ptr()) };
+        #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
+        std::mem::forget(buffer);
+        request.map(drop).or_else(|failed| self.failed(failed, Some(from)))
+    }
+}
