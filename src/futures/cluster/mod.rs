@@ -61,6 +61,10 @@
 //! about half a millisecond, several in a message. What was sent counts as running, and waits for
 //! what is before it in its rank: [`credit(1)`](MpiPoolBuilder::credit) never sends ahead.
 //!
+//! Answers go back likewise: that of a short call may wait for a later call of the same function and
+//! the same message, however long that takes. If that one waits for what rank 0 does with the first,
+//! neither ends: set a [`credit`](MpiPoolBuilder::credit), with which each answer goes at once.
+//!
 //! MPI has nothing that a thread could sleep on. A rank looks for messages 200 times in a row, then
 //! sleeps for 1, 2, 4 µs and so on up to 1 ms: an idle one takes about 2 % of a processor, and the
 //! first call after a pause takes up to 1 ms longer.
@@ -68,8 +72,8 @@
 //! # When the program ends
 //!
 //! If rank 0 returns from `main`, or exits, with the pool still there, calls that were not sent are
-//! cancelled, those that run get two seconds, and the other ranks end; after that the program says why
-//! and is aborted with code 113.
+//! cancelled, those that run get two seconds, also the initializers, and the other ranks end; after
+//! that the program says why and is aborted with code 113.
 //!
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
