@@ -43,8 +43,8 @@
 //!
 //! A rank works through its calls in order, so that of those it has not answered only the first can
 //! have killed it. If a whole host is lost, or rank 0, the program ends with any MPI. Ranks cannot be
-//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI: programs that did
-//! it themselves were seen to hang in `MPI_Finalize` of Open MPI 5.0.11 now and then.
+//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI, or set
+//! `OMPI_MCA_async_mpi_finalize=1`: with a barrier `MPI_Finalize` may wait for the dead.
 //! [`Future::kill`] cancels a call that was not sent; it cannot reach one that was.
 //!
 //! # How calls reach their rank
