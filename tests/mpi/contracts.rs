@@ -6,34 +6,15 @@ use concurrent::futures::{Executor, ShutdownOptions};
 use libtest_mimic::Trial;
 
 use crate::contract::promises;
-use crate::support::{acts, detail, outlives_ranks, passes};
+use crate::support::{acts, passes};
 
-acts![
-    every_promise_is_kept,
-    every_promise_is_kept_with_one_call_at_a_time,
-    a_promise_is_kept,
-    by_build,
-];
+acts![every_promise_is_kept, every_promise_is_kept_with_one_call_at_a_time, by_build];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let by_build = [2, 3, 4].map(|ranks| passes("mpi::contracts::by_build", ranks));
-    if outlives_ranks() {
-        // One program for each: fault-tolerant programs that initialise MPI themselves hang in
-        // `MPI_Finalize` of Open MPI 5.0.11 now and then.
-        let names = promises::<MpiPoolExecutor>().into_iter().map(|(name, _)| name);
-        let one = |name| passes(format!("mpi::contracts::a_promise_is_kept/{name}"), 3);
-        return names.map(one).chain(by_build).collect();
-    }
     let all = ["every_promise_is_kept", "every_promise_is_kept_with_one_call_at_a_time"];
     let on = |name| [2, 3, 4].map(|ranks| passes(format!("mpi::contracts::{name}"), ranks));
     all.into_iter().flat_map(on).chain(by_build).collect()
-}
-
-fn a_promise_is_kept() {
-    let pool = MpiPoolExecutor::new().unwrap();
-    let workers = pool.workers();
-    let (_, promise) = promises().into_iter().find(|(name, _)| *name == detail()).unwrap();
-    promise(pool, workers);
 }
 
 /// Each promise with a pool of its own, one after the other.

@@ -29,17 +29,10 @@ pub(crate) fn act(mut acts: impl Iterator<Item = Act>) {
         return;
     }
     let name = arguments.next().expect("the name of an act");
-    let own = name.split_once('/').map_or(&name[..], |(own, _)| own);
-    let (_, act) = acts.find(|(act, _)| *act == own).expect("an act of this name");
+    let (_, act) = acts.find(|(act, _)| *act == name).expect("an act of this name");
     act();
     println!("passed {name}");
     std::process::exit(0);
-}
-
-/// In an act: what follows its name after a slash.
-pub(crate) fn detail() -> String {
-    let name = std::env::args().nth(2).unwrap();
-    name.split_once('/').expect("a detail").1.to_owned()
 }
 
 /// How long a test may take on a loaded machine.
@@ -105,7 +98,7 @@ pub(crate) fn run_programs(programs: &[(usize, &Path)], act: &str) -> Run {
         ("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         ("OMPI_MCA_btl_tcp_if_include", "lo"),
         ("OMPI_MCA_oob_tcp_if_include", "lo"),
-        // As the page of `futures::cluster` says, for acts that initialise MPI themselves.
+        // As the guide says, for acts that initialise MPI themselves.
         ("OMPI_MCA_async_mpi_finalize", "1"),
         ("RUST_BACKTRACE", "0"),
     ] {

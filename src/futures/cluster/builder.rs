@@ -63,6 +63,9 @@ impl MpiPoolBuilder {
     ///
     /// With 1 no call ever waits behind another one in a rank, and what has not started can be
     /// cancelled; but the rank has nothing to do while its result travels.
+    ///
+    /// With any number each answer goes back at once, instead of together with those of the calls
+    /// after it. For very short calls that costs about half of the throughput.
     pub fn credit(mut self, calls: usize) -> Self {
         self.credit = Some(calls);
         self

@@ -43,8 +43,8 @@
 //!
 //! A rank works through its calls in order, so that of those it has not answered only the first can
 //! have killed it. If a whole host is lost, or rank 0, the program ends with any MPI. Ranks cannot be
-//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI: programs that did
-//! it themselves were seen to hang in `MPI_Finalize` of Open MPI 5.0.11 now and then.
+//! added. Where ranks may die let [`build`](MpiPoolBuilder::build) initialise MPI, or set
+//! `OMPI_MCA_async_mpi_finalize=1`: with a barrier `MPI_Finalize` may wait for the dead.
 //! [`Future::kill`] cancels a call that was not sent; it cannot reach one that was.
 //!
 //! # How calls reach their rank
@@ -61,6 +61,10 @@
 //! about half a millisecond, several in a message. What was sent counts as running, and waits for
 //! what is before it in its rank: [`credit(1)`](MpiPoolBuilder::credit) never sends ahead.
 //!
+//! Answers go back likewise: that of a short call may wait for a later call of the same function and
+//! the same message, however long that takes. If that one waits for what rank 0 does with the first,
+//! neither ends: set a [`credit`](MpiPoolBuilder::credit), with which each answer goes at once.
+//!
 //! MPI has nothing that a thread could sleep on. A rank looks for messages 200 times in a row, then
 //! sleeps for 1, 2, 4 µs and so on up to 1 ms: an idle one takes about 2 % of a processor, and the
 //! first call after a pause takes up to 1 ms longer.
@@ -68,8 +72,8 @@
 //! # When the program ends
 //!
 //! If rank 0 returns from `main`, or exits, with the pool still there, calls that were not sent are
-//! cancelled, those that run get two seconds, and the other ranks end; after that the program says why
-//! and is aborted with code 113.
+//! cancelled, those that run get two seconds, also the initializers, and the other ranks end; after
+//! that the program says why and is aborted with code 113.
 //!
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill

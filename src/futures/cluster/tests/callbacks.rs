@@ -97,33 +97,49 @@ fn thousands_may_wait_in_turn() {
     }
 }
 
+/// An answer that fails this call.
+fn answer(id: u64) -> Vec<u8> {
+    let mut answer = Vec::new();
+    begin_result(&mut answer, id);
+    answer.extend_from_slice(&Text { message: "no".into(), location: None }.to_bytes());
+    end_result(&mut answer, 0, Kind::Panicked, 1);
+    answer
+}
+
 #[test]
-fn a_wait_with_a_time_limit_ends_while_others_are_answered() {
-    static OPEN: AtomicBool = AtomicBool::new(false);
-    let (shared, thread, ends) = root(2, 0);
-    let pass = |()| {
-        // ORDERING: Relaxed; a flag by itself.
-        while !OPEN.load(Ordering::Relaxed) {
-            std::thread::yield_now();
-        }
-    };
-    let gated: Future<()> = send(&shared, Location::caller(), pass, ()).unwrap();
+fn a_wait_with_a_time_limit_ends_while_others_are_told() {
+    const OTHERS: usize = 60;
+    let (shared, thread, mut ends) = root_with(1, 0, Credit::Fixed(64));
     let (told, tells) = channel();
-    let own = Arc::clone(&shared);
-    call(&shared, 1).unwrap().add_done_callback(move |_: &Future<u64>| {
-        let waited = gated.result_timeout(Duration::from_millis(1)).cloned();
-        OPEN.store(true, Ordering::Relaxed); // ORDERING: as above
-        told.send((waited, own.left().0)).unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let first = call(&shared, 1).unwrap();
+    let never = call(&shared, 2).unwrap();
+    let at_the_end = Arc::clone(&seen);
+    first.add_done_callback(move |_: &Future<u64>| {
+        let waited = never.result_timeout(Duration::from_millis(1)).cloned();
+        // ORDERING: Relaxed; in one thread.
+        told.send((waited, at_the_end.load(Ordering::Relaxed))).unwrap();
     });
-    let others: Vec<_> = (0..50_000).map(|n| call(&shared, n).unwrap()).collect();
-    let workers: Vec<_> = ends.into_iter().map(|end| serve(end, &shared)).collect();
-    let (waited, left) = tells.recv_timeout(LONG).unwrap();
+    for n in 0..OTHERS {
+        let seen = Arc::clone(&seen);
+        call(&shared, n as u64).unwrap().add_done_callback(move |_: &Future<u64>| {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(1) {} // it takes its time
+            seen.fetch_add(1, Ordering::Relaxed); // ORDERING: as above
+        });
+    }
+    get_ready(&mut ends[0]);
+    assert_eq!(next(&mut ends[0]).0, Tag::Tasks);
+    let mut answers = answer(1);
+    (0..OTHERS as u64).for_each(|n| answers.extend(answer(n + 3)));
+    ends[0].send(0, Tag::Results, Outgoing::Own(answers)).unwrap();
+    let (waited, seen) = tells.recv_timeout(LONG).unwrap();
     assert!(matches!(waited, Err(Error::Timeout { .. })), "{waited:?}");
-    assert!(left > 0, "it waited for all of them");
+    assert!(seen < OTHERS, "it told all of them first");
+    drop(ends);
     shared.close();
     shared.join(None);
-    assert!(others.iter().all(Future::done));
-    workers.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
+    thread.join().unwrap();
 }
 
 /// Two calls that were sent, with a callback of the first that waits for the second; what it gets,
@@ -164,11 +180,7 @@ fn they_may_wait_for_a_call_that_fails_with_the_pool() {
 fn they_may_wait_for_a_call_that_fails_with_the_engine() {
     for follows in [false, true] {
         let (tells, mut link, shared, thread) = one_waits_for_the_other(follows);
-        let mut answers = Vec::new();
-        begin_result(&mut answers, 1);
-        let text = Text { message: "no".into(), location: None };
-        answers.extend_from_slice(&text.to_bytes());
-        end_result(&mut answers, 0, Kind::Panicked, 1);
+        let mut answers = answer(1);
         answers.extend_from_slice(&[0xff; 8]);
         link.send(0, Tag::Results, Outgoing::Own(answers)).unwrap();
         is_told_that_it_broke((tells, link, shared, thread));
