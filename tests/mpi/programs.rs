@@ -1,22 +1,21 @@
-//! Programs that go wrong: other builds, ranks that end, ranks that wait.
+//! Programs that go wrong: other builds, ranks that end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use concurrent::futures::MpiPoolExecutor;
 use libtest_mimic::Trial;
 
 use crate::support::{acts, outlives_ranks, run, run_programs, trial};
 
-acts![any_pool, a_rank_dies, a_rank_exits, ranks_are_idle];
+acts![any_pool, a_rank_dies, a_rank_exits];
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("programs::a_rank_of_another_build_is_refused", a_rank_of_another_build_is_refused),
         trial("programs::the_death_of_a_rank_ends_the_program", || ends_the_program("a_rank_dies")),
         trial("programs::the_exit_of_a_rank_ends_the_program", || ends_the_program("a_rank_exits")),
-        trial("programs::an_idle_rank_costs_little", an_idle_rank_costs_little),
     ]
 }
 
@@ -76,45 +75,4 @@ fn ends_the_program(act: &str) {
     let run = run(3, &format!("mpi::programs::{act}"));
     run.failed_with("mpirun");
     assert!(run.took < Duration::from_secs(20), "{:?}: {}", run.took, run.output);
-}
-
-/// Ticks of the processor that this process took.
-fn ticks() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    [11, 12].iter().map(|index| fields[*index].parse::<u64>().unwrap()).sum()
-}
-
-const IDLE: Duration = Duration::from_secs(3);
-
-fn ranks_are_idle() {
-    let pool = MpiPoolExecutor::new().unwrap();
-    let all = |pool: &MpiPoolExecutor| -> Vec<(u32, u64)> {
-        let asked = pool.map(|_: u32| (std::process::id(), ticks()), 0..64);
-        let mut latest: Vec<(u32, u64)> = asked.map(Result::unwrap).collect();
-        latest.sort_unstable();
-        latest.reverse();
-        latest.dedup_by_key(|(pid, _)| *pid);
-        latest
-    };
-    let (before, own) = (all(&pool), ticks());
-    // This is the time that is measured.
-    let begun = Instant::now();
-    std::thread::sleep(IDLE);
-    let (own, took) = (ticks() - own, begun.elapsed());
-    let percent = |ticks: u64| ticks as f64 / took.as_secs_f64(); // 100 ticks a second
-    println!("idle: root {:.1} %", percent(own));
-    for ((pid, after), (_, before)) in all(&pool).into_iter().zip(before) {
-        println!("idle: worker {pid} {:.1} %", percent(after - before));
-    }
-}
-
-/// Printed and not demanded: on a machine that does other things the figure means little.
-fn an_idle_rank_costs_little() {
-    let run = run(3, "mpi::programs::ranks_are_idle");
-    run.passed();
-    run.output
-        .lines()
-        .filter(|line| line.starts_with("idle: "))
-        .for_each(|line| println!("{line}"));
 }
