@@ -100,7 +100,7 @@ impl Running for Unasked {
 impl ThreadPoolExecutor {
     /// Schedules a closure for what it does: nobody learns how it ends, nobody can cancel it alone.
     ///
-    /// As a [`spawn`](Self::spawn) whose future is dropped, for less memory and time. A panic is logged. A
+    /// As a [`spawn`](Self::spawn) whose future is dropped, for less memory. A panic is logged. A
     /// shutdown waits for the call, cancels it or asks it to stop, as its options say; it is in the
     /// [`stats`](Self::stats), and may wait for other calls.
     ///
