@@ -116,6 +116,53 @@ pub trait Executor: Sync {
     }
 }
 
+/// The trait of a pool that has methods of the same names: it calls these.
+macro_rules! impl_executor {
+    ($pool:ty) => {
+        impl $crate::futures::Executor for $pool {
+            #[track_caller]
+            fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
+            where
+                A: Portable,
+                R: Portable,
+            {
+                Self::submit(self, function, argument)
+            }
+
+            #[track_caller]
+            fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
+            where
+                A: Portable,
+                R: Portable,
+                I: IntoIterator<Item = A>,
+            {
+                Self::map(self, function, items)
+            }
+
+            #[track_caller]
+            fn map_with<'a, A, R, I>(
+                &'a self,
+                options: MapOptions,
+                function: fn(A) -> R,
+                items: I,
+            ) -> Result<Map<'a, R>>
+            where
+                A: Portable,
+                R: Portable,
+                I: IntoIterator<Item = A>,
+                I::IntoIter: Send + 'a,
+            {
+                Self::map_with(self, options, function, items)
+            }
+
+            fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+                Self::shutdown_with(self, options)
+            }
+        }
+    };
+}
+pub(crate) use impl_executor;
+
 /// How an executor is shut down; the default waits for everything that was submitted.
 ///
 /// ```

@@ -13,7 +13,7 @@ use super::root::Root;
 use super::stats::MpiPoolStats;
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 use crate::futures::process::send::{Courier, pieces, send};
 use crate::sync::deadline_after;
@@ -290,46 +290,7 @@ impl MpiPoolExecutor {
     }
 }
 
-impl Executor for MpiPoolExecutor {
-    #[track_caller]
-    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
-    where
-        A: Portable,
-        R: Portable,
-    {
-        Self::submit(self, function, argument)
-    }
-
-    #[track_caller]
-    fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-    {
-        Self::map(self, function, items)
-    }
-
-    #[track_caller]
-    fn map_with<'a, A, R, I>(
-        &'a self,
-        options: MapOptions,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Result<Map<'a, R>>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-        I::IntoIter: Send + 'a,
-    {
-        Self::map_with(self, options, function, items)
-    }
-
-    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        Self::shutdown_with(self, options)
-    }
-}
+impl_executor!(MpiPoolExecutor);
 
 // User code runs with no lock held, so that its panics leave nothing half done.
 impl UnwindSafe for MpiPoolExecutor {}

@@ -18,7 +18,7 @@ use super::stats::ProcessPoolStats;
 use super::worker::depth;
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 use crate::guard::install_hook;
 use crate::sync::deadline_after;
@@ -293,46 +293,7 @@ fn nonce() -> u128 {
     half() << 64 | half()
 }
 
-impl Executor for ProcessPoolExecutor {
-    #[track_caller]
-    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
-    where
-        A: Portable,
-        R: Portable,
-    {
-        Self::submit(self, function, argument)
-    }
-
-    #[track_caller]
-    fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-    {
-        Self::map(self, function, items)
-    }
-
-    #[track_caller]
-    fn map_with<'a, A, R, I>(
-        &'a self,
-        options: MapOptions,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Result<Map<'a, R>>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-        I::IntoIter: Send + 'a,
-    {
-        Self::map_with(self, options, function, items)
-    }
-
-    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        Self::shutdown_with(self, options)
-    }
-}
+impl_executor!(ProcessPoolExecutor);
 
 // User code runs with no lock held, so that its panics leave nothing half done.
 impl UnwindSafe for ProcessPoolExecutor {}

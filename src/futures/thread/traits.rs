@@ -7,7 +7,7 @@ use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::deadlock::{PoolView, Staff, forget_pool};
-use crate::futures::executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 
 impl Default for ThreadPoolExecutor {
@@ -17,43 +17,7 @@ impl Default for ThreadPoolExecutor {
     }
 }
 
-impl Executor for ThreadPoolExecutor {
-    fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
-    where
-        A: Portable,
-        R: Portable,
-    {
-        Self::submit(self, function, argument)
-    }
-
-    fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-    {
-        Self::map(self, function, items)
-    }
-
-    fn map_with<'a, A, R, I>(
-        &'a self,
-        options: MapOptions,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Result<Map<'a, R>>
-    where
-        A: Portable,
-        R: Portable,
-        I: IntoIterator<Item = A>,
-        I::IntoIter: Send + 'a,
-    {
-        Self::map_with(self, options, function, items)
-    }
-
-    fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        Self::shutdown_with(self, options)
-    }
-}
+impl_executor!(ThreadPoolExecutor);
 
 // A panic leaves no pool half changed: user code runs outside of its locks.
 impl UnwindSafe for ThreadPoolExecutor {}
