@@ -77,9 +77,10 @@ fn descriptors_run_out() {
         pool.stats().idle == 2
     });
     let enough = rustix::process::getrlimit(Resource::Nofile).current.unwrap();
+    let worker = children(std::process::id())[0]; // to look for it takes descriptors, too
     allow_descriptors(census().descriptors as u64);
     // One dies and cannot be replaced; large results have no memory to come in.
-    send(children(std::process::id())[0], Signal::KILL);
+    send(worker, Signal::KILL);
     eventually("the death", || pool.stats().died == 1);
     let large: Vec<_> =
         (0..8).map(|n| pool.submit(|n| vec![n; 4 << 20], n as u8).unwrap()).collect();
