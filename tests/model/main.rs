@@ -13,6 +13,8 @@ mod awaiting;
 mod bounded;
 mod call;
 mod compose;
+#[cfg(not(concurrent_shuttle))]
+mod flow;
 #[cfg(concurrent_shuttle)]
 mod large;
 mod life;

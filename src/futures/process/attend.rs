@@ -13,7 +13,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::crew::Shared;
 use super::look::{LOOK, look};
 use super::minder::as_minder_of;
-use super::page::Page;
 use super::receiver::{Incoming, Read, Receiver};
 use crate::sync::spin_until;
 
@@ -29,7 +28,7 @@ impl Shared {
         done: &dyn Fn() -> bool,
         deadline: Option<Instant>,
     ) {
-        let Some((page, incoming)) = self.answers_only(address) else { return };
+        let Some(incoming) = self.answers_only(address) else { return };
         // The minder may hold it for this very answer, or be about to let go of it after another.
         let mut receiver = None;
         spin_until(|| {
@@ -37,10 +36,7 @@ impl Shared {
             receiver.is_some()
         });
         let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
-        page.attend();
-        incoming.tell_minder(&receiver, false);
-        let left = as_minder_of(self, || receiver.await_answer(self, deadline));
-        incoming.tell_minder(&receiver, true);
+        let left = as_minder_of(self, || receiver.await_answer(self, &incoming, deadline));
         incoming.pass_on(&receiver);
         drop(receiver);
         if left {
@@ -50,35 +46,56 @@ impl Shared {
     }
 
     /// Where the answer to this call is the only one to come, and soon.
-    fn answers_only(&self, address: *const ()) -> Option<(Arc<Page>, Arc<Incoming>)> {
+    fn answers_only(&self, address: *const ()) -> Option<Arc<Incoming>> {
         let state = self.state.lock();
         let seat = state.seats.iter().find(|seat| {
             seat.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))
         })?;
-        let link = seat.link.as_ref()?;
-        Some((Arc::clone(link.page()), Arc::clone(link.incoming())))
+        seat.link.as_ref().map(|link| Arc::clone(link.incoming()))
     }
 }
 
 impl Receiver {
     /// Until the answer has come, or time has run out; whether the worker left its channel instead.
-    fn await_answer(&mut self, pool: &Arc<Shared>, deadline: Option<Instant>) -> bool {
+    fn await_answer(
+        &mut self,
+        pool: &Arc<Shared>,
+        incoming: &Incoming,
+        deadline: Option<Instant>,
+    ) -> bool {
         let end = soon(TURN, deadline);
+        self.page.answers().reader_is_awake();
         let mut read = Read::Nothing;
         look(soon(LOOK, deadline), || {
             read = self.read_one(pool);
             !matches!(read, Read::Nothing)
         });
-        while matches!(read, Read::Nothing) {
-            let left = end.saturating_duration_since(Instant::now());
-            let mut replies = [PollFd::new(&self.replies, PollFlags::IN)];
-            let timeout = Timespec::try_from(left).ok();
-            if left.is_zero() || poll(&mut replies, timeout.as_ref()) == Ok(0) {
-                break;
-            }
-            read = self.read_one(pool);
+        if matches!(read, Read::Nothing) {
+            incoming.tell_minder(self, false);
+            read = self.sleep_over_answer(pool, end);
+            incoming.tell_minder(self, true);
         }
         matches!(read, Read::End)
+    }
+
+    fn sleep_over_answer(&mut self, pool: &Arc<Shared>, end: Instant) -> Read {
+        loop {
+            if self.sleeps() {
+                let left = end.saturating_duration_since(Instant::now());
+                let mut bell = [PollFd::new(&self.bell, PollFlags::IN)];
+                let timeout = Timespec::try_from(left).ok();
+                if left.is_zero() || poll(&mut bell, timeout.as_ref()) == Ok(0) {
+                    return Read::Nothing;
+                }
+                if let Err(fault) = self.hear() {
+                    return self.leave(fault);
+                }
+            }
+            let read = self.read_one(pool);
+            if !matches!(read, Read::Nothing) {
+                return read;
+            }
+        }
     }
 }
 

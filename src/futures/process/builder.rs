@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::calls::call_initializer;
 use super::identity;
-use super::link::{Batch, Link};
+use super::link::Link;
 use super::pool::ProcessPoolExecutor;
 use super::segments::Arena;
 use super::spawn::ResourceLimit;
@@ -101,7 +101,7 @@ impl Settings {
     pub(crate) fn initialize(&self, link: &mut Link, arena: &Arena) -> std::io::Result<()> {
         let Some(message) = &self.initializer else { return Ok(()) };
         link.page().offer(0);
-        let mut batch = Batch::default();
+        let mut batch = Vec::new();
         link.frame(&mut batch, 0, &mut message.lock(), arena)?;
         link.write(&batch)?;
         Ok(())

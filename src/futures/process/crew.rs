@@ -13,7 +13,7 @@ use log::Level;
 use rustix::process::Signal;
 
 use super::builder::Settings;
-use super::link::{Batch, Link};
+use super::link::{BUDGET, Link};
 use super::minder::mind;
 use super::seat::Seat;
 use super::segments::Arena;
@@ -51,7 +51,8 @@ pub(super) struct State {
     /// Ends in a row without an answer to any call.
     pub(super) fruitless: u32,
     pub(super) counts: Counts,
-    batch: Batch,
+    /// Frames that are about to be written.
+    batch: Vec<u8>,
     /// Until when no worker is started beside those there are: the system has just refused one.
     pub(super) refused_until: Option<Instant>,
     /// Starts in a row that the system refused.
@@ -109,7 +110,7 @@ impl Shared {
             broken: None,
             fruitless: 0,
             counts: Counts::default(),
-            batch: Batch::default(),
+            batch: Vec::new(),
             refused_until: None,
             refusals: 0,
             finished: Vec::new(),
@@ -200,7 +201,7 @@ impl Shared {
                 continue; // cancelled just now
             };
             let weight = Link::weight(content);
-            if slot.in_flight() > 0 && slot.bytes() + weight > link.budget {
+            if slot.in_flight() > 0 && slot.bytes() + weight > BUDGET {
                 drop(message);
                 queue.push_front(task);
                 break;
@@ -227,7 +228,9 @@ impl Shared {
             slot.dispatch(task, weight, now);
             given += 1;
         }
-        if link.write(batch).is_err() && slot.kill(Reason::Unruly("its pipe had no room")) {
+        if link.write(batch).is_err()
+            && slot.kill(Reason::Unruly("there was no room for its calls"))
+        {
             link.signal(Signal::KILL);
         }
         let watched = slot.in_flight() > 1 || self.settings.deadline.is_some();

@@ -178,12 +178,12 @@ fn take_order(secret: u128) -> std::io::Result<Order> {
     if greeting.magic != MAGIC || greeting.nonce != secret {
         return Err(std::io::Error::other("not the greeting of a pool"));
     }
-    let [requests, replies, page]: [OwnedFd; 3] =
+    let [own_bell, bell, page]: [OwnedFd; 3] =
         files.try_into().map_err(|_| std::io::Error::other("not three descriptors"))?;
     let page = Page::open(page.as_fd())?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     super::system::forget_variable(VARIABLE);
-    Ok(Order { greeting, socket, requests, replies, page })
+    Ok(Order { greeting, socket, bell, own_bell, page })
 }
 
 fn is_socket(stdin: BorrowedFd<'_>) -> bool {

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use super::codec::Payload;
 use super::page::Page;
 use super::receiver::Incoming;
+use super::ring::{CAPACITY, ring};
 use super::segments::{Arena, Recent, Segment};
 use super::spawn::{send_signal, send_with_files, wake};
 use super::task::{Message, NEAR};
@@ -19,8 +20,8 @@ use super::wire::{DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) pid: u32,
-    /// `None` after the worker was told to end: it reads the end of the pipe.
-    requests: Option<OwnedFd>,
+    /// Rung for the worker; `None` after it was told to end.
+    bell: Option<OwnedFd>,
     socket: Arc<OwnedFd>,
     pidfd: OwnedFd,
     incoming: Arc<Incoming>,
@@ -29,11 +30,12 @@ pub(crate) struct Link {
     known: Recent<()>,
     /// Segments of the worker that it may use again; told with the next call.
     owed: VecDeque<u64>,
-    /// The most bytes in flight, so that a write always finds room.
-    pub(crate) budget: usize,
     /// Whether the minder watches the clock for the call that runs.
     pub(crate) armed: bool,
 }
+
+/// The most bytes in flight, so that there is always room for them, and for what is owed.
+pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 
 /// Bytes in flight that a payload in shared memory counts for: few are in flight at a time.
 pub(crate) const FAR_WEIGHT: usize = 12 * 1024;
@@ -41,18 +43,15 @@ pub(crate) const FAR_WEIGHT: usize = 12 * 1024;
 impl Link {
     pub(crate) fn new(
         pid: u32,
-        requests: OwnedFd,
+        bell: OwnedFd,
         socket: Arc<OwnedFd>,
         pidfd: OwnedFd,
         incoming: Arc<Incoming>,
         page: Arc<Page>,
-    ) -> Result<Self> {
-        // Each write may leave nearly a page unused.
-        let capacity = rustix::pipe::fcntl_getpipe_size(&requests)?;
-        let budget = (capacity / 2).saturating_sub(REQUEST_LIMIT);
+    ) -> Self {
         let (known, owed) = (Recent::new(), VecDeque::new());
-        let requests = Some(requests);
-        Ok(Self { pid, requests, socket, pidfd, incoming, page, known, owed, budget, armed: false })
+        let bell = Some(bell);
+        Self { pid, bell, socket, pidfd, incoming, page, known, owed, armed: false }
     }
 
     pub(crate) fn page(&self) -> &Arc<Page> {
@@ -72,9 +71,9 @@ impl Link {
         wake(self.incoming.wake());
     }
 
-    /// The worker ends when it has read what is in the pipe.
+    /// The worker ends when it has read what was written.
     pub(crate) fn close(&mut self) {
-        self.requests = None;
+        self.bell = None;
     }
 
     pub(crate) fn owe(&mut self, segment: u64) {
@@ -93,13 +92,13 @@ impl Link {
     /// it is there before the frame.
     pub(crate) fn frame(
         &mut self,
-        out: &mut Batch,
+        out: &mut Vec<u8>,
         seq: u64,
         message: &mut Message,
         arena: &Arena,
     ) -> Result<()> {
         while let Some(segment) = self.owed.pop_front() {
-            out.push(|bytes| put(bytes, Kind::Free, 0, segment, &[]));
+            put(out, Kind::Free, 0, segment, &[]);
         }
         move_far(message, arena)?;
         let token = message.token.to_bytes();
@@ -112,7 +111,7 @@ impl Link {
                     flags |= DESCRIPTORS;
                     self.send_files(seq, &attached)?;
                 }
-                out.push(|bytes| put(bytes, Kind::Call, flags, seq, &[&token, payload]));
+                put(out, Kind::Call, flags, seq, &[&token, payload]);
             }
             Payload::Far(segment) => {
                 flags |= FAR;
@@ -126,7 +125,7 @@ impl Link {
                     self.send_files(seq, &files)?;
                 }
                 let far = Far { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
-                out.push(|bytes| put(bytes, Kind::Call, flags, seq, &[&token, &far]));
+                put(out, Kind::Call, flags, seq, &[&token, &far]);
             }
         }
         Ok(())
@@ -140,17 +139,13 @@ impl Link {
     }
 
     /// Writes frames. An error if there was no room, which the budget excludes.
-    pub(crate) fn write(&self, batch: &Batch) -> Result<()> {
-        let Some(requests) = &self.requests else { return Ok(()) };
-        for part in batch.parts() {
-            match rustix::io::retry_on_intr(|| rustix::io::write(requests, part)) {
-                Ok(written) if written == part.len() => {}
-                Ok(_) => return Err(Errno::AGAIN),
-                Err(Errno::PIPE) => return Ok(()), // its minder is about to see its end
-                Err(error) => return Err(error),
-            }
+    pub(crate) fn write(&self, frames: &[u8]) -> Result<()> {
+        let Some(bell) = &self.bell else { return Ok(()) };
+        match self.page.requests().try_write(frames, || ring(bell)) {
+            Ok(true) | Err(Errno::PIPE) => Ok(()), // its minder is about to see its end
+            Ok(false) => Err(Errno::AGAIN),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 }
 
@@ -164,50 +159,4 @@ fn move_far(message: &mut Message, arena: &Arena) -> Result<()> {
     segment.extend(bytes.len())?.copy_from_slice(bytes);
     message.payload = Payload::Far(segment);
     Ok(())
-}
-
-/// Frames to be written, cut so that each write is done as a whole or not at all.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    cuts: Vec<usize>,
-}
-
-impl Batch {
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.cuts.clear();
-    }
-
-    fn push(&mut self, frame: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.bytes.len();
-        frame(&mut self.bytes);
-        let start = self.cuts.last().copied().unwrap_or(0);
-        if self.bytes.len() - start > REQUEST_LIMIT {
-            self.cuts.push(before);
-        }
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.cuts.iter().copied());
-        let ends = self.cuts.iter().copied().chain(std::iter::once(self.bytes.len()));
-        starts.zip(ends).map(|(start, end)| &self.bytes[start..end]).filter(|p| !p.is_empty())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_cut_between_frames_into_atomic_writes() {
-        let mut batch = Batch::default();
-        for len in [100, 4000, 4096, 1, 2, 3000, 3000] {
-            batch.push(|bytes| bytes.extend(std::iter::repeat_n(1, len)));
-        }
-        let lens: Vec<usize> = batch.parts().map(<[u8]>::len).collect();
-        assert_eq!(lens, [100, 4000, 4096, 3003, 3000]);
-        batch.clear();
-        assert_eq!(batch.parts().count(), 0);
-    }
 }

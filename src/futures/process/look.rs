@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How long to look: a little longer than it takes to be woken.
 pub(super) const LOOK: Duration = Duration::from_micros(50);
 
+/// How long to look before something else is done first.
+pub(super) const GLANCE: Duration = Duration::from_micros(5);
+
 /// Asks `ready` again and again, until it says yes or the time has come. With one processor not at
 /// all: the other side could not run meanwhile.
 pub(super) fn look(until: Instant, mut ready: impl FnMut() -> bool) -> bool {

@@ -1,4 +1,5 @@
-//! The page that a worker and its parent share: who claims which call, and last words.
+//! The memory that a worker and its parent share: the two streams between them, who claims which
+//! call, last words.
 //!
 //! A call in flight must run in the worker or be taken back by the parent, never both. Each has a
 //! word in the page, and both sides try to change it from PENDING: one of them wins.
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use rustix::io::Result;
 
 use super::memory::{Mapping, memory_file};
+use super::ring::Ring;
 use super::slot::MAX_DEPTH;
 use super::wire::cut;
 
@@ -24,9 +26,10 @@ const REVOKED: u32 = 2;
 #[repr(C)]
 struct Layout {
     claims: [AtomicU32; WORDS],
-    attended: AtomicU32,
     last_words_len: AtomicU32,
     last_words: [AtomicU8; LAST_WORDS],
+    requests: Ring,
+    answers: Ring,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Page {
 
     /// In the parent, before the call is sent.
     pub(crate) fn offer(&self, seq: u64) {
-        // ORDERING: Relaxed; the frame that is written afterwards orders it for the worker.
+        // ORDERING: Relaxed; the frame that is published afterwards orders it for the worker.
         self.word(seq).store(mark(seq, PENDING), Ordering::Relaxed);
     }
 
@@ -89,21 +92,14 @@ impl Page {
         self.word(seq).load(Ordering::Acquire) == mark(seq, state)
     }
 
-    /// In the parent: a thread is looking for the answer, and may well call again at once.
-    pub(crate) fn attend(&self) {
-        // ORDERING: Relaxed; it only decides how the worker waits.
-        self.layout().attended.store(1, Ordering::Relaxed);
+    /// The stream from the parent to the worker.
+    pub(crate) fn requests(&self) -> &Ring {
+        &self.layout().requests
     }
 
-    /// In the worker: whether that was so since it asked last.
-    pub(crate) fn take_attended(&self) -> bool {
-        let attended = &self.layout().attended;
-        // ORDERING: as above.
-        let is = attended.load(Ordering::Relaxed) != 0;
-        if is {
-            attended.store(0, Ordering::Relaxed);
-        }
-        is
+    /// The stream from the worker to the parent.
+    pub(crate) fn answers(&self) -> &Ring {
+        &self.layout().answers
     }
 
     /// In the worker's panic hook: what the parent may have to report.

@@ -7,16 +7,17 @@
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::crew::{After, Shared};
+use super::flow::Overrun;
 use super::inbox::Inbox;
 use super::landing::failure;
+use super::page::Page;
 use super::segments::{Foreign, Recent};
-use super::slot::{Phase, Reason};
 use super::spawn::{Hello, receive_with_files, wake};
 use super::task::{Reply, Task};
 use super::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
@@ -24,10 +25,17 @@ use crate::error::Error;
 use crate::guard::contain;
 use crate::sync::Mutex;
 
-/// The replies of one worker, and who is told of them.
+/// Bytes of a small answer, more or less.
+const SMALL_ANSWER: u32 = 24;
+
+/// How long the minder sleeps over answers that were to come together. They are not that late unless
+/// a brief call is followed by one that is not.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// The answers of one worker, and who is told of them.
 pub(crate) struct Incoming {
     pub(super) receiver: Mutex<Receiver>,
-    /// Readable when there are replies that the minder is to read.
+    /// Readable when the worker has rung, for the minder to hear.
     watch: OwnedFd,
     /// Makes the minder look at everything again.
     wake: OwnedFd,
@@ -37,7 +45,7 @@ impl Incoming {
     pub(super) fn new(receiver: Receiver, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(0);
-        epoll::add(&watch, &receiver.replies, data, epoll::EventFlags::IN)?;
+        epoll::add(&watch, &receiver.bell, data, epoll::EventFlags::IN)?;
         Ok(Arc::new(Self { receiver: Mutex::new(receiver), watch, wake }))
     }
 
@@ -49,16 +57,16 @@ impl Incoming {
         self.wake.as_fd()
     }
 
-    /// Whether the minder hears of replies. Of the end of the channel it always does.
+    /// Whether the minder hears the worker ring. Of the end of the channel it always hears.
     pub(super) fn tell_minder(&self, receiver: &Receiver, tells: bool) {
         let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
-        let _ = epoll::modify(&self.watch, &receiver.replies, data, events); // it was added
+        let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
     }
 
-    /// Has the minder do what a thread that waited left to it.
+    /// Has the minder do what a thread that waited left to it, and hear the worker again.
     pub(super) fn pass_on(&self, receiver: &Receiver) {
-        if receiver.has_left() {
+        if !receiver.sleeps() || receiver.has_left() {
             wake(self.wake.as_fd());
         }
     }
@@ -73,7 +81,12 @@ impl std::fmt::Debug for Incoming {
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
 pub(crate) struct Receiver {
     pub(super) index: usize,
-    pub(super) replies: OwnedFd,
+    /// The worker writes to it when it has an answer and the reader sleeps, and it ends when the
+    /// worker ends.
+    pub(super) bell: OwnedFd,
+    /// The bell has ended.
+    ended: bool,
+    pub(super) page: Arc<Page>,
     socket: Arc<OwnedFd>,
     inbox: Inbox,
     frames: Vec<(Header, Range<usize>)>,
@@ -85,6 +98,8 @@ pub(crate) struct Receiver {
     /// The initializer has not answered yet.
     initializing: bool,
     pub(super) start_error: Option<Error>,
+    /// How many answers to let come together, by what is known since the last ones.
+    patience: u32,
     /// What a thread that waited has left to the minder.
     left: After,
     fault: Option<Malformed>,
@@ -109,14 +124,17 @@ pub(super) enum Role {
 impl Receiver {
     pub(super) fn new(
         index: usize,
-        replies: OwnedFd,
+        bell: OwnedFd,
+        page: Arc<Page>,
         socket: Arc<OwnedFd>,
         expected: Hello,
         initializing: bool,
     ) -> Self {
         Self {
             index,
-            replies,
+            bell,
+            ended: false,
+            page,
             socket,
             inbox: Inbox::new(REPLY_LIMIT),
             frames: Vec::new(),
@@ -126,6 +144,7 @@ impl Receiver {
             greeted: false,
             initializing,
             start_error: None,
+            patience: 0,
             left: After::default(),
             fault: None,
         }
@@ -153,24 +172,54 @@ impl Receiver {
         std::mem::take(&mut self.left)
     }
 
+    /// After the worker has rung, or ended.
+    pub(super) fn hear(&mut self) -> Result<(), Malformed> {
+        match rustix::io::read(&self.bell, &mut [0; 64]) {
+            Ok(count) => self.ended |= count == 0,
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return Err(Malformed("it could not be heard")),
+        }
+        Ok(())
+    }
+
+    /// From now on the worker rings, unless there is something to read. Between any two turns of
+    /// readers it does, or has rung, or the minder has been woken.
+    #[must_use]
+    pub(super) fn sleeps(&self) -> bool {
+        self.page.answers().reader_sleeps(1)
+    }
+
+    /// For the minder: the same, but if calls are brief the worker rings for several at once. Then
+    /// the minder is to look by itself after so long.
+    #[must_use]
+    pub(super) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
+        let answers = std::mem::take(&mut self.patience);
+        let sleeps = self.page.answers().reader_sleeps(answers * SMALL_ANSWER);
+        (sleeps, (answers > 1).then_some(PATIENCE))
+    }
+
     /// Reads what is there and handles it.
     pub(super) fn read(&mut self, pool: &Arc<Shared>, role: Role) -> Result<Read, Malformed> {
-        let count = match rustix::io::read(&self.replies, self.inbox.room()) {
-            Ok(0) => return Ok(Read::End),
-            Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Read::Nothing),
-            Err(_) => return Err(Malformed("its answers could not be read")),
-        };
-        self.inbox.fill(count);
-        self.handle_all(pool, role).map(|()| Read::Some)
+        let read = self.page.answers().read(self.inbox.room());
+        match read.map_err(|Overrun| Malformed("more answers than there is room for"))? {
+            0 if self.ended => Ok(Read::End),
+            0 => Ok(Read::Nothing),
+            count => {
+                self.inbox.fill(count);
+                self.handle_all(pool, role).map(|()| Read::Some)
+            }
+        }
     }
 
     /// In a thread that waits: like [`read`](Self::read), with failures left to the minder.
     pub(super) fn read_one(&mut self, pool: &Arc<Shared>) -> Read {
-        self.read(pool, Role::Waiter).unwrap_or_else(|fault| {
-            self.fault = Some(fault);
-            Read::End
-        })
+        self.read(pool, Role::Waiter).unwrap_or_else(|fault| self.leave(fault))
+    }
+
+    /// In a thread that waits: the minder is to end the worker.
+    pub(super) fn leave(&mut self, fault: Malformed) -> Read {
+        self.fault = Some(fault);
+        Read::End
     }
 
     fn handle_all(&mut self, pool: &Arc<Shared>, role: Role) -> Result<(), Malformed> {
@@ -207,7 +256,8 @@ impl Receiver {
         }
         if !frames.is_empty() {
             // First the worker gets new work, then the callers their results.
-            let (after, checked) = pool.answered(self.index, frames, tasks, role);
+            let (after, patience, checked) = pool.answered(self.index, frames, tasks, role);
+            self.patience = patience;
             match role {
                 Role::Minder => {
                     after.run();
@@ -315,79 +365,5 @@ impl Receiver {
             }),
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    fn ready(self: &Arc<Self>, index: usize) {
-        let after = {
-            let mut state = self.state.lock();
-            state.seats[index].ready();
-            self.balance(&mut state)
-        };
-        after.run();
-    }
-
-    /// A segment of a worker has been read.
-    fn owe(&self, index: usize, segment: u64) {
-        if let Some(link) = &mut self.state.lock().seats[index].link {
-            link.owe(segment);
-        }
-    }
-
-    /// Answers came: finds their calls, and gives the worker new ones.
-    fn answered(
-        self: &Arc<Self>,
-        index: usize,
-        frames: &[(Header, Range<usize>)],
-        tasks: &mut Vec<Option<Task>>,
-        role: Role,
-    ) -> (After, Result<(), Malformed>) {
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        let mut checked = Ok(());
-        let (mut skipped, mut failed) = (Vec::new(), Vec::new());
-        let seat = &mut state.seats[index];
-        for (header, _) in frames {
-            let Ok(task) = seat.slot.answer(header.seq) else {
-                checked = Err(Malformed("it answered what it was not asked"));
-                break;
-            };
-            if header.kind == Kind::Skipped {
-                let task = task.filter(|task| !task.is_over());
-                if seat.slot.phase() == Phase::Killing(Reason::Asked) {
-                    // Somebody wants it to end; it must not run elsewhere.
-                    let pid = seat.link.as_ref().map_or(0, |link| link.pid);
-                    failed.extend(task.map(|task| (task, Error::Killed { pid })));
-                } else {
-                    skipped.extend(task);
-                }
-                tasks.push(None);
-            } else {
-                tasks.push(task);
-            }
-        }
-        seat.slot.answered(tasks.len(), now);
-        seat.slow = false;
-        seat.since = now;
-        if let Some((task, _)) = seat.slot.head() {
-            task.begin();
-        }
-        if let Some(link) = &mut seat.link {
-            link.armed = true; // the minder is about to look, or is told to
-        }
-        if seat.slot.is_worn_out() {
-            seat.retire();
-        }
-        state.fruitless = 0;
-        state.counts.answered += tasks.len() as u64;
-        state.requeue(skipped);
-        let mut after = self.balance(&mut state);
-        after.failed.extend(failed);
-        if role == Role::Waiter {
-            let next = self.check_time(&mut state, index, &mut after);
-            state.seats[index].look_again(next);
-        }
-        (after, checked)
     }
 }

@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 /// a round trip, short enough not to matter when another worker is free.
 const AHEAD: Duration = Duration::from_micros(200);
 
+/// How long answers may be kept so that they come together: about as long as it takes to wake the
+/// thread that reads them.
+const TOGETHER: Duration = Duration::from_micros(20);
+
 /// The most calls in flight to one worker.
 pub(crate) const MAX_DEPTH: usize = 64;
 
@@ -210,6 +214,15 @@ impl<C> Slot<C> {
             self.service = Some(self.service.map_or(each, |old| (old * 3 + each) / 4));
         }
         self.head_since = (!self.flights.is_empty()).then_some(now);
+    }
+
+    /// How many answers may well come together before anybody looks at them: few enough that it
+    /// does not run out of calls meanwhile, and that the first is not kept for long.
+    pub(crate) fn patience(&self) -> u32 {
+        let Some(service) = self.service else { return 0 };
+        let soon = TOGETHER.as_nanos() / service.as_nanos().max(1);
+        let half = self.flights.len() as u128 / 2;
+        u32::try_from(soon.min(half)).expect("at most MAX_DEPTH / 2")
     }
 
     /// The call that can be running, and since when.

@@ -28,7 +28,7 @@ use super::page::Page;
 /// The variable that makes a program a worker, if its standard input agrees.
 pub(crate) const VARIABLE: &str = "CONCURRENT_PY_WORKER";
 
-/// The first message to a worker; the descriptors of its pipes and its page come with it.
+/// The first message to a worker; the descriptors of the bells and its page come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) magic: u64,
@@ -82,10 +82,10 @@ impl Hello {
 pub(crate) struct Launched {
     pub(crate) process: Process,
     pub(crate) socket: OwnedFd,
-    /// Requests go in here; it never blocks.
-    pub(crate) requests: OwnedFd,
-    /// Replies come out here; it never blocks.
-    pub(crate) replies: OwnedFd,
+    /// Wakes the worker; it never blocks.
+    pub(crate) bell: OwnedFd,
+    /// Readable when the worker wakes us; it never blocks.
+    pub(crate) own_bell: OwnedFd,
     pub(crate) page: Page,
     pub(crate) greeting: Greeting,
 }
@@ -162,10 +162,10 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let (their_requests, requests) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let (replies, their_replies) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::fs::fcntl_setfl(&requests, OFlags::NONBLOCK)?;
-    rustix::fs::fcntl_setfl(&replies, OFlags::NONBLOCK)?;
+    let (their_bell, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (own_bell, from_them) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
+    rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
     let (page, page_file) = Page::new()?;
     let mut command = command(settings);
     command.env(VARIABLE, format!("{:032x}", greeting.nonce)).stdin(Stdio::from(theirs));
@@ -173,13 +173,13 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     drop(command); // and with it our copy of the worker's end of the socket
     set_limits(&process, &settings.limits)?;
     let text = greeting.to_bytes()?;
-    let files = [their_requests.as_fd(), their_replies.as_fd(), page_file.as_fd()];
+    let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
     match send_with_files(socket.as_fd(), &text, &files) {
         // It has ended already: its minder will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Launched { process, socket, requests, replies, page, greeting })
+    Ok(Launched { process, socket, bell, own_bell, page, greeting })
 }
 
 fn command(settings: &Settings) -> Command {

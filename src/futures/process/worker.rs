@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::attached::Files;
 use super::codec::{Payload, Sink, Source};
+use super::flow::Overrun;
 use super::identity::fingerprint;
 use super::inbox::Inbox;
-use super::look::{LOOK, look};
+use super::look::{GLANCE, LOOK, look};
 use super::page::Page;
+use super::ring::ring;
 use super::segments::{Arena, Foreign, Recent, Segment};
 use super::shared_bytes::SharedBytes;
 use super::spawn::{Greeting, Hello, receive_with_files, send_with_files};
@@ -37,8 +37,8 @@ pub(crate) fn depth() -> u32 {
 pub(crate) struct Order {
     pub(crate) greeting: Greeting,
     pub(crate) socket: OwnedFd,
-    pub(crate) requests: OwnedFd,
-    pub(crate) replies: OwnedFd,
+    pub(crate) bell: OwnedFd,
+    pub(crate) own_bell: OwnedFd,
     pub(crate) page: Page,
 }
 
@@ -62,7 +62,7 @@ pub(crate) const LOST: i32 = 113;
 
 /// Takes calls until the parent closes the channel; then the process ends.
 pub(crate) fn run(order: Order) -> ! {
-    let Order { greeting, socket, requests, replies, page } = order;
+    let Order { greeting, socket, bell, own_bell, page } = order;
     // ORDERING: Relaxed; no other thread is there.
     DEPTH.store(greeting.depth, Ordering::Relaxed);
     let page = Arc::new(page);
@@ -71,8 +71,8 @@ pub(crate) fn run(order: Order) -> ! {
     keep_last_words(&page);
     watch_parent(&socket);
     let mut worker = Worker {
-        requests,
-        replies,
+        bell,
+        own_bell,
         socket,
         page,
         arena: Arena::new(usize::MAX),
@@ -120,8 +120,10 @@ fn watch_parent(socket: &Arc<OwnedFd>) {
 }
 
 struct Worker {
-    requests: OwnedFd,
-    replies: OwnedFd,
+    /// The parent's.
+    bell: OwnedFd,
+    /// Ends when the worker is to end.
+    own_bell: OwnedFd,
     socket: Arc<OwnedFd>,
     page: Arc<Page>,
     arena: Arena,
@@ -133,7 +135,7 @@ struct Worker {
     /// Our segments that the parent reads.
     lent: HashMap<u64, Segment>,
     out: Vec<u8>,
-    /// After the last answer that somebody waited for, the next call came soon.
+    /// When it last had nothing to do, the next call came soon.
     prompt: bool,
 }
 
@@ -146,7 +148,6 @@ impl Worker {
         if fingerprint != greeting.fingerprint {
             return Err(Lost("this is another program image than the parent's"));
         }
-        rustix::fs::fcntl_setfl(&self.requests, OFlags::NONBLOCK)?;
         let mut inbox = Inbox::new(REQUEST_LIMIT);
         loop {
             while let Some((header, body)) = inbox.next()? {
@@ -167,26 +168,37 @@ impl Worker {
         }
     }
 
-    /// Blocks until there are requests; gives how many bytes. If somebody has waited for the last
-    /// answer, the next call may follow at once: it looks for that first, as long as it pays.
+    /// Blocks until there are requests; gives how many bytes. It looks for them first, as long as
+    /// that pays, and tells the parent of answers that it has let come together.
     fn receive(&mut self, inbox: &mut Inbox) -> Result<usize, Lost> {
-        let mut came = None;
+        let (answers, requests) = (self.page.answers(), self.page.requests());
+        let mut came = Ok(0);
         let mut read = || {
-            came = match rustix::io::read(&self.requests, inbox.room()) {
-                Err(Errno::AGAIN | Errno::INTR) => None,
-                read => Some(read),
-            };
-            came.is_some()
+            came = requests.read(inbox.room());
+            came != Ok(0)
         };
-        let look_until = self.page.take_attended().then(|| Instant::now() + LOOK);
-        let found = look_until.is_some_and(|end| self.prompt && look(end, &mut read));
-        while !found && !read() {
-            let _ = poll(&mut [PollFd::new(&self.requests, PollFlags::IN)], None);
+        let now = Instant::now();
+        let mut done = self.prompt && look(now + GLANCE, &mut read);
+        if !done {
+            answers.ring_for_anything(|| ring(&self.bell))?;
+            done = self.prompt && look(now + LOOK, &mut read);
         }
-        if let Some(end) = look_until {
-            self.prompt = Instant::now() < end;
+        let mut ended = false;
+        while !done {
+            done = read() || ended;
+            if !done && requests.reader_sleeps(1) {
+                ended = !self.is_rung()?; // and then it reads once more
+            }
         }
-        Ok(came.expect("read until it came")?)
+        requests.reader_is_awake();
+        self.prompt = Instant::now() < now + LOOK;
+        came.map_err(|Overrun| Lost("the parent overran the channel"))
+    }
+
+    /// Blocks until the parent rings; false if it tells the worker to end.
+    fn is_rung(&self) -> Result<bool, Lost> {
+        let rung = rustix::io::retry_on_intr(|| rustix::io::read(&self.own_bell, &mut [0; 64]))?;
+        Ok(rung > 0)
     }
 
     fn call(&mut self, header: Header, inbox: &Inbox, body: Range<usize>) -> Result<(), Lost> {
@@ -286,13 +298,7 @@ impl Worker {
 
     /// Writes the frame in `out`. The parent reads at any time, so this ends.
     fn flush(&self) -> Result<(), Lost> {
-        let mut rest = &self.out[..];
-        while !rest.is_empty() {
-            let written =
-                rustix::io::retry_on_intr(|| rustix::io::write(self.replies.as_fd(), rest))?;
-            rest = &rest[written..];
-        }
-        Ok(())
+        Ok(self.page.answers().write(&self.out, || ring(&self.bell))?)
     }
 }
 

@@ -187,3 +187,20 @@ proptest! {
         assert_eq!(out, (0..given).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn answers_of_brief_calls_come_together_and_others_do_not() {
+    let start = Instant::now();
+    let answered = |each: Duration, in_flight: u32| {
+        let mut slot = ready_slot(None);
+        (0..=in_flight).for_each(|call| slot.dispatch(call, 10, start));
+        assert_eq!(slot.patience(), 0, "nothing is known yet");
+        slot.answer(1).unwrap();
+        slot.answered(1, start + each);
+        slot.patience()
+    };
+    assert_eq!(answered(Duration::from_micros(2), 60), 10);
+    assert_eq!(answered(Duration::from_micros(1), 10), 5, "it keeps something to do");
+    assert_eq!(answered(Duration::from_micros(1), 1), 0, "somebody may wait for the last one");
+    assert_eq!(answered(Duration::from_millis(1), 60), 0);
+}

@@ -1,0 +1,87 @@
+//! What an answer changes in the pool: the worker has room for more.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::crew::{After, Shared};
+use super::receiver::Role;
+use super::slot::{Phase, Reason};
+use super::task::Task;
+use super::wire::{Header, Kind, Malformed};
+use crate::error::Error;
+
+impl Shared {
+    pub(super) fn ready(self: &Arc<Self>, index: usize) {
+        let after = {
+            let mut state = self.state.lock();
+            state.seats[index].ready();
+            self.balance(&mut state)
+        };
+        after.run();
+    }
+
+    /// A segment of a worker has been read.
+    pub(super) fn owe(&self, index: usize, segment: u64) {
+        if let Some(link) = &mut self.state.lock().seats[index].link {
+            link.owe(segment);
+        }
+    }
+
+    /// Answers came: finds their calls, and gives the worker new ones. Tells besides how many of the
+    /// next answers may come together.
+    pub(super) fn answered(
+        self: &Arc<Self>,
+        index: usize,
+        frames: &[(Header, Range<usize>)],
+        tasks: &mut Vec<Option<Task>>,
+        role: Role,
+    ) -> (After, u32, Result<(), Malformed>) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let mut checked = Ok(());
+        let (mut skipped, mut failed) = (Vec::new(), Vec::new());
+        let seat = &mut state.seats[index];
+        for (header, _) in frames {
+            let Ok(task) = seat.slot.answer(header.seq) else {
+                checked = Err(Malformed("it answered what it was not asked"));
+                break;
+            };
+            if header.kind == Kind::Skipped {
+                let task = task.filter(|task| !task.is_over());
+                if seat.slot.phase() == Phase::Killing(Reason::Asked) {
+                    // Somebody wants it to end; it must not run elsewhere.
+                    let pid = seat.link.as_ref().map_or(0, |link| link.pid);
+                    failed.extend(task.map(|task| (task, Error::Killed { pid })));
+                } else {
+                    skipped.extend(task);
+                }
+                tasks.push(None);
+            } else {
+                tasks.push(task);
+            }
+        }
+        seat.slot.answered(tasks.len(), now);
+        seat.slow = false;
+        seat.since = now;
+        if let Some((task, _)) = seat.slot.head() {
+            task.begin();
+        }
+        if let Some(link) = &mut seat.link {
+            link.armed = true; // the minder is about to look, or is told to
+        }
+        if seat.slot.is_worn_out() {
+            seat.retire();
+        }
+        state.fruitless = 0;
+        state.counts.answered += tasks.len() as u64;
+        state.requeue(skipped);
+        let mut after = self.balance(&mut state);
+        after.failed.extend(failed);
+        if role == Role::Waiter {
+            let next = self.check_time(&mut state, index, &mut after);
+            state.seats[index].look_again(next);
+        }
+        (after, state.seats[index].slot.patience(), checked)
+    }
+}

@@ -1,0 +1,228 @@
+//! A stream of bytes from one process to another, through memory that they share.
+//!
+//! As long as the reader is awake, to write costs no system call. For one that sleeps the writer
+//! rings: it writes a byte to a pipe, whose other end tells of the writer's end as well. It rings
+//! at once, unless the reader said to let more come together, and it has more.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicU8;
+
+use rustix::io::{Errno, Result};
+use rustix::thread::futex;
+
+use super::flow::{Flow, Overrun};
+
+/// Bytes of the stream that can be unread. A power of two, because positions wrap.
+pub(crate) const CAPACITY: u32 = 64 * 1024;
+
+/// All zero is an empty one.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Ring {
+    flow: Flow,
+    bytes: [AtomicU8; CAPACITY as usize],
+}
+
+impl Ring {
+    /// Writes all of `bytes`, and calls `ring` if the reader is to be woken. Waits for the reader if
+    /// there is no room.
+    pub(crate) fn write(&self, mut bytes: &[u8], ring: impl Fn() -> Result<()>) -> Result<()> {
+        while !bytes.is_empty() {
+            let (position, room) = self.flow.room(CAPACITY);
+            if room == 0 {
+                self.ring_for_anything(&ring)?;
+                self.wait_for_room()?;
+                continue;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+            self.put_all(position, now);
+            bytes = later;
+        }
+        if self.flow.rouse_reader(false) { ring() } else { Ok(()) }
+    }
+
+    /// Like [`write`](Self::write), but it does not wait: false if there is no room for all of it,
+    /// and nothing was written.
+    pub(crate) fn try_write(
+        &self,
+        bytes: &[u8],
+        ring: impl FnOnce() -> Result<()>,
+    ) -> Result<bool> {
+        let (position, room) = self.flow.room(CAPACITY);
+        if bytes.len() > room as usize {
+            return Ok(false);
+        }
+        self.put_all(position, bytes);
+        if self.flow.rouse_reader(false) {
+            ring()?;
+        }
+        Ok(true)
+    }
+
+    /// For a writer that has nothing to write for now: what the reader was not woken for, it is woken
+    /// for.
+    pub(crate) fn ring_for_anything(&self, ring: impl Fn() -> Result<()>) -> Result<()> {
+        if self.flow.rouse_reader(true) { ring() } else { Ok(()) }
+    }
+
+    /// Reads what is there, as far as it fits; gives how many bytes.
+    pub(crate) fn read(&self, into: &mut [u8]) -> std::result::Result<usize, Overrun> {
+        let (position, filled) = self.flow.filled(CAPACITY)?;
+        if filled == 0 {
+            return Ok(0);
+        }
+        let count = into.len().min(filled as usize);
+        let (start, end) = into[..count].split_at_mut(count.min(until_wrap(position)));
+        self.get(position, start);
+        self.get(0, end);
+        if self.flow.consume(length(&into[..count])) {
+            let _ = futex::wake(self.flow.writer_bed(), futex::Flags::empty(), 1); // it is mapped
+        }
+        Ok(count)
+    }
+
+    /// For the reader: from now on the writer rings, when there are `until` bytes or it has no more
+    /// for now. False, and it does not, if there is something to read.
+    #[must_use]
+    pub(crate) fn reader_sleeps(&self, until: u32) -> bool {
+        self.flow.reader_sleeps(until.clamp(1, CAPACITY / 2))
+    }
+
+    /// For the reader: the writer need not ring.
+    pub(crate) fn reader_is_awake(&self) {
+        self.flow.reader_is_awake();
+    }
+
+    fn wait_for_room(&self) -> Result<()> {
+        if !self.flow.writer_sleeps(CAPACITY) {
+            return Ok(());
+        }
+        match futex::wait(self.flow.writer_bed(), futex::Flags::empty(), 1, None) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => Ok(()), // the caller looks again
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes and publishes what there is room for.
+    fn put_all(&self, position: u32, bytes: &[u8]) {
+        let (start, end) = bytes.split_at(bytes.len().min(until_wrap(position)));
+        self.put(position, start);
+        self.put(0, end);
+        self.flow.publish(length(bytes));
+    }
+
+    fn put(&self, position: u32, bytes: &[u8]) {
+        let to = self.at(position, bytes.len()).cast_mut();
+        // SAFETY: `at` has checked that the range is in the ring, whose bytes are atomics and so may
+        // change behind `&self`. It is unread by nobody: `room` said that the reader is done with it,
+        // and it does not come back before `publish`. Writers come one after the other.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    }
+
+    fn get(&self, position: u32, bytes: &mut [u8]) {
+        let from = self.at(position, bytes.len());
+        // SAFETY: as in `put`; `filled` said that these bytes are written, and the writer does not
+        // come back before `consume`. One that breaks this garbles what it says itself, which are
+        // bytes, copied here before anybody looks at them.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+    }
+
+    /// Where `len` bytes at `position` are, which do not wrap.
+    fn at(&self, position: u32, len: usize) -> *const u8 {
+        let start = (position % CAPACITY) as usize;
+        self.bytes[start..start + len].as_ptr().cast()
+    }
+}
+
+/// Bytes from a position to the end of the memory.
+fn until_wrap(position: u32) -> usize {
+    (CAPACITY - position % CAPACITY) as usize
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("no more than CAPACITY")
+}
+
+/// Wakes the reader whose bell this is.
+pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
+    match rustix::io::retry_on_intr(|| rustix::io::write(bell, &[0])) {
+        Ok(_) | Err(Errno::AGAIN) => Ok(()), // full: then it rings already
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    fn empty() -> Box<Ring> {
+        // SAFETY: a ring is made of atomic numbers, and is empty if all of them are zero.
+        unsafe { Box::<Ring>::new_zeroed().assume_init() }
+    }
+
+    fn silent() -> Result<()> {
+        panic!("nobody sleeps")
+    }
+
+    proptest! {
+        /// However it is cut into writes and reads, the same bytes come out.
+        #[test]
+        fn bytes_survive_any_cutting(
+            pieces in proptest::collection::vec((any::<u8>(), 1..40_000usize), 1..20),
+            reads in proptest::collection::vec(1..50_000usize, 1..20),
+        ) {
+            let (ring, mut reads) = (empty(), reads.iter().cycle());
+            let (mut written, mut read) = (Vec::new(), Vec::new());
+            let mut read_some = |ring: &Ring, read: &mut Vec<u8>| {
+                let mut bytes = vec![0; *reads.next().unwrap()];
+                let count = ring.read(&mut bytes).unwrap();
+                read.extend_from_slice(&bytes[..count]);
+                count
+            };
+            for (byte, len) in pieces {
+                let piece: Vec<u8> = (0..len).map(|n| byte.wrapping_add(n as u8)).collect();
+                while !ring.try_write(&piece, silent).unwrap() {
+                    assert!(read_some(&ring, &mut read) > 0);
+                }
+                written.extend(piece);
+            }
+            while read_some(&ring, &mut read) > 0 {}
+            assert!(read == written);
+        }
+    }
+
+    #[test]
+    fn a_writer_waits_for_room_and_a_reader_sleeps_until_it_is_rung_for() {
+        let ring = std::sync::Arc::new(empty());
+        let (own_bell, bell) = rustix::pipe::pipe().unwrap();
+        let other = std::sync::Arc::clone(&ring);
+        let writer = std::thread::spawn(move || {
+            let piece = [7; 3 * CAPACITY as usize / 2];
+            (0..50).for_each(|_| other.write(&piece, || super::ring(&bell)).unwrap());
+            other.ring_for_anything(|| super::ring(&bell)).unwrap();
+        });
+        let (mut total, mut bytes) = (0, vec![0; 10_000]);
+        while total < 75 * CAPACITY as usize {
+            match ring.read(&mut bytes).unwrap() {
+                0 if ring.reader_sleeps(1000) => {
+                    assert!(rustix::io::read(&own_bell, &mut [0; 8]).unwrap() > 0);
+                }
+                count => total += count,
+            }
+        }
+        assert_eq!(total, 75 * CAPACITY as usize);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written_at_all() {
+        let ring = empty();
+        assert!(ring.try_write(&[1; CAPACITY as usize - 1], silent).unwrap());
+        assert!(!ring.try_write(&[2; 2], silent).unwrap());
+        assert!(ring.try_write(&[3], silent).unwrap());
+        let mut bytes = [0; CAPACITY as usize];
+        assert_eq!(ring.read(&mut bytes).unwrap(), bytes.len());
+        assert_eq!((bytes[bytes.len() - 2], bytes[bytes.len() - 1]), (1, 3));
+    }
+}
