@@ -117,12 +117,12 @@ pub(crate) use global_mutex;
 /// Looks for a moment whether `ready` comes true before a thread goes to sleep over it.
 ///
 /// A hand-over between two running threads takes a fraction of a microsecond, putting one to sleep
-/// and waking it ten. The moment is short and ends in yields, so that on a busy machine the thread
-/// that is waited for gets the processor.
+/// and waking it ten. The moment is short and soon yields: the thread that is waited for may just
+/// have been woken on this very processor.
 #[cfg(not(concurrent_loom))]
 pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
-    const SPINS: u32 = 6;
-    const YIELDS: u32 = 4;
+    const SPINS: u32 = 2;
+    const YIELDS: u32 = 10;
     for step in 0..SPINS + YIELDS {
         if ready() {
             return true;
