@@ -1,6 +1,7 @@
 import java.io.File;
 import java.io.FileNotFoundException;
 import java.util.ArrayList;
+import java.util.NoSuchElementException;
 import java.util.Scanner;
 import java.util.concurrent.AbstractExecutorService;
 import java.util.concurrent.CountDownLatch;
@@ -37,7 +38,7 @@ public class Threads {
         for (var thread : new File("/proc/self/task").listFiles()) {
             try (var text = new Scanner(new File(thread, "schedstat"))) {
                 sum += text.nextLong();
-            } catch (FileNotFoundException gone) {
+            } catch (FileNotFoundException | NoSuchElementException gone) {
                 continue;
             }
         }
@@ -192,6 +193,10 @@ public class Threads {
     }
 
     public static void main(String[] arguments) throws Exception {
+        Thread.setDefaultUncaughtExceptionHandler((thread, error) -> {
+            error.printStackTrace();
+            Runtime.getRuntime().halt(1); // the threads of the pool would keep it alive
+        });
         String kind = arguments[0];
         pool = pool(kind, Integer.parseInt(arguments[1]));
         var in = new Scanner(System.in);
