@@ -22,14 +22,6 @@ pub(crate) trait Run: Send + Sync {
     /// A call that others can reach may leave PENDING at any moment: look once.
     fn phase(&self) -> Phase;
 
-    fn is_pending(&self) -> bool {
-        self.phase() == Phase::Pending
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.phase() == Phase::Cancelled
-    }
-
     /// Cancels the call if it is pending; returns whether this did it.
     fn cancel(self: Arc<Self>) -> bool;
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Start};
+use super::entry::Job;
 use super::pool::Shared;
 use super::queue::Queue;
-use super::store::Job;
 use crate::error::Error;
 use crate::sync::{Condvar, MutexGuard, deadline_after, wait_until};
 

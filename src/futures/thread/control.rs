@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::bounded::Blocked;
-use super::store::{Job, Store};
+use super::entry::Job;
+use super::store::Store;
 use crate::error::{Cause, Error};
 use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
 

@@ -2,14 +2,15 @@
 
 use std::any::type_name;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr;
-use std::sync::Arc;
 
+use super::entry::{Entry, Job};
 use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::{Error, Result};
 use crate::futures::call::log_lost;
 use crate::futures::context::{Entered, Running, within};
-use crate::futures::job::{Run, Stage};
+use crate::futures::job::Stage;
 use crate::futures::state::Phase;
 use crate::futures::token::{CancelToken, StopFlag};
 use crate::futures::traced::{End, Kind, Traced};
@@ -17,49 +18,48 @@ use crate::guard::{catch, contain};
 
 /// A function in the queue of a pool, of which nobody else knows; `N` is what it is named for.
 struct Detached<F, N> {
-    /// INVARIANT: there, until whoever took the call out of the queue takes it.
-    function: Option<F>,
+    /// INVARIANT: alive until the entry is taken apart or dropped.
+    function: ManuallyDrop<F>,
     name: PhantomData<fn() -> N>,
     traced: Traced,
 }
 
-// SAFETY: nothing can be done with the function through a shared reference. It is moved out of the
-// last `Arc`, maybe in another thread than the one that made it (F: Send).
-unsafe impl<F: Send, N> Sync for Detached<F, N> {}
-
 impl<F, N> Detached<F, N> {
-    fn queued(pool: &Shared, function: F) -> Arc<Self> {
+    fn queued(pool: &Shared, function: F) -> Self {
         let traced = Traced::submitted(type_name::<N>(), Kind::Thread(pool.id()));
-        Arc::new(Self { function: Some(function), name: PhantomData, traced })
+        Self { function: ManuallyDrop::new(function), name: PhantomData, traced }
     }
 
-    /// The call, out of the memory that went through the queue, and its function.
-    fn begin(self: Arc<Self>) -> (Self, F) {
-        let mut call = Arc::into_inner(self).expect("the queue had the only one");
-        let function = call.function.take().expect("it is taken once");
-        (call, function)
+    fn take_apart(self) -> (F, Traced) {
+        let mut call = ManuallyDrop::new(self);
+        // SAFETY: it is alive, and `call` is not dropped.
+        let function = unsafe { ManuallyDrop::take(&mut call.function) };
+        // SAFETY: as above.
+        (function, unsafe { ptr::read(&raw const call.traced) })
     }
 }
 
 impl<F, N> Drop for Detached<F, N> {
     fn drop(&mut self) {
-        if let Some(function) = self.function.take() {
-            self.traced.ended(End::GivenUp);
-            contain("dropping a call that never ran", || drop(function));
-        }
+        self.traced.ended(End::GivenUp);
+        contain("dropping a call that never ran", || {
+            // SAFETY: it is alive; this is its end.
+            unsafe { ManuallyDrop::drop(&mut self.function) };
+        });
     }
 }
 
-impl<F: FnOnce() + Send + 'static, N: 'static> Run for Detached<F, N> {
-    fn run(self: Arc<Self>, stage: &dyn Stage) {
-        let (call, function) = self.begin();
+impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
+    fn run(self, stage: &dyn Stage) {
+        let (function, traced) = self.take_apart();
         stage.begins();
-        call.traced.started();
-        // Its identity need only be no other call's: nobody waits for it.
-        let entered = Entered { call: ptr::from_ref(&call).addr(), name: type_name::<N>() };
+        traced.started();
+        // Its identity need only be no other call's that runs: a place on this stack.
+        let place = 0u8;
+        let entered = Entered { call: ptr::from_ref(&place).addr(), name: type_name::<N>() };
         let outcome = within(entered, &Unasked, stage, || catch(function));
         stage.ended(outcome.is_err());
-        call.traced.ended(if outcome.is_err() { End::Failed } else { End::Returned });
+        traced.ended(if outcome.is_err() { End::Failed } else { End::Returned });
         if let Err(panic) = outcome {
             log_lost(entered.name, &Error::Panicked(panic));
         }
@@ -69,16 +69,16 @@ impl<F: FnOnce() + Send + 'static, N: 'static> Run for Detached<F, N> {
         Phase::Pending
     }
 
-    fn cancel(self: Arc<Self>) -> bool {
-        let (call, function) = self.begin();
-        call.traced.ended(End::Cancelled);
+    fn cancel(self) -> bool {
+        let (function, traced) = self.take_apart();
+        traced.ended(End::Cancelled);
         contain("dropping a cancelled call", || drop(function));
         true
     }
 
-    fn fail(self: Arc<Self>, error: Error) {
-        let (call, function) = self.begin();
-        call.traced.ended(End::Failed);
+    fn fail(self, error: Error) {
+        let (function, traced) = self.take_apart();
+        traced.ended(End::Failed);
         contain("dropping a call that cannot run", || drop(function));
         log_lost(type_name::<N>(), &error);
     }
@@ -100,7 +100,8 @@ impl Running for Unasked {
 impl ThreadPoolExecutor {
     /// Schedules a closure for what it does: nobody learns how it ends, nobody can cancel it alone.
     ///
-    /// As a [`spawn`](Self::spawn) whose future is dropped, for less memory. A panic is logged. A
+    /// As a [`spawn`](Self::spawn) whose future is dropped, for less memory and time: nothing is
+    /// allocated for a closure that captures no more than a pointer. A panic is logged. A
     /// shutdown waits for the call, cancels it or asks it to stop, as its options say; it is in the
     /// [`stats`](Self::stats), and may wait for other calls.
     ///
@@ -128,11 +129,12 @@ impl ThreadPoolExecutor {
         let shared = self.shared();
         let pushed = if shared.settings().is_plain() {
             let call = Detached::<F, F>::queued(shared, function);
-            shared.queue().push(call, 0, &|flag, index| shared.start(flag, index))
+            shared.queue().push(Job::new(call), 0, &|flag, index| shared.start(flag, index))
         } else {
             let around = shared.around();
             let function = move || around.run(function);
-            shared.push_on_terms(Detached::<_, F>::queued(shared, function), shared.terms())
+            let call = Detached::<_, F>::queued(shared, function);
+            shared.push_on_terms(Job::new(call), shared.terms())
         };
         pushed.map_err(|(error, refused)| {
             contain("dropping a call that was refused", || drop(refused));

@@ -1,13 +1,14 @@
 //! The thread pool. Read next: `queue.rs` for why no call is stranded, then `worker.rs`, `pool.rs`.
 //!
-//! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `store.rs` (the
-//! order in which calls leave it), `life.rs` (how many workers there are), `state.rs` (what a worker
+//! What is more than Python's: `bounded.rs` and `submit.rs` (a queue with a limit), `entry.rs` and
+//! `store.rs` (what is in it, and the order in which it leaves), `life.rs` (how many workers there are), `state.rs` (what a worker
 //! owns), `propagate.rs` (what goes with a call), `execute.rs` (calls that nobody waits for),
 //! `stats.rs`, `scope.rs` (calls that borrow); `shutdown.rs` for the end of it all.
 
 mod bounded;
 mod builder;
 mod control;
+mod entry;
 mod execute;
 mod life;
 mod life_settings;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use super::bounded::FullQueue;
 use super::builder::{Initializer, ThreadPoolBuilder};
 use super::control::Flag;
+use super::entry::Job as Queued;
 use super::life_settings::Hooks;
 use super::queue::{Queue, Shape};
 use super::worker::work;
@@ -123,7 +124,7 @@ impl Shared {
         }
         let call = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
-        match self.queue.push(call, 0, &|flag, index| self.start(flag, index)) {
+        match self.queue.push(Queued::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));

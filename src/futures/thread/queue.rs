@@ -35,7 +35,8 @@ use std::time::{Duration, Instant};
 
 use super::bounded::Blocked;
 use super::control::{Control, Flag, Left, Start};
-use super::store::{Discipline, Job, Store};
+use super::entry::Job;
+use super::store::{Discipline, Store};
 use crate::error::Error;
 use crate::futures::deadlock::{Staff, look_again};
 use crate::futures::state::Phase;

@@ -2,11 +2,8 @@
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
 
-use crate::futures::job::Run;
-
-pub(crate) type Job = Arc<dyn Run>;
+use super::entry::Job;
 
 /// A queue whose empty buffer is larger than this is given back to the allocator.
 const KEPT_CAPACITY: usize = 1024;
@@ -117,17 +114,24 @@ impl Store {
     /// Takes out the calls that nobody will run, to be dropped outside of all locks.
     pub(crate) fn take_dead(&mut self) -> Vec<Job> {
         let mut dead = Vec::new();
-        let mut keep = |job: &Job| {
+        let mut keep = |job: Job| {
             let pending = job.is_pending();
-            if !pending {
-                dead.push(Arc::clone(job));
+            if pending {
+                return Some(job);
             }
-            pending
+            dead.push(job);
+            None
         };
         match self {
-            Self::Fifo(jobs) => jobs.retain(&mut keep),
-            Self::Lifo(jobs) => jobs.retain(&mut keep),
-            Self::Priority { heap, .. } => heap.retain(|ranked| keep(&ranked.job)),
+            Self::Fifo(jobs) => *jobs = std::mem::take(jobs).into_iter().filter_map(keep).collect(),
+            Self::Lifo(jobs) => *jobs = std::mem::take(jobs).into_iter().filter_map(keep).collect(),
+            Self::Priority { heap, .. } => {
+                let kept = std::mem::take(heap).into_vec().into_iter().filter_map(|ranked| {
+                    let Ranked { priority, sequence, job } = ranked;
+                    keep(job).map(|job| Ranked { priority, sequence, job })
+                });
+                *heap = kept.collect();
+            }
         }
         dead
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::bounded::{FullQueue, Place, Pushed};
 use super::control::Counts;
+use super::entry::Job as AnyJob;
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
 use super::propagate::{Enter, capture, run_within};
-use super::store::{Discipline, Job as AnyJob};
+use super::store::Discipline;
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
@@ -96,7 +97,7 @@ impl Shared {
         let around = self.around();
         let call = Call::<T, _>::queued(self.id(), Job::<_, N>::new(move || around.run(function)));
         let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
-        match self.push_on_terms(call, terms) {
+        match self.push_on_terms(AnyJob::new(call), terms) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
@@ -154,7 +155,7 @@ impl Shared {
                 Job::<_, N>::new(move || around.run(|| run(input))),
             );
             future = Some(Future::from_call(Arc::clone(&call) as AnyCall<T>));
-            call as AnyJob
+            AnyJob::new(call)
         };
         let start = |flag, index| self.start(flag, index);
         let error = match self.queue().try_push(make, 0, &start) {

@@ -1,0 +1,281 @@
+//! [`Job`]: what stands in the queue of a pool, in two words whatever it is.
+//!
+//! A call that others know of is an `Arc`, which is a word; the other is the table of what can be done
+//! with it. A function that nobody else knows ([`execute`]) is that word itself if it is no larger, so
+//! that nothing is allocated for it, and a `Box` otherwise.
+//!
+//! [`execute`]: super::ThreadPoolExecutor::execute
+
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::futures::job::{Run, Stage};
+use crate::futures::state::Phase;
+
+/// What can stand in the queue.
+pub(crate) trait Entry: Send + 'static {
+    /// Runs it on this thread, unless it was cancelled.
+    fn run(self, stage: &dyn Stage);
+
+    /// A call that others can reach may leave PENDING at any moment: look once.
+    fn phase(&self) -> Phase;
+
+    /// Cancels it if it is pending; returns whether this did it.
+    fn cancel(self) -> bool;
+
+    /// Fails it if it was not started.
+    fn fail(self, error: Error);
+}
+
+impl<C: Run + 'static> Entry for Arc<C> {
+    fn run(self, stage: &dyn Stage) {
+        Run::run(self, stage);
+    }
+    fn phase(&self) -> Phase {
+        Run::phase(&**self)
+    }
+    fn cancel(self) -> bool {
+        Run::cancel(self)
+    }
+    fn fail(self, error: Error) {
+        Run::fail(self, error);
+    }
+}
+
+impl<E: Entry> Entry for Box<E> {
+    fn run(self, stage: &dyn Stage) {
+        (*self).run(stage);
+    }
+    fn phase(&self) -> Phase {
+        (**self).phase()
+    }
+    fn cancel(self) -> bool {
+        (*self).cancel()
+    }
+    fn fail(self, error: Error) {
+        (*self).fail(error);
+    }
+}
+
+/// Room for any value that is no larger and no more aligned than a pointer; it keeps pointers intact.
+type Word = MaybeUninit<*const ()>;
+
+/// An [`Entry`] of any type.
+pub(crate) struct Job {
+    /// INVARIANT: holds the value of the type that `table` is for, and is its only owner.
+    word: Word,
+    table: &'static Table,
+}
+
+// SAFETY: what is in it is Send, by the bound on `Entry`.
+unsafe impl Send for Job {}
+
+/// What can be done with a word that holds a certain type. All but `phase` take the value out.
+struct Table {
+    run: unsafe fn(Word, &dyn Stage),
+    phase: unsafe fn(&Word) -> Phase,
+    cancel: unsafe fn(Word) -> bool,
+    fail: unsafe fn(Word, Error),
+    drop: unsafe fn(Word),
+}
+
+/// The functions of the table for `E`.
+///
+/// # Safety
+///
+/// Of all: the word holds an `E`; of those that take the value out: nobody uses the word afterwards.
+struct Typed<E>(PhantomData<E>);
+
+impl<E: Entry> Typed<E> {
+    const FITS: bool = size_of::<E>() <= size_of::<Word>() && align_of::<E>() <= align_of::<Word>();
+    const TABLE: Table = Table {
+        run: Self::run,
+        phase: Self::phase,
+        cancel: Self::cancel,
+        fail: Self::fail,
+        drop: Self::drop,
+    };
+
+    unsafe fn take(word: Word) -> E {
+        // SAFETY: the caller's promise; it fits, as `Job::new` has checked.
+        unsafe { word.as_ptr().cast::<E>().read() }
+    }
+
+    unsafe fn run(word: Word, stage: &dyn Stage) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::take(word) }.run(stage);
+    }
+
+    unsafe fn phase(word: &Word) -> Phase {
+        // SAFETY: the caller's promise.
+        unsafe { &*word.as_ptr().cast::<E>() }.phase()
+    }
+
+    unsafe fn cancel(word: Word) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { Self::take(word) }.cancel()
+    }
+
+    unsafe fn fail(word: Word, error: Error) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::take(word) }.fail(error);
+    }
+
+    unsafe fn drop(word: Word) {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Self::take(word) });
+    }
+}
+
+impl Job {
+    /// An entry in place if it fits into a word, and else in a block of its own.
+    pub(crate) fn new<E: Entry>(entry: E) -> Self {
+        if Typed::<E>::FITS { Self::in_place(entry) } else { Self::in_place(Box::new(entry)) }
+    }
+
+    fn in_place<E: Entry>(entry: E) -> Self {
+        assert!(Typed::<E>::FITS, "larger ones are boxed");
+        let mut word = Word::uninit();
+        // SAFETY: it fits.
+        unsafe { word.as_mut_ptr().cast::<E>().write(entry) };
+        Self { word, table: &Typed::<E>::TABLE }
+    }
+
+    pub(crate) fn run(self, stage: &dyn Stage) {
+        let job = ManuallyDrop::new(self);
+        // SAFETY: the invariant; the word is not used again.
+        unsafe { (job.table.run)(job.word, stage) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        // SAFETY: the invariant.
+        unsafe { (self.table.phase)(&self.word) }
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.phase() == Phase::Pending
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.phase() == Phase::Cancelled
+    }
+
+    pub(crate) fn cancel(self) -> bool {
+        let job = ManuallyDrop::new(self);
+        // SAFETY: the invariant; the word is not used again.
+        unsafe { (job.table.cancel)(job.word) }
+    }
+
+    pub(crate) fn fail(self, error: Error) {
+        let job = ManuallyDrop::new(self);
+        // SAFETY: the invariant; the word is not used again.
+        unsafe { (job.table.fail)(job.word, error) }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // SAFETY: the invariant; it is over.
+        unsafe { (self.table.drop)(self.word) }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::job::Elsewhere;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts how it ends, on top of whatever size `T` has.
+    struct Ends<T>(Arc<[AtomicUsize; 4]>, T);
+
+    impl<T: Send + 'static> Entry for Ends<T> {
+        fn run(self, _: &dyn Stage) {
+            self.0[0].fetch_add(1, Ordering::Relaxed);
+        }
+        fn phase(&self) -> Phase {
+            Phase::Pending
+        }
+        fn cancel(self) -> bool {
+            self.0[1].fetch_add(1, Ordering::Relaxed);
+            true
+        }
+        fn fail(self, _: Error) {
+            self.0[2].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl<T> Drop for Ends<T> {
+        fn drop(&mut self) {
+            self.0[3].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn each_end<T: Copy + Send + 'static>(more: T) {
+        let ends = Arc::new([const { AtomicUsize::new(0) }; 4]);
+        let job = || Job::new(Ends(Arc::clone(&ends), more));
+        assert!(job().is_pending() && !job().is_cancelled());
+        job().run(&Elsewhere);
+        assert!(job().cancel());
+        job().fail(Error::Shutdown);
+        drop(job());
+        let ends =
+            Arc::into_inner(ends).expect("each was dropped once").map(AtomicUsize::into_inner);
+        assert_eq!(ends, [1, 1, 1, 6]);
+    }
+
+    #[test]
+    fn each_value_ends_once_in_place_or_boxed() {
+        assert_eq!(size_of::<Job>(), 2 * size_of::<usize>());
+        const { assert!(Typed::<Ends<()>>::FITS && !Typed::<Ends<u8>>::FITS) };
+        each_end(());
+        each_end(1u8);
+        each_end([1u64; 9]);
+    }
+
+    #[test]
+    fn a_value_without_size_and_one_that_is_aligned_to_more_than_a_word() {
+        #[repr(align(64))]
+        struct Aligned(u8);
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        impl Entry for Aligned {
+            fn run(self, _: &dyn Stage) {
+                assert_eq!(std::ptr::from_ref(&self).addr() % 64, 0);
+                SEEN.fetch_add(usize::from(self.0), Ordering::Relaxed);
+            }
+            fn phase(&self) -> Phase {
+                Phase::Pending
+            }
+            fn cancel(self) -> bool {
+                false
+            }
+            fn fail(self, _: Error) {}
+        }
+        struct Nothing;
+        impl Entry for Nothing {
+            fn run(self, _: &dyn Stage) {
+                SEEN.fetch_add(1, Ordering::Relaxed);
+            }
+            fn phase(&self) -> Phase {
+                Phase::Cancelled
+            }
+            fn cancel(self) -> bool {
+                false
+            }
+            fn fail(self, _: Error) {}
+        }
+        Job::new(Aligned(40)).run(&Elsewhere);
+        let nothing = Job::new(Nothing);
+        assert!(nothing.is_cancelled());
+        nothing.run(&Elsewhere);
+        assert_eq!(SEEN.load(Ordering::Relaxed), 41);
+    }
+}
