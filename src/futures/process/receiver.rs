@@ -194,8 +194,10 @@ impl Receiver {
     #[must_use]
     pub(super) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
         let answers = std::mem::take(&mut self.patience);
-        let sleeps = self.page.answers().reader_sleeps(answers * SMALL_ANSWER);
-        (sleeps, (answers > 1).then_some(PATIENCE))
+        if answers <= 1 {
+            return (self.sleeps(), None);
+        }
+        (self.page.answers().reader_sleeps(answers * SMALL_ANSWER), Some(PATIENCE))
     }
 
     /// Reads what is there and handles it.
