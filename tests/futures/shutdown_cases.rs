@@ -185,7 +185,8 @@ fn a_cancelling_shutdown_without_waiting_does_not_hang() {
             let calls: Vec<_> = (0..3).map(|n| pool.spawn(move || n).unwrap()).collect();
             let report = pool.shutdown_with(options().wait(false).cancel_futures(true));
             drop(pool);
-            assert!(calls.iter().all(concurrent::futures::Future::done));
+            // One may run at this moment: it ends by itself, and so do the waits.
+            calls.iter().for_each(|call| drop(call.exception()));
             let cancelled = calls.iter().filter(|call| call.cancelled()).count();
             assert_eq!(cancelled, report.cancelled);
         }
