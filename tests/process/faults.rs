@@ -138,7 +138,7 @@ impl How {
         match self {
             // There is no call to be given up.
             Self::StopsAndIsGivenUp => step.is_in_call() || step == Step::Beside,
-            // These take a second or more each.
+            // These take some seconds each.
             Self::Stops => policy == OnWorkerDeath::FailCall || !step.is_in_call(),
             _ => true,
         }
@@ -184,8 +184,10 @@ impl Cell {
         let gate = Gate::new();
         let mine = Mine::new(self.step, self.how.fault(), gate.name());
         let mut builder = mine.builder().on_worker_death(self.policy);
-        if self.how == How::Stops {
-            let limit = Duration::from_secs(1);
+        // A worker that halts while it ends is ended by the pool's own limit. Others must not be hit
+        // by these, however busy the machine is.
+        if self.how == How::Stops && self.step != Step::Ending {
+            let limit = Duration::from_secs(2);
             builder = builder.call_deadline(limit);
             if !self.step.is_in_call() {
                 builder = builder.start_timeout(limit);
