@@ -8,7 +8,7 @@ use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
 use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq};
 
-use crate::limits::SOMEBODY;
+use crate::limits::somebody;
 use crate::mine::send;
 use crate::support::{census, children, eventually, in_own_process, own, replacing, trials};
 
@@ -38,7 +38,7 @@ fn no_place_for_temporary_files() {
     let mut command = own(&["no-temp"]);
     command.env("TMPDIR", "/proc/no/such/place").env_remove("HOME").current_dir("/proc");
     if rustix::process::geteuid().is_root() {
-        command.uid(SOMEBODY).gid(SOMEBODY); // root may write anywhere
+        command.uid(somebody()).gid(somebody()); // root may write anywhere
     }
     assert!(command.status().unwrap().success());
 }
