@@ -154,11 +154,11 @@ pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::futures::process::page::Page;
     use proptest::prelude::{any, proptest};
 
-    fn empty() -> Box<Ring> {
-        // SAFETY: a ring is made of atomic numbers, and is empty if all of them are zero.
-        unsafe { Box::<Ring>::new_zeroed().assume_init() }
+    fn page() -> Page {
+        Page::new().unwrap().0
     }
 
     fn silent() -> Result<()> {
@@ -172,7 +172,8 @@ mod tests {
             pieces in proptest::collection::vec((any::<u8>(), 1..40_000usize), 1..20),
             reads in proptest::collection::vec(1..50_000usize, 1..20),
         ) {
-            let (ring, mut reads) = (empty(), reads.iter().cycle());
+            let (page, mut reads) = (page(), reads.iter().cycle());
+            let ring = page.answers();
             let (mut written, mut read) = (Vec::new(), Vec::new());
             let mut read_some = |ring: &Ring, read: &mut Vec<u8>| {
                 let mut bytes = vec![0; *reads.next().unwrap()];
@@ -183,24 +184,25 @@ mod tests {
             for (byte, len) in pieces {
                 let piece: Vec<u8> = (0..len).map(|n| byte.wrapping_add(n as u8)).collect();
                 while !ring.try_write(&piece, silent).unwrap() {
-                    assert!(read_some(&ring, &mut read) > 0);
+                    assert!(read_some(ring, &mut read) > 0);
                 }
                 written.extend(piece);
             }
-            while read_some(&ring, &mut read) > 0 {}
+            while read_some(ring, &mut read) > 0 {}
             assert!(read == written);
         }
     }
 
     #[test]
     fn a_writer_waits_for_room_and_a_reader_sleeps_until_it_is_rung_for() {
-        let ring = std::sync::Arc::new(empty());
+        let page = std::sync::Arc::new(page());
+        let ring = page.answers();
         let (own_bell, bell) = rustix::pipe::pipe().unwrap();
-        let other = std::sync::Arc::clone(&ring);
+        let other = std::sync::Arc::clone(&page);
         let writer = std::thread::spawn(move || {
             let piece = [7; 3 * CAPACITY as usize / 2];
-            (0..50).for_each(|_| other.write(&piece, || super::ring(&bell)).unwrap());
-            other.ring_for_anything(|| super::ring(&bell)).unwrap();
+            (0..50).for_each(|_| other.answers().write(&piece, || super::ring(&bell)).unwrap());
+            other.answers().ring_for_anything(|| super::ring(&bell)).unwrap();
         });
         let (mut total, mut bytes) = (0, vec![0; 10_000]);
         while total < 75 * CAPACITY as usize {
@@ -217,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_written_at_all() {
-        let ring = empty();
+        let page = page();
+        let ring = page.answers();
         assert!(ring.try_write(&[1; CAPACITY as usize - 1], silent).unwrap());
         assert!(!ring.try_write(&[2; 2], silent).unwrap());
         assert!(ring.try_write(&[3], silent).unwrap());
