@@ -8,26 +8,11 @@ use std::sync::Arc;
 use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
 use super::context::{Entered, within, worker_of};
 use super::state::{Phase, State};
-use super::thread::{Nested, begin_nested};
+use super::thread::{Entry, Nested, begin_nested};
 use super::token::StopFlag;
 use super::upstream::{Follows, help_followed};
 use crate::error::Error;
 use crate::guard::{catch, contain};
-
-/// A call as the queue of a pool sees it.
-pub(crate) trait Run: Send + Sync {
-    /// Runs the function on this thread and ends the call. Does nothing if it was cancelled.
-    fn run(self: Arc<Self>, stage: &dyn Stage);
-
-    /// A call that others can reach may leave PENDING at any moment: look once.
-    fn phase(&self) -> Phase;
-
-    /// Cancels the call if it is pending; returns whether this did it.
-    fn cancel(self: Arc<Self>) -> bool;
-
-    /// Fails the call if it was not started.
-    fn fail(self: Arc<Self>, error: Error);
-}
 
 /// What a worker wants to know of the course of a call that it runs.
 pub(crate) trait Stage {
@@ -124,13 +109,14 @@ where
     unsafe { core.finish(outcome) }
 }
 
-impl<T, F, N> Run for Call<T, Job<F, N>>
+/// A call that others know of.
+impl<T, F, N> Entry for Arc<Call<T, Job<F, N>>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
     N: 'static,
 {
-    fn run(self: Arc<Self>, stage: &dyn Stage) {
+    fn run(self, stage: &dyn Stage) {
         if let Err(state) = self.core().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {
                 stage.found_cancelled(); // its captures are gone already
@@ -156,11 +142,11 @@ where
         self.core().state().phase()
     }
 
-    fn cancel(self: Arc<Self>) -> bool {
+    fn cancel(self) -> bool {
         cancel_now(&(self as AnyCall<T>)).is_ok()
     }
 
-    fn fail(self: Arc<Self>, error: Error) {
+    fn fail(self, error: Error) {
         if self.core().transition(State::start_and_claim).is_err() {
             return;
         }

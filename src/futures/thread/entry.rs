@@ -8,10 +8,9 @@
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::sync::Arc;
 
 use crate::error::Error;
-use crate::futures::job::{Run, Stage};
+use crate::futures::job::Stage;
 use crate::futures::state::Phase;
 
 /// What can stand in the queue.
@@ -27,21 +26,6 @@ pub(crate) trait Entry: Send + 'static {
 
     /// Fails it if it was not started.
     fn fail(self, error: Error);
-}
-
-impl<C: Run + 'static> Entry for Arc<C> {
-    fn run(self, stage: &dyn Stage) {
-        Run::run(self, stage);
-    }
-    fn phase(&self) -> Phase {
-        Run::phase(&**self)
-    }
-    fn cancel(self) -> bool {
-        Run::cancel(self)
-    }
-    fn fail(self, error: Error) {
-        Run::fail(self, error);
-    }
 }
 
 impl<E: Entry> Entry for Box<E> {
@@ -192,6 +176,7 @@ impl std::fmt::Debug for Job {
 mod tests {
     use super::*;
     use crate::futures::job::Elsewhere;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Counts how it ends, on top of whatever size `T` has.

@@ -28,6 +28,7 @@ mod worker;
 
 pub use bounded::FullQueue;
 pub use builder::ThreadPoolBuilder;
+pub(crate) use entry::Entry;
 pub use pool::ThreadPoolExecutor;
 pub use scope::Scope;
 pub use scoped_future::ScopedFuture;
