@@ -104,12 +104,14 @@ enum How {
     StopsAndIsKilled,
     /// And a time limit of the pool runs out.
     Stops,
+    /// The same, and it has left its channel before.
+    LeavesAndStops,
     /// And its call is killed.
     StopsAndIsGivenUp,
 }
 
 impl How {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Ends(Fault::Kill),
         Self::Ends(Fault::Segv),
         Self::Ends(Fault::Abort),
@@ -117,11 +119,16 @@ impl How {
         Self::StopsAndGoesOn,
         Self::StopsAndIsKilled,
         Self::Stops,
+        Self::LeavesAndStops,
         Self::StopsAndIsGivenUp,
     ];
 
     fn fault(self) -> Fault {
-        if let Self::Ends(fault) = self { fault } else { Fault::Stop }
+        match self {
+            Self::Ends(fault) => fault,
+            Self::LeavesAndStops => Fault::LeaveAndStop,
+            _ => Fault::Stop,
+        }
     }
 
     /// Exit code and signal.
@@ -130,7 +137,7 @@ impl How {
             Fault::Segv => (None, Some(11)),
             Fault::Abort => (None, Some(6)),
             Fault::Exit => (Some(0), None),
-            Fault::Kill | Fault::Stop | Fault::Nothing => (None, Some(9)),
+            Fault::Kill | Fault::Stop | Fault::LeaveAndStop | Fault::Nothing => (None, Some(9)),
         }
     }
 
@@ -138,6 +145,8 @@ impl How {
         match self {
             // There is no call to be given up.
             Self::StopsAndIsGivenUp => step.is_in_call() || step == Step::Beside,
+            // It takes some seconds, and says the same of each policy.
+            Self::LeavesAndStops => step == Step::Ending && policy == OnWorkerDeath::FailCall,
             // These take some seconds each.
             Self::Stops => policy == OnWorkerDeath::FailCall || !step.is_in_call(),
             _ => true,
@@ -230,7 +239,7 @@ impl Cell {
     /// The worker has passed the gate, and what it does to itself is under way.
     fn strike(self, pid: u32, call: &Future<Product>) {
         match self.how {
-            How::Ends(_) | How::Stops => {}
+            How::Ends(_) | How::Stops | How::LeavesAndStops => {}
             How::StopsAndGoesOn => {
                 eventually("a halt", || is_stopped(pid));
                 send(pid, Signal::CONT);
@@ -298,7 +307,7 @@ impl Cell {
         let retried = matches!(self.policy, OnWorkerDeath::Retry(_));
         self.step.is_in_call()
             && match self.how {
-                How::StopsAndGoesOn => false,
+                How::StopsAndGoesOn | How::LeavesAndStops => false,
                 How::Stops | How::StopsAndIsGivenUp => true,
                 _ => !retried,
             }
@@ -307,7 +316,7 @@ impl Cell {
     /// Whether the pool is at its end.
     fn breaks(self) -> bool {
         let dies = match self.how {
-            How::StopsAndGoesOn | How::StopsAndIsGivenUp => false,
+            How::StopsAndGoesOn | How::StopsAndIsGivenUp | How::LeavesAndStops => false,
             // A deadline of a call breaks nothing, a worker that does not get ready does.
             How::Stops => matches!(self.step, Step::BeforeHandshake | Step::Initializing),
             How::Ends(_) | How::StopsAndIsKilled => true,

@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     Abort,
     Exit,
     Stop,
+    /// The same, when it has closed what it has open.
+    LeaveAndStop,
     Nothing,
 }
 
@@ -81,6 +83,11 @@ impl Fault {
             Self::Exit => std::process::exit(0),
             Self::Nothing => return,
             Self::Stop => return kill_process(getpid(), Signal::STOP).unwrap(),
+            Self::LeaveAndStop => {
+                // SAFETY: the process is about to end, and uses none of them again.
+                unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+                return kill_process(getpid(), Signal::STOP).unwrap();
+            }
         }
         loop {
             std::thread::park(); // until the signal has come
@@ -137,8 +144,8 @@ impl Mine {
 pub(crate) fn before_init() {
     let Ok(text) = std::env::var(BEFORE) else { return };
     let [_, fault, owner, gate] = text.splitn(4, ' ').collect::<Vec<_>>()[..] else { return };
-    use Fault::{Abort, Exit, Kill, Nothing, Segv, Stop};
-    let faults = [Kill, Segv, Abort, Exit, Stop, Nothing];
+    use Fault::{Abort, Exit, Kill, LeaveAndStop, Nothing, Segv, Stop};
+    let faults = [Kill, Segv, Abort, Exit, Stop, LeaveAndStop, Nothing];
     let fault = faults.into_iter().find(|known| format!("{known:?}") == fault).unwrap();
     let gate = gate.to_owned();
     let mine = Mine { step: Step::BeforeHandshake, fault, gate, owner: owner.parse().unwrap() };

@@ -133,9 +133,13 @@ impl Shared {
         }
     }
 
-    /// Kills a worker that breaks the rules of its channel.
+    /// Kills a worker that breaks the rules of its channel. One that was told to end may leave it
+    /// before: it has [`DRAIN`] for that.
     pub(super) fn unruly(&self, index: usize, how: &'static str) {
-        self.state.lock().seats[index].kill(Reason::Unruly(how), Signal::KILL);
+        let seat = &mut self.state.lock().seats[index];
+        if seat.slot.phase() != Phase::Draining {
+            seat.kill(Reason::Unruly(how), Signal::KILL);
+        }
     }
 
     /// A worker could not be started.
