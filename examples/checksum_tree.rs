@@ -79,7 +79,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// The work: a call for each file, taken as they are done.
-#[expect(clippy::mutable_key_type, reason = "a future is hashed by its identity")]
 fn on_pool(
     files: &[PathBuf],
     workers: usize,

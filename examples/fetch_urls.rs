@@ -48,7 +48,6 @@ fn load_url((url, timeout): (String, Duration)) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-#[expect(clippy::mutable_key_type, reason = "a future is hashed by its identity")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = start_server()?;
     let urls = ["fox", "slow", "missing", "news"].map(|page| format!("http://{server}/{page}"));

@@ -15,7 +15,6 @@ fn load_url((url, timeout): (String, Duration)) -> io::Result<Vec<u8>> {
     http::get(&url, timeout)
 }
 
-#[expect(clippy::mutable_key_type, reason = "a future is hashed by its identity")]
 fn main() -> concurrent::Result<()> {
     let server = std::env::args().nth(1).expect("the address of a server");
     let urls = PAGES.map(|page| format!("{server}/{page}"));

@@ -1,18 +1,18 @@
 //! A call: its [`Core`] and what is particular to its origin, in one block of memory.
 //!
-//! The future, the queue of a pool and the worker all hold an `Arc` of the same [`Call`]. The queue
-//! sees it as [`Run`](super::job::Run), the future as [`AnyCall`], where only the type of the value
-//! is known.
+//! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as an
+//! [`Entry`](super::thread::Entry), the future as [`AnyCall`], where only the type of the value is
+//! known.
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Future;
 use super::chain::Chain;
 use super::context::PoolId;
 use super::core::{Core, Outcome};
+use super::counted::{Block, Counted};
 use super::deadlock::Awaited;
 use super::job::{Elsewhere, Stage};
 use super::state::{Phase, State};
@@ -31,7 +31,7 @@ pub(crate) struct Call<T, B: Body<T> + ?Sized> {
     body: B,
 }
 
-pub(crate) type AnyCall<T> = Arc<Call<T, dyn Body<T>>>;
+pub(crate) type AnyCall<T> = Counted<Call<T, dyn Body<T>>>;
 
 /// Where a call comes from: a queued function, a promise, another call.
 pub(crate) trait Body<T>: Send + Sync {
@@ -95,19 +95,35 @@ pub(crate) enum Ending<T> {
 }
 
 impl<T, B: Body<T>> Call<T, B> {
-    pub(crate) fn new(body: B) -> Arc<Self> {
+    /// A call that is in the queue of no pool of threads, and its future.
+    pub(crate) fn pair(body: B) -> (Counted<Self>, Future<T>)
+    where
+        B: 'static,
+    {
         Self::queued(0, body)
     }
 
-    /// A call for the queue of a pool.
-    pub(crate) fn queued(pool: PoolId, body: B) -> Arc<Self> {
+    /// A call for the queue of a pool, and its future.
+    pub(crate) fn queued(pool: PoolId, body: B) -> (Counted<Self>, Future<T>)
+    where
+        B: 'static,
+    {
         let kind = match pool {
             0 if body.runs_here() => Kind::Elsewhere,
             0 => Kind::Process,
             pool => Kind::Thread(pool),
         };
         let traced = Traced::submitted(body.name(), kind);
-        Arc::new(Self { core: Core::new(pool, traced), body })
+        let (call, own) = Counted::pair(Self { core: Core::new(pool, traced), body });
+        (call, Future::from_call(own.erase()))
+    }
+}
+
+impl<T, B: Body<T> + 'static> Counted<Call<T, B>> {
+    pub(crate) fn erase(self) -> AnyCall<T> {
+        let block = Counted::into_raw(self) as *mut Block<Call<T, dyn Body<T>>>;
+        // SAFETY: it was made from an owner just now.
+        unsafe { Counted::from_raw(block) }
     }
 }
 
@@ -157,7 +173,7 @@ thread_local_static! {
 }
 
 pub(crate) fn address<T>(call: &AnyCall<T>) -> usize {
-    Arc::as_ptr(call).cast::<()>().addr()
+    Counted::address(call)
 }
 
 /// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
@@ -210,7 +226,7 @@ fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage:
     }
     if !callbacks.is_empty() {
         stage.enters_user_code();
-        let future = Future::from_call(Arc::clone(call));
+        let future = Future::from_call(Counted::clone(call));
         let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(address(call)));
         for callback in callbacks {
             let what = "exception calling callback";

@@ -16,6 +16,7 @@ use super::Future;
 use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
 use super::context::{Entered, within};
 use super::core::Outcome;
+use super::counted::Counted;
 use super::deadlock::look_again;
 use super::job::Elsewhere;
 use super::state::State;
@@ -68,12 +69,15 @@ struct Hop {
 
 impl Link {
     /// Makes a call that follows `source` and is called like it.
-    pub(crate) fn to<S, T>(source: &AnyCall<S>, in_time: bool) -> Arc<Call<T, Self>>
+    pub(crate) fn to<S, T>(
+        source: &AnyCall<S>,
+        in_time: bool,
+    ) -> (Counted<Call<T, Self>>, Future<T>)
     where
         S: Send + 'static,
     {
         let hop = Hop { follows: upstream(source), watched: false };
-        Call::new(Self { name: source.name(), in_time, hop: Mutex::new(hop) })
+        Call::pair(Self { name: source.name(), in_time, hop: Mutex::new(hop) })
     }
 }
 
@@ -109,21 +113,20 @@ where
     T: Send + 'static,
 {
     let source = source.into_call();
-    let linked = Link::to(&source, false);
-    let future = Future::from_call(Arc::clone(&linked) as AnyCall<T>);
+    let (linked, future) = Link::to(&source, false);
     let rest = {
-        let source = Arc::clone(&source);
+        let source = Counted::clone(&source);
         Box::new(move |chain: &mut Chain| match take_ending(&source) {
             Ending::Cancelled => {
                 contain("dropping a function that will not be called", || drop(step));
-                call::cancel_in(chain, &(linked as AnyCall<T>));
+                call::cancel_in(chain, &linked.erase());
             }
             Ending::Finished(outcome) => {
                 // The function runs as the new call: its waits and its questions are that one's.
-                let call = Arc::as_ptr(&linked).cast::<()>().addr();
+                let call = Counted::address(&linked);
                 let entered = Entered { call, name: linked.name() };
                 match within(entered, linked.core(), &Elsewhere, || step(outcome)) {
-                    Next::End(outcome) => end(chain, &(linked as AnyCall<T>), outcome),
+                    Next::End(outcome) => end(chain, &linked.erase(), outcome),
                     Next::Follow(next) => follow(chain, linked, next),
                 }
             }
@@ -135,11 +138,11 @@ where
 }
 
 /// Has `linked` end as `next` ends.
-fn follow<T: Send + 'static>(chain: &mut Chain, linked: Arc<Call<T, Link>>, next: Future<T>) {
+fn follow<T: Send + 'static>(chain: &mut Chain, linked: Counted<Call<T, Link>>, next: Future<T>) {
     let next = next.into_call();
-    let linked_too = Arc::clone(&linked) as AnyCall<T>;
+    let linked_too = Counted::clone(&linked).erase();
     let rest = {
-        let next = Arc::clone(&next);
+        let next = Counted::clone(&next);
         Box::new(move |chain: &mut Chain| match take_ending(&next) {
             Ending::Cancelled => {
                 call::cancel_in(chain, &linked_too);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Future;
 use super::call::{self, AnyCall, Ending, take_ending};
 use super::chain::{Chain, Link, try_end, when_settled};
+use super::counted::Counted;
 use super::state::State;
 use super::timer;
 use super::upstream::{Followed, request_cancel, upstream};
@@ -64,11 +65,11 @@ impl<T: Send + 'static> Future<T> {
             return self;
         }
         let source = self.into_call();
-        let linked: AnyCall<T> = Link::to(&source, true);
-        let future = Self::from_call(Arc::clone(&linked));
+        let (linked, future) = Link::to(&source, true);
+        let linked = linked.erase();
         let follows = upstream(&source);
         let time_is_up = {
-            let (linked, follows) = (Arc::clone(&linked), Arc::clone(&follows));
+            let (linked, follows) = (Counted::clone(&linked), Arc::clone(&follows));
             move || give_up(&linked, follows, Error::Timeout { unfinished: 1, total: 1 })
         };
         let mut event = None;
@@ -81,7 +82,7 @@ impl<T: Send + 'static> Future<T> {
             }
         }
         let rest = {
-            let source = Arc::clone(&source);
+            let source = Counted::clone(&source);
             Box::new(move |chain: &mut Chain| {
                 if let Some(event) = event {
                     timer::cancel(&event);

@@ -5,11 +5,11 @@ use std::future::IntoFuture;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::awaiting::Awaiting;
 use super::call::{self, AnyCall};
+use super::counted::Counted;
 use super::state::Phase;
 use super::waiter::Waiter;
 use crate::error::{Error, Result};
@@ -346,7 +346,7 @@ impl<T> IntoFuture for Future<T> {
 impl<T> PartialEq for Future<T> {
     /// Whether they are the same call.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.call, &other.call)
+        Counted::ptr_eq(&self.call, &other.call)
     }
 }
 
@@ -354,15 +354,15 @@ impl<T> Eq for Future<T> {}
 
 impl<T> Hash for Future<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        Arc::as_ptr(&self.call).cast::<()>().hash(hasher);
+        Counted::address(&self.call).hash(hasher);
     }
 }
 
 impl<T> fmt::Debug for Future<T> {
     /// Like Python's repr: address, state, and what it returned or raised.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = Arc::as_ptr(&self.call).cast::<()>();
-        write!(f, "<Future at {address:p} state={}", self.call.phase())?;
+        let address = Counted::address(&self.call);
+        write!(f, "<Future at {address:#x} state={}", self.call.phase())?;
         if self.call.core().state().is_finished() {
             // SAFETY: finished, and borrowed from the future that is formatted.
             match unsafe { self.call.core().outcome() } {

@@ -3,12 +3,11 @@
 //! A call that was made of others has a [`Group`] for a body. Each member reports its end to it; the
 //! group ends when it has what it needs, and then cancels the members that are left.
 
-use std::sync::Arc;
-
 use super::Future;
 use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
 use super::chain::{Chain, try_end, when_settled};
 use super::core::Outcome;
+use super::counted::Counted;
 use super::deadlock::look_again;
 use super::upstream::{Followed, Follows, request_cancel, source_of, upstream};
 use crate::error::Error;
@@ -227,12 +226,11 @@ where
 {
     let members = calls.iter().map(|call| Some(upstream(call))).collect();
     let open = Open { gathered, left: calls.len(), members, watched: false };
-    let group = Call::new(Group { name, open: Mutex::new(Some(open)) });
-    let future = Future::from_call(Arc::clone(&group) as AnyCall<G::Value>);
+    let (group, future) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
     Chain::with(|chain| {
         for (index, member) in calls.into_iter().enumerate() {
             let rest = {
-                let (group, member) = (Arc::clone(&group), Arc::clone(&member));
+                let (group, member) = (Counted::clone(&group), Counted::clone(&member));
                 Box::new(move |chain: &mut Chain| {
                     member_ended(chain, &group, index, take_ending(&member));
                 })
@@ -246,7 +244,7 @@ where
 
 fn member_ended<T, G: Gathered<T>>(
     chain: &mut Chain,
-    group: &Arc<Call<G::Value, Group<G>>>,
+    group: &Counted<Call<G::Value, Group<G>>>,
     index: usize,
     ending: Ending<T>,
 ) {
@@ -272,7 +270,7 @@ fn member_ended<T, G: Gathered<T>>(
             Verdict::End(ending) => (ending, slot.take()),
         }
     };
-    let call = Arc::clone(group) as AnyCall<G::Value>;
+    let call = Counted::clone(group).erase();
     match ending {
         Ending::Cancelled => {
             call::cancel_in(chain, &call);

@@ -3,10 +3,10 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 
 use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
 use super::context::{Entered, within, worker_of};
+use super::counted::Counted;
 use super::state::{Phase, State};
 use super::thread::{Entry, Nested, begin_nested};
 use super::token::StopFlag;
@@ -110,7 +110,7 @@ where
 }
 
 /// A call that others know of.
-impl<T, F, N> Entry for Arc<Call<T, Job<F, N>>>
+impl<T, F, N> Entry for Counted<Call<T, Job<F, N>>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
@@ -127,12 +127,12 @@ where
         // SAFETY: this thread made the transition above.
         let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {
-            let call: AnyCall<T> = Arc::clone(&self) as AnyCall<T>;
+            let call = Counted::clone(&self).erase();
             tell_waiters(&call, state, stage);
         }
         // What was moved out already is not dropped here; a lost failure is logged here.
         let something_left = std::mem::needs_drop::<T>() || state.is_failed();
-        if something_left && Arc::strong_count(&self) == 1 && !self.core().state().is_taken() {
+        if something_left && Counted::is_only_owner(&self) && !self.core().state().is_taken() {
             stage.enters_user_code();
             contain("dropping a result that nobody took", || drop(self));
         }
@@ -143,7 +143,7 @@ where
     }
 
     fn cancel(self) -> bool {
-        cancel_now(&(self as AnyCall<T>)).is_ok()
+        cancel_now(&self.erase()).is_ok()
     }
 
     fn fail(self, error: Error) {
@@ -155,7 +155,7 @@ where
             unsafe { self.body().discard() };
         });
         // SAFETY: the transition above set the claim.
-        unsafe { finish(&(self as AnyCall<T>), Err(Box::new(error))) };
+        unsafe { finish(&self.erase(), Err(Box::new(error))) };
     }
 }
 

@@ -128,6 +128,7 @@ pub mod cluster;
 mod compose;
 mod context;
 mod core;
+mod counted;
 #[cfg(not(concurrent_loom))]
 mod deadline;
 mod deadlock;
@@ -150,6 +151,8 @@ mod unordered;
 mod upstream;
 mod wait;
 mod waiter;
+
+use std::sync::atomic as counting; // for `counted`, which a model gives loom's
 
 pub use as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
 pub use awaiting::Awaiting;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 
 use super::Future;
 use super::call::{self, AnyCall, Body, Call};
@@ -61,8 +60,8 @@ impl<T> Promise<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn pair() -> (Self, Future<T>) {
-        let call: AnyCall<T> = Call::<T, _>::new(Promised);
-        (Self { call: Arc::clone(&call) }, Future::from_call(call))
+        let (call, future) = Call::pair(Promised);
+        (Self { call: call.erase() }, future)
     }
 
     /// Marks the call as running, so that it can no longer be cancelled.

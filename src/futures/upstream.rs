@@ -8,11 +8,12 @@
 //!
 //! Chains may be long and groups deep: nothing here recurses.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::call::{self, AnyCall, Body, Call};
 use super::chain::Chain;
 use super::context::PoolId;
+use super::counted::{Counted, WeakCounted};
 use super::job::help_own;
 use super::state::{Phase, State};
 
@@ -102,7 +103,7 @@ impl<T> Upstream for AnyCall<T> {
 /// A followed call has among its waiters the rest of the chain, which holds the call and takes its
 /// outcome when it has ended. So whoever upgrades this and turns out to be its last owner drops
 /// nothing of a user's: it may be done under a lock.
-struct Source<T>(Weak<Call<T, dyn Body<T>>>);
+struct Source<T>(WeakCounted<Call<T, dyn Body<T>>>);
 
 impl<T: Send> Upstream for Source<T> {
     fn look(&self) -> Option<Look> {
@@ -135,7 +136,7 @@ impl<T: Send> Upstream for Source<T> {
 }
 
 pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> Followed {
-    Arc::new(Source(Arc::downgrade(call)))
+    Arc::new(Source(Counted::downgrade(call)))
 }
 
 /// The call on whose state that of a chain depends now: the one at its beginning, which may be a

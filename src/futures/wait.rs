@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Future;
 use super::call::awaited;
+use super::counted::Counted;
 use super::deadlock::{self, Goal};
 use super::job::help;
 use super::waiter::{Signal, Until, Waiter};
@@ -148,5 +149,5 @@ fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen)
 pub(crate) fn distinct<T, H: Borrow<Future<T>>>(futures: impl IntoIterator<Item = H>) -> Vec<H> {
     let futures = futures.into_iter();
     let mut seen = HashSet::with_capacity(futures.size_hint().0);
-    futures.filter(|handle| seen.insert(Arc::as_ptr(handle.borrow().call()).cast::<()>())).collect()
+    futures.filter(|handle| seen.insert(Counted::address(handle.borrow().call()))).collect()
 }

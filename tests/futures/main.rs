@@ -11,10 +11,6 @@
 //! - F87, nested waits, is in `tests/nested`.
 //! - Cases marked P: case 47 (keyword arguments), case 53 (typed), case 60 (no such call), case 66
 //!   (no exception is false; but see F35), case 71 and case 72 (no fork), case 76 (no hook at exit).
-#![allow(
-    clippy::mutable_key_type,
-    reason = "a future is hashed by its identity, which never changes"
-)]
 
 mod as_completed_cases;
 mod awaiting;

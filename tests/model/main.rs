@@ -14,6 +14,8 @@ mod bounded;
 mod call;
 mod compose;
 #[cfg(not(concurrent_shuttle))]
+mod counted;
+#[cfg(not(concurrent_shuttle))]
 mod flow;
 #[cfg(concurrent_shuttle)]
 mod large;

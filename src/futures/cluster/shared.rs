@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::buffers::Buffers;
 use super::dispatch::Dispatcher;
 use super::pace::Credit;
-use super::task::{Frame, Journey, Remote, Task};
+use super::task::{Frame, Journey, Task};
 use super::transport::Fault;
 use super::wire::{begin_call, end_call};
 use crate::error::{Cause, Error, Result};
@@ -154,7 +154,7 @@ impl Shared {
         // All have ended before the first is told: a callback may wait for any of them.
         let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
         let count = cancelled.len();
-        cancelled.into_iter().flatten().for_each(Remote::tell);
+        cancelled.into_iter().flatten().for_each(Task::tell);
         count
     }
 

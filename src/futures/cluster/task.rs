@@ -8,7 +8,8 @@ use super::buffers::Buffers;
 use super::dispatch::Item;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::call::{self, Body, Call};
+use crate::futures::counted::{Block, Counted};
 use crate::futures::process::attached::Files;
 use crate::futures::process::landing::{self, Landed, Landing};
 use crate::futures::process::wire::Kind;
@@ -17,7 +18,7 @@ use crate::guard::contain;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type Task = Arc<dyn Remote>;
+pub(crate) type Task = Counted<dyn Remote>;
 
 /// An encoded call. It is kept until the call is answered, to be sent again if need be.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl<R: Send + 'static> Journey<R> {
         frame: Frame,
         landing: Landing<R>,
     ) -> (Task, Future<R>) {
-        let call = Call::<R, _>::new(Self {
+        let (call, future) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             id,
@@ -83,8 +84,9 @@ impl<R: Send + 'static> Journey<R> {
             frame: Mutex::new(Some(frame)),
             landing,
         });
-        let future = Future::from_call(Arc::clone(&call) as AnyCall<R>);
-        (call, future)
+        let block = Counted::into_raw(call) as *mut Block<dyn Remote>;
+        // SAFETY: it was made from an owner just now.
+        (unsafe { Task::from_raw(block) }, future)
     }
 }
 
@@ -130,21 +132,62 @@ pub(crate) trait Remote: Send + Sync {
     /// What was to be sent, which is not needed any more.
     fn take_frame(&self) -> Option<Frame>;
 
-    /// Ends the call with an answer; gives it back if somebody is to be told.
-    fn finish(self: Arc<Self>, kind: Kind, bytes: &[u8]) -> Option<Task>;
+    /// Ends the call with an answer; whether somebody is to be told.
+    fn land(&self, kind: Kind, bytes: &[u8]) -> bool;
+
+    /// Ends the call with an error; whether somebody is to be told.
+    fn land_error(&self, error: Error) -> bool;
+
+    /// Cancels the call unless it runs or is over; then, whether somebody is to be told.
+    fn cancel_now(&self) -> Option<bool>;
 
     /// Tells those who wait for the end of the call. Runs user code.
-    fn tell(self: Arc<Self>);
+    ///
+    /// # Safety
+    ///
+    /// `own` is an owner of this call.
+    unsafe fn tell_all(&self, own: &Task);
 
     /// Whether to tell runs no user code after all.
     fn wakes_threads_only(&self) -> bool;
+}
+
+impl Task {
+    /// Ends the call with an answer; gives it back if somebody is to be told.
+    pub(crate) fn finish(self, kind: Kind, bytes: &[u8]) -> Option<Self> {
+        let is_awaited = self.land(kind, bytes);
+        self.if_awaited(is_awaited)
+    }
 
     /// Ends the call with an error; gives it back if somebody is to be told.
-    fn fail(self: Arc<Self>, error: Error) -> Option<Task>;
+    pub(crate) fn fail(self, error: Error) -> Option<Self> {
+        let is_awaited = self.land_error(error);
+        self.if_awaited(is_awaited)
+    }
 
     /// Cancels the call unless it runs or is over; then gives it back if somebody is to be told.
-    fn cancel(self: Arc<Self>) -> Option<Option<Task>>;
+    pub(crate) fn cancel(self) -> Option<Option<Self>> {
+        let is_awaited = self.cancel_now()?;
+        Some(is_awaited.then_some(self))
+    }
+
+    /// Tells those who wait for the end of the call. Runs user code.
+    pub(crate) fn tell(self) {
+        // SAFETY: it is its owner.
+        unsafe { self.tell_all(&self) };
+        contain(DROPPING, || drop(self));
+    }
+
+    fn if_awaited(self, is_awaited: bool) -> Option<Self> {
+        if is_awaited {
+            return Some(self);
+        }
+        contain(DROPPING, || drop(self));
+        None
+    }
 }
+
+const DROPPING: &str = "dropping a result that nobody took";
 
 impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     fn id(&self) -> u64 {
@@ -179,31 +222,31 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
         self.body().frame.lock().take()
     }
 
-    fn finish(self: Arc<Self>, kind: Kind, bytes: &[u8]) -> Option<Task> {
-        let outcome = landing::decode(&self, kind, bytes, &Files::default());
-        landing::end(self, outcome).map(|call| call as Task)
+    fn land(&self, kind: Kind, bytes: &[u8]) -> bool {
+        let outcome = landing::decode(self, kind, bytes, &Files::default());
+        landing::end(self, outcome)
     }
 
-    fn tell(self: Arc<Self>) {
-        let call: AnyCall<R> = self;
-        call::tell(&call);
-        contain("dropping a result that nobody took", || drop(call));
+    fn land_error(&self, error: Error) -> bool {
+        drop(self.take_frame());
+        landing::end(self, Err(error))
+    }
+
+    fn cancel_now(&self) -> Option<bool> {
+        let state = self.core().transition(State::cancel).ok()?;
+        // SAFETY: this thread made the one transition to CANCELLED.
+        unsafe { self.body().discard() };
+        Some(state.is_waited())
+    }
+
+    unsafe fn tell_all(&self, own: &Task) {
+        let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Self>>();
+        // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
+        call::tell(&unsafe { Counted::from_raw(block) }.erase());
     }
 
     fn wakes_threads_only(&self) -> bool {
         self.core().with_waiters(|waiters| waiters.are_threads())
-    }
-
-    fn fail(self: Arc<Self>, error: Error) -> Option<Task> {
-        drop(self.take_frame());
-        landing::end(self, Err(error)).map(|call| call as Task)
-    }
-
-    fn cancel(self: Arc<Self>) -> Option<Option<Task>> {
-        let state = self.core().transition(State::cancel).ok()?;
-        // SAFETY: this thread made the one transition to CANCELLED.
-        unsafe { self.body().discard() };
-        Some(state.is_waited().then_some(self as Task))
     }
 }
 

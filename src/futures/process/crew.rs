@@ -19,7 +19,7 @@ use super::seat::Seat;
 use super::segments::Arena;
 use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
-use super::task::{Remote, Task};
+use super::task::Task;
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::guard::contain;
@@ -86,11 +86,11 @@ pub(super) struct After {
 impl After {
     /// Runs user code: callbacks.
     pub(super) fn run(self) -> usize {
-        self.untold.into_iter().for_each(Remote::tell);
+        self.untold.into_iter().for_each(Task::tell);
         for (task, error) in self.failed {
             task.fail(error);
         }
-        let cancelled = self.cancelled.into_iter().filter(|task| Arc::clone(task).cancel());
+        let cancelled = self.cancelled.into_iter().filter(|task| task.cancel());
         let cancelled = cancelled.count();
         for (level, text) in self.logs {
             contain("logging the end of a worker", || {

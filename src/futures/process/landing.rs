@@ -1,7 +1,5 @@
 //! How a call that ran elsewhere ends here.
 
-use std::sync::Arc;
-
 use super::attached::Files;
 use super::codec::Source;
 use super::wire::{Kind, Text};
@@ -53,22 +51,17 @@ pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
     }
 }
 
-/// Ends the call; gives it back if somebody is to be told.
+/// Ends the call; whether somebody is to be told.
 pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
-    call: Arc<Call<R, B>>,
+    call: &Call<R, B>,
     outcome: Result<R>,
-) -> Option<Arc<Call<R, B>>> {
+) -> bool {
     if call.core().transition(State::claim).is_err() {
         contain("dropping the result of a call that is over", || drop(outcome));
-        return None;
+        return false;
     }
     let Landing { fail, items, .. } = *call.body().landing();
     let outcome = outcome.or_else(|error| fail(error, items));
     // SAFETY: the transition above set the claim.
-    let state = unsafe { call.core().finish(outcome.map_err(Box::new)) };
-    if state.is_waited() {
-        return Some(call);
-    }
-    contain("dropping a result that nobody took", || drop(call));
-    None
+    unsafe { call.core().finish(outcome.map_err(Box::new)) }.is_waited()
 }

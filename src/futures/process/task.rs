@@ -18,12 +18,13 @@ use super::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::counted::{Block, Counted};
 use crate::futures::state::State;
 use crate::guard::contain;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type Task = Arc<dyn Remote>;
+pub(crate) type Task = Counted<dyn Remote>;
 
 /// What crosses to the worker.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl<R: Send + 'static> Crossing<R> {
         landing: Landing<R>,
         pool: &Arc<Shared>,
     ) -> (Task, Future<R>) {
-        let call = Call::<R, _>::new(Self {
+        let (call, future) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             message: Mutex::new(Some(message)),
@@ -102,8 +103,9 @@ impl<R: Send + 'static> Crossing<R> {
             pool: Arc::downgrade(pool),
             deaths: AtomicU32::new(0),
         });
-        let future = Future::from_call(Arc::clone(&call) as AnyCall<R>);
-        (call, future)
+        let block = Counted::into_raw(call) as *mut Block<dyn Remote>;
+        // SAFETY: it was made from an owner just now.
+        (unsafe { Task::from_raw(block) }, future)
     }
 }
 
@@ -198,19 +200,75 @@ pub(crate) trait Remote: Send + Sync {
     /// Counts one more death over it; gives how many there were.
     fn count_death(&self) -> u32;
 
-    /// Ends the call with what the worker answered; gives it back if somebody is to be told.
-    /// `decoded` is called between the moment when the bytes are no longer needed and the moment
-    /// when others learn of the result.
-    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Task>;
+    /// Ends the call with what the worker answered; whether somebody is to be told. `decoded` is
+    /// called between the moment when the bytes are no longer needed and the moment when others
+    /// learn of the result.
+    fn land(&self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> bool;
+
+    /// Ends the call with an error; whether somebody is to be told.
+    fn land_error(&self, error: Error) -> bool;
 
     /// Tells those who wait for the end of the call. Runs user code.
-    fn tell(self: Arc<Self>);
-
-    /// Ends the call with an error.
-    fn fail(self: Arc<Self>, error: Error);
+    ///
+    /// # Safety
+    ///
+    /// `own` is an owner of this call.
+    unsafe fn tell_all(&self, own: &Task);
 
     /// Cancels the call unless it runs.
-    fn cancel(self: Arc<Self>) -> bool;
+    ///
+    /// # Safety
+    ///
+    /// `own` is an owner of this call.
+    unsafe fn cancel_own(&self, own: &Task) -> bool;
+}
+
+impl Task {
+    /// Ends the call with what the worker answered; gives it back if somebody is to be told.
+    pub(crate) fn finish(self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Self> {
+        let is_awaited = self.land(reply, decoded);
+        self.if_awaited(is_awaited)
+    }
+
+    /// Ends the call with an error.
+    pub(crate) fn fail(self, error: Error) {
+        let is_awaited = self.land_error(error);
+        if let Some(task) = self.if_awaited(is_awaited) {
+            task.tell();
+        }
+    }
+
+    /// Tells those who wait for the end of the call. Runs user code.
+    pub(crate) fn tell(self) {
+        // SAFETY: it is its owner.
+        unsafe { self.tell_all(&self) };
+        contain(DROPPING, || drop(self));
+    }
+
+    /// Cancels the call unless it runs.
+    pub(crate) fn cancel(&self) -> bool {
+        // SAFETY: it is its owner.
+        unsafe { self.cancel_own(self) }
+    }
+
+    fn if_awaited(self, is_awaited: bool) -> Option<Self> {
+        if is_awaited {
+            return Some(self);
+        }
+        contain(DROPPING, || drop(self));
+        None
+    }
+}
+
+const DROPPING: &str = "dropping a result that nobody took";
+
+/// # Safety
+///
+/// `own` is an owner of a call of this type.
+unsafe fn as_call<R: Send + 'static>(own: &Task) -> AnyCall<R> {
+    let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Call<R, Crossing<R>>>>();
+    // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
+    unsafe { Counted::from_raw(block) }.erase()
 }
 
 impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
@@ -254,28 +312,26 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
         self.body().deaths.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn finish(self: Arc<Self>, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Task> {
+    fn land(&self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> bool {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
-        let outcome = landing::decode(&self, reply.kind, reply.bytes, &files);
+        let outcome = landing::decode(self, reply.kind, reply.bytes, &files);
         self.body().release_message();
         decoded();
-        landing::end(self, outcome).map(|call| call as Task)
+        landing::end(self, outcome)
     }
 
-    fn tell(self: Arc<Self>) {
-        let call: AnyCall<R> = self;
-        call::tell(&call);
-        contain("dropping a result that nobody took", || drop(call));
-    }
-
-    fn fail(self: Arc<Self>, error: Error) {
+    fn land_error(&self, error: Error) -> bool {
         self.body().release_message();
-        if let Some(task) = landing::end(self, Err(error)) {
-            task.tell();
-        }
+        landing::end(self, Err(error))
     }
 
-    fn cancel(self: Arc<Self>) -> bool {
-        call::cancel_own(&(self as AnyCall<R>))
+    unsafe fn tell_all(&self, own: &Task) {
+        // SAFETY: the caller's promise.
+        call::tell(&unsafe { as_call::<R>(own) });
+    }
+
+    unsafe fn cancel_own(&self, own: &Task) -> bool {
+        // SAFETY: the caller's promise.
+        call::cancel_own(&unsafe { as_call::<R>(own) })
     }
 }

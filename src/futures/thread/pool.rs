@@ -12,7 +12,7 @@ use super::queue::{Queue, Shape};
 use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call};
+use crate::futures::call::Call;
 use crate::futures::context::PoolId;
 use crate::futures::deadlock::{PoolView, register_pool};
 use crate::futures::job::Job;
@@ -122,8 +122,7 @@ impl Shared {
         if !self.settings.is_plain() {
             return self.enqueue_on_terms::<T, F, N>(function, self.terms());
         }
-        let call = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
-        let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
+        let (call, future) = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
         match self.queue.push(Queued::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {

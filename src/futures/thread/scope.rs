@@ -28,6 +28,7 @@ use super::scope_calls::{Calls, Known, Ticket, WaitsOnDrop};
 use super::scoped_future::{ScopedFuture, Slot};
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::counted::Counted;
 
 impl ThreadPoolExecutor {
     /// Calls `body` with a [`Scope`], whose calls may borrow what lives longer than this call.
@@ -278,7 +279,7 @@ impl<'scope> Scope<'scope, '_> {
         let task = Task { function, ticket };
         let future = self.pool.enqueue::<(), _, ScopedCall>(move || task.run())?;
         // After the queue accepted it: the scope must not run what was refused. It may have ended.
-        self.calls.add(Arc::clone(future.call()));
+        self.calls.add(Counted::clone(future.call()));
         Ok(ScopedFuture::new(future, slot))
     }
 }

@@ -13,7 +13,7 @@ use super::store::Discipline;
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::{AnyCall, Call};
+use crate::futures::call::Call;
 use crate::futures::job::{Job, Stage, on_enough_stack};
 use crate::futures::token::StopFlag;
 use crate::guard::contain;
@@ -95,8 +95,8 @@ impl Shared {
         N: 'static,
     {
         let around = self.around();
-        let call = Call::<T, _>::queued(self.id(), Job::<_, N>::new(move || around.run(function)));
-        let future = Future::from_call(Arc::clone(&call) as AnyCall<T>);
+        let job = Job::<_, N>::new(move || around.run(function));
+        let (call, future) = Call::<T, _>::queued(self.id(), job);
         match self.push_on_terms(AnyJob::new(call), terms) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
@@ -150,11 +150,9 @@ impl Shared {
             let (input, run, enter) = parts.take().expect("it is made once");
             let bounded = self.settings().shape.capacity.is_some();
             let around = Around { place: bounded.then(|| Place::new(self)), enter };
-            let call = Call::<T, _>::queued(
-                self.id(),
-                Job::<_, N>::new(move || around.run(|| run(input))),
-            );
-            future = Some(Future::from_call(Arc::clone(&call) as AnyCall<T>));
+            let job = Job::<_, N>::new(move || around.run(|| run(input)));
+            let (call, own) = Call::<T, _>::queued(self.id(), job);
+            future = Some(own);
             AnyJob::new(call)
         };
         let start = |flag, index| self.start(flag, index);

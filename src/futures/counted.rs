@@ -1,0 +1,287 @@
+//! [`Counted`]: a value with several owners, as in an `Arc`, with less to do for calls.
+//!
+//! Most calls have two owners, a queue and a future, from when they are made until one of them ends
+//! it and the other takes the result. So there is [`Counted::pair`], and an owner that finds that it
+//! is alone takes the value down without another atomic operation than the look. It can tell by one
+//! look because all counts are in one word.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::process::abort;
+use std::ptr::{self, NonNull};
+
+use super::counting::{AtomicUsize, Ordering, fence};
+
+/// A weak owner in the word of counts. The owners proper are counted below it.
+const WEAK: usize = 1 << (usize::BITS / 2);
+
+/// One owner. All owners proper together are one weak one.
+const ALONE: usize = WEAK + 1;
+
+/// Far from what overflows, and far from what happens.
+const MOST: usize = WEAK / 2;
+
+/// Owners proper.
+fn owners(counts: usize) -> usize {
+    counts & (WEAK - 1)
+}
+
+fn weak(counts: usize) -> usize {
+    counts / WEAK
+}
+
+/// What owners share.
+///
+/// INVARIANT: the value is there as long as there is an owner, the memory as long as there is an
+/// owner or a weak one.
+pub(crate) struct Block<C: ?Sized> {
+    counts: AtomicUsize,
+    value: ManuallyDrop<C>,
+}
+
+/// An owner of a value.
+pub(crate) struct Counted<C: ?Sized>(NonNull<Block<C>>);
+
+/// What can become an owner as long as there is one.
+pub(crate) struct WeakCounted<C: ?Sized>(NonNull<Block<C>>);
+
+// SAFETY: as for `Arc`: the value is shared by threads, and dropped in the one that has it last.
+unsafe impl<C: Send + Sync + ?Sized> Send for Counted<C> {}
+// SAFETY: as above; whoever has a reference can make itself an owner.
+unsafe impl<C: Send + Sync + ?Sized> Sync for Counted<C> {}
+// SAFETY: as above.
+unsafe impl<C: Send + Sync + ?Sized> Send for WeakCounted<C> {}
+// SAFETY: as above.
+unsafe impl<C: Send + Sync + ?Sized> Sync for WeakCounted<C> {}
+
+impl<C> Counted<C> {
+    /// A value with two owners.
+    pub(crate) fn pair(value: C) -> (Self, Self) {
+        let counts = AtomicUsize::new(ALONE + 1);
+        let block = Box::leak(Box::new(Block { counts, value: ManuallyDrop::new(value) }));
+        let block = NonNull::from(block);
+        (Self(block), Self(block))
+    }
+}
+
+impl<C: ?Sized> Counted<C> {
+    fn counts(&self) -> &AtomicUsize {
+        // SAFETY: this is an owner.
+        unsafe { &(*self.0.as_ptr()).counts }
+    }
+
+    /// Gives up the ownership to whoever makes an owner [of it](Self::from_raw).
+    pub(crate) fn into_raw(this: Self) -> *mut Block<C> {
+        ManuallyDrop::new(this).0.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `block` is what [`into_raw`](Self::into_raw) gave, perhaps as a pointer to a trait that the
+    /// value has, or to the type that it is of; it is used once.
+    pub(crate) unsafe fn from_raw(block: *mut Block<C>) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { NonNull::new_unchecked(block) })
+    }
+
+    /// Whether there is no other owner. Nobody can become one meanwhile unless there are weak ones.
+    pub(crate) fn is_only_owner(this: &Self) -> bool {
+        // ORDERING: Acquire; what others did with the value before they left it is visible then.
+        owners(this.counts().load(Ordering::Acquire)) == 1
+    }
+
+    pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
+        ptr::addr_eq(this.0.as_ptr(), other.0.as_ptr())
+    }
+
+    /// Where the value is.
+    pub(crate) fn address(this: &Self) -> usize {
+        ptr::from_ref(&**this).cast::<()>().addr()
+    }
+
+    pub(crate) fn downgrade(this: &Self) -> WeakCounted<C> {
+        // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
+        let counts = this.counts().fetch_add(WEAK, Ordering::Relaxed);
+        if weak(counts) > MOST {
+            abort();
+        }
+        WeakCounted(this.0)
+    }
+}
+
+impl<C: ?Sized> Clone for Counted<C> {
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
+        let counts = self.counts().fetch_add(1, Ordering::Relaxed);
+        if owners(counts) > MOST {
+            abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl<C: ?Sized> Deref for Counted<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        // SAFETY: this is an owner; there is no other than shared access before the last one's end.
+        unsafe { &(*self.0.as_ptr()).value }
+    }
+}
+
+impl<C: fmt::Debug + ?Sized> fmt::Debug for Counted<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<C: ?Sized> Drop for Counted<C> {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING: Acquire; who was an owner before, or a weak one, left with Release.
+        if self.counts().load(Ordering::Acquire) == ALONE {
+            // SAFETY: no other owner is left, and no weak one that could become one. The box frees
+            // the memory even if the drop of the value unwinds, and does not drop it itself.
+            let mut block = unsafe { Box::from_raw(self.0.as_ptr()) };
+            // SAFETY: the value is there, and not touched again.
+            return unsafe { ManuallyDrop::drop(&mut block.value) };
+        }
+        // ORDERING: Release; what this owner did comes before the drop.
+        if owners(self.counts().fetch_sub(1, Ordering::Release)) == 1 {
+            // ORDERING: Acquire; what all the others did.
+            fence(Ordering::Acquire);
+            let _memory = WeakCounted(self.0); // that of the owners proper
+            // SAFETY: the memory is there, and nobody else looks at the value any more.
+            let value = unsafe { &mut (*self.0.as_ptr()).value };
+            // SAFETY: no owner is left, and nobody can become one.
+            unsafe { ManuallyDrop::drop(value) };
+        }
+    }
+}
+
+impl<C: ?Sized> WeakCounted<C> {
+    fn counts(&self) -> &AtomicUsize {
+        // SAFETY: this is a weak owner.
+        unsafe { &(*self.0.as_ptr()).counts }
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Counted<C>> {
+        let another = |counts| match owners(counts) {
+            0 => None,
+            many if many > MOST => abort(),
+            _ => Some(counts + 1),
+        };
+        // ORDERING: Relaxed; what came before this weak one was made is visible already, and nothing
+        // is learned from the number.
+        let update = self.counts().fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
+        update.ok().map(|_| Counted(self.0))
+    }
+}
+
+impl<C: ?Sized> Drop for WeakCounted<C> {
+    fn drop(&mut self) {
+        // ORDERING: Release; what this one did, which may have been the drop of the value, comes
+        // before the end of the memory.
+        if weak(self.counts().fetch_sub(WEAK, Ordering::Release)) == 1 {
+            // ORDERING: Acquire; what all the others did.
+            fence(Ordering::Acquire);
+            // SAFETY: nobody is left. The value has been dropped, and the box does not drop it.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    trait Shown: Send + Sync {
+        fn shown(&self) -> usize;
+    }
+
+    /// Counts its drops, one of which may panic.
+    struct Value(Arc<AtomicUsize>, bool);
+
+    impl Shown for Value {
+        fn shown(&self) -> usize {
+            7
+        }
+    }
+
+    impl Drop for Value {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.1, "as asked");
+        }
+    }
+
+    /// Two owners of a value, and how often it was dropped.
+    fn pair(panics: bool) -> (Counted<Value>, Counted<Value>, impl Fn() -> usize) {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (one, other) = Counted::pair(Value(Arc::clone(&drops), panics));
+        (one, other, move || drops.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn the_last_owner_drops_the_value_and_no_one_else() {
+        let (one, other, drops) = pair(false);
+        assert!(Counted::ptr_eq(&one, &other) && !Counted::is_only_owner(&one));
+        let third = Counted::clone(&other);
+        drop((one, third));
+        assert!(Counted::is_only_owner(&other));
+        assert_eq!(drops(), 0);
+        drop(other);
+        assert_eq!(drops(), 1);
+    }
+
+    #[test]
+    fn a_weak_one_keeps_the_memory_and_not_the_value() {
+        let (one, other, drops) = pair(false);
+        let weak = Counted::downgrade(&one);
+        drop(other);
+        let again = weak.upgrade().expect("there is an owner");
+        assert_eq!(again.shown(), 7);
+        drop((one, again));
+        assert_eq!(drops(), 1);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_weak_one_that_ends_first_leaves_nothing() {
+        let (one, other, drops) = pair(false);
+        drop(Counted::downgrade(&one));
+        drop((one, other));
+        assert_eq!(drops(), 1);
+    }
+
+    #[test]
+    fn as_a_trait_and_back_it_is_the_same() {
+        let (one, other, drops) = pair(false);
+        let block = Counted::into_raw(one) as *mut Block<dyn Shown>;
+        // SAFETY: it was made from an owner just now.
+        let shown = unsafe { Counted::from_raw(block) };
+        assert_eq!((shown.shown(), Counted::address(&shown)), (7, Counted::address(&other)));
+        let block = Counted::into_raw(shown).cast::<Block<Value>>();
+        // SAFETY: as above.
+        drop((unsafe { Counted::from_raw(block) }, other));
+        assert_eq!(drops(), 1);
+    }
+
+    /// Under Miri: the memory is freed all the same.
+    #[test]
+    fn a_value_whose_drop_panics_is_gone() {
+        for keeps_weak in [false, true] {
+            let (one, other, drops) = pair(true);
+            let weak = keeps_weak.then(|| Counted::downgrade(&one));
+            drop(one);
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(other))).is_err());
+            assert_eq!(drops(), 1);
+            assert!(weak.is_none_or(|weak| weak.upgrade().is_none()));
+        }
+    }
+}
