@@ -107,6 +107,31 @@ impl Tree {
     }
 }
 
+/// A tree for each worker, which has a pool of its own: what a tree costs where workers share nothing.
+pub struct Apart(Vec<&'static Ours>);
+
+impl Apart {
+    pub fn boxed(workers: usize) -> Box<dyn Peer> {
+        let alone = |_| &*Box::leak(Box::new(Ours::new(1)));
+        Box::new(Self((0..workers).map(alone).collect()))
+    }
+}
+
+impl Peer for Apart {
+    fn tree(&mut self) -> Option<Sample> {
+        Some(Sample::of(self.0.len() * NODES, || {
+            let grow = |pool: &&'static Ours| {
+                let pool = &pool.0;
+                pool.spawn(move || both(pool, DEPTH)).unwrap()
+            };
+            let roots: Vec<_> = self.0.iter().map(grow).collect();
+            for root in roots {
+                assert_eq!(root.into_result().unwrap(), 1 << DEPTH);
+            }
+        }))
+    }
+}
+
 impl Peer for Tree {
     fn tree(&mut self) -> Option<Sample> {
         Some(Sample::of(NODES, || (self.grow)(self.pool)))

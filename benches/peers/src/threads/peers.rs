@@ -1,7 +1,7 @@
 //! Who is compared.
 
 use super::by_hand::{Crossbeam, Executors, Kanal, WithOneshot};
-use super::ours::{Dropped, Ours, Tree};
+use super::ours::{Apart, Dropped, Ours, Tree};
 use super::outside::Outside;
 use super::pool::{Through, TreeWithHandles};
 use super::with_handles::{
@@ -13,10 +13,11 @@ use super::work::Peer;
 type Start = fn(usize) -> Option<Box<dyn Peer>>;
 
 /// Name, program of its own or not, and start of all peers, ours first.
-const ALL: [(&str, Home, Start); 21] = [
+const ALL: [(&str, Home, Start); 22] = [
     ("concurrent", Here, |n| Some(Through::<Ours>::boxed(n))),
     ("concurrent, futures dropped", Here, |n| Some(Dropped::boxed(n))),
     ("concurrent, one child run here", Here, |n| Some(Tree::fork_one(n))),
+    ("concurrent, a pool each", Here, |n| Some(Apart::boxed(n))),
     ("concurrent, nobody waits", Here, |n| Some(Tree::without_waiting(n))),
     ("rayon + oneshot", Here, |n| Some(Through::<WithOneshot<rayon::ThreadPool>>::boxed(n))),
     ("rayon + oneshot, handles too", Here, |n| {
