@@ -248,7 +248,7 @@ mod imp {
     }
 
     /// Loom watches `token` in the place of `value`, except for exclusive access: that is ordered
-    /// by the reference count of std's `Arc`, which loom does not see.
+    /// by the counts of its owners (`futures/counted.rs`), which loom sees in their own model only.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T> {
         token: Token,

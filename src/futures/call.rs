@@ -172,13 +172,9 @@ thread_local_static! {
     NOTIFYING: RefCell<Vec<usize>> = RefCell::new(Vec::new())
 }
 
-pub(crate) fn address<T>(call: &AnyCall<T>) -> usize {
-    Counted::address(call)
-}
-
 /// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
 pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
-    notifies(address(call))
+    notifies(Counted::address(call))
 }
 
 fn notifies(call: usize) -> bool {
@@ -227,7 +223,7 @@ fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage:
     if !callbacks.is_empty() {
         stage.enters_user_code();
         let future = Future::from_call(Counted::clone(call));
-        let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(address(call)));
+        let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(Counted::address(call)));
         for callback in callbacks {
             let what = "exception calling callback";
             contain(what, || callback(&future));

@@ -68,7 +68,7 @@ pub(crate) enum Follows {
 impl<T> Upstream for AnyCall<T> {
     fn look(&self) -> Option<Look> {
         let core = self.core();
-        let (call, state) = (call::address(self), core.state());
+        let (call, state) = (Counted::address(self), core.state());
         Some(Look { call, name: self.name(), pool: core.pool(), state })
     }
 

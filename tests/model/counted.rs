@@ -14,7 +14,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use crate::{Outcomes, Watched};
-use protocol::Counted;
+use protocol::{Counted, WeakCounted};
 
 /// Loom reports it if the drop is not ordered after what owners read.
 struct Value {
@@ -33,6 +33,14 @@ fn pair() -> (Counted<Value>, Counted<Value>, impl Fn() -> usize) {
     let drops = Arc::new(AtomicUsize::new(0));
     let (one, other) = Counted::pair(Value { watched: Watched::new(9), drops: Arc::clone(&drops) });
     (one, other, move || drops.load(Ordering::Relaxed))
+}
+
+/// An owner and a weak one.
+fn with_weak() -> (Counted<Value>, WeakCounted<Value>, impl Fn() -> usize) {
+    let (one, other, drops) = pair();
+    drop(other);
+    let weak = Counted::downgrade(&one);
+    (one, weak, drops)
 }
 
 /// Has loom try both orders of what one thread does before [`passes`](Self::passes) and another after
@@ -105,9 +113,7 @@ fn of_three_owners_the_last_drops() {
 #[test]
 fn a_weak_one_becomes_an_owner_as_long_as_there_is_one() {
     let outcomes = Outcomes::of(|| {
-        let (one, other, drops) = pair();
-        drop(other);
-        let weak = Counted::downgrade(&one);
+        let (one, weak, drops) = with_weak();
         let roads = Crossroads::default();
         let own = roads.other();
         let watcher = thread::spawn(move || {
@@ -131,9 +137,7 @@ fn a_weak_one_becomes_an_owner_as_long_as_there_is_one() {
 #[test]
 fn a_weak_one_ends_while_the_last_owner_does() {
     let outcomes = Outcomes::of(|| {
-        let (one, other, drops) = pair();
-        drop(other);
-        let weak = Counted::downgrade(&one);
+        let (one, weak, drops) = with_weak();
         let roads = Crossroads::default();
         let own = roads.other();
         let watcher = thread::spawn(move || {

@@ -14,7 +14,6 @@ use crate::futures::process::attached::Files;
 use crate::futures::process::landing::{self, Landed, Landing};
 use crate::futures::process::wire::Kind;
 use crate::futures::state::{Phase, State};
-use crate::guard::contain;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
@@ -156,13 +155,13 @@ impl Task {
     /// Ends the call with an answer; gives it back if somebody is to be told.
     pub(crate) fn finish(self, kind: Kind, bytes: &[u8]) -> Option<Self> {
         let is_awaited = self.land(kind, bytes);
-        self.if_awaited(is_awaited)
+        landing::if_awaited(self, is_awaited)
     }
 
     /// Ends the call with an error; gives it back if somebody is to be told.
     pub(crate) fn fail(self, error: Error) -> Option<Self> {
         let is_awaited = self.land_error(error);
-        self.if_awaited(is_awaited)
+        landing::if_awaited(self, is_awaited)
     }
 
     /// Cancels the call unless it runs or is over; then gives it back if somebody is to be told.
@@ -175,19 +174,9 @@ impl Task {
     pub(crate) fn tell(self) {
         // SAFETY: it is its owner.
         unsafe { self.tell_all(&self) };
-        contain(DROPPING, || drop(self));
-    }
-
-    fn if_awaited(self, is_awaited: bool) -> Option<Self> {
-        if is_awaited {
-            return Some(self);
-        }
-        contain(DROPPING, || drop(self));
-        None
+        landing::let_go(self);
     }
 }
-
-const DROPPING: &str = "dropping a result that nobody took";
 
 impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     fn id(&self) -> u64 {
@@ -240,9 +229,8 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     }
 
     unsafe fn tell_all(&self, own: &Task) {
-        let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Self>>();
-        // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
-        call::tell(&unsafe { Counted::from_raw(block) }.erase());
+        // SAFETY: the caller's promise.
+        call::tell(&unsafe { landing::as_call::<R, Journey<R>, _>(own) });
     }
 
     fn wakes_threads_only(&self) -> bool {

@@ -4,7 +4,8 @@ use super::attached::Files;
 use super::codec::Source;
 use super::wire::{Kind, Text};
 use crate::error::{Error, Panic, Result};
-use crate::futures::call::{Body, Call};
+use crate::futures::call::{AnyCall, Body, Call};
+use crate::futures::counted::{Block, Counted};
 use crate::futures::state::State;
 use crate::guard::contain;
 
@@ -64,4 +65,33 @@ pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
     let outcome = outcome.or_else(|error| fail(error, items));
     // SAFETY: the transition above set the claim.
     unsafe { call.core().finish(outcome.map_err(Box::new)) }.is_waited()
+}
+
+/// For an owner of a call that has just ended: gives it back if somebody is to be told.
+pub(crate) fn if_awaited<C: ?Sized>(own: Counted<C>, is_awaited: bool) -> Option<Counted<C>> {
+    if is_awaited {
+        return Some(own);
+    }
+    let_go(own);
+    None
+}
+
+/// Drops an owner of a call that has ended.
+pub(crate) fn let_go<C: ?Sized>(own: Counted<C>) {
+    contain("dropping a result that nobody took", || drop(own));
+}
+
+/// One more owner of the call, whose type is known again.
+///
+/// # Safety
+///
+/// `own` is an owner of a `Call<R, B>`.
+pub(crate) unsafe fn as_call<R, B, C>(own: &Counted<C>) -> AnyCall<R>
+where
+    B: Body<R> + 'static,
+    C: ?Sized,
+{
+    let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Call<R, B>>>();
+    // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
+    unsafe { Counted::from_raw(block) }.erase()
 }

@@ -38,7 +38,7 @@ impl Ring {
             self.put_all(position, now);
             bytes = later;
         }
-        if self.flow.rouse_reader(false) { ring() } else { Ok(()) }
+        self.ring_if_due(false, ring)
     }
 
     /// Like [`write`](Self::write), but it does not wait: false if there is no room for all of it,
@@ -53,16 +53,18 @@ impl Ring {
             return Ok(false);
         }
         self.put_all(position, bytes);
-        if self.flow.rouse_reader(false) {
-            ring()?;
-        }
+        self.ring_if_due(false, ring)?;
         Ok(true)
     }
 
     /// For a writer that has nothing to write for now: what the reader was not woken for, it is woken
     /// for.
-    pub(crate) fn ring_for_anything(&self, ring: impl Fn() -> Result<()>) -> Result<()> {
-        if self.flow.rouse_reader(true) { ring() } else { Ok(()) }
+    pub(crate) fn ring_for_anything(&self, ring: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.ring_if_due(true, ring)
+    }
+
+    fn ring_if_due(&self, for_anything: bool, ring: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.flow.rouse_reader(for_anything) { ring() } else { Ok(()) }
     }
 
     /// Reads what is there, as far as it fits; gives how many bytes.

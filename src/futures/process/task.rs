@@ -17,10 +17,9 @@ use super::shared_bytes::SharedBytes;
 use super::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::call::{self, Body, Call};
 use crate::futures::counted::{Block, Counted};
 use crate::futures::state::State;
-use crate::guard::contain;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
@@ -227,13 +226,13 @@ impl Task {
     /// Ends the call with what the worker answered; gives it back if somebody is to be told.
     pub(crate) fn finish(self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Self> {
         let is_awaited = self.land(reply, decoded);
-        self.if_awaited(is_awaited)
+        landing::if_awaited(self, is_awaited)
     }
 
     /// Ends the call with an error.
     pub(crate) fn fail(self, error: Error) {
         let is_awaited = self.land_error(error);
-        if let Some(task) = self.if_awaited(is_awaited) {
+        if let Some(task) = landing::if_awaited(self, is_awaited) {
             task.tell();
         }
     }
@@ -242,7 +241,7 @@ impl Task {
     pub(crate) fn tell(self) {
         // SAFETY: it is its owner.
         unsafe { self.tell_all(&self) };
-        contain(DROPPING, || drop(self));
+        landing::let_go(self);
     }
 
     /// Cancels the call unless it runs.
@@ -250,25 +249,6 @@ impl Task {
         // SAFETY: it is its owner.
         unsafe { self.cancel_own(self) }
     }
-
-    fn if_awaited(self, is_awaited: bool) -> Option<Self> {
-        if is_awaited {
-            return Some(self);
-        }
-        contain(DROPPING, || drop(self));
-        None
-    }
-}
-
-const DROPPING: &str = "dropping a result that nobody took";
-
-/// # Safety
-///
-/// `own` is an owner of a call of this type.
-unsafe fn as_call<R: Send + 'static>(own: &Task) -> AnyCall<R> {
-    let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Call<R, Crossing<R>>>>();
-    // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
-    unsafe { Counted::from_raw(block) }.erase()
 }
 
 impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
@@ -327,11 +307,11 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
 
     unsafe fn tell_all(&self, own: &Task) {
         // SAFETY: the caller's promise.
-        call::tell(&unsafe { as_call::<R>(own) });
+        call::tell(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) });
     }
 
     unsafe fn cancel_own(&self, own: &Task) -> bool {
         // SAFETY: the caller's promise.
-        call::cancel_own(&unsafe { as_call::<R>(own) })
+        call::cancel_own(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) })
     }
 }

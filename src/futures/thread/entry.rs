@@ -1,10 +1,11 @@
 //! [`Job`]: what stands in the queue of a pool, in two words whatever it is.
 //!
-//! A call that others know of is an `Arc`, which is a word; the other is the table of what can be done
-//! with it. A function that nobody else knows ([`execute`]) is that word itself if it is no larger, so
-//! that nothing is allocated for it, and a `Box` otherwise.
+//! A call that others know of is a [`Counted`], which is a word; the other is the table of what can be
+//! done with it. A function that nobody else knows ([`execute`]) is that word itself if it is no
+//! larger, so that nothing is allocated for it, and a `Box` otherwise.
 //!
 //! [`execute`]: super::ThreadPoolExecutor::execute
+//! [`Counted`]: crate::futures::counted::Counted
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};

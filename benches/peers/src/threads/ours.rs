@@ -35,8 +35,14 @@ impl Pool for Ours {
     }
 
     fn tree(&'static self) {
-        let root = self.0.spawn(move || both(&self.0, DEPTH)).unwrap();
-        assert_eq!(root.into_result().unwrap(), 1 << DEPTH);
+        assert_eq!(self.root().into_result().unwrap(), 1 << DEPTH);
+    }
+}
+
+impl Ours {
+    /// The root of a tree that is growing.
+    fn root(&'static self) -> Future<usize> {
+        self.0.spawn(move || both(&self.0, DEPTH)).unwrap()
     }
 }
 
@@ -120,11 +126,7 @@ impl Apart {
 impl Peer for Apart {
     fn tree(&mut self) -> Option<Sample> {
         Some(Sample::of(self.0.len() * NODES, || {
-            let grow = |pool: &&'static Ours| {
-                let pool = &pool.0;
-                pool.spawn(move || both(pool, DEPTH)).unwrap()
-            };
-            let roots: Vec<_> = self.0.iter().map(grow).collect();
+            let roots: Vec<_> = self.0.iter().map(|pool| pool.root()).collect();
             for root in roots {
                 assert_eq!(root.into_result().unwrap(), 1 << DEPTH);
             }
