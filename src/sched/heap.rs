@@ -33,16 +33,17 @@ pub(super) struct Ticket {
 
 /// With room for an action and nothing else: each is a cache miss in a long queue.
 #[derive(Debug)]
+#[repr(C)] // what tells whether there is an action comes first, the id last: `pop` loads both ends
 struct Slot<A> {
+    /// `None` in a slot that is not vacant: taken out to run, to be entered again. The ticket is
+    /// still good.
+    action: Option<A>,
     /// Of a vacant slot: [`VACANT`] and the next vacant one, which is what no ticket has, and greater
     /// than any sequence.
     ///
     /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
     /// any dead one.
     id: u64,
-    /// `None` in a slot that is not vacant: taken out to run, to be entered again. The ticket is
-    /// still good.
-    action: Option<A>,
 }
 
 /// Sequences stay below.
@@ -165,14 +166,14 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     #[inline]
     pub(super) fn push(&mut self, time: T, rank: i32, action: A) -> (Ticket, bool) {
         let id = self.next_sequence;
-        let slot = Slot { id, action: Some(action) };
         let index = self.vacant;
         let index = if index == NONE {
-            self.slots.push(slot)
+            self.slots.push(Slot { id, action: Some(action) })
         } else {
-            let place = &mut self.slots[index];
-            self.vacant = place.id as u32; // VACANT is beyond these bits
-            *place = slot;
+            let slot = &mut self.slots[index];
+            self.vacant = slot.id as u32; // VACANT is beyond these bits
+            slot.action = Some(action);
+            slot.id = id;
             index
         };
         let first = self.push_key(time, rank, index);
@@ -185,8 +186,10 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         let (key, upcoming) = self.keys.pop()?;
         if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
             // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
-            let touch = |sum: u64, key: &Key<T>| sum ^ self.slots[key.slot()].id;
-            black_box(upcoming.iter().fold(0, touch));
+            for key in upcoming {
+                let slot = &self.slots[key.slot()];
+                black_box((slot.action.is_some(), slot.id)); // its two ends
+            }
         }
         let slot = &mut self.slots[key.slot()];
         let ticket = Ticket { slot: key.slot(), id: slot.id };

@@ -1,27 +1,36 @@
-//! Keys in order: a small binary heap in front of sorted runs.
+//! Keys in order: a small binary heap in front of buckets.
 //!
 //! A binary heap alone is best while it fits in the processor's first cache. Beyond that each pop
-//! walks through memory at random, so the heap only takes the arrivals. When it is full it is
-//! emptied onto a pile. When the pile's least key is the next to go, the pile is sorted and becomes
-//! a run, and runs of similar length are merged, so that there are few of them and each key takes
-//! part in few merges. All of that walks through memory in order.
+//! walks through memory at random, so only what is due next is in order: the heap, and the front.
+//! The rest lies in buckets, each for a range of keys, in any order. When heap and front are used
+//! up, the first bucket is sorted and becomes the front. An arrival finds its bucket by bisection,
+//! or belongs in the heap. A bucket that is full is split at its median, and when the heap is full,
+//! the later part of what is due next becomes a bucket.
 //!
 //! ```text
-//! heap  [ least ... ]              at most HEAP_LIMIT
-//! pile  [ any order ]              unsorted until it must be
-//! runs  [ greatest ........ least ]
-//!       [ greatest ... least ]     each at most half as long as the one before, when it is made
+//! heap     [ least ... ]                   at most HEAP_LIMIT
+//! front    [ greatest ............ least ]
+//! ------------------------------------------ all above are less than all below
+//! buckets  [ any order, from bound on ]
+//!          [ any order, from bound on ]    the last is the first to be due
 //! ```
+//!
+//! A key is moved when it arrives, when its bucket is sorted, and in a few splits. None of that ever
+//! touches more than two full buckets and the heap, however many keys there are.
 
 use std::cmp::{Ordering, Reverse};
+use std::mem;
 
-/// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want runs early.
+/// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want buckets early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
 
-/// How many keys the memory of a pile holds that is kept for the next.
-const LARGEST_SPARE: usize = 16 * HEAP_LIMIT;
+/// How many keys a bucket holds before it is split.
+const BUCKET_LIMIT: usize = 2 * HEAP_LIMIT;
 
-/// How many keys of a run are announced together: about as many misses as a processor overlaps.
+/// How many arrivals are put into buckets together.
+const ARRIVALS: usize = HEAP_LIMIT / 4;
+
+/// How many keys of the front are announced together: about as many misses as a processor overlaps.
 const LOOK_AHEAD: usize = 16;
 
 /// Where an event stands: time, then rank, then sequence.
@@ -112,29 +121,30 @@ pub(super) struct Keys<T> {
     heap: Vec<Key<T>>,
     /// The heap never holds more.
     limit: usize,
-    pile: Vec<Key<T>>,
-    /// INVARIANT: the least of the pile.
-    pile_first: Option<Key<T>>,
-    /// INVARIANT: each descends. Those that were used up are empty.
-    runs: Vec<Vec<Key<T>>>,
-    /// The least key of each run that is not empty, and the index of the run.
+    /// INVARIANT: descends. Not empty if the buckets are not, unless the heap is not.
+    front: Vec<Key<T>>,
+    /// INVARIANT: descends. What is in the heap or the front is less than all of them.
+    bounds: Vec<Key<T>>,
+    /// INVARIANT: none is empty. Of each, no key is less than the bound of the same index, and all are
+    /// less than the one before.
+    buckets: Vec<Vec<Key<T>>>,
+    /// On their way to the buckets, which are far apart in memory: many at once miss it together.
     ///
-    /// INVARIANT: descends. The run of the last is the longest more often than not, and then its next
-    /// key has not far to go.
-    ends: Vec<(Key<T>, usize)>,
+    /// INVARIANT: empty if there are no buckets. None is less than the last bound.
+    arrivals: Vec<Key<T>>,
     len: usize,
 }
 
 impl<T: Copy + Ord> Keys<T> {
-    /// With `only_heap` no key ever leaves the heap for a run.
+    /// With `only_heap` no key ever leaves the heap for a bucket.
     pub(super) fn new(only_heap: bool) -> Self {
         Self {
             heap: Vec::new(),
             limit: if only_heap { usize::MAX } else { HEAP_LIMIT },
-            pile: Vec::new(),
-            pile_first: None,
-            runs: Vec::new(),
-            ends: Vec::new(),
+            front: Vec::new(),
+            bounds: Vec::new(),
+            buckets: Vec::new(),
+            arrivals: Vec::new(),
             len: 0,
         }
     }
@@ -148,120 +158,128 @@ impl<T: Copy + Ord> Keys<T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key<T>> {
-        self.heap.iter().chain(&self.pile).chain(self.runs.iter().flatten())
+        let due = self.heap.iter().chain(&self.front);
+        due.chain(&self.arrivals).chain(self.buckets.iter().flatten())
     }
 
     /// The least key.
     #[inline]
     pub(super) fn first(&self) -> Option<&Key<T>> {
-        least(self.heap.first(), self.first_behind())
-    }
-
-    /// The least key that is not in the heap.
-    #[inline]
-    fn first_behind(&self) -> Option<&Key<T>> {
-        least(self.pile_first.as_ref(), self.ends.last().map(|(key, _)| key))
+        match (self.heap.first(), self.front.last()) {
+            (Some(top), Some(first)) => Some(if first < top { first } else { top }),
+            (top, first) => top.or(first),
+        }
     }
 
     /// Adds a key, and tells whether it is now the first.
     #[inline]
     pub(super) fn push(&mut self, key: Key<T>) -> bool {
         if self.heap.len() == self.limit {
-            self.empty_heap();
+            self.halve_heap();
         }
         self.len += 1;
+        if self.bounds.last().is_some_and(|bound| *bound < key) {
+            self.arrivals.push(key);
+            if self.arrivals.len() == ARRIVALS {
+                self.distribute();
+            }
+            return false;
+        }
         let at = self.heap.len();
         self.heap.push(key);
         let at = sift_up(&mut self.heap, at, key);
-        at == 0 && self.first_behind().is_none_or(|first| key < *first)
+        at == 0 && self.front.last().is_none_or(|first| key < *first)
     }
 
     /// Removes and returns the least key; now and then with those that will probably follow.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        if self.heap.len() < self.len {
-            let behind = self.first_behind();
-            if behind.is_some_and(|behind| self.heap.first().is_none_or(|top| behind < top)) {
-                return self.pop_behind();
-            }
-        }
-        let last = self.heap.pop()?;
+        let from_front = match (self.heap.first(), self.front.last()) {
+            (Some(top), Some(first)) => first < top,
+            (top, _) => top.is_none(),
+        };
+        let key = if from_front { self.front.pop()? } else { pop_heap(&mut self.heap)? };
         self.len -= 1;
-        let heap = self.heap.as_mut_slice();
-        let Some(top) = heap.first().copied() else { return Some((last, &[])) };
-        let leaf = sink_hole(heap);
-        sift_up(heap, leaf, last);
-        Some((top, &[]))
-    }
-
-    /// [`pop`](Self::pop) if it is not in the heap.
-    fn pop_behind(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        let of_runs = self.ends.last().map(|(end, _)| end);
-        if self.pile_first.as_ref().is_some_and(|first| of_runs.is_none_or(|end| first < end)) {
-            self.sort_pile();
+        if self.front.is_empty() && self.heap.is_empty() {
+            self.open_bucket();
         }
-        let (key, index) = self.ends.pop()?;
-        self.len -= 1;
-        let run = &mut self.runs[index];
-        run.pop();
-        let left = run.len();
-        if let Some(next) = run.last().copied() {
-            let at = self.ends.iter().rposition(|(end, _)| next < *end).map_or(0, |at| at + 1);
-            self.ends.insert(at, (next, index));
-        }
-        let announce = left > 0 && left % LOOK_AHEAD == 0;
-        let from = if announce { left - LOOK_AHEAD } else { left };
-        Some((key, &self.runs[index][from..]))
+        let left = self.front.len();
+        let announce = from_front && left % LOOK_AHEAD == 0;
+        let from = if announce { left.saturating_sub(LOOK_AHEAD) } else { left };
+        Some((key, &self.front[from..]))
     }
 
     /// Removes the keys that `keep` does not want.
     pub(super) fn retain(&mut self, keep: impl Fn(&Key<T>) -> bool) {
         self.heap.retain(&keep);
         make_heap(&mut self.heap);
-        self.pile.retain(&keep);
-        self.pile_first = self.pile.iter().min().copied();
-        for run in &mut self.runs {
-            run.retain(&keep);
+        self.front.retain(&keep);
+        self.distribute();
+        // From the first to be due on. What is left of a bucket goes to the one before if it fits.
+        let mut kept: Vec<(Key<T>, Vec<Key<T>>)> = Vec::new();
+        for (bound, mut bucket) in
+            mem::take(&mut self.bounds).into_iter().zip(mem::take(&mut self.buckets)).rev()
+        {
+            bucket.retain(&keep);
+            match kept.last_mut() {
+                Some((_, before)) if before.len() + bucket.len() <= BUCKET_LIMIT / 2 => {
+                    before.append(&mut bucket)
+                }
+                _ if bucket.is_empty() => {}
+                _ => kept.push((bound, bucket)),
+            }
         }
-        self.find_ends();
-        self.len =
-            self.heap.len() + self.pile.len() + self.runs.iter().map(Vec::len).sum::<usize>();
+        (self.bounds, self.buckets) = kept.into_iter().rev().unzip();
+        if self.front.is_empty() && self.heap.is_empty() {
+            self.open_bucket();
+        }
+        self.len = self.iter().count();
     }
 
-    fn find_ends(&mut self) {
-        self.runs.retain(|run| !run.is_empty());
-        let ends = self.runs.iter().enumerate();
-        self.ends = ends.filter_map(|(index, run)| Some((*run.last()?, index))).collect();
-        self.ends.sort_unstable_by_key(|(end, _)| Reverse(*end));
-    }
-
-    /// Moves the heap onto the pile.
+    /// Makes the first bucket the front.
     #[cold]
-    fn empty_heap(&mut self) {
-        self.pile_first = least(self.pile_first.as_ref(), self.heap.first()).copied();
-        self.pile.append(&mut self.heap);
+    fn open_bucket(&mut self) {
+        self.distribute();
+        if let Some(bucket) = self.buckets.last_mut() {
+            bucket.sort_unstable_by_key(|key| Reverse(*key));
+            self.front = self.buckets.pop().unwrap_or_default();
+            self.bounds.pop();
+        }
     }
 
-    /// Makes a run of the pile.
-    fn sort_pile(&mut self) {
-        self.pile_first = None;
-        let mut run = std::mem::take(&mut self.pile);
-        run.sort_unstable_by(|a, b| b.cmp(a));
-        self.runs.retain(|run| !run.is_empty());
-        while let Some(mut longer) = self.runs.pop() {
-            if longer.len() >= 2 * run.len() {
-                self.runs.push(longer);
-                break;
+    /// Moves the later part of what is due next into a bucket.
+    #[cold]
+    fn halve_heap(&mut self) {
+        self.heap.append(&mut self.front);
+        let later = split_off(&mut self.heap, HEAP_LIMIT / 2);
+        make_heap(&mut self.heap);
+        self.bounds.push(later[0]);
+        self.buckets.push(later);
+    }
+
+    /// Puts the arrivals into their buckets.
+    #[cold]
+    fn distribute(&mut self) {
+        while let Some(key) = self.arrivals.pop() {
+            let index = self.bucket_of(&key);
+            let bucket = &mut self.buckets[index];
+            bucket.push(key);
+            if bucket.len() > BUCKET_LIMIT {
+                let later = split_off(bucket, BUCKET_LIMIT / 2);
+                self.bounds.insert(index, later[0]);
+                self.buckets.insert(index, later);
             }
-            merge(&mut longer, &run);
-            if run.capacity() <= LARGEST_SPARE {
-                run.clear();
-                self.pile = run; // the next pile needs no memory of its own
-            }
-            run = longer;
         }
-        self.runs.push(run);
-        self.find_ends();
+    }
+
+    /// The bucket for a key that is not less than the last bound.
+    fn bucket_of(&self, key: &Key<T>) -> usize {
+        let index = self.bounds.partition_point(|bound| key.time < bound.time);
+        if self.bounds[index].time == key.time {
+            index + self.bounds[index..].partition_point(|bound| key < bound)
+        } else {
+            index
+        }
     }
 
     /// The invariants.
@@ -275,22 +293,42 @@ impl<T: Copy + Ord> Keys<T> {
         for at in 1..self.heap.len() {
             assert!(self.heap[(at - 1) / 2] < self.heap[at], "not a heap");
         }
-        assert_eq!(self.pile_first.as_ref(), self.pile.iter().min());
-        for run in &self.runs {
-            assert!(run.is_sorted_by(|a, b| a > b), "a run that does not descend");
+        assert!(self.front.is_sorted_by(|a, b| a > b), "a front that does not descend");
+        assert!(self.bounds.is_sorted_by(|a, b| a > b), "bounds that do not descend");
+        assert_eq!(self.bounds.len(), self.buckets.len());
+        let mut before: Option<&Key<T>> = None;
+        for (bound, bucket) in self.bounds.iter().zip(&self.buckets) {
+            assert!(!bucket.is_empty());
+            assert!(
+                bucket.iter().all(|key| key >= bound && before.is_none_or(|before| key < before))
+            );
+            before = Some(bound);
         }
-        assert!(self.ends.is_sorted_by(|a, b| a.0 > b.0), "ends that do not descend");
-        let ends = self.runs.iter().filter(|run| !run.is_empty()).count();
-        assert_eq!(self.ends.len(), ends);
-        assert!(self.ends.iter().all(|(end, index)| self.runs[*index].last() == Some(end)));
+        let last = self.bounds.last();
+        assert!(self.arrivals.iter().all(|key| last.is_some_and(|bound| key > bound)));
+        let due = || self.heap.iter().chain(&self.front);
+        assert!(before.is_none_or(|bound| due().all(|key| key < bound)));
+        assert!(due().count() > 0 || self.len == 0, "nothing is in front");
     }
 }
 
-fn least<'a, T: Ord>(a: Option<&'a Key<T>>, b: Option<&'a Key<T>>) -> Option<&'a Key<T>> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b < a { b } else { a }),
-        (a, b) => a.or(b),
-    }
+/// Splits off all but the `keep` least keys. Of what is split off the first is the least. Both take
+/// no more memory than they need: if keys arrive in order, one of them gets no more.
+fn split_off<T: Copy + Ord>(keys: &mut Vec<Key<T>>, keep: usize) -> Vec<Key<T>> {
+    keys.select_nth_unstable(keep);
+    let later = keys.split_off(keep);
+    keys.shrink_to_fit();
+    later
+}
+
+/// Removes the least key of a heap.
+#[inline]
+fn pop_heap<T: Copy + Ord>(heap: &mut Vec<Key<T>>) -> Option<Key<T>> {
+    let last = heap.pop()?;
+    let Some(top) = heap.first().copied() else { return Some(last) };
+    let leaf = sink_hole(heap);
+    sift_up(heap, leaf, last);
+    Some(top)
 }
 
 /// Moves the hole at `at` up to where `key` belongs, puts it there, and returns where that is.
@@ -315,7 +353,12 @@ fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
     let mut hole = 0;
     let mut child = 1;
     while child + 1 < heap.len() {
-        child += usize::from(heap[child + 1] < heap[child]);
+        let (left, right) = (&heap[child], &heap[child + 1]);
+        if left.time == right.time {
+            child = lesser_of_tied(heap, child);
+        } else {
+            child += usize::from(right.time < left.time);
+        }
         heap[hole] = heap[child];
         hole = child;
         child = 2 * hole + 1;
@@ -327,21 +370,11 @@ fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
     hole
 }
 
-/// Merges `other` into `run`, both descending. Begins with the least, at the end: what is greater than
-/// all of `other` stays where it is.
-fn merge<T: Copy + Ord>(run: &mut Vec<Key<T>>, other: &[Key<T>]) {
-    let (mut left, mut right) = (run.len(), other.len());
-    run.extend_from_slice(other);
-    let run = run.as_mut_slice();
-    while left > 0 && right > 0 {
-        let (a, b) = (run[left - 1], other[right - 1]);
-        // Which it is cannot be guessed: there is no branch in choosing.
-        let from_run = a < b;
-        run[left + right - 1] = if from_run { a } else { b };
-        left -= usize::from(from_run);
-        right -= usize::from(!from_run);
-    }
-    run[..right].copy_from_slice(&other[..right]);
+/// The lesser of `child` and its sibling. Apart, because then the choice between two that are not
+/// tied is one instruction, which the way down waits for on each level.
+#[cold]
+fn lesser_of_tied<T: Ord>(heap: &[Key<T>], child: usize) -> usize {
+    child + usize::from(heap[child + 1] < heap[child])
 }
 
 /// Makes a heap of keys in any order, from the bottom up.

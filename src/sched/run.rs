@@ -306,8 +306,7 @@ impl<T: TimePoint> Shared<T> {
             return Err(error);
         }
         if let Delay::Virtual(clock) = &self.clock.delay {
-            // LOCK: the clock's inside of the scheduler's; it is let go at once. So the event that the
-            // clock is set to is the one that runs.
+            // Under the lock, so that the event that the clock is set to is the one that runs.
             now = Some(match run.until.target(first.map(|key| key.time)) {
                 Some(time) => clock.set_forward(time),
                 None => clock.time(),
