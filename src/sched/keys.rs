@@ -3,9 +3,9 @@
 //! A binary heap alone is best while it fits in the processor's first cache. Beyond that each pop
 //! walks through memory at random, so only what is due next is in order: the heap, and the front.
 //! The rest lies in buckets, each for a range of keys, in any order. When heap and front are used
-//! up, the first bucket is sorted and becomes the front. An arrival finds its bucket by bisection,
-//! or belongs in the heap. A bucket that is full is split at its median, and when the heap is full,
-//! the later part of what is due next becomes a bucket.
+//! up, the first bucket is sorted and becomes the front. An arrival belongs in the heap, or finds its
+//! bucket by bisection. A bucket that is full is split at its median, and when the heap is full, the
+//! later part of what is due next becomes a bucket.
 //!
 //! ```text
 //! heap     [ least ... ]                   at most HEAP_LIMIT
@@ -15,8 +15,8 @@
 //!          [ any order, from bound on ]    the last is the first to be due
 //! ```
 //!
-//! A key is moved when it arrives, when its bucket is sorted, and in a few splits. None of that ever
-//! touches more than two full buckets and the heap, however many keys there are.
+//! A key is moved when it arrives, in a split or two, and when its bucket is sorted. To push or to pop
+//! never touches more keys than a few buckets hold, however many there are.
 
 use std::cmp::{Ordering, Reverse};
 use std::mem;
@@ -260,16 +260,27 @@ impl<T: Copy + Ord> Keys<T> {
     /// Puts the arrivals into their buckets.
     #[cold]
     fn distribute(&mut self) {
-        while let Some(key) = self.arrivals.pop() {
+        for at in 0..self.arrivals.len() {
+            let key = self.arrivals[at];
             let index = self.bucket_of(&key);
             let bucket = &mut self.buckets[index];
-            bucket.push(key);
-            if bucket.len() > BUCKET_LIMIT {
-                let later = split_off(bucket, BUCKET_LIMIT / 2);
-                self.bounds.insert(index, later[0]);
-                self.buckets.insert(index, later);
+            if bucket.len() < BUCKET_LIMIT {
+                bucket.push(key);
+                continue;
             }
+            let later = if bucket.iter().all(|other| *other < key) {
+                // If keys arrive in order, halves would stay halves.
+                let mut later = Vec::with_capacity(BUCKET_LIMIT);
+                later.push(key);
+                later
+            } else {
+                bucket.push(key);
+                split_off(bucket, BUCKET_LIMIT / 2)
+            };
+            self.bounds.insert(index, later[0]);
+            self.buckets.insert(index, later);
         }
+        self.arrivals.clear();
     }
 
     /// The bucket for a key that is not less than the last bound.
@@ -312,12 +323,11 @@ impl<T: Copy + Ord> Keys<T> {
     }
 }
 
-/// Splits off all but the `keep` least keys. Of what is split off the first is the least. Both take
-/// no more memory than they need: if keys arrive in order, one of them gets no more.
+/// Splits off all but the `keep` least keys. Of what is split off the first is the least.
 fn split_off<T: Copy + Ord>(keys: &mut Vec<Key<T>>, keep: usize) -> Vec<Key<T>> {
     keys.select_nth_unstable(keep);
-    let later = keys.split_off(keep);
-    keys.shrink_to_fit();
+    let mut later = Vec::with_capacity(BUCKET_LIMIT);
+    later.extend(keys.drain(keep..));
     later
 }
 
