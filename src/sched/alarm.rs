@@ -6,6 +6,10 @@
 //! to be woken so much earlier, and looks at the clock for the few microseconds that are left if it is
 //! woken too early.
 //!
+//! The longer a processor idles, the later it wakes up, and the less alike are two times. So a long
+//! sleep ends half a millisecond before, and what is learned is how late the short one ends that
+//! follows.
+//!
 //! Pure: no clock, no lock, no thread.
 
 use std::time::Duration;
@@ -16,10 +20,19 @@ const LAST_BIT: Duration = Duration::from_micros(20);
 /// Later than this is not the system's habit but a processor that was busy.
 const LATEST: Duration = Duration::from_micros(200);
 
+/// How long before the time a long sleep ends: more than it is late by.
+const NAP: Duration = Duration::from_micros(500);
+
+/// Sleeps longer than this are two.
+const LONG: Duration = Duration::from_millis(2);
+
 /// What a wait should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// Sleep for this long, or until it is woken.
+    /// Sleep for this long, or until it is woken. It is early enough; how late that ends is of no
+    /// interest.
+    Doze(Duration),
+    /// Sleep for this long, or until it is woken, and tell how late that ended.
     Sleep(Duration),
     /// Look at the clock until the time has come.
     Spin,
@@ -49,6 +62,9 @@ impl Alarm {
         if left <= self.spin.max(LAST_BIT) {
             return Wait::Spin;
         }
+        if left > LONG.saturating_add(self.spin) {
+            return Wait::Doze(left - NAP - self.spin);
+        }
         // A sleep as short as can be still takes the lag, which is as good as any.
         let shortest = Duration::from_micros(1);
         Wait::Sleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
@@ -67,7 +83,7 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alarm, LATEST, Wait};
+    use super::{Alarm, LATEST, NAP, Wait};
     use std::time::Duration;
 
     const fn us(count: u64) -> Duration {
@@ -100,6 +116,17 @@ mod tests {
         let alarm = Alarm::new(Duration::ZERO, us(100));
         assert_eq!(alarm.wait(us(50)), Wait::Spin);
         assert_eq!(alarm.wait(us(1_000)), Wait::Sleep(us(900)));
+        assert_eq!(alarm.wait(us(5_000)), Wait::Doze(us(4_400)));
+    }
+
+    #[test]
+    fn a_long_sleep_is_two() {
+        let alarm = Alarm::new(us(60), Duration::ZERO);
+        assert_eq!(alarm.wait(us(2_000)), Wait::Sleep(us(1_940)));
+        assert_eq!(alarm.wait(us(20_000)), Wait::Doze(us(19_500)));
+        assert_eq!(alarm.wait(us(20_000 - 19_500)), Wait::Sleep(us(440)));
+        assert_eq!(alarm.wait(Duration::MAX), Wait::Doze(Duration::MAX - NAP));
+        assert_ne!(Alarm::new(us(60), Duration::MAX).wait(us(20_000)), Wait::Doze(us(19_500)));
     }
 
     #[test]

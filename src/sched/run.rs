@@ -364,6 +364,10 @@ impl<T: TimePoint> Shared<T> {
         let now = Instant::now();
         match state.alarm.wait(deadline.saturating_duration_since(now)) {
             Wait::Spin => Step::Spin(deadline.min(now + GLANCE)),
+            Wait::Doze(length) => {
+                wait_until(&self.changed, &mut state, now.checked_add(length));
+                Step::LookAgain
+            }
             Wait::Sleep(length) => {
                 let wake = now + length;
                 wait_until(&self.changed, &mut state, Some(wake));
