@@ -22,12 +22,17 @@ enum Op {
     Clear,
 }
 
+/// Many that are equal, and many that are not.
+fn time() -> impl Strategy<Value = i8> {
+    prop_oneof![-3..4_i8, any::<i8>()]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (-3..4_i8, -1..2_i32).prop_map(|(time, rank)| Op::Push { time, rank }),
+        8 => (time(), -1..2_i32).prop_map(|(time, rank)| Op::Push { time, rank }),
         3 => Just(Op::Pop),
         1 => Just(Op::Leave),
-        1 => (-3..4_i8).prop_map(|time| Op::Reenter { time }),
+        1 => time().prop_map(|time| Op::Reenter { time }),
         6 => any::<prop::sample::Index>().prop_map(Op::Cancel),
         1 => prop_oneof![20 => Just(Op::Pop), 1 => Just(Op::Clear)],
     ]
@@ -137,6 +142,28 @@ proptest! {
             let expected: Vec<_> = model.queued.iter().map(|event| event.3).collect();
             prop_assert_eq!(listed, expected);
         }
+    }
+}
+
+// S6: the order in which they leave does not depend on the order in which they came.
+#[test]
+fn arrivals_in_any_pattern_leave_in_order() {
+    let patterns: [fn(i64) -> i64; 5] =
+        [|n| n, |n| -n, |_| 0, |n| n % 10 * 100 + n / 10, |n| n * 7_919 % 1_009];
+    for pattern in patterns {
+        let mut heap = Heap::new(false);
+        let mut sorted: Vec<_> = (0..1_000).map(|n| (pattern(n), n)).collect();
+        for (time, number) in &sorted {
+            heap.push(*time, 0, *number);
+            heap.keys.check();
+        }
+        sorted.sort_unstable();
+        let mut left = Vec::new();
+        while let Some(taken) = heap.pop(|_| false) {
+            left.push((taken.key.time, taken.action));
+            heap.keys.check();
+        }
+        assert_eq!(left, sorted);
     }
 }
 
