@@ -18,7 +18,8 @@
 use std::hint::black_box;
 use std::ops::{Index, IndexMut};
 
-use super::keys::{Key, Keys};
+use super::key::Key;
+use super::keys::Keys;
 
 /// How many slots the processor can be expected to keep close by.
 const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };

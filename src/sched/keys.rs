@@ -18,8 +18,10 @@
 //! A key is moved when it arrives, in a split or two, and when its bucket is sorted. To push or to pop
 //! never touches more keys than a few buckets hold, however many there are.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::mem;
+
+use super::key::Key;
 
 /// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want buckets early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
@@ -33,88 +35,6 @@ const ARRIVALS: usize = HEAP_LIMIT / 4;
 /// How many keys of the front are announced together: about as many misses as a processor overlaps.
 const LOOK_AHEAD: usize = 16;
 
-/// Where an event stands: time, then rank, then sequence.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key<T> {
-    pub(super) time: T,
-    pub(super) sequence: u64,
-    /// Rank and slot: so a key with a 64-bit time is 24 bytes. They are one word, because a key that
-    /// is copied right after it was made should be written as it is read.
-    place: u64,
-}
-
-impl<T> Key<T> {
-    #[inline]
-    pub(super) fn new(time: T, rank: i32, sequence: u64, slot: u32) -> Self {
-        let place = u64::from(rank as u32) << 32 | u64::from(slot);
-        Self { time, sequence, place }
-    }
-
-    #[inline]
-    pub(super) fn rank(&self) -> i32 {
-        (self.place >> 32) as i32
-    }
-
-    #[inline]
-    pub(super) fn slot(&self) -> u32 {
-        self.place as u32
-    }
-}
-
-impl<T: Ord> Key<T> {
-    /// Whether it runs before `other`. Times are rarely equal: a processor guesses that branch
-    /// right, and the comparison itself needs none.
-    #[inline]
-    fn before(&self, other: &Self) -> bool {
-        if self.time == other.time {
-            (self.rank(), self.sequence) < (other.rank(), other.sequence)
-        } else {
-            self.time < other.time
-        }
-    }
-}
-
-impl<T: Ord> PartialEq for Key<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.sequence == other.sequence
-    }
-}
-
-impl<T: Ord> Eq for Key<T> {}
-
-impl<T: Ord> PartialOrd for Key<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-
-    #[inline]
-    fn lt(&self, other: &Self) -> bool {
-        self.before(other)
-    }
-
-    #[inline]
-    fn le(&self, other: &Self) -> bool {
-        !other.before(self)
-    }
-
-    #[inline]
-    fn gt(&self, other: &Self) -> bool {
-        other.before(self)
-    }
-}
-
-impl<T: Ord> Ord for Key<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        if self.before(other) {
-            Ordering::Less
-        } else if other.before(self) {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Keys<T> {
     /// INVARIANT: no key is less than its parent, the one at half its index.
@@ -125,7 +45,7 @@ pub(super) struct Keys<T> {
     front: Vec<Key<T>>,
     /// INVARIANT: descends. What is in the heap or the front is less than all of them.
     bounds: Vec<Key<T>>,
-    /// INVARIANT: none is empty. Of each, no key is less than the bound of the same index, and all are
+    /// INVARIANT: none is empty, or over the limit. Of each, no key is less than the bound of the same index, and all are
     /// less than the one before.
     buckets: Vec<Vec<Key<T>>>,
     /// On their way to the buckets, which are far apart in memory: many at once miss it together.
@@ -251,9 +171,16 @@ impl<T: Copy + Ord> Keys<T> {
     #[cold]
     fn halve_heap(&mut self) {
         self.heap.append(&mut self.front);
-        let later = split_off(&mut self.heap, HEAP_LIMIT / 2);
+        let mut later = split_off(&mut self.heap, HEAP_LIMIT / 2);
         make_heap(&mut self.heap);
-        self.bounds.push(later[0]);
+        let bound = later[0];
+        if later.len() > BUCKET_LIMIT {
+            let half = later.len() / 2;
+            let latest = split_off(&mut later, half);
+            self.bounds.push(latest[0]);
+            self.buckets.push(latest);
+        }
+        self.bounds.push(bound);
         self.buckets.push(later);
     }
 
@@ -309,7 +236,7 @@ impl<T: Copy + Ord> Keys<T> {
         assert_eq!(self.bounds.len(), self.buckets.len());
         let mut before: Option<&Key<T>> = None;
         for (bound, bucket) in self.bounds.iter().zip(&self.buckets) {
-            assert!(!bucket.is_empty());
+            assert!(!bucket.is_empty() && bucket.len() <= BUCKET_LIMIT);
             assert!(
                 bucket.iter().all(|key| key >= bound && before.is_none_or(|before| key < before))
             );

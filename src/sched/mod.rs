@@ -61,6 +61,7 @@ mod dispatch;
 mod event;
 mod float;
 mod heap;
+mod key;
 mod keys;
 #[cfg(all(test, concurrent_loom))]
 mod model;

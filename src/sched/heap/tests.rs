@@ -181,6 +181,35 @@ fn cancelling_everything_frees_slots_and_keys() {
 }
 
 #[test]
+fn what_is_behind_comes_up_when_all_in_front_was_cancelled() {
+    let mut heap = Heap::new(false);
+    let tickets: Vec<_> = (0..40).map(|n| heap.push(n, 0, n).0).collect();
+    // The first at last, so that the dead stay until they are more than half.
+    for ticket in tickets[..21].iter().rev() {
+        assert!(heap.cancel(*ticket).is_some());
+        heap.keys.check();
+    }
+    assert_eq!(heap.pop(|_| false).map(|taken| taken.action), Some(21));
+}
+
+// Each round enters more that are due before the rest than it runs.
+#[test]
+fn a_crowd_in_front_is_split_too() {
+    let mut heap = Heap::new(false);
+    for round in 0..100 {
+        for n in 0..12 {
+            heap.push(-100 * round + n, 0, n);
+            heap.keys.check();
+        }
+        for n in 0..6 {
+            assert_eq!(heap.pop(|_| false).map(|taken| taken.action), Some(n));
+            heap.keys.check();
+        }
+    }
+    assert_eq!(heap.len(), 600);
+}
+
+#[test]
 fn a_key_with_a_64_bit_time_is_24_bytes() {
-    assert_eq!(size_of::<super::super::keys::Key<u64>>(), 24);
+    assert_eq!(size_of::<super::super::key::Key<u64>>(), 24);
 }

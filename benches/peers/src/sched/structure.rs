@@ -11,6 +11,8 @@ use super::work::{Peer, Random, Sample, WARM_UP, hold_operations};
 #[path = "../../../../src/sched/heap.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]
 mod heap;
+#[path = "../../../../src/sched/key.rs"]
+mod key;
 #[path = "../../../../src/sched/keys.rs"]
 #[expect(clippy::manual_is_multiple_of, reason = "the crate is built with older compilers, too")]
 mod keys;
