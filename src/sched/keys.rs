@@ -189,25 +189,28 @@ impl<T: Copy + Ord> Keys<T> {
     fn distribute(&mut self) {
         for at in 0..self.arrivals.len() {
             let key = self.arrivals[at];
-            let index = self.bucket_of(&key);
-            let bucket = &mut self.buckets[index];
-            if bucket.len() < BUCKET_LIMIT {
-                bucket.push(key);
-                continue;
+            let mut index = self.bucket_of(&key);
+            if self.buckets[index].len() == BUCKET_LIMIT {
+                index = self.split_bucket(index, key);
             }
-            let later = if bucket.iter().all(|other| *other < key) {
-                // If keys arrive in order, halves would stay halves.
-                let mut later = Vec::with_capacity(BUCKET_LIMIT);
-                later.push(key);
-                later
-            } else {
-                bucket.push(key);
-                split_off(bucket, BUCKET_LIMIT / 2)
-            };
-            self.bounds.insert(index, later[0]);
-            self.buckets.insert(index, later);
+            self.buckets[index].push(key);
         }
         self.arrivals.clear();
+    }
+
+    /// Makes two of a full bucket; the one for `key`, which belongs there.
+    fn split_bucket(&mut self, index: usize, key: Key<T>) -> usize {
+        let bucket = &mut self.buckets[index];
+        let later = if bucket.iter().all(|other| *other < key) {
+            // If keys arrive in order, halves would stay halves.
+            Vec::with_capacity(BUCKET_LIMIT)
+        } else {
+            split_off(bucket, BUCKET_LIMIT / 2)
+        };
+        let bound = later.first().copied().unwrap_or(key);
+        self.bounds.insert(index, bound);
+        self.buckets.insert(index, later);
+        index + usize::from(key < bound)
     }
 
     /// The bucket for a key that is not less than the last bound.

@@ -182,14 +182,18 @@ fn cancelling_everything_frees_slots_and_keys() {
 
 #[test]
 fn what_is_behind_comes_up_when_all_in_front_was_cancelled() {
-    let mut heap = Heap::new(false);
-    let tickets: Vec<_> = (0..40).map(|n| heap.push(n, 0, n).0).collect();
-    // The first at last, so that the dead stay until they are more than half.
-    for ticket in tickets[..21].iter().rev() {
-        assert!(heap.cancel(*ticket).is_some());
-        heap.keys.check();
+    for count in 30..50 {
+        for left in [1, count / 2 - 1] {
+            let mut heap = Heap::new(false);
+            let tickets: Vec<_> = (0..count).map(|n| heap.push(n, 0, n).0).collect();
+            // The first at last, so that the dead stay until they are more than half.
+            for ticket in tickets[..(count - left) as usize].iter().rev() {
+                assert!(heap.cancel(*ticket).is_some());
+                heap.keys.check();
+            }
+            assert_eq!(heap.pop(|_| false).map(|taken| taken.action), Some(count - left));
+        }
     }
-    assert_eq!(heap.pop(|_| false).map(|taken| taken.action), Some(21));
 }
 
 // Each round enters more that are due before the rest than it runs.

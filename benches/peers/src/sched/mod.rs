@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::report::{Report, Row, quantile};
 use by_hand::{ByHand, HashedHeap, StdCondvar, StdHeap};
 use outside::Outside;
-use work::{Peer, Sample};
+use work::{Peer, Random, Sample};
 
 const USAGE: &str =
     "sched [--rounds N] [--sizes N,...] [--only WORK,...] [--peers NAME,...] [--csv FILE]";
@@ -91,6 +91,14 @@ pub fn run(arguments: &[String]) {
     report.write(&options);
 }
 
+/// Each peer's turn in a round: another order each time, since what another process left in the caches
+/// costs whoever comes after it.
+fn turns(peers: usize, random: &mut Random) -> Vec<usize> {
+    let mut order: Vec<_> = (0..peers).collect();
+    random.shuffle(&mut order);
+    order
+}
+
 /// Runs `work` in turn on all peers that can do it, `rounds` times.
 fn compare(
     group: &str,
@@ -100,10 +108,12 @@ fn compare(
     mut work: impl FnMut(&mut dyn Peer) -> Option<Sample>,
 ) -> Vec<Row> {
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); peers.len()];
+    let mut random = Random::new();
     for _ in 0..rounds {
-        for (peer, samples) in peers.iter_mut().zip(&mut samples) {
+        for turn in turns(peers.len(), &mut random) {
+            let peer = &mut peers[turn];
             let repeated: Option<Vec<_>> = (0..repeat).map(|_| work(peer.as_mut())).collect();
-            samples.extend(repeated.map(|repeated| Sample::mean(&repeated)));
+            samples[turn].extend(repeated.map(|repeated| Sample::mean(&repeated)));
         }
     }
     let ours = samples[0].clone();
@@ -148,9 +158,11 @@ fn rows(group: &str, unit: &'static str, figures: Vec<(&'static str, Vec<f64>, f
 
 fn lateness(peers: &mut [Box<dyn Peer>], rounds: usize, count: usize) -> Vec<Row> {
     let mut figures: Vec<_> = peers.iter().map(|peer| (peer.name(), vec![], vec![])).collect();
+    let mut random = Random::new();
     for _ in 0..rounds {
-        for (peer, (_, late, cpus)) in peers.iter_mut().zip(&mut figures) {
-            if let Some((more, cpu)) = peer.lateness(count) {
+        for turn in turns(peers.len(), &mut random) {
+            let (_, late, cpus) = &mut figures[turn];
+            if let Some((more, cpu)) = peers[turn].lateness(count) {
                 late.extend(more);
                 cpus.push(cpu);
             }
@@ -163,11 +175,13 @@ fn lateness(peers: &mut [Box<dyn Peer>], rounds: usize, count: usize) -> Vec<Row
 
 fn earlier(peers: &mut [Box<dyn Peer>], rounds: usize) -> Vec<Row> {
     let mut figures: Vec<_> = peers.iter().map(|peer| (peer.name(), vec![], f64::NAN)).collect();
+    let mut random = Random::new();
     for round in 0..rounds * 8 {
-        for (peer, (name, late, _)) in peers.iter_mut().zip(&mut figures) {
+        for turn in turns(peers.len(), &mut random) {
+            let (name, late, _) = &mut figures[turn];
             // That one sleeps for the whole second each time.
             if *name != "CPython sched" || round < 2 {
-                late.extend(peer.earlier());
+                late.extend(peers[turn].earlier());
             }
         }
     }
