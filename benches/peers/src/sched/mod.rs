@@ -62,21 +62,21 @@ pub fn run(arguments: &[String]) {
         if options.wants("bulk") {
             let title = format!("enter {size} at random times, run all");
             let work = |peer: &mut dyn Peer| peer.bulk(size);
-            report.add(compare(&title, rounds, repeat, &mut peers, work));
+            report.add(compare(&title, size, rounds, repeat, &mut peers, work));
         }
         if options.wants("hold") {
             let title = format!("run the next, enter one, {size} pending");
-            report.add(compare(&title, rounds, 1, &mut peers, |peer| peer.hold(size)));
+            report.add(compare(&title, size, rounds, 1, &mut peers, |peer| peer.hold(size)));
         }
         if options.wants("alone") {
             let title = format!("the same, the structures alone, {size} pending");
             let mut structures = structure::all();
-            report.add(compare(&title, rounds, 1, &mut structures, |peer| peer.hold(size)));
+            report.add(compare(&title, size, rounds, 1, &mut structures, |peer| peer.hold(size)));
         }
         if options.wants("cancel") {
             let title = format!("cancel half of {size} at random");
             let work = |peer: &mut dyn Peer| peer.cancel(size);
-            report.add(compare(&title, rounds, repeat.min(10), &mut peers, work));
+            report.add(compare(&title, size, rounds, repeat.min(10), &mut peers, work));
         }
     }
     if options.wants("memory") {
@@ -99,9 +99,17 @@ fn turns(peers: usize, random: &mut Random) -> Vec<usize> {
     order
 }
 
-/// Runs `work` in turn on all peers that can do it, `rounds` times.
+/// Touches as much memory as any peer takes for `size` events, and gives it back. A virtual machine
+/// may have to ask its host for what nobody touched for a while, which is slower by far, and would
+/// meet whoever happens to come first.
+fn warm_memory(size: usize) {
+    drop(std::hint::black_box(vec![1_u8; size * 256]));
+}
+
+/// Runs `work` in turn on all peers that can do it, `rounds` times, with `size` events each.
 fn compare(
     group: &str,
+    size: usize,
     rounds: usize,
     repeat: usize,
     peers: &mut [Box<dyn Peer>],
@@ -112,6 +120,7 @@ fn compare(
     for _ in 0..rounds {
         for turn in turns(peers.len(), &mut random) {
             let peer = &mut peers[turn];
+            warm_memory(size);
             let repeated: Option<Vec<_>> = (0..repeat).map(|_| work(peer.as_mut())).collect();
             samples[turn].extend(repeated.map(|repeated| Sample::mean(&repeated)));
         }
