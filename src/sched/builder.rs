@@ -191,12 +191,11 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// Never sorts many events at once.
     ///
     /// By default only the next thousand or two are kept in order, the others in buckets, which makes
-    /// a scheduler with a hundred thousand events up to twice as fast, with a million six times. But
+    /// a scheduler with a hundred thousand events up to twice as fast, with a million five times. But
     /// now and then a bucket is sorted or split, and the `enter` or the run that does it takes a tenth
     /// of a millisecond or two. With this all are kept in one binary heap: slower on the whole, but
-    /// without such pauses. What remains is what memory costs: the heap doubles its room when it
-    /// is full, and when more than half of the events were cancelled, their keys are thrown out
-    /// together.
+    /// without such pauses. What remains is what memory costs: the heap doubles its room when it is
+    /// full, and when more than half of the events were cancelled, their keys are thrown out together.
     ///
     /// The order of the events is the same.
     ///

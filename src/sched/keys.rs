@@ -45,8 +45,8 @@ pub(super) struct Keys<T> {
     front: Vec<Key<T>>,
     /// INVARIANT: descends. What is in the heap or the front is less than all of them.
     bounds: Vec<Key<T>>,
-    /// INVARIANT: none is empty, or over the limit. Of each, no key is less than the bound of the same index, and all are
-    /// less than the one before.
+    /// INVARIANT: none is empty, or over the limit. Of each, no key is less than the bound of the same
+    /// index, and all are less than the one before.
     buckets: Vec<Vec<Key<T>>>,
     /// On their way to the buckets, which are far apart in memory: many at once miss it together.
     ///
