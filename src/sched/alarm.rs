@@ -41,7 +41,7 @@ pub(super) enum Wait {
 /// What was learned.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    /// How late sleeps end; rather the lower end of it, so that few are cut too short.
+    /// How late short sleeps end; rather the lower end of it, so that few are cut too short.
     lag: Duration,
     /// How long before the time the user wants the thread to be awake.
     spin: Duration,

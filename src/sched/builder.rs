@@ -162,10 +162,11 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// it; by default for 20 us at most.
     ///
     /// A thread that sleeps is woken some ten microseconds late. By default a run learns how much that
-    /// is on this machine, and asks to be woken that much earlier; then most events are late by a few
-    /// microseconds, and some by the twenty to a hundred that two sleeps may differ by. With a spin
-    /// of 100 us the thread is awake when the time comes, and events are late by a microsecond or
-    /// less unless the processor is taken from it. No event ever runs early.
+    /// is on this machine, and asks to be woken that much earlier; if an event is more than two
+    /// milliseconds away it sleeps twice, because a short sleep ends more exactly. Then most events
+    /// are late by a few microseconds, and some by the twenty to a hundred that two sleeps may
+    /// differ by. With a spin of 100 us the thread is awake when the time comes, and events are late
+    /// by a microsecond or less unless the processor is taken from it. No event ever runs early.
     ///
     /// The price is processor time: `spin` for each event that is waited for, and none while no
     /// event is near. Only for the real-time delays of [`Scheduler::new`] and
