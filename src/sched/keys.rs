@@ -216,10 +216,10 @@ impl<T: Copy + Ord> Keys<T> {
     /// The bucket for a key that is not less than the last bound.
     fn bucket_of(&self, key: &Key<T>) -> usize {
         let index = self.bounds.partition_point(|bound| key.time < bound.time);
-        if self.bounds[index].time == key.time {
-            index + self.bounds[index..].partition_point(|bound| key < bound)
-        } else {
+        if self.bounds[index] < *key {
             index
+        } else {
+            index + self.bounds[index..].partition_point(|bound| key < bound)
         }
     }
 
