@@ -85,9 +85,15 @@ impl<T: Copy + Ord> Keys<T> {
     /// The least key.
     #[inline]
     pub(super) fn first(&self) -> Option<&Key<T>> {
+        if self.front_is_first() { self.front.last() } else { self.heap.first() }
+    }
+
+    /// Whether the least key is in the front, not in the heap.
+    #[inline]
+    fn front_is_first(&self) -> bool {
         match (self.heap.first(), self.front.last()) {
-            (Some(top), Some(first)) => Some(if first < top { first } else { top }),
-            (top, first) => top.or(first),
+            (Some(top), Some(first)) => first < top,
+            (top, _) => top.is_none(),
         }
     }
 
@@ -114,15 +120,10 @@ impl<T: Copy + Ord> Keys<T> {
     /// Removes and returns the least key; now and then with those that will probably follow.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
-        let from_front = match (self.heap.first(), self.front.last()) {
-            (Some(top), Some(first)) => first < top,
-            (top, _) => top.is_none(),
-        };
+        let from_front = self.front_is_first();
         let key = if from_front { self.front.pop()? } else { pop_heap(&mut self.heap)? };
         self.len -= 1;
-        if self.front.is_empty() && self.heap.is_empty() {
-            self.open_bucket();
-        }
+        self.refill();
         let left = self.front.len();
         let announce = from_front && left % LOOK_AHEAD == 0;
         let from = if announce { left.saturating_sub(LOOK_AHEAD) } else { left };
@@ -150,10 +151,16 @@ impl<T: Copy + Ord> Keys<T> {
             }
         }
         (self.bounds, self.buckets) = kept.into_iter().rev().unzip();
+        self.refill();
+        self.len = self.iter().count();
+    }
+
+    /// Sees to it that something is in front, if there is anything.
+    #[inline]
+    fn refill(&mut self) {
         if self.front.is_empty() && self.heap.is_empty() {
             self.open_bucket();
         }
-        self.len = self.iter().count();
     }
 
     /// Makes the first bucket the front.
@@ -171,17 +178,14 @@ impl<T: Copy + Ord> Keys<T> {
     #[cold]
     fn halve_heap(&mut self) {
         self.heap.append(&mut self.front);
-        let mut later = split_off(&mut self.heap, HEAP_LIMIT / 2);
+        let later = split_off(&mut self.heap, HEAP_LIMIT / 2);
         make_heap(&mut self.heap);
-        let bound = later[0];
-        if later.len() > BUCKET_LIMIT {
-            let half = later.len() / 2;
-            let latest = split_off(&mut later, half);
-            self.bounds.push(latest[0]);
-            self.buckets.push(latest);
-        }
-        self.bounds.push(bound);
+        let too_many = later.len() > BUCKET_LIMIT;
+        self.bounds.push(later[0]);
         self.buckets.push(later);
+        if too_many {
+            self.halve_bucket(self.buckets.len() - 1);
+        }
     }
 
     /// Puts the arrivals into their buckets.
@@ -200,17 +204,23 @@ impl<T: Copy + Ord> Keys<T> {
 
     /// Makes two of a full bucket; the one for `key`, which belongs there.
     fn split_bucket(&mut self, index: usize, key: Key<T>) -> usize {
-        let bucket = &mut self.buckets[index];
-        let later = if bucket.iter().all(|other| *other < key) {
+        if self.buckets[index].iter().all(|other| *other < key) {
             // If keys arrive in order, halves would stay halves.
-            Vec::with_capacity(BUCKET_LIMIT)
+            self.bounds.insert(index, key);
+            self.buckets.insert(index, Vec::with_capacity(BUCKET_LIMIT));
         } else {
-            split_off(bucket, BUCKET_LIMIT / 2)
-        };
-        let bound = later.first().copied().unwrap_or(key);
-        self.bounds.insert(index, bound);
+            self.halve_bucket(index);
+        }
+        index + usize::from(key < self.bounds[index])
+    }
+
+    /// Makes two of a bucket; the later keys get its index.
+    fn halve_bucket(&mut self, index: usize) {
+        let bucket = &mut self.buckets[index];
+        let half = bucket.len() / 2;
+        let later = split_off(bucket, half);
+        self.bounds.insert(index, later[0]);
         self.buckets.insert(index, later);
-        index + usize::from(key < bound)
     }
 
     /// The bucket for a key that is not less than the last bound.

@@ -365,7 +365,7 @@ impl<T: TimePoint> Shared<T> {
         match state.alarm.wait(deadline.saturating_duration_since(now)) {
             Wait::Spin => Step::Spin(deadline.min(now + GLANCE)),
             Wait::Doze(length) => {
-                wait_until(&self.changed, &mut state, now.checked_add(length));
+                wait_until(&self.changed, &mut state, Some(now + length)); // before the deadline
                 Step::LookAgain
             }
             Wait::Sleep(length) => {

@@ -16,6 +16,7 @@ mod mpi;
 mod options;
 mod outside;
 mod processes;
+mod random;
 mod report;
 mod sched;
 mod threads;

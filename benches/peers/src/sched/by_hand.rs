@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use priority_queue::PriorityQueue;
 
-use super::work::{
-    Peer, Random, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran,
-};
+use super::work::{Peer, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran};
+use crate::random::Random;
 
 type Action = Box<dyn FnOnce() + Send>;
 /// Time, priority, sequence.

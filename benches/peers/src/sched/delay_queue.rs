@@ -9,8 +9,9 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Expired;
 
 use super::work::{
-    Peer, Random, SPAN, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran,
+    Peer, SPAN, Sample, WARM_UP, boxed_action, bytes_each, hold_operations, take_ran,
 };
+use crate::random::Random;
 
 type Action = Box<dyn FnOnce() + Send>;
 

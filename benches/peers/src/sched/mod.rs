@@ -17,10 +17,11 @@ mod work;
 use std::process::Command;
 
 use crate::options::Options;
+use crate::random::Turns;
 use crate::report::{Report, Row, quantile};
 use by_hand::{ByHand, HashedHeap, StdCondvar, StdHeap};
 use outside::Outside;
-use work::{Peer, Random, Sample};
+use work::{Peer, Sample};
 
 const USAGE: &str =
     "sched [--rounds N] [--sizes N,...] [--only WORK,...] [--peers NAME,...] [--csv FILE]";
@@ -91,14 +92,6 @@ pub fn run(arguments: &[String]) {
     report.write(&options);
 }
 
-/// Each peer's turn in a round: another order each time, since what another process left in the caches
-/// costs whoever comes after it.
-fn turns(peers: usize, random: &mut Random) -> Vec<usize> {
-    let mut order: Vec<_> = (0..peers).collect();
-    random.shuffle(&mut order);
-    order
-}
-
 /// Touches as much memory as any peer takes for `size` events, and gives it back. A virtual machine
 /// may have to ask its host for what nobody touched for a while, which is slower by far, and would
 /// meet whoever happens to come first.
@@ -116,9 +109,9 @@ fn compare(
     mut work: impl FnMut(&mut dyn Peer) -> Option<Sample>,
 ) -> Vec<Row> {
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); peers.len()];
-    let mut random = Random::new();
+    let mut turns = Turns::of(peers.len());
     for _ in 0..rounds {
-        for turn in turns(peers.len(), &mut random) {
+        for &turn in turns.next() {
             let peer = &mut peers[turn];
             warm_memory(size);
             let repeated: Option<Vec<_>> = (0..repeat).map(|_| work(peer.as_mut())).collect();
@@ -167,9 +160,9 @@ fn rows(group: &str, unit: &'static str, figures: Vec<(&'static str, Vec<f64>, f
 
 fn lateness(peers: &mut [Box<dyn Peer>], rounds: usize, count: usize) -> Vec<Row> {
     let mut figures: Vec<_> = peers.iter().map(|peer| (peer.name(), vec![], vec![])).collect();
-    let mut random = Random::new();
+    let mut turns = Turns::of(peers.len());
     for _ in 0..rounds {
-        for turn in turns(peers.len(), &mut random) {
+        for &turn in turns.next() {
             let (_, late, cpus) = &mut figures[turn];
             if let Some((more, cpu)) = peers[turn].lateness(count) {
                 late.extend(more);
@@ -184,9 +177,9 @@ fn lateness(peers: &mut [Box<dyn Peer>], rounds: usize, count: usize) -> Vec<Row
 
 fn earlier(peers: &mut [Box<dyn Peer>], rounds: usize) -> Vec<Row> {
     let mut figures: Vec<_> = peers.iter().map(|peer| (peer.name(), vec![], f64::NAN)).collect();
-    let mut random = Random::new();
+    let mut turns = Turns::of(peers.len());
     for round in 0..rounds * 8 {
-        for turn in turns(peers.len(), &mut random) {
+        for &turn in turns.next() {
             let (name, late, _) = &mut figures[turn];
             // That one sleeps for the whole second each time.
             if *name != "CPython sched" || round < 2 {

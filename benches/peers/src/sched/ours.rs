@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use concurrent::sched::{Scheduler, SchedulerBuilder, VirtualClock};
 
-use super::work::{Peer, Random, Sample, WARM_UP, action, bytes_each, hold_operations, take_ran};
+use super::work::{Peer, Sample, WARM_UP, action, bytes_each, hold_operations, take_ran};
+use crate::random::Random;
 
 /// One way to build a scheduler.
 pub struct Ours {

@@ -6,7 +6,8 @@ use std::collections::BinaryHeap;
 
 use priority_queue::PriorityQueue;
 
-use super::work::{Peer, Random, Sample, WARM_UP, hold_operations};
+use super::work::{Peer, Sample, WARM_UP, hold_operations};
+use crate::random::Random;
 
 #[path = "../../../../src/sched/heap.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]

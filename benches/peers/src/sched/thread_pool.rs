@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use super::work::{Peer, Random, SPAN, Sample, action, bytes_each, take_ran};
+use super::work::{Peer, SPAN, Sample, action, bytes_each, take_ran};
+use crate::random::Random;
 
 pub struct ScheduledPool;
 

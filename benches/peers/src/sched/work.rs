@@ -79,28 +79,6 @@ pub fn hold_operations(pending: usize) -> usize {
 /// Times are below this.
 pub const SPAN: u64 = 1 << 24;
 
-/// Random numbers, the same in each run.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn new() -> Self {
-        Self(20)
-    }
-
-    /// Below [`SPAN`].
-    pub fn time(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
-        self.0 >> 40
-    }
-
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, (self.time() as usize) % (last + 1));
-        }
-    }
-}
-
 /// What the actions count.
 static RAN: AtomicU64 = AtomicU64::new(0);
 

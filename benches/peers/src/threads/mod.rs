@@ -3,8 +3,7 @@
 //! idle, tree, drain, memory.
 //!
 //! In each round every peer has its turn, so that what else the machine does meets all of them, and
-//! a round before the first warms up. The order is another one each time: memory that was given
-//! back and caches that went cold cost whoever comes after a long turn of another process. The ratio of a peer to this crate is the median over the
+//! a round before the first warms up. The ratio of a peer to this crate is the median over the
 //! rounds of the ratio within one. Processor time and context switches are those of the whole
 //! process; of trips one by one the times of all rounds make minimum, median and p99.
 //!
@@ -25,9 +24,10 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use crate::options::Options;
+use crate::random::Turns;
 use crate::report::{Report, Row, quantile, write};
 use peers::{Home, Started};
-use work::{Memory, Peer, Random, Sample};
+use work::{Memory, Peer, Sample};
 
 /// Where the `blocking` crate looks for the number of its threads.
 const BLOCKING: &str = "BLOCKING_MAX_THREADS";
@@ -126,11 +126,9 @@ fn compare(
     work: &mut dyn FnMut(&mut dyn Peer) -> Option<Sample>,
 ) -> Vec<Row> {
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); peers.len()];
-    let mut order: Vec<_> = (0..peers.len()).collect();
-    let mut random = Random::new();
+    let mut turns = Turns::of(peers.len());
     for round in 0..=rounds {
-        random.shuffle(&mut order);
-        for &turn in &order {
+        for &turn in turns.next() {
             // Who had the turn before falls asleep.
             thread::sleep(Duration::from_millis(2));
             let sample = work(peers[turn].peer.as_mut());

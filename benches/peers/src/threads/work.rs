@@ -118,22 +118,6 @@ impl Latch {
     }
 }
 
-/// Random orders, the same in each run.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new() -> Self {
-        Self(20)
-    }
-
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
-            items.swap(last, (self.0 >> 40) as usize % (last + 1));
-        }
-    }
-}
-
 /// Context switches of this process since it began, of its own will and against it.
 #[cfg(unix)]
 fn switches() -> i64 {
