@@ -114,7 +114,7 @@
 //! [`ThreadPoolExecutor`], [`Future`], [`process`]. In the source: `state.rs` for the transitions,
 //! `core.rs` for
 //! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
-//! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue.rs` for why no call is
+//! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue/mod.rs` for why no call is
 //! stranded.
 
 mod as_completed;

@@ -5,11 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bounded::FullQueue;
 use super::life_settings::{Hooks, check_workers};
 use super::pool::{Settings, ThreadPoolExecutor};
-use super::queue::Shape;
-use super::store::Discipline;
+use super::queue::{Discipline, FullQueue, Shape};
 use crate::error::{Error, Outcome, Result};
 
 /// Calls per processor that the default number of workers allows for: pool calls often wait.

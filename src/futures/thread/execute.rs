@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-use super::entry::{Entry, Job};
 use super::pool::{Shared, ThreadPoolExecutor};
+use super::queue::{Entry, Job};
 use crate::error::{Error, Result};
 use crate::futures::call::log_lost;
 use crate::futures::context::{Entered, Running, within};

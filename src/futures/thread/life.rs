@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use super::control::{Flag, Start};
 use super::pool::ThreadPoolExecutor;
-use super::queue::Queue;
+use super::queue::{Flag, Queue, Start};
 use crate::error::{Cause, Error, Result};
 use crate::futures::deadlock::look_again;
 use crate::guard::contain;

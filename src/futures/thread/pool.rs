@@ -3,12 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::bounded::FullQueue;
 use super::builder::{Initializer, ThreadPoolBuilder};
-use super::control::Flag;
-use super::entry::Job as Queued;
 use super::life_settings::Hooks;
-use super::queue::{Queue, Shape};
+use super::queue::{Flag, FullQueue, Job as Queued, Queue, Shape};
 use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;

@@ -1,9 +1,7 @@
 //! [`PoolStats`]: what a pool is doing and what it has done.
 
-use super::control::Counts;
-use super::entry::Job;
 use super::pool::ThreadPoolExecutor;
-use super::queue::Queue;
+use super::queue::{Counts, Job, Queue};
 use crate::futures::deadlock::with_blocked_of;
 use crate::futures::state::Phase;
 use crate::sync::yield_now;

@@ -4,12 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::bounded::{FullQueue, Place, Pushed};
-use super::control::Counts;
-use super::entry::Job as AnyJob;
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
 use super::propagate::{Enter, capture, run_within};
-use super::store::Discipline;
+use super::queue::{Counts, Discipline, FullQueue, Job as AnyJob, Place, Pushed};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 
-use super::control::Flag;
 use super::life_settings::Hook;
 use super::pool::Shared;
+use super::queue::Flag;
 use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};

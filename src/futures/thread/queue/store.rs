@@ -10,7 +10,7 @@ const KEPT_CAPACITY: usize = 1024;
 
 /// Which of the waiting calls a worker takes next; see [`ThreadPoolBuilder::discipline`].
 ///
-/// [`ThreadPoolBuilder::discipline`]: super::ThreadPoolBuilder::discipline
+/// [`ThreadPoolBuilder::discipline`]: crate::futures::ThreadPoolBuilder::discipline
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Discipline {

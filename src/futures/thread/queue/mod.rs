@@ -29,14 +29,25 @@
 //! under the control lock: in the second case with the queue still seen to be empty, in the first it
 //! then sees to the calls that it leaves behind, which may have counted on it.
 
+mod bounded;
+mod control;
+mod entry;
+mod store;
+
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use super::bounded::Blocked;
-use super::control::{Control, Flag, Left, Start};
-use super::entry::Job;
-use super::store::{Discipline, Store};
+use bounded::Blocked;
+use control::Control;
+use store::Store;
+
+pub use bounded::FullQueue;
+pub(crate) use bounded::{Place, Pushed};
+pub(crate) use control::{Counts, Flag, Left, Start};
+pub(crate) use entry::{Entry, Job};
+pub use store::Discipline;
+
 use crate::error::Error;
 use crate::futures::deadlock::{Staff, look_again};
 use crate::futures::state::Phase;
@@ -46,18 +57,18 @@ use crate::sync::{deadline_after, spin_until, wait_until};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    pub(super) outgoing: Apart<Mutex<Jobs>>,
-    pub(super) control: Apart<Mutex<Control>>,
+    pub(crate) outgoing: Apart<Mutex<Jobs>>,
+    pub(crate) control: Apart<Mutex<Control>>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
-    pub(super) wake: Condvar,
+    pub(crate) wake: Condvar,
     /// Those who wait for the last worker to end or to be joined.
-    pub(super) ended: Condvar,
+    pub(crate) ended: Condvar,
     /// Whether workers take single calls from `incoming`.
     single: bool,
-    pub(super) capacity: Option<NonZeroUsize>,
-    pub(super) min_workers: usize,
+    pub(crate) capacity: Option<NonZeroUsize>,
+    pub(crate) min_workers: usize,
     /// How long a worker sleeps before it leaves.
     keep_alive: Option<Duration>,
 }
@@ -66,7 +77,7 @@ pub(crate) struct Queue {
 /// workers write to the other, and calls cost a third less if neither has to fetch the other's line.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Apart<T>(T);
+pub(crate) struct Apart<T>(T);
 
 impl<T> std::ops::Deref for Apart<T> {
     type Target = T;
@@ -77,7 +88,7 @@ impl<T> std::ops::Deref for Apart<T> {
 
 /// Calls, the oldest first.
 #[derive(Default)]
-pub(super) struct Jobs(pub(super) VecDeque<Job>);
+pub(crate) struct Jobs(pub(super) VecDeque<Job>);
 
 /// What a queue is made of.
 #[derive(Clone, Copy)]
@@ -124,7 +135,7 @@ impl Queue {
 
     /// The rest of a push, when nothing is in its way.
     #[inline]
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &self,
         mut control: MutexGuard<'_, Control>,
         job: Job,
@@ -146,7 +157,7 @@ impl Queue {
     }
 
     /// Starts a worker if calls wait that no present one will look at next.
-    pub(super) fn grow(&self, start: Start<'_>) {
+    pub(crate) fn grow(&self, start: Start<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         let waiting = outgoing.0.len() + control.incoming.len();
@@ -245,7 +256,7 @@ impl Queue {
 
     /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
     /// it was on its way counted on it.
-    pub(super) fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
+    pub(crate) fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
         let mut control = self.control.lock();
         if !more_outgoing && control.incoming.is_empty() {
             return;
@@ -274,7 +285,7 @@ impl Queue {
     ///
     /// It takes what is over off the end of the queue, where a call that waits for what it has just
     /// submitted left it: a deep tree of calls would fill the memory otherwise.
-    pub(super) fn begin_nested(&self, flag: &Flag, start: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn begin_nested(&self, flag: &Flag, start: impl FnOnce() -> bool) -> bool {
         let mut control = self.control.lock();
         let started = start();
         if started {

@@ -10,11 +10,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Queue;
 use super::control::{Control, Start};
 use super::entry::Job;
-use super::pool::Shared;
-use super::queue::Queue;
 use crate::error::Error;
+use crate::futures::thread::pool::Shared;
 use crate::sync::{Condvar, MutexGuard, deadline_after, wait_until};
 
 /// Cancelled calls are swept out of the queue when it holds this many times its capacity.
@@ -22,7 +22,7 @@ const SWEEP_AT: usize = 2;
 
 /// What submitting to a full queue does; see [`ThreadPoolBuilder::when_full`].
 ///
-/// [`ThreadPoolBuilder::when_full`]: super::ThreadPoolBuilder::when_full
+/// [`ThreadPoolBuilder::when_full`]: crate::futures::ThreadPoolBuilder::when_full
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullQueue {
@@ -41,7 +41,7 @@ pub enum FullQueue {
 pub(crate) struct Place(Arc<Shared>);
 
 impl Place {
-    pub(super) fn new(pool: &Arc<Shared>) -> Self {
+    pub(crate) fn new(pool: &Arc<Shared>) -> Self {
         Self(Arc::clone(pool))
     }
 }
@@ -61,7 +61,7 @@ pub(crate) struct Blocked {
 }
 
 impl Blocked {
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 }

@@ -4,7 +4,7 @@
 //! done with it. A function that nobody else knows ([`execute`]) is that word itself if it is no
 //! larger, so that nothing is allocated for it, and a `Box` otherwise.
 //!
-//! [`execute`]: super::ThreadPoolExecutor::execute
+//! [`execute`]: crate::futures::ThreadPoolExecutor::execute
 //! [`Counted`]: crate::futures::counted::Counted
 
 use std::marker::PhantomData;

@@ -18,14 +18,20 @@
 //! This file has the only place where what a user's closure borrows is said to live longer than it
 //! does; see [`Scope::spawn`].
 
+mod calls;
+mod scoped_future;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use calls::{Calls, Known, Ticket, WaitsOnDrop};
+use scoped_future::Slot;
+
+pub use scoped_future::ScopedFuture;
+
 use super::pool::{Shared, ThreadPoolExecutor};
-use super::scope_calls::{Calls, Known, Ticket, WaitsOnDrop};
-use super::scoped_future::{ScopedFuture, Slot};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::counted::Counted;

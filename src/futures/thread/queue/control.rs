@@ -11,46 +11,46 @@ use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
 
 #[derive(Debug)]
 pub(crate) struct Control {
-    pub(super) incoming: Store,
+    pub(crate) incoming: Store,
     /// INVARIANT: workers that are inside `wake.wait`, woken or not.
-    pub(super) sleeping: usize,
+    pub(crate) sleeping: usize,
     /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
-    pub(super) notified: usize,
+    pub(crate) notified: usize,
     /// INVARIANT: in the order of their indices.
-    pub(super) workers: Vec<Worker>,
+    pub(crate) workers: Vec<Worker>,
     /// The threads of workers that left before the pool was closed.
-    pub(super) retired: Vec<JoinHandle<()>>,
+    pub(crate) retired: Vec<JoinHandle<()>>,
     /// The most workers there have been.
-    pub(super) peak: usize,
+    pub(crate) peak: usize,
     /// What was counted elsewhere than with a present worker.
-    pub(super) counts: Counts,
+    pub(crate) counts: Counts,
     /// Calls that run in the thread that submitted them.
-    pub(super) in_callers: usize,
+    pub(crate) in_callers: usize,
     /// Workers that have not left their loop.
-    pub(super) alive: usize,
+    pub(crate) alive: usize,
     /// Threads taken out of `workers` by somebody who is joining them.
-    pub(super) joining: usize,
-    pub(super) max_workers: usize,
+    pub(crate) joining: usize,
+    pub(crate) max_workers: usize,
     /// The system refused the last thread that was asked for.
-    pub(super) refused_thread: bool,
-    pub(super) closed: bool,
-    pub(super) broken: Option<Error>,
+    pub(crate) refused_thread: bool,
+    pub(crate) closed: bool,
+    pub(crate) broken: Option<Error>,
     /// Bounded queue: calls that hold a [`Place`](super::bounded::Place), blocked ones included.
-    pub(super) places: usize,
+    pub(crate) places: usize,
     /// INVARIANT: if somebody is blocked, the queue is full, or somebody is about to give back a
     /// place. The longest waiting first, so that tickets rise.
-    pub(super) blocked: VecDeque<Blocked>,
-    pub(super) next_ticket: u64,
+    pub(crate) blocked: VecDeque<Blocked>,
+    pub(crate) next_ticket: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// The number in its thread's name, the lowest that was free.
     index: usize,
-    pub(super) flag: Arc<Flag>,
+    pub(crate) flag: Arc<Flag>,
     thread: JoinHandle<()>,
     /// Whether it has left its loop. Then it is only there to be joined.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
 }
 
 /// A worker's word on whether it is inside of user code, and its counters, which only it writes.
@@ -75,13 +75,13 @@ pub(crate) struct Flag {
 /// How many calls ended, and how.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    pub(super) finished: usize,
-    pub(super) failed: usize,
-    pub(super) cancelled: usize,
+    pub(crate) finished: usize,
+    pub(crate) failed: usize,
+    pub(crate) cancelled: usize,
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.finished += other.finished;
         self.failed += other.failed;
         self.cancelled += other.cancelled;
@@ -102,7 +102,7 @@ impl Flag {
     }
 
     /// Says that this worker has taken a call. Under the outgoing lock.
-    pub(super) fn take_on(&self) {
+    pub(crate) fn take_on(&self) {
         self.raise();
         self.undecided.set(1);
         self.taken.increment();
@@ -115,12 +115,12 @@ impl Flag {
 
     /// Whether it has taken a call of which it is not known yet what becomes of it. That takes it a
     /// few instructions, none of them the user's.
-    pub(super) fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         self.undecided.get() != 0
     }
 
     /// Says that this worker runs another call within the one it has. Under the control lock.
-    pub(super) fn take_on_nested(&self) {
+    pub(crate) fn take_on_nested(&self) {
         self.taken.increment();
     }
 
@@ -139,7 +139,7 @@ impl Flag {
     /// What ended, and how many calls run: more than one if it waits for calls that it runs in
     /// place. Under both locks, so that no call begins meanwhile, and when it is not
     /// [undecided](Self::is_undecided): then it does not matter when one that runs ends.
-    pub(super) fn counts(&self) -> (Counts, usize) {
+    pub(crate) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
             finished: self.finished.get(),
             failed: self.failed.get(),
@@ -158,15 +158,15 @@ impl Flag {
         }
     }
 
-    pub(super) fn summon(&self, summon: bool) {
+    pub(crate) fn summon(&self, summon: bool) {
         self.summons.set(usize::from(summon));
     }
 
-    pub(super) fn is_summoned(&self) -> bool {
+    pub(crate) fn is_summoned(&self) -> bool {
         self.summons.get() != 0
     }
 
-    pub(super) fn raise(&self) {
+    pub(crate) fn raise(&self) {
         self.busy.store(true, Ordering::Relaxed); // ORDERING: read under the same lock
     }
 
@@ -177,7 +177,7 @@ impl Flag {
         self.busy.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn is_raised(&self) -> bool {
+    pub(crate) fn is_raised(&self) -> bool {
         self.busy.load(Ordering::Relaxed) // ORDERING: see `raise` and `lower`
     }
 }
@@ -195,7 +195,7 @@ pub(crate) struct Left {
 pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
 
 impl Control {
-    pub(super) fn new(incoming: Store, max_workers: usize) -> Self {
+    pub(crate) fn new(incoming: Store, max_workers: usize) -> Self {
         Self {
             incoming,
             sleeping: 0,
@@ -218,14 +218,14 @@ impl Control {
     }
 
     /// Takes the call out of the queue that was put there last, unless it is pending.
-    pub(super) fn pop_over(&mut self) -> Option<Job> {
+    pub(crate) fn pop_over(&mut self) -> Option<Job> {
         let job = self.incoming.pop_over()?;
         self.counts.cancelled += usize::from(job.is_cancelled()); // others count where they ran
         Some(job)
     }
 
     /// Why no more calls are taken.
-    pub(super) fn refusal(&self) -> Option<Error> {
+    pub(crate) fn refusal(&self) -> Option<Error> {
         // Broken wins over shut down, as in Python.
         self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
     }
@@ -233,7 +233,7 @@ impl Control {
     /// Sees to it that a call may be queued, and that there is a worker for it. Done before it is
     /// queued: if it fails, nobody but the caller is hurt.
     #[inline]
-    pub(super) fn make_ready(&mut self, start: Start<'_>) -> Result<(), Error> {
+    pub(crate) fn make_ready(&mut self, start: Start<'_>) -> Result<(), Error> {
         if self.closed || self.broken.is_some() || self.workers.is_empty() {
             return self.refuse_or_start(start);
         }
@@ -248,7 +248,7 @@ impl Control {
         self.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))
     }
 
-    pub(super) fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
+    pub(crate) fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
         let flag = Flag::new();
         let in_place = |(place, worker): &(usize, &Worker)| *place == worker.index;
         let index = self.workers.iter().enumerate().take_while(in_place).count();
@@ -260,12 +260,12 @@ impl Control {
         Ok(())
     }
 
-    pub(super) fn has_surplus(&self) -> bool {
+    pub(crate) fn has_surplus(&self) -> bool {
         self.workers.len() > self.max_workers
     }
 
     /// Strikes out a worker that is leaving while the pool goes on.
-    pub(super) fn retire(&mut self, flag: &Flag) {
+    pub(crate) fn retire(&mut self, flag: &Flag) {
         let own = |worker: &Worker| std::ptr::eq(&*worker.flag, flag);
         if let Some(at) = self.workers.iter().position(own) {
             let worker = self.workers.remove(at);
@@ -275,7 +275,7 @@ impl Control {
     }
 
     /// Returns whether it had been struck out before.
-    pub(super) fn mark_ended(&mut self, flag: &Flag) -> bool {
+    pub(crate) fn mark_ended(&mut self, flag: &Flag) -> bool {
         self.alive -= 1;
         let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
         match self.workers.iter_mut().find(own) {
@@ -288,7 +288,7 @@ impl Control {
     }
 
     /// Takes out the threads of workers that left and can be joined without blocking.
-    pub(super) fn take_finished(&mut self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn take_finished(&mut self) -> Vec<JoinHandle<()>> {
         let retired = std::mem::take(&mut self.retired);
         let (finished, running) = retired.into_iter().partition(is_finished);
         self.retired = running;
@@ -296,7 +296,7 @@ impl Control {
     }
 
     /// Takes out a thread to be joined, when all workers have ended.
-    pub(super) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
+    pub(crate) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
         match self.workers.pop() {
             Some(worker) => {
                 self.counts.add(worker.flag.counts().0);
@@ -307,7 +307,7 @@ impl Control {
     }
 
     /// Whether to notify a sleeper: one sleeps, and none is on its way already.
-    pub(super) fn wake_one(&mut self) -> bool {
+    pub(crate) fn wake_one(&mut self) -> bool {
         let wake = self.sleeping > 0 && self.notified == 0;
         self.notified += usize::from(wake);
         wake
