@@ -141,6 +141,8 @@ mod map;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub mod process;
 mod promise;
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+mod remote;
 mod state;
 mod thread;
 #[cfg(not(concurrent_loom))]

@@ -1,7 +1,7 @@
 //! Two sides of a stream in shared memory: nobody sleeps over what is there, and no byte is touched
 //! by both at a time. The very source of the process pool, which is no part of a loom build.
 
-#[path = "../../src/futures/process/flow.rs"]
+#[path = "../../src/futures/process/channel/flow.rs"]
 mod protocol;
 
 use std::sync::Arc;

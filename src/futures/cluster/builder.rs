@@ -12,9 +12,9 @@ use super::root::Root;
 use super::shared::Shared;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::process::calls::call_initializer;
-use crate::futures::process::identity::{self, fingerprint};
-use crate::futures::process::send::Courier;
+use crate::futures::remote::calls::call_initializer;
+use crate::futures::remote::identity::{self, fingerprint};
+use crate::futures::remote::send::Courier;
 
 /// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
 ///

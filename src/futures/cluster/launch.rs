@@ -13,7 +13,7 @@ use super::transport::Fault;
 use super::wire::Hello;
 use super::worker::{Served, Worker};
 use crate::error::{Error, Result};
-use crate::futures::process::identity::fingerprint;
+use crate::futures::remote::identity::fingerprint;
 use crate::guard::install_hook;
 use crate::sync::{Mutex, deadline_after};
 

@@ -18,8 +18,8 @@ use super::wire::{Hello, Tag, next_result, read_ready};
 use crate::LOG_TARGET;
 use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
-use crate::futures::process::landing::failure;
-use crate::futures::process::wire::{Kind, Malformed};
+use crate::futures::remote::landing::failure;
+use crate::futures::remote::wire::{Kind, Malformed};
 use crate::guard::contain;
 
 /// How long to sleep at most while answers are to come.

@@ -18,11 +18,11 @@ use super::transport::Fault;
 use super::wire::{begin_call, end_call};
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
-use crate::futures::process::codec::{EncodeError, Sink};
-use crate::futures::process::landing::Landing;
-use crate::futures::process::send::Courier;
-use crate::futures::process::task::encode_error;
-use crate::futures::process::wire::Token;
+use crate::futures::process::parent::task::encode_error;
+use crate::futures::remote::codec::{EncodeError, Sink};
+use crate::futures::remote::landing::Landing;
+use crate::futures::remote::send::Courier;
+use crate::futures::remote::wire::Token;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// How the pool's thread ended.

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, Body, Call};
 use crate::futures::counted::{Block, Counted};
-use crate::futures::process::attached::Files;
-use crate::futures::process::landing::{self, Landed, Landing};
-use crate::futures::process::wire::Kind;
+use crate::futures::remote::attached::Files;
+use crate::futures::remote::landing::{self, Landed, Landing};
+use crate::futures::remote::wire::Kind;
 use crate::futures::state::{Phase, State};
 use crate::sync::Mutex;
 

@@ -16,7 +16,7 @@ use super::wire::{Hello, Start, Tag, next_result, ready};
 use super::worker::{Served, Worker};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::process::send::send;
+use crate::futures::remote::send::send;
 use crate::sync::{JoinHandle, spawn};
 
 fn start(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -15,7 +15,7 @@
 //! that nothing after that is a promise to anybody else. All the same lengths are checked before
 //! they are used, ids are looked up, and code places too.
 
-use crate::futures::process::wire::{Kind, Malformed, Text, Token, cut};
+use crate::futures::remote::wire::{Kind, Malformed, Text, Token, cut};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

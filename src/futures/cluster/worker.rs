@@ -8,10 +8,10 @@ use super::buffers::Buffers;
 use super::patience::Patience;
 use super::transport::{Event, Fault, Outgoing, Transport};
 use super::wire::{Hello, Order, Start, Tag, begin_result, end_result, next_call, ready};
-use crate::futures::process::attached::Files;
-use crate::futures::process::calls::run;
-use crate::futures::process::codec::{Sink, Source};
-use crate::futures::process::wire::{Kind, Malformed, Text};
+use crate::futures::remote::attached::Files;
+use crate::futures::remote::calls::run;
+use crate::futures::remote::codec::{Sink, Source};
+use crate::futures::remote::wire::{Kind, Malformed, Text};
 
 /// How a worker ended.
 #[derive(Debug)]

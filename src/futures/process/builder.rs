@@ -5,15 +5,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::calls::call_initializer;
-use super::identity;
-use super::link::Link;
 use super::pool::ProcessPoolExecutor;
-use super::segments::Arena;
-use super::spawn::ResourceLimit;
-use super::task::Message;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
+use crate::futures::process::channel::link::Link;
+use crate::futures::process::parent::spawn::ResourceLimit;
+use crate::futures::process::parent::task::Message;
+use crate::futures::process::shm::segments::Arena;
+use crate::futures::remote::calls::call_initializer;
+use crate::futures::remote::identity;
 use crate::sync::Mutex;
 
 /// What the death of a worker process means for the pool.
@@ -225,7 +225,7 @@ impl ProcessPoolBuilder {
     ///
     /// [`Error::InvalidArgument`] for a number that is 0 and must not be, or in a library that is
     /// not part of the executable; [`Error::NotInitialized`] without
-    /// [`init`](super::init); [`Error::Encode`] for the argument of the initializer.
+    /// [`init`](crate::futures::process::init); [`Error::Encode`] for the argument of the initializer.
     pub fn build(self) -> Result<ProcessPoolExecutor> {
         let positive = |value: Option<usize>, text: &'static str| match value {
             Some(0) => Err(Error::InvalidArgument(text.into())),
@@ -235,7 +235,7 @@ impl ProcessPoolBuilder {
         let max_tasks = "max_tasks_per_child must be >= 1";
         let max_tasks_per_child = positive(self.max_tasks_per_child, max_tasks)?;
         let prefetch = positive(self.prefetch, "prefetch must be greater than 0")?;
-        super::init::check()?;
+        crate::futures::process::child::init::check()?;
         let arena = Arena::new(EARLY_SEGMENTS);
         let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT);
         let initializer = self.initializer.map(|encode| encode(&arena, limit)).transpose()?;

@@ -14,14 +14,16 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::sample::Index;
 use serde::{Deserialize, Serialize};
 
-use super::attached::Files;
-use super::chunk::decode_chunk;
-use super::codec::Source;
-use super::identity::resolve;
-use super::inbox::Inbox;
-use super::number_chunk::decode_number_chunk;
-use super::shared_bytes::SharedBytes;
-use super::wire::{Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put};
+use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::remote::attached::Files;
+use crate::futures::remote::chunk::decode_chunk;
+use crate::futures::remote::codec::Source;
+use crate::futures::remote::identity::resolve;
+use crate::futures::remote::number_chunk::decode_number_chunk;
+use crate::futures::remote::shared_bytes::SharedBytes;
+use crate::futures::remote::wire::{
+    Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
+};
 
 /// A value of every shape that serde knows, with lengths wherever one can stand.
 #[derive(Debug, Deserialize, Serialize)]

@@ -82,52 +82,26 @@
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
 
-// Read next: `slot.rs` (the life of a worker), `wire.rs` (what is said), `crew.rs` (what is decided
-// under the lock), `flow.rs` and `ring.rs` (the channel), `minder.rs`, `receiver.rs`, `answered.rs`,
-// `ends.rs`, `worker.rs`; `identity.rs` for how a function crosses.
+// Read next: `parent/slot.rs` (the life of a worker), `../remote/wire.rs` (what is said),
+// `parent/crew.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
+// channel), `parent/minder.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
+// `../remote/identity.rs` for how a function crosses.
 
-mod answered;
-pub(super) mod attached;
-mod attend;
 mod builder;
-pub(super) mod calls;
-mod chunk;
-pub(super) mod codec;
-mod crew;
-mod ends;
-mod flow;
+mod channel;
+pub(super) mod child;
 #[cfg(test)]
 mod fuzz;
-pub(super) mod identity;
-mod inbox;
-mod init;
-pub(super) mod landing;
-mod link;
 mod look;
-mod memory;
-mod minder;
-mod number_chunk;
-mod numbers;
-mod page;
+pub(super) mod parent;
 mod pool;
-mod reasons;
-mod receiver;
-mod ring;
-mod seat;
-mod segments;
-pub(super) mod send;
-mod shared_bytes;
-mod slot;
-mod spawn;
+pub(super) mod shm;
 mod stats;
-mod system;
-pub(super) mod task;
-pub(super) mod wire;
-mod worker;
+mod sys;
 
+pub use super::remote::shared_bytes::SharedBytes;
 pub use builder::{OnWorkerDeath, ProcessPoolBuilder};
-pub use init::{hook, init};
+pub use child::init::{hook, init};
+pub use parent::spawn::ResourceLimit;
 pub use pool::ProcessPoolExecutor;
-pub use shared_bytes::SharedBytes;
-pub use spawn::ResourceLimit;
 pub use stats::ProcessPoolStats;

@@ -8,25 +8,25 @@ use std::thread::panicking;
 use rustix::process::Signal;
 
 use super::builder::{ProcessPoolBuilder, Settings};
-use super::crew::Shared;
-use super::identity::fingerprint;
-use super::minder::is_minder_of;
-use super::segments::Arena;
-use super::send::{pieces, send};
-use super::spawn::{Greeting, MAGIC};
 use super::stats::ProcessPoolStats;
-use super::worker::depth;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
+use crate::futures::process::child::worker::depth;
+use crate::futures::process::parent::crew::Shared;
+use crate::futures::process::parent::minder::is_minder_of;
+use crate::futures::process::parent::spawn::{Greeting, MAGIC};
+use crate::futures::process::shm::segments::Arena;
+use crate::futures::remote::identity::fingerprint;
+use crate::futures::remote::send::{pieces, send};
 use crate::guard::install_hook;
 use crate::sync::deadline_after;
 
 /// Runs calls on a pool of worker processes.
 ///
 /// A call is a function, or a closure that captures nothing, and an argument that serde can write;
-/// see [`Portable`]. The program must begin with [`init`](super::init).
+/// see [`Portable`]. The program must begin with [`init`](crate::futures::process::init).
 ///
 /// ```
 /// use concurrent::futures::ProcessPoolExecutor;
@@ -85,7 +85,7 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0, [`Error::NotInitialized`](crate::Error::NotInitialized) if
-    /// [`init`](super::init) was not called.
+    /// [`init`](crate::futures::process::init) was not called.
     ///
     /// ```standalone_crate
     /// use concurrent::{Error, futures::ProcessPoolExecutor};

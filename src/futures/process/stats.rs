@@ -1,10 +1,10 @@
 //! [`ProcessPoolStats`]: what a pool has done and does.
 
-use super::crew::Shared;
-use super::slot::Phase;
+use crate::futures::process::parent::crew::Shared;
+use crate::futures::process::parent::slot::Phase;
 
 /// What a process pool has done and does; see
-/// [`ProcessPoolExecutor::stats`](super::ProcessPoolExecutor::stats).
+/// [`ProcessPoolExecutor::stats`](crate::futures::ProcessPoolExecutor::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessPoolStats {

@@ -6,8 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use super::*;
 use crate::futures::cluster::wire::{begin_result, end_result};
 use crate::futures::map::{Map, MapOptions};
-use crate::futures::process::send::pieces;
-use crate::futures::process::wire::{Kind, Text};
+use crate::futures::remote::send::pieces;
+use crate::futures::remote::wire::{Kind, Text};
 use crate::futures::{ReturnWhen, as_completed, join_all, wait};
 
 /// Longer than anything here takes; what hangs fails.

@@ -1,7 +1,7 @@
 use proptest::prelude::{any, proptest};
 
 use super::*;
-use crate::futures::process::wire::Place;
+use crate::futures::remote::wire::Place;
 
 fn token(number: u32) -> Token {
     let place = Place { image: number, offset: !number };

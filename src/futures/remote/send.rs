@@ -7,11 +7,9 @@ use std::sync::Arc;
 use super::calls::{call_one, decode_one};
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
 use super::codec::{EncodeError, Sink};
-use super::crew::Shared;
 use super::identity::token;
 use super::landing::Landing;
 use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
-use super::task::{Crossing, Message};
 use super::wire::Token;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
@@ -41,33 +39,6 @@ pub(crate) trait Courier: Send + Sync + 'static {
         message: Self::Message,
         landing: Landing<R>,
     ) -> Result<Future<R>>;
-}
-
-impl Courier for Shared {
-    type Message = Message;
-
-    fn admits(&self) -> Result<()> {
-        Self::admits(self)
-    }
-
-    fn encode(
-        &self,
-        token: Token,
-        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
-    ) -> Result<Message> {
-        Message::new(token, self.arena(), self.settings().max_message_size, encode)
-    }
-
-    fn post<A, I, R: Send + 'static>(
-        self: &Arc<Self>,
-        site: &'static Location<'static>,
-        message: Message,
-        landing: Landing<R>,
-    ) -> Result<Future<R>> {
-        let (task, future) = Crossing::make::<A, I>(site, message, landing, self);
-        self.submit(task)?;
-        Ok(future)
-    }
 }
 
 /// Encodes and queues one call.

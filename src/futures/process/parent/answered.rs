@@ -8,11 +8,11 @@ use super::crew::{After, Shared};
 use super::receiver::Role;
 use super::slot::{Phase, Reason};
 use super::task::Task;
-use super::wire::{Header, Kind, Malformed};
 use crate::error::Error;
+use crate::futures::remote::wire::{Header, Kind, Malformed};
 
 impl Shared {
-    pub(super) fn ready(self: &Arc<Self>, index: usize) {
+    pub(crate) fn ready(self: &Arc<Self>, index: usize) {
         let after = {
             let mut state = self.state.lock();
             state.seats[index].ready();
@@ -22,7 +22,7 @@ impl Shared {
     }
 
     /// A segment of a worker has been read.
-    pub(super) fn owe(&self, index: usize, segment: u64) {
+    pub(crate) fn owe(&self, index: usize, segment: u64) {
         if let Some(link) = &mut self.state.lock().seats[index].link {
             link.owe(segment);
         }
@@ -30,7 +30,7 @@ impl Shared {
 
     /// Answers came: finds their calls, and gives the worker new ones. Tells besides how many of the
     /// next answers may come together.
-    pub(super) fn answered(
+    pub(crate) fn answered(
         self: &Arc<Self>,
         index: usize,
         frames: &[(Header, Range<usize>)],

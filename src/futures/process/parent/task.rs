@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::attached::Files;
-use super::codec::{EncodeError, Payload, Sink};
 use super::crew::Shared;
-use super::landing::{self, Landed, Landing};
-use super::page::Page;
-use super::segments::Arena;
-use super::shared_bytes::SharedBytes;
-use super::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::{self, Body, Call};
 use crate::futures::counted::{Block, Counted};
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::shm::segments::Arena;
+use crate::futures::remote::attached::Files;
+use crate::futures::remote::codec::{EncodeError, Payload, Sink};
+use crate::futures::remote::landing::{self, Landed, Landing};
+use crate::futures::remote::shared_bytes::SharedBytes;
+use crate::futures::remote::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::futures::state::State;
 use crate::sync::Mutex;
 
@@ -34,7 +34,7 @@ pub(crate) struct Message {
 }
 
 /// The most bytes of an argument that travel inside of their frame.
-pub(crate) const NEAR: usize = REQUEST_LIMIT - super::wire::HEADER - Token::BYTES;
+pub(crate) const NEAR: usize = REQUEST_LIMIT - crate::futures::remote::wire::HEADER - Token::BYTES;
 
 impl Message {
     /// Encodes an argument with `encode`.

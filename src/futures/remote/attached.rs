@@ -29,7 +29,7 @@ thread_local! {
 
 /// The time in which this thread encodes a value. Nearly always nobody else is encoding and nothing
 /// is attached: then it is two flags.
-pub(super) struct Encoding {
+pub(crate) struct Encoding {
     outer: Option<usize>,
     /// What was attached to the value around this one, if there is one.
     outer_list: Option<Vec<SharedBytes>>,
@@ -38,14 +38,14 @@ pub(super) struct Encoding {
 impl Encoding {
     /// `before` is how much is attached to the message already.
     #[inline]
-    pub(super) fn begin(before: usize) -> Self {
+    pub(crate) fn begin(before: usize) -> Self {
         let outer = OUTSIDE.replace(Some(before));
         Self { outer, outer_list: outer.map(|_| OUTGOING.take()) }
     }
 
     /// What was attached.
     #[inline]
-    pub(super) fn attached(&self) -> Option<Vec<SharedBytes>> {
+    pub(crate) fn attached(&self) -> Option<Vec<SharedBytes>> {
         ATTACHED.replace(false).then(|| OUTGOING.take())
     }
 }
@@ -65,7 +65,7 @@ impl Drop for Encoding {
 }
 
 /// The time in which this thread decodes a value that descriptors may have come with.
-pub(super) struct Decoding<'a> {
+pub(crate) struct Decoding<'a> {
     files: &'a Files,
     /// Of the value around this one; `None` if there is neither one nor a descriptor.
     outer: Option<(bool, Vec<Option<OwnedFd>>)>,
@@ -73,7 +73,7 @@ pub(super) struct Decoding<'a> {
 
 impl<'a> Decoding<'a> {
     #[inline]
-    pub(super) fn begin(files: &'a Files) -> Self {
+    pub(crate) fn begin(files: &'a Files) -> Self {
         let bare = !RECEIVING.get() && files.borrow().is_empty();
         let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(files.take())));
         Self { files, outer }
@@ -91,7 +91,7 @@ impl Drop for Decoding<'_> {
 }
 
 /// Adds to the message that is being encoded; gives the number to decode it by.
-pub(super) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
+pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
     let before = OUTSIDE.get()?;
     OUTGOING.with_borrow_mut(|list| {
         let number = before + list.len();
@@ -105,7 +105,7 @@ pub(super) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
 }
 
 /// The descriptor with this number, once.
-pub(super) fn take_incoming(number: u64) -> Option<OwnedFd> {
+pub(crate) fn take_incoming(number: u64) -> Option<OwnedFd> {
     let number = usize::try_from(number).ok()?;
     INCOMING.with(|incoming| incoming.borrow_mut().get_mut(number)?.take())
 }

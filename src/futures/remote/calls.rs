@@ -7,11 +7,11 @@ use crate::error::{Error, Outcome, Panic, Result};
 use crate::futures::executor::Portable;
 use crate::guard::{catch, contain};
 
-pub(super) fn text(message: impl Into<String>) -> Text {
+pub(crate) fn text(message: impl Into<String>) -> Text {
     Text { message: message.into(), location: None }
 }
 
-pub(super) fn panic_text(panic: &Panic) -> Text {
+pub(crate) fn panic_text(panic: &Panic) -> Text {
     Text { message: panic.message().to_owned(), location: panic.location().map(str::to_owned) }
 }
 

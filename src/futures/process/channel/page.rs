@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use rustix::io::Result;
 
-use super::memory::{Mapping, memory_file};
 use super::ring::Ring;
-use super::slot::MAX_DEPTH;
-use super::wire::cut;
+use crate::futures::process::parent::slot::MAX_DEPTH;
+use crate::futures::process::shm::memory::{Mapping, memory_file};
+use crate::futures::remote::wire::cut;
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use rustix::io::{Errno, Result};
 use rustix::process::Signal;
 
-use super::codec::Payload;
 use super::page::Page;
-use super::receiver::Incoming;
 use super::ring::{CAPACITY, ring};
-use super::segments::{Arena, Recent, Segment};
-use super::spawn::{send_signal, send_with_files, wake};
-use super::task::{Message, NEAR};
-use super::wire::{DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put};
+use crate::futures::process::parent::receiver::Incoming;
+use crate::futures::process::parent::spawn::{send_signal, send_with_files, wake};
+use crate::futures::process::parent::task::{Message, NEAR};
+use crate::futures::process::shm::segments::{Arena, Recent, Segment};
+use crate::futures::remote::codec::Payload;
+use crate::futures::remote::wire::{
+    DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put,
+};
 
 /// What submitters and minders use of a channel, under the lock of the pool.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Link {
         &self.page
     }
 
-    pub(super) fn incoming(&self) -> &Arc<Incoming> {
+    pub(crate) fn incoming(&self) -> &Arc<Incoming> {
         &self.incoming
     }
 

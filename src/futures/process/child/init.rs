@@ -7,10 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketType;
 use rustix::process::Signal;
 
-use super::page::Page;
-use super::spawn::{Greeting, MAGIC, VARIABLE, receive_with_files};
 use super::worker::{LOST, Order, depth, run};
 use crate::error::{Error, Result};
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::parent::spawn::{Greeting, MAGIC, VARIABLE, receive_with_files};
 
 /// Whether this process knows its way to a worker.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
@@ -61,9 +61,9 @@ fn enter(hook: Option<usize>) {
     }
     let Some(order) = receive_order() else { return };
     if let Some(own) = hook {
-        super::identity::run_constructors_after(own);
+        crate::futures::remote::identity::run_constructors_after(own);
     }
-    super::system::ignore_signals();
+    crate::futures::process::sys::system::ignore_signals();
     run(order)
 }
 
@@ -149,7 +149,7 @@ fn receive_order() -> Option<Order> {
     let secret = std::env::var(VARIABLE).ok()?;
     let secret = u128::from_str_radix(&secret, 16).ok()?;
     let stdin = std::io::stdin();
-    if super::system::is_privileged() || !is_socket(stdin.as_fd()) {
+    if crate::futures::process::sys::system::is_privileged() || !is_socket(stdin.as_fd()) {
         return None;
     }
     if !is_of_parent(stdin.as_fd()) {
@@ -170,7 +170,7 @@ fn take_order(secret: u128) -> std::io::Result<Order> {
     if rustix::process::getppid() != parent {
         std::process::exit(0); // it ended just now, and the signal will never come
     }
-    super::system::close_from(3); // what some part of the parent did not mark as its own
+    crate::futures::process::sys::system::close_from(3); // what some part of the parent did not mark as its own
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     let mut text = [0; 256];
     let (len, files) = receive_with_files(socket.as_fd(), &mut text, true)?;
@@ -182,7 +182,7 @@ fn take_order(secret: u128) -> std::io::Result<Order> {
         files.try_into().map_err(|_| std::io::Error::other("not three descriptors"))?;
     let page = Page::open(page.as_fd())?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    super::system::forget_variable(VARIABLE);
+    crate::futures::process::sys::system::forget_variable(VARIABLE);
     Ok(Order { greeting, socket, bell, own_bell, page })
 }
 

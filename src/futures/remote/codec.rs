@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use super::attached::{Decoding, Encoding, Files, MOST_DESCRIPTORS};
 use super::numbers::decode_numbers;
 use super::reasons::reason;
-use super::segments::{Arena, Segment};
 use super::shared_bytes::SharedBytes;
 use crate::error::Panic;
+use crate::futures::process::shm::segments::{Arena, Segment};
 use crate::guard::catch;
 
 /// Encoded bytes: in the heap, or in shared memory.
@@ -133,7 +133,7 @@ impl<'a> Sink<'a> {
     }
 
     /// `len` more bytes, for the caller to write.
-    pub(super) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+    pub(crate) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
         self.prepare(len)?;
         match &mut self.payload {
             Payload::Near(bytes) => {
@@ -178,7 +178,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Makes room in the heap for about so many bytes.
-    pub(super) fn reserve(&mut self, bytes: usize) {
+    pub(crate) fn reserve(&mut self, bytes: usize) {
         if let Payload::Near(payload) = &mut self.payload {
             payload.reserve(bytes.min(self.near));
         }
@@ -186,7 +186,7 @@ impl<'a> Sink<'a> {
 
     /// Begins an item of a chunk; gives where it is.
     #[inline]
-    pub(super) fn begin_item(&mut self) -> Result<usize, EncodeError> {
+    pub(crate) fn begin_item(&mut self) -> Result<usize, EncodeError> {
         let at = self.len();
         self.put(&[0; 8])?;
         Ok(at)
@@ -194,7 +194,7 @@ impl<'a> Sink<'a> {
 
     /// Ends the item that begins at `at`: puts its length and a tag before it.
     #[inline]
-    pub(super) fn end_item(&mut self, at: usize, tag: u8) {
+    pub(crate) fn end_item(&mut self, at: usize, tag: u8) {
         let len = (self.len() - at - 8) as u64;
         self.overwrite(at, (len << 8 | u64::from(tag)).to_ne_bytes());
     }
@@ -238,7 +238,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Like [`encode`](Self::encode), but a panic of the user's code goes through.
-    pub(super) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+    pub(crate) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
         if let Some(done) = self.encode_numbers(value) {
             return done.ok_or_else(|| self.why(""));
         }
@@ -254,7 +254,7 @@ impl<'a> Sink<'a> {
         })
     }
 
-    pub(super) fn why_panicked<T>(&self, panic: &Panic) -> String {
+    pub(crate) fn why_panicked<T>(&self, panic: &Panic) -> String {
         format!("`{}`: {panic}", type_name::<T>())
     }
 }
@@ -314,12 +314,12 @@ impl<'a> Source<'a> {
 
     /// The next `len` bytes, as a source of their own.
     #[inline]
-    pub(super) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
+    pub(crate) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
         Ok(Source { bytes: self.take(len)?, files: self.files })
     }
 
     #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
@@ -330,7 +330,7 @@ impl<'a> Source<'a> {
 
     /// The next item of a chunk, and its tag.
     #[inline]
-    pub(super) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
+    pub(crate) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
         let head = self.take_u64()?;
         Ok((head as u8, self.part(head >> 8)?))
     }
@@ -342,7 +342,7 @@ impl<'a> Source<'a> {
     }
 
     /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
-    pub(super) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+    pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
         if let Some(numbers) = decode_numbers(self.bytes) {
             return numbers;
         }

@@ -4,26 +4,26 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::link::Link;
 use super::slot::{Reason, Slot};
 use super::task::Task;
+use crate::futures::process::channel::link::Link;
 use crate::sync::JoinHandle;
 
 /// A worker's place in the pool.
-pub(super) struct Seat {
-    pub(super) slot: Slot<Task>,
-    pub(super) link: Option<Link>,
-    pub(super) minder: Option<JoinHandle<()>>,
+pub(crate) struct Seat {
+    pub(crate) slot: Slot<Task>,
+    pub(crate) link: Option<Link>,
+    pub(crate) minder: Option<JoinHandle<()>>,
     /// When the phase of the slot began, as far as a timer depends on it.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
     /// The call that runs is not cheap; nothing is queued behind it.
-    pub(super) slow: bool,
+    pub(crate) slow: bool,
     /// When the minder looks at the clock next.
-    pub(super) alarm: Option<Instant>,
+    pub(crate) alarm: Option<Instant>,
 }
 
 impl Seat {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slot: Slot::new(),
             link: None,
@@ -34,18 +34,18 @@ impl Seat {
         }
     }
 
-    pub(super) fn start(&mut self, allowance: Option<usize>) {
+    pub(crate) fn start(&mut self, allowance: Option<usize>) {
         self.slot.start(allowance);
         self.since = Instant::now();
         self.slow = false;
     }
 
-    pub(super) fn room(&self, depth: Option<usize>) -> usize {
+    pub(crate) fn room(&self, depth: Option<usize>) -> usize {
         if self.slow && self.slot.in_flight() > 0 { 0 } else { self.slot.room(depth) }
     }
 
     /// Tells the worker to end, if it has nothing to do.
-    pub(super) fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         if self.slot.retire() {
             self.since = Instant::now();
             if let Some(link) = &mut self.link {
@@ -56,7 +56,7 @@ impl Seat {
     }
 
     /// Has the minder look at the clock at this time.
-    pub(super) fn look_again(&mut self, at: Option<Instant>) {
+    pub(crate) fn look_again(&mut self, at: Option<Instant>) {
         let late = at.is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
         if let (true, Some(link)) = (late, &self.link) {
             link.wake();
@@ -64,7 +64,7 @@ impl Seat {
     }
 
     /// Kills the worker; false if there is none, or it is being killed.
-    pub(super) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
+    pub(crate) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
         let kills = self.slot.kill(reason);
         if let (true, Some(link)) = (kills, &self.link) {
             link.signal(signal);
@@ -74,7 +74,7 @@ impl Seat {
 
     /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
     /// be running.
-    pub(super) fn take_back(&mut self, keep: usize) -> (Vec<Task>, bool) {
+    pub(crate) fn take_back(&mut self, keep: usize) -> (Vec<Task>, bool) {
         let Some(link) = &self.link else { return (Vec::new(), true) };
         let behind = self.slot.take_back(keep, |seq| link.page().revoke(seq));
         let still_runs = behind.iter().all(Option::is_some);
@@ -82,7 +82,7 @@ impl Seat {
     }
 
     /// The worker is ready for calls.
-    pub(super) fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         if self.slot.ready() {
             self.since = Instant::now();
         }

@@ -21,9 +21,9 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
-use super::attached::MOST_DESCRIPTORS;
-use super::builder::Settings;
-use super::page::Page;
+use crate::futures::process::builder::Settings;
+use crate::futures::process::channel::page::Page;
+use crate::futures::remote::attached::MOST_DESCRIPTORS;
 
 /// The variable that makes a program a worker, if its standard input agrees.
 pub(crate) const VARIABLE: &str = "CONCURRENT_PY_WORKER";

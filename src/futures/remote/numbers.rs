@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 
 use super::codec::Sink;
-use super::memory::advise_huge;
+use crate::futures::process::shm::memory::advise_huge;
 
 /// The types whose vectors are copied as they lie in memory. Serde would go through them one by
 /// one, several times slower.
@@ -14,7 +14,7 @@ macro_rules! for_each_number {
 }
 
 /// Whether vectors of `T` are copied so.
-pub(super) fn is_number<T: 'static>() -> bool {
+pub(crate) fn is_number<T: 'static>() -> bool {
     macro_rules! attempt {
         ($($number:ty),*) => { [$(TypeId::of::<$number>()),*] };
     }
@@ -23,7 +23,7 @@ pub(super) fn is_number<T: 'static>() -> bool {
 
 impl Sink<'_> {
     /// `None` if `value` is no vector of numbers.
-    pub(super) fn encode_numbers<T: 'static>(&mut self, value: &T) -> Option<Option<()>> {
+    pub(crate) fn encode_numbers<T: 'static>(&mut self, value: &T) -> Option<Option<()>> {
         let value: &dyn Any = value;
         macro_rules! attempt {
             ($($number:ty),*) => {$(
@@ -43,7 +43,7 @@ impl Sink<'_> {
 }
 
 /// `None` if `T` is no vector of numbers.
-pub(super) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
+pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
     let mut decoded: Option<T> = None;
     let slot: &mut dyn Any = &mut decoded;
     macro_rules! attempt {

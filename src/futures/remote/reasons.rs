@@ -1,7 +1,7 @@
 //! What the errors of the serialisation format mean to somebody who knows serde only.
 
 /// Why a value was not written or read.
-pub(super) fn reason(error: postcard::Error) -> String {
+pub(crate) fn reason(error: postcard::Error) -> String {
     use postcard::Error as E;
     match error {
         E::WontImplement | E::NotYetImplemented | E::SerializeSeqLengthUnknown => {

@@ -10,8 +10,10 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attached::{add_outgoing, take_incoming};
-use super::memory::{Mapping, is_sealed_against_writing, memory_file, seal_against_writing};
 use crate::error::{Cause, Error, Result};
+use crate::futures::process::shm::memory::{
+    Mapping, is_sealed_against_writing, memory_file, seal_against_writing,
+};
 
 /// Bytes in shared memory, which a call takes or returns without copying them.
 ///
@@ -213,9 +215,9 @@ impl<'de> Visitor<'de> for ByteBufVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::attached::Files;
-    use crate::futures::process::codec::{Payload, Sink, Source};
-    use crate::futures::process::segments::Arena;
+    use crate::futures::process::shm::segments::Arena;
+    use crate::futures::remote::attached::Files;
+    use crate::futures::remote::codec::{Payload, Sink, Source};
 
     #[test]
     fn outside_of_a_message_the_bytes_themselves_are_written() {

@@ -15,12 +15,12 @@ use crate::futures::executor::Portable;
 use crate::guard::{catch, contain};
 
 /// Whether chunks of such calls cross in this way.
-pub(super) fn applies<A: 'static, R: 'static>() -> bool {
+pub(crate) fn applies<A: 'static, R: 'static>() -> bool {
     is_number::<A>() && is_number::<R>()
 }
 
 /// In the worker: calls the function with each item.
-pub(super) fn call_number_chunk<A: Portable, R: Portable>(
+pub(crate) fn call_number_chunk<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
@@ -60,7 +60,7 @@ fn put<R: Portable>(
 }
 
 /// In the parent: the results of `items` items.
-pub(super) fn decode_number_chunk<R: Portable>(
+pub(crate) fn decode_number_chunk<R: Portable>(
     source: &mut Source<'_>,
     items: usize,
 ) -> Result<Vec<Result<R>>> {
@@ -90,9 +90,9 @@ fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::attached::Files;
-    use crate::futures::process::codec::Payload;
-    use crate::futures::process::segments::Arena;
+    use crate::futures::process::shm::segments::Arena;
+    use crate::futures::remote::attached::Files;
+    use crate::futures::remote::codec::Payload;
 
     fn come_back(results: &Vec<f32>, panics: &[usize], items: usize) -> Result<Vec<Result<f32>>> {
         let arena = Arena::new(0);

@@ -36,7 +36,7 @@ impl Mapping {
     }
 
     /// Extends the mapping over more of `file`.
-    pub(super) fn grow(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<()> {
+    pub(crate) fn grow(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<()> {
         check_file(file, len)?;
         let at = self.at.as_ptr().cast();
         // SAFETY: `&mut self` proves that nobody borrows the old range.

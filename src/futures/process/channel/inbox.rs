@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::wire::{HEADER, Header, Malformed};
+use crate::futures::remote::wire::{HEADER, Header, Malformed};
 
 /// Frames out of a stream of bytes.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::wire::{Far, Kind, Text, Token, put};
+    use crate::futures::remote::wire::{Far, Kind, Text, Token, put};
     use proptest::prelude::{Strategy, any, proptest};
 
     fn kinds() -> impl Strategy<Value = Kind> {

@@ -13,15 +13,15 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::crew::{After, Shared};
-use super::flow::Overrun;
-use super::inbox::Inbox;
-use super::landing::failure;
-use super::page::Page;
-use super::segments::{Foreign, Recent};
 use super::spawn::{Hello, receive_with_files, wake};
 use super::task::{Reply, Task};
-use super::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
 use crate::error::Error;
+use crate::futures::process::channel::flow::Overrun;
+use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::shm::segments::{Foreign, Recent};
+use crate::futures::remote::landing::failure;
+use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
 use crate::guard::contain;
 use crate::sync::Mutex;
 
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_micros(100);
 
 /// The answers of one worker, and who is told of them.
 pub(crate) struct Incoming {
-    pub(super) receiver: Mutex<Receiver>,
+    pub(crate) receiver: Mutex<Receiver>,
     /// Readable when the worker has rung, for the minder to hear.
     watch: OwnedFd,
     /// Makes the minder look at everything again.
@@ -42,30 +42,30 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(receiver: Receiver, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
+    pub(crate) fn new(receiver: Receiver, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(0);
         epoll::add(&watch, &receiver.bell, data, epoll::EventFlags::IN)?;
         Ok(Arc::new(Self { receiver: Mutex::new(receiver), watch, wake }))
     }
 
-    pub(super) fn watch(&self) -> BorrowedFd<'_> {
+    pub(crate) fn watch(&self) -> BorrowedFd<'_> {
         self.watch.as_fd()
     }
 
-    pub(super) fn wake(&self) -> BorrowedFd<'_> {
+    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
     /// Whether the minder hears the worker ring. Of the end of the channel it always hears.
-    pub(super) fn tell_minder(&self, receiver: &Receiver, tells: bool) {
+    pub(crate) fn tell_minder(&self, receiver: &Receiver, tells: bool) {
         let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
         let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
     }
 
     /// Has the minder do what a thread that waited left to it, and hear the worker again.
-    pub(super) fn pass_on(&self, receiver: &Receiver) {
+    pub(crate) fn pass_on(&self, receiver: &Receiver) {
         if !receiver.sleeps() || receiver.has_left() {
             wake(self.wake.as_fd());
         }
@@ -80,13 +80,13 @@ impl std::fmt::Debug for Incoming {
 
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
 pub(crate) struct Receiver {
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// The worker writes to it when it has an answer and the reader sleeps, and it ends when the
     /// worker ends.
-    pub(super) bell: OwnedFd,
+    pub(crate) bell: OwnedFd,
     /// The bell has ended.
     ended: bool,
-    pub(super) page: Arc<Page>,
+    pub(crate) page: Arc<Page>,
     socket: Arc<OwnedFd>,
     inbox: Inbox,
     frames: Vec<(Header, Range<usize>)>,
@@ -97,7 +97,7 @@ pub(crate) struct Receiver {
     greeted: bool,
     /// The initializer has not answered yet.
     initializing: bool,
-    pub(super) start_error: Option<Error>,
+    pub(crate) start_error: Option<Error>,
     /// How many answers to let come together, by what is known since the last ones.
     patience: u32,
     /// What a thread that waited has left to the minder.
@@ -106,7 +106,7 @@ pub(crate) struct Receiver {
 }
 
 /// What one read brought.
-pub(super) enum Read {
+pub(crate) enum Read {
     Some,
     Nothing,
     End,
@@ -114,7 +114,7 @@ pub(super) enum Read {
 
 /// On whose behalf replies are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// All that there are, and everybody is told.
     Minder,
     /// One reply; others are told later.
@@ -122,7 +122,7 @@ pub(super) enum Role {
 }
 
 impl Receiver {
-    pub(super) fn new(
+    pub(crate) fn new(
         index: usize,
         bell: OwnedFd,
         page: Arc<Page>,
@@ -155,7 +155,7 @@ impl Receiver {
     }
 
     /// In the minder: does what a thread that waited has left.
-    pub(super) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<(), Malformed> {
+    pub(crate) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<(), Malformed> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
@@ -168,12 +168,12 @@ impl Receiver {
 
     /// What is still to be told. After a failure that is done when the worker gets no more calls:
     /// whoever hears of it may submit the next one.
-    pub(super) fn left(&mut self) -> After {
+    pub(crate) fn left(&mut self) -> After {
         std::mem::take(&mut self.left)
     }
 
     /// After the worker has rung, or ended.
-    pub(super) fn hear(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn hear(&mut self) -> Result<(), Malformed> {
         match rustix::io::read(&self.bell, &mut [0; 64]) {
             Ok(count) => self.ended |= count == 0,
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -185,14 +185,14 @@ impl Receiver {
     /// From now on the worker rings, unless there is something to read. Between any two turns of
     /// readers it does, or has rung, or the minder has been woken.
     #[must_use]
-    pub(super) fn sleeps(&self) -> bool {
+    pub(crate) fn sleeps(&self) -> bool {
         self.page.answers().reader_sleeps(1)
     }
 
     /// For the minder: the same, but if calls are brief the worker rings for several at once. Then
     /// the minder is to look by itself after so long.
     #[must_use]
-    pub(super) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
+    pub(crate) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
         let answers = std::mem::take(&mut self.patience);
         if answers <= 1 {
             return (self.sleeps(), None);
@@ -201,7 +201,7 @@ impl Receiver {
     }
 
     /// Reads what is there and handles it.
-    pub(super) fn read(&mut self, pool: &Arc<Shared>, role: Role) -> Result<Read, Malformed> {
+    pub(crate) fn read(&mut self, pool: &Arc<Shared>, role: Role) -> Result<Read, Malformed> {
         let read = self.page.answers().read(self.inbox.room());
         match read.map_err(|Overrun| Malformed("more answers than there is room for"))? {
             0 if self.ended => Ok(Read::End),
@@ -214,12 +214,12 @@ impl Receiver {
     }
 
     /// In a thread that waits: like [`read`](Self::read), with failures left to the minder.
-    pub(super) fn read_one(&mut self, pool: &Arc<Shared>) -> Read {
+    pub(crate) fn read_one(&mut self, pool: &Arc<Shared>) -> Read {
         self.read(pool, Role::Waiter).unwrap_or_else(|fault| self.leave(fault))
     }
 
     /// In a thread that waits: the minder is to end the worker.
-    pub(super) fn leave(&mut self, fault: Malformed) -> Read {
+    pub(crate) fn leave(&mut self, fault: Malformed) -> Read {
         self.fault = Some(fault);
         Read::End
     }

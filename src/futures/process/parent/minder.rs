@@ -12,11 +12,11 @@ use rustix::io::Errno;
 
 use super::crew::Shared;
 use super::ends::Next;
-use super::link::Link;
-use super::look::{LOOK, look};
 use super::receiver::{Incoming, Read, Receiver, Role};
 use super::spawn::{Greeting, Hello, Launched, Process, clear_wake, launch, wake_descriptor};
-use super::wire::Malformed;
+use crate::futures::process::channel::link::Link;
+use crate::futures::process::look::{LOOK, look};
+use crate::futures::remote::wire::Malformed;
 
 /// How long a worker that has closed its channel may take to end.
 const GRACE: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ pub(crate) fn is_minder_of(pool: &Arc<Shared>) -> bool {
 }
 
 /// Has this thread do a part of a minder's work: what it decodes must not wait for the minders.
-pub(super) fn as_minder_of<R>(pool: &Arc<Shared>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn as_minder_of<R>(pool: &Arc<Shared>, work: impl FnOnce() -> R) -> R {
     let before = POOL.replace(Arc::as_ptr(pool).addr());
     let result = work();
     POOL.set(before);

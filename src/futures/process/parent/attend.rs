@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::crew::Shared;
-use super::look::{LOOK, look};
 use super::minder::as_minder_of;
 use super::receiver::{Incoming, Read, Receiver};
+use crate::futures::process::look::{LOOK, look};
 use crate::sync::spin_until;
 
 /// How long a thread takes the minder's place, which cannot react to anything meanwhile.

@@ -19,7 +19,7 @@ use crate::guard::{catch, contain};
 const NOT_ENCODED: u8 = 0;
 
 /// In the parent: the items. One that cannot be encoded fails alone.
-pub(super) fn encode_chunk<A: Portable>(
+pub(crate) fn encode_chunk<A: Portable>(
     items: Vec<A>,
     sink: &mut Sink<'_>,
 ) -> Result<(), EncodeError> {
@@ -53,7 +53,7 @@ pub(super) fn encode_chunk<A: Portable>(
 }
 
 /// In the worker: calls the function with each item.
-pub(super) fn call_chunk<A: Portable, R: Portable>(
+pub(crate) fn call_chunk<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
@@ -139,14 +139,14 @@ impl<A: Portable, R: Portable> Run<A, R> {
     }
 }
 
-pub(super) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
+pub(crate) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
     let at = sink.begin_item()?;
     sink.put(bytes)?;
     sink.end_item(at, tag);
     Ok(())
 }
 
-pub(super) fn verdict(error: EncodeError) -> Verdict {
+pub(crate) fn verdict(error: EncodeError) -> Verdict {
     match error {
         EncodeError::TooLarge(limit) => Verdict::TooLarge(limit),
         EncodeError::Failed(error) => Verdict::BadResult(text(error)),
@@ -154,7 +154,7 @@ pub(super) fn verdict(error: EncodeError) -> Verdict {
 }
 
 /// In the parent: the results of `items` items.
-pub(super) fn decode_chunk<R: Portable>(
+pub(crate) fn decode_chunk<R: Portable>(
     source: &mut Source<'_>,
     items: usize,
 ) -> Result<Vec<Result<R>>> {
@@ -183,11 +183,11 @@ pub(super) fn decode_chunk<R: Portable>(
     }
 }
 
-pub(super) fn bad_result(error: &str) -> Error {
+pub(crate) fn bad_result(error: &str) -> Error {
     Error::Decode(format!("the result {error}").into())
 }
 
-pub(super) fn failed(tag: u8, bytes: &[u8]) -> Error {
+pub(crate) fn failed(tag: u8, bytes: &[u8]) -> Error {
     match Kind::from_byte(tag) {
         Some(kind) => failure(kind, bytes),
         None => {

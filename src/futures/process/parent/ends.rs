@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::builder::OnWorkerDeath;
 use super::crew::{After, DRAIN, SLOW, Shared, State};
-use super::link::Link;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
 use super::task::Task;
 use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
+use crate::futures::process::builder::OnWorkerDeath;
+use crate::futures::process::channel::link::Link;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
@@ -27,7 +27,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// What a minder does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Starts another one.
     Start,
     /// The same, after a moment.
@@ -38,7 +38,7 @@ pub(super) enum Next {
 
 impl Shared {
     /// The worker that a minder started could be connected.
-    pub(super) fn connected(&self, index: usize, link: Link) {
+    pub(crate) fn connected(&self, index: usize, link: Link) {
         let mut state = self.state.lock();
         state.refusals = 0;
         let seat = &mut state.seats[index];
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// Looks at the clock for one worker; gives when to look again.
-    pub(super) fn on_time(self: &Arc<Self>, index: usize) -> Option<Instant> {
+    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> Option<Instant> {
         let (after, next) = {
             let mut state = self.state.lock();
             let mut after = After::default();
@@ -61,7 +61,7 @@ impl Shared {
         next
     }
 
-    pub(super) fn check_time(
+    pub(crate) fn check_time(
         self: &Arc<Self>,
         state: &mut State,
         index: usize,
@@ -135,7 +135,7 @@ impl Shared {
 
     /// Kills a worker that breaks the rules of its channel. One that was told to end may leave it
     /// before: it has [`DRAIN`] for that.
-    pub(super) fn unruly(&self, index: usize, how: &'static str) {
+    pub(crate) fn unruly(&self, index: usize, how: &'static str) {
         let seat = &mut self.state.lock().seats[index];
         if seat.slot.phase() != Phase::Draining {
             seat.kill(Reason::Unruly(how), Signal::KILL);
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// A worker could not be started.
-    pub(super) fn start_failed(self: &Arc<Self>, index: usize, error: std::io::Error) -> Next {
+    pub(crate) fn start_failed(self: &Arc<Self>, index: usize, error: std::io::Error) -> Next {
         let (after, next) = {
             let mut state = self.state.lock();
             let mut after = After::default();
@@ -178,7 +178,7 @@ impl Shared {
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
     /// why it could not get ready, if it said so.
-    pub(super) fn ended(
+    pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
         ended: Ended,
@@ -297,7 +297,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
 
 impl State {
     /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
-    pub(super) fn break_off(&mut self, cause: Cause<Error>, after: &mut After) {
+    pub(crate) fn break_off(&mut self, cause: Cause<Error>, after: &mut After) {
         let mut tasks: Vec<Task> = Vec::new();
         for seat in &mut self.seats {
             tasks.extend(seat.slot.give_up());
@@ -313,12 +313,12 @@ impl State {
 }
 
 impl After {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let Self { untold, failed, cancelled, logs } = self;
         untold.is_empty() && failed.is_empty() && cancelled.is_empty() && logs.is_empty()
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.untold.extend(other.untold);
         self.failed.extend(other.failed);
         self.cancelled.extend(other.cancelled);

@@ -10,18 +10,20 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 
-use super::attached::Files;
-use super::codec::{Payload, Sink, Source};
-use super::flow::Overrun;
-use super::identity::fingerprint;
-use super::inbox::Inbox;
-use super::look::{GLANCE, LOOK, look};
-use super::page::Page;
-use super::ring::ring;
-use super::segments::{Arena, Foreign, Recent, Segment};
-use super::shared_bytes::SharedBytes;
-use super::spawn::{Greeting, Hello, receive_with_files, send_with_files};
-use super::wire::{
+use crate::futures::process::channel::flow::Overrun;
+use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::channel::ring::ring;
+use crate::futures::process::look::{GLANCE, LOOK, look};
+use crate::futures::process::parent::spawn::{
+    Greeting, Hello, receive_with_files, send_with_files,
+};
+use crate::futures::process::shm::segments::{Arena, Foreign, Recent, Segment};
+use crate::futures::remote::attached::Files;
+use crate::futures::remote::codec::{Payload, Sink, Source};
+use crate::futures::remote::identity::fingerprint;
+use crate::futures::remote::shared_bytes::SharedBytes;
+use crate::futures::remote::wire::{
     DESCRIPTORS, FAR, Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Token, put,
 };
 use crate::guard::install_hook;
@@ -51,8 +53,8 @@ impl From<rustix::io::Errno> for Lost {
     }
 }
 
-impl From<super::wire::Malformed> for Lost {
-    fn from(malformed: super::wire::Malformed) -> Self {
+impl From<crate::futures::remote::wire::Malformed> for Lost {
+    fn from(malformed: crate::futures::remote::wire::Malformed) -> Self {
         Self(malformed.0)
     }
 }
@@ -240,7 +242,7 @@ impl Worker {
         let files = Files::new(files.into_iter().map(Some).collect());
         let mut source = Source::new(argument, &files);
         let mut sink = Sink::new(out, REPLY_LIMIT, self.limit, &self.arena);
-        let verdict = super::calls::run(token, &mut source, &mut sink);
+        let verdict = crate::futures::remote::calls::run(token, &mut source, &mut sink);
         let (payload, attachments) = sink.into_parts();
         match verdict.failure() {
             None => self.send(header.seq, payload, &attachments),

@@ -156,7 +156,7 @@ pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::page::Page;
+    use crate::futures::process::channel::page::Page;
     use proptest::prelude::{any, proptest};
 
     fn page() -> Page {

@@ -12,29 +12,29 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::builder::Settings;
-use super::link::{BUDGET, Link};
 use super::minder::mind;
 use super::seat::Seat;
-use super::segments::Arena;
 use super::slot::{Phase, Reason};
 use super::spawn::Greeting;
 use super::task::Task;
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
+use crate::futures::process::builder::Settings;
+use crate::futures::process::channel::link::{BUDGET, Link};
+use crate::futures::process::shm::segments::Arena;
 use crate::guard::contain;
 use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, spawn, wait_until};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
 /// back to where any worker can take it.
-pub(super) const SLOW: Duration = Duration::from_millis(2);
+pub(crate) const SLOW: Duration = Duration::from_millis(2);
 
 /// How long a worker that was told to end may take.
-pub(super) const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
 /// What submitters and minders share.
 pub(crate) struct Shared {
-    pub(super) state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
     /// A worker has ended.
     gone: Condvar,
     settings: Settings,
@@ -42,50 +42,50 @@ pub(crate) struct Shared {
     greeting: Greeting,
 }
 
-pub(super) struct State {
-    pub(super) queue: VecDeque<Task>,
-    pub(super) seats: Vec<Seat>,
-    pub(super) closing: bool,
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Task>,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) closing: bool,
     /// Why the pool is broken.
-    pub(super) broken: Option<Cause<Error>>,
+    pub(crate) broken: Option<Cause<Error>>,
     /// Ends in a row without an answer to any call.
-    pub(super) fruitless: u32,
-    pub(super) counts: Counts,
+    pub(crate) fruitless: u32,
+    pub(crate) counts: Counts,
     /// Frames that are about to be written.
     batch: Vec<u8>,
     /// Until when no worker is started beside those there are: the system has just refused one.
-    pub(super) refused_until: Option<Instant>,
+    pub(crate) refused_until: Option<Instant>,
     /// Starts in a row that the system refused.
-    pub(super) refusals: u32,
+    pub(crate) refusals: u32,
     /// Minders that have handed their seat on, to be joined.
     finished: Vec<JoinHandle<()>>,
 }
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) submitted: u64,
-    pub(super) answered: u64,
-    pub(super) started: u64,
-    pub(super) died: u64,
-    pub(super) killed: u64,
+pub(crate) struct Counts {
+    pub(crate) submitted: u64,
+    pub(crate) answered: u64,
+    pub(crate) started: u64,
+    pub(crate) died: u64,
+    pub(crate) killed: u64,
 }
 
 /// What is to be done when the lock is released.
 #[derive(Default)]
 #[must_use]
-pub(super) struct After {
+pub(crate) struct After {
     /// Ended calls whose waiters have not been told.
-    pub(super) untold: Vec<Task>,
-    pub(super) failed: Vec<(Task, Error)>,
-    pub(super) cancelled: Vec<Task>,
+    pub(crate) untold: Vec<Task>,
+    pub(crate) failed: Vec<(Task, Error)>,
+    pub(crate) cancelled: Vec<Task>,
     /// A logger is user code as well.
-    pub(super) logs: Vec<(Level, String)>,
+    pub(crate) logs: Vec<(Level, String)>,
 }
 
 impl After {
     /// Runs user code: callbacks.
-    pub(super) fn run(self) -> usize {
+    pub(crate) fn run(self) -> usize {
         self.untold.into_iter().for_each(Task::tell);
         for (task, error) in self.failed {
             task.fail(error);
@@ -151,7 +151,7 @@ impl Shared {
 
     /// Gives calls to workers that have room, starts workers for the others, and lets workers end
     /// that are not needed any more.
-    pub(super) fn balance(self: &Arc<Self>, state: &mut State) -> After {
+    pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> After {
         let mut after = After::default();
         if state.broken.is_none() {
             self.hand_out(state, &mut after);
@@ -365,7 +365,7 @@ impl Shared {
         killed
     }
 
-    pub(super) fn notify_gone(&self, _state: &MutexGuard<'_, State>) {
+    pub(crate) fn notify_gone(&self, _state: &MutexGuard<'_, State>) {
         self.gone.notify_all();
     }
 }
@@ -378,7 +378,7 @@ impl State {
         if self.closing { Err(Error::Shutdown) } else { Ok(()) }
     }
 
-    pub(super) fn left(&self) -> (usize, usize) {
+    pub(crate) fn left(&self) -> (usize, usize) {
         let waiting = self.queue.iter().filter(|task| !task.is_over()).count();
         let in_flight: usize = self.seats.iter().map(|seat| seat.slot.in_flight()).sum();
         let running = self.seats.iter().filter(|seat| seat.slot.head().is_some()).count();
@@ -386,7 +386,7 @@ impl State {
     }
 
     /// Puts calls back where they came from: in front, in order.
-    pub(super) fn requeue(&mut self, tasks: Vec<Task>) {
+    pub(crate) fn requeue(&mut self, tasks: Vec<Task>) {
         for task in tasks.into_iter().rev() {
             task.returned();
             self.queue.push_front(task);

@@ -1,0 +1,7 @@
+//! The channel between a worker and its parent.
+
+pub(crate) mod flow;
+pub(crate) mod inbox;
+pub(crate) mod link;
+pub(crate) mod page;
+pub(crate) mod ring;

@@ -1,0 +1,4 @@
+//! Shared memory.
+
+pub(crate) mod memory;
+pub(crate) mod segments;

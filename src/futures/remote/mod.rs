@@ -1,0 +1,15 @@
+//! What every pool outside of this process shares: functions, arguments and results as bytes.
+//! It knows no process and no rank.
+
+pub(crate) mod attached;
+pub(crate) mod calls;
+pub(crate) mod chunk;
+pub(crate) mod codec;
+pub(crate) mod identity;
+pub(crate) mod landing;
+pub(crate) mod number_chunk;
+pub(crate) mod numbers;
+pub(crate) mod reasons;
+pub(crate) mod send;
+pub(crate) mod shared_bytes;
+pub(crate) mod wire;
