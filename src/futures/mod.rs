@@ -117,60 +117,35 @@
 //! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue/mod.rs` for why no call is
 //! stranded.
 
-mod as_completed;
-mod attendant;
-mod awaiting;
-mod blocking;
 mod call;
-mod chain;
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub mod cluster;
-mod compose;
-mod context;
-mod core;
-mod counted;
-#[cfg(not(concurrent_loom))]
-mod deadline;
 mod deadlock;
 mod executor;
-mod flatten;
 mod future;
-mod gather;
-mod job;
 mod map;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub mod process;
-mod promise;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 mod remote;
-mod state;
 mod thread;
-#[cfg(not(concurrent_loom))]
-mod timer;
-mod token;
-mod traced;
-mod unordered;
-mod upstream;
 mod wait;
-mod waiter;
 
-use std::sync::atomic as counting; // for `counted`, which a model gives loom's
-
-pub use as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
-pub use awaiting::Awaiting;
+pub use call::token::{CancelToken, is_cancel_requested};
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub use cluster::MpiPoolExecutor;
-pub use compose::IntoCall;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
-pub use gather::{first_ok, join_all};
+pub use future::awaiting::Awaiting;
+pub use future::compose::IntoCall;
+pub use future::gather::{first_ok, join_all};
+pub use future::promise::Promise;
 pub use map::{Map, MapOptions};
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub use process::ProcessPoolExecutor;
-pub use promise::Promise;
 pub use thread::{
     Discipline, FullQueue, PoolStats, Scope, ScopedFuture, ThreadPoolBuilder, ThreadPoolExecutor,
     TrySubmitError, with_worker_state,
 };
-pub use token::{CancelToken, is_cancel_requested};
+pub use wait::as_completed::{AsCompleted, AsCompletedTimeout, as_completed, as_completed_timeout};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait};

@@ -2,7 +2,7 @@
 //! is freed after that. The very source; in the other models its counts are hidden from loom, as
 //! those of an `Arc` would be.
 
-#[path = "../../src/futures/counted.rs"]
+#[path = "../../src/futures/call/counted.rs"]
 #[expect(dead_code, reason = "what concerns one thread alone needs no model")]
 mod protocol;
 

@@ -14,8 +14,8 @@ use super::patience::Patience;
 use super::shared::{End, Shared};
 use super::task::Task;
 use super::transport::{Fault, Transport};
-use crate::futures::attendant::{self, Attendant};
-use crate::futures::job::on_enough_stack;
+use crate::futures::call::attendant::{self, Attendant};
+use crate::futures::call::job::on_enough_stack;
 
 /// How often to look at a pool that has nothing to do, for the deaths of ranks.
 const IDLE: Duration = Duration::from_millis(50);

@@ -8,12 +8,12 @@ use super::buffers::Buffers;
 use super::dispatch::Item;
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, Body, Call};
-use crate::futures::counted::{Block, Counted};
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::landing::{self, Landed, Landing};
 use crate::futures::remote::wire::Kind;
-use crate::futures::state::{Phase, State};
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.

@@ -32,9 +32,9 @@ use std::sync::{Arc, Weak};
 
 use self::view::{Pools, Verdict, judge};
 use super::call;
-use super::context::{self, Entered, PoolId};
-use super::upstream::Upstream;
-use super::waiter::{Signal, Until};
+use super::call::context::{self, Entered, PoolId};
+use super::call::upstream::Upstream;
+use super::call::waiter::{Signal, Until};
 use crate::error::{Error, Result};
 use crate::sync::global_mutex;
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 
 use super::graph::{Branch, Mode, Outlook, Waits, can_move};
 use super::{Goal, Key, PoolView, Registry};
-use crate::futures::context::PoolId;
-use crate::futures::state::Phase;
-use crate::futures::upstream::{Followed, Follows, Look, Upstream};
+use crate::futures::call::context::PoolId;
+use crate::futures::call::state::Phase;
+use crate::futures::call::upstream::{Followed, Follows, Look, Upstream};
 
 /// What a thread that was entered into the registry is to do.
 #[derive(Debug, PartialEq, Eq)]

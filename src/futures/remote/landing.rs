@@ -4,9 +4,9 @@ use super::attached::Files;
 use super::codec::Source;
 use super::wire::{Kind, Text};
 use crate::error::{Error, Panic, Result};
+use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::state::State;
 use crate::futures::call::{AnyCall, Body, Call};
-use crate::futures::counted::{Block, Counted};
-use crate::futures::state::State;
 use crate::guard::contain;
 
 /// What a call does with the end of its journey.

@@ -8,12 +8,12 @@ use std::ptr;
 use super::pool::{Shared, ThreadPoolExecutor};
 use super::queue::{Entry, Job};
 use crate::error::{Error, Result};
+use crate::futures::call::context::{Entered, Running, within};
+use crate::futures::call::job::Stage;
 use crate::futures::call::log_lost;
-use crate::futures::context::{Entered, Running, within};
-use crate::futures::job::Stage;
-use crate::futures::state::Phase;
-use crate::futures::token::{CancelToken, StopFlag};
-use crate::futures::traced::{End, Kind, Traced};
+use crate::futures::call::state::Phase;
+use crate::futures::call::token::{CancelToken, StopFlag};
+use crate::futures::call::traced::{End, Kind, Traced};
 use crate::guard::{catch, contain};
 
 /// A function in the queue of a pool, of which nobody else knows; `N` is what it is named for.

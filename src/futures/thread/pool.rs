@@ -10,11 +10,11 @@ use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::Call;
-use crate::futures::context::PoolId;
+use crate::futures::call::context::PoolId;
+use crate::futures::call::job::Job;
+use crate::futures::call::token::StopFlag;
 use crate::futures::deadlock::{PoolView, register_pool};
-use crate::futures::job::Job;
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
-use crate::futures::token::StopFlag;
 use crate::guard::{contain, install_hook};
 use crate::sync::{JoinHandle, spawn};
 

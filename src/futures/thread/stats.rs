@@ -2,8 +2,8 @@
 
 use super::pool::ThreadPoolExecutor;
 use super::queue::{Counts, Job, Queue};
+use crate::futures::call::state::Phase;
 use crate::futures::deadlock::with_blocked_of;
-use crate::futures::state::Phase;
 use crate::sync::yield_now;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].

@@ -11,8 +11,8 @@ use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::Call;
-use crate::futures::job::{Job, Stage, on_enough_stack};
-use crate::futures::token::StopFlag;
+use crate::futures::call::job::{Job, Stage, on_enough_stack};
+use crate::futures::call::token::StopFlag;
 use crate::guard::contain;
 
 /// How a call is submitted.

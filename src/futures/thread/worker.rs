@@ -11,9 +11,9 @@ use super::queue::Flag;
 use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
-use crate::futures::context::{become_worker_of, worker_of};
-use crate::futures::job::Stage;
-use crate::futures::token::StopFlag;
+use crate::futures::call::context::{become_worker_of, worker_of};
+use crate::futures::call::job::Stage;
+use crate::futures::call::token::StopFlag;
 use crate::guard::{catch, contain};
 use crate::sync::thread_local_static;
 

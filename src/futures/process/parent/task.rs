@@ -10,8 +10,9 @@ use std::time::Instant;
 use super::crew::Shared;
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::state::State;
 use crate::futures::call::{self, Body, Call};
-use crate::futures::counted::{Block, Counted};
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attached::Files;
@@ -19,7 +20,6 @@ use crate::futures::remote::codec::{EncodeError, Payload, Sink};
 use crate::futures::remote::landing::{self, Landed, Landing};
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::futures::remote::wire::{Kind, REQUEST_LIMIT, Token};
-use crate::futures::state::State;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.

@@ -5,14 +5,14 @@
 //! larger, so that nothing is allocated for it, and a `Box` otherwise.
 //!
 //! [`execute`]: crate::futures::ThreadPoolExecutor::execute
-//! [`Counted`]: crate::futures::counted::Counted
+//! [`Counted`]: crate::futures::call::counted::Counted
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 use crate::error::Error;
-use crate::futures::job::Stage;
-use crate::futures::state::Phase;
+use crate::futures::call::job::Stage;
+use crate::futures::call::state::Phase;
 
 /// What can stand in the queue.
 pub(crate) trait Entry: Send + 'static {
@@ -176,7 +176,7 @@ impl std::fmt::Debug for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::job::Elsewhere;
+    use crate::futures::call::job::Elsewhere;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -49,8 +49,8 @@ pub(crate) use entry::{Entry, Job};
 pub use store::Discipline;
 
 use crate::error::Error;
+use crate::futures::call::state::Phase;
 use crate::futures::deadlock::{Staff, look_again};
-use crate::futures::state::Phase;
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::futures::call::job::help;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
 use crate::futures::call::{AnyCall, awaited, cancel_now};
 use crate::futures::deadlock::{self, Goal, Stuck, Terms};
-use crate::futures::job::help;
-use crate::futures::waiter::{Signal, Until, Waiter};
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// A call of a scope, as its scope sees it.

@@ -34,7 +34,7 @@ pub use scoped_future::ScopedFuture;
 use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::counted::Counted;
+use crate::futures::call::counted::Counted;
 
 impl ThreadPoolExecutor {
     /// Calls `body` with a [`Scope`], whose calls may borrow what lives longer than this call.

@@ -10,12 +10,12 @@
 
 use std::mem::MaybeUninit;
 
-use super::context::{PoolId, Running};
-use super::state::{Phase, State};
-use super::token::{CancelToken, StopFlag};
-use super::traced::{End, Traced};
-use super::waiter::{Waiter, Waiters};
 use crate::error::Error;
+use crate::futures::call::context::{PoolId, Running};
+use crate::futures::call::state::{Phase, State};
+use crate::futures::call::token::{CancelToken, StopFlag};
+use crate::futures::call::traced::{End, Traced};
+use crate::futures::call::waiter::{Waiter, Waiters};
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
 
 /// What a finished call left: its value, or why there is none. The box keeps the usual case small.

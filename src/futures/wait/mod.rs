@@ -1,16 +1,18 @@
 //! [`wait`]: blocks until some or all of a set of calls are done.
 
+pub(crate) mod as_completed;
+
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Future;
-use super::call::awaited;
-use super::counted::Counted;
-use super::deadlock::{self, Goal};
-use super::job::help;
-use super::waiter::{Signal, Until, Waiter};
+use crate::futures::Future;
+use crate::futures::call::awaited;
+use crate::futures::call::counted::Counted;
+use crate::futures::call::job::help;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::deadlock::{self, Goal};
 use crate::sync::deadline_after;
 
 /// When [`wait`] returns.

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Future;
-use super::call::{self, Ending};
-use super::deadlock::{self, Goal};
-use super::job::help;
-use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::job::help;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::call::{self, Ending};
+use crate::futures::deadlock::{self, Goal};
 use crate::sync::{deadline_after, spin_until};
 
 impl<T> Future<T> {
     /// Blocks until the call is done.
-    pub(super) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
+    pub(crate) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
         let core = self.call().core();
         if core.state().is_done() {
             return Ok(());
@@ -53,7 +53,7 @@ impl<T> Future<T> {
         if core.state().is_done() { Ok(()) } else { waited }
     }
 
-    pub(super) fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> Result<()> {
         if self.done() {
             return Ok(()); // spares reading the clock
         }
@@ -64,7 +64,7 @@ impl<T> Future<T> {
     }
 
     /// Blocks until the callbacks of a done call have returned.
-    pub(super) fn wait_settled(&self) -> Result<()> {
+    pub(crate) fn wait_settled(&self) -> Result<()> {
         if call::is_notifying(self.call()) {
             return Err(self.in_own_callback());
         }
@@ -81,7 +81,7 @@ impl<T> Future<T> {
     }
 
     /// The value of a done call.
-    pub(super) fn value(&self) -> Result<&T> {
+    pub(crate) fn value(&self) -> Result<&T> {
         let core = self.call().core();
         if !core.state().is_finished() {
             return Err(Error::Cancelled);
@@ -97,7 +97,7 @@ impl<T> Future<T> {
     }
 
     /// The failure of a done call.
-    pub(super) fn failure(&self) -> Result<Option<&Error>> {
+    pub(crate) fn failure(&self) -> Result<Option<&Error>> {
         let core = self.call().core();
         if !core.state().is_finished() {
             return Err(Error::Cancelled);

@@ -1,16 +1,18 @@
 //! [`Map`]: the iterator that `map` returns.
 
+mod unordered;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
-use super::Future;
-use super::call::awaited;
-use super::deadlock::Awaited;
-use super::job::help;
-use super::unordered::Unordered;
 use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::awaited;
+use crate::futures::call::job::help;
+use crate::futures::deadlock::Awaited;
+use crate::futures::map::unordered::Unordered;
 use crate::guard::catch;
 use crate::sync::deadline_after;
 
@@ -152,7 +154,7 @@ pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<
     chunk.into_iter().map(|item| catch(|| function(item)).map_err(Error::Panicked)).collect()
 }
 
-/// Yields the results of a map; see [`ThreadPoolExecutor::map`](super::ThreadPoolExecutor::map).
+/// Yields the results of a map; see [`ThreadPoolExecutor::map`](crate::futures::ThreadPoolExecutor::map).
 ///
 /// A call that fails gives an `Err` in its place, and the iteration goes on. It ends after the last
 /// result, after [`Error::Timeout`] or [`Error::Deadlock`], or after the error of an executor that

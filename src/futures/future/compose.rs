@@ -2,9 +2,9 @@
 
 use std::error::Error as StdError;
 
-use super::chain::{Next, link};
-use super::{Future, Promise};
 use crate::error::{Error, Result};
+use crate::futures::call::chain::{Next, link};
+use crate::futures::{Future, Promise};
 use crate::guard::{catch, contain};
 
 impl<T: Send + 'static> Future<T> {
@@ -164,7 +164,7 @@ impl<T: Send + 'static> Future<T> {
 }
 
 /// What the function given to [`Future::and_then`] or [`Future::or_else`] returns: a `Future`, or
-/// a `Result` with one, such as that of [`submit`](super::ThreadPoolExecutor::submit).
+/// a `Result` with one, such as that of [`submit`](crate::futures::ThreadPoolExecutor::submit).
 ///
 /// A trait of this crate only, so that it can grow.
 #[diagnostic::on_unimplemented(
@@ -203,8 +203,8 @@ where
 
 mod sealed {
     pub trait Sealed {}
-    impl<T> Sealed for super::Future<T> {}
-    impl<T, E> Sealed for Result<super::Future<T>, E> {}
+    impl<T> Sealed for crate::futures::Future<T> {}
+    impl<T, E> Sealed for Result<crate::futures::Future<T>, E> {}
 }
 
 fn next_call<C: IntoCall>(make: impl FnOnce() -> C) -> Next<C::Value> {

@@ -12,16 +12,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Future;
-use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
-use super::context::{Entered, within};
-use super::core::Outcome;
-use super::counted::Counted;
-use super::deadlock::look_again;
-use super::job::Elsewhere;
-use super::state::State;
-use super::upstream::{Followed, Follows, upstream};
-use super::waiter::Waiter;
+use crate::futures::Future;
+use crate::futures::call::context::{Entered, within};
+use crate::futures::call::core::Outcome;
+use crate::futures::call::counted::Counted;
+use crate::futures::call::job::Elsewhere;
+use crate::futures::call::state::State;
+use crate::futures::call::upstream::{Followed, Follows, upstream};
+use crate::futures::call::waiter::Waiter;
+use crate::futures::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use crate::futures::deadlock::look_again;
 use crate::guard::contain;
 use crate::sync::Mutex;
 

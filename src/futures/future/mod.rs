@@ -1,5 +1,16 @@
 //! [`Future`]: the caller's end of a call.
 
+pub(crate) mod awaiting;
+mod blocking;
+pub(crate) mod compose;
+#[cfg(not(concurrent_loom))]
+mod deadline;
+mod flatten;
+pub(crate) mod gather;
+pub(crate) mod promise;
+#[cfg(not(concurrent_loom))]
+mod timer;
+
 use std::fmt;
 use std::future::IntoFuture;
 use std::hash::{Hash, Hasher};
@@ -7,18 +18,18 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use super::awaiting::Awaiting;
-use super::call::{self, AnyCall};
-use super::counted::Counted;
-use super::state::Phase;
-use super::waiter::Waiter;
 use crate::error::{Error, Result};
+use crate::futures::call::counted::Counted;
+use crate::futures::call::state::Phase;
+use crate::futures::call::waiter::Waiter;
+use crate::futures::call::{self, AnyCall};
+use crate::futures::future::awaiting::Awaiting;
 use crate::guard::contain;
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
-/// Made by [`ThreadPoolExecutor::submit`](super::ThreadPoolExecutor::submit) and its kin, or
-/// together with a [`Promise`](super::Promise).
+/// Made by [`ThreadPoolExecutor::submit`](crate::futures::ThreadPoolExecutor::submit) and its kin, or
+/// together with a [`Promise`](crate::futures::Promise).
 ///
 /// - [`result`](Self::result) borrows the value, any number of times; [`into_result`] moves it out.
 /// - Dropping a future detaches it: the call runs all the same. If it then fails and nobody ever
@@ -104,7 +115,7 @@ impl<T> Future<T> {
     /// Cancels the call if it has not started, and otherwise asks it to stop.
     ///
     /// A running call cannot be interrupted. It learns of the request when it looks:
-    /// [`is_cancel_requested`](super::is_cancel_requested), [`CancelToken`](super::CancelToken).
+    /// [`is_cancel_requested`](crate::futures::is_cancel_requested), [`CancelToken`](crate::futures::CancelToken).
     /// Returns false if the call was done already, or runs in another process, where it cannot be
     /// told: see [`kill`](Self::kill).
     ///

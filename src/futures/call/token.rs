@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::context::ask_current;
+use crate::futures::call::context::ask_current;
 
 /// Whether somebody asked the call, or all calls of its pool, to stop.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +22,8 @@ impl StopFlag {
 }
 
 /// Returns whether somebody asked the call that runs on this thread to stop, by
-/// [`Future::request_cancel`](super::Future::request_cancel), or all calls of its pool, by
-/// [`ShutdownOptions::request_cancel`](super::ShutdownOptions::request_cancel).
+/// [`Future::request_cancel`](crate::futures::Future::request_cancel), or all calls of its pool, by
+/// [`ShutdownOptions::request_cancel`](crate::futures::ShutdownOptions::request_cancel).
 ///
 /// A running call cannot be interrupted; it can look here from time to time and return early.
 /// False outside of a call.

@@ -8,13 +8,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Future;
-use super::call::awaited;
-use super::deadlock::{self, Goal};
-use super::job::help;
-use super::wait::distinct;
-use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::awaited;
+use crate::futures::call::job::help;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::deadlock::{self, Goal};
+use crate::futures::wait::distinct;
 use crate::sync::deadline_after;
 
 /// Yields calls as they finish, fail or are cancelled; those that are done already first.

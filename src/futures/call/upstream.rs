@@ -10,12 +10,12 @@
 
 use std::sync::Arc;
 
-use super::call::{self, AnyCall, Body, Call};
-use super::chain::Chain;
-use super::context::PoolId;
-use super::counted::{Counted, WeakCounted};
-use super::job::help_own;
-use super::state::{Phase, State};
+use crate::futures::call::chain::Chain;
+use crate::futures::call::context::PoolId;
+use crate::futures::call::counted::{Counted, WeakCounted};
+use crate::futures::call::job::help_own;
+use crate::futures::call::state::{Phase, State};
+use crate::futures::call::{self, AnyCall, Body, Call};
 
 /// A call whose value is of no interest. All but `follows` and `members` is about the call itself,
 /// whatever it follows.

@@ -4,14 +4,14 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
-use super::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use super::context::{Entered, within, worker_of};
-use super::counted::Counted;
-use super::state::{Phase, State};
-use super::thread::{Entry, Nested, begin_nested};
-use super::token::StopFlag;
-use super::upstream::{Follows, help_followed};
 use crate::error::Error;
+use crate::futures::call::context::{Entered, within, worker_of};
+use crate::futures::call::counted::Counted;
+use crate::futures::call::state::{Phase, State};
+use crate::futures::call::token::StopFlag;
+use crate::futures::call::upstream::{Follows, help_followed};
+use crate::futures::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
+use crate::futures::thread::{Entry, Nested, begin_nested};
 use crate::guard::{catch, contain};
 
 /// What a worker wants to know of the course of a call that it runs.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Future;
-use super::call::{self, AnyCall, Ending, take_ending};
-use super::chain::{Chain, Link, try_end, when_settled};
-use super::counted::Counted;
-use super::state::State;
-use super::timer;
-use super::upstream::{Followed, request_cancel, upstream};
 use crate::LOG_TARGET;
 use crate::error::Error;
+use crate::futures::Future;
+use crate::futures::call::chain::{Chain, Link, try_end, when_settled};
+use crate::futures::call::counted::Counted;
+use crate::futures::call::state::State;
+use crate::futures::call::upstream::{Followed, request_cancel, upstream};
+use crate::futures::call::{self, AnyCall, Ending, take_ending};
+use crate::futures::future::timer;
 use crate::guard::contain;
 use crate::sync::deadline_after;
 
@@ -19,13 +19,13 @@ impl<T: Send + 'static> Future<T> {
     /// Makes a call that ends as this one does, or fails with [`Error::Timeout`] after `timeout`.
     ///
     /// When time is up, the call is cancelled if it has not started. One that runs cannot be
-    /// interrupted: it is [asked to stop](super::is_cancel_requested) and goes on, and its result is
+    /// interrupted: it is [asked to stop](crate::futures::is_cancel_requested) and goes on, and its result is
     /// dropped; if it fails, that is logged. With a zero
     /// timeout, time is up at once for a call that is not done.
     ///
     /// Unlike the time limit of a wait ([`result_timeout`](Self::result_timeout)), this one belongs
     /// to the call: everybody who waits sees the same failure, as do [`or_else`](Self::or_else),
-    /// [`first_ok`](super::first_ok) and `.await`. Cancelling the new future cancels the call while
+    /// [`first_ok`](crate::futures::first_ok) and `.await`. Cancelling the new future cancels the call while
     /// that is possible.
     ///
     /// # Blocking

@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::ptr;
 
-use super::job::Stage;
-use super::token::{CancelToken, StopFlag};
+use crate::futures::call::job::Stage;
+use crate::futures::call::token::{CancelToken, StopFlag};
 use crate::sync::thread_local_static;
 
 /// Names a pool; 0 is none.

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Future;
-use super::deadlock::{self, Goal};
-use super::map::Piece;
-use super::waiter::{Signal, Until, Waiter};
 use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::deadlock::{self, Goal};
+use crate::futures::map::Piece;
 
 pub(crate) struct Unordered<R> {
     /// Slots are reused, so that an endless input takes no endless memory.

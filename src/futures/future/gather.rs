@@ -3,14 +3,14 @@
 //! A call that was made of others has a [`Group`] for a body. Each member reports its end to it; the
 //! group ends when it has what it needs, and then cancels the members that are left.
 
-use super::Future;
-use super::call::{self, AnyCall, Body, Call, Ending, take_ending};
-use super::chain::{Chain, try_end, when_settled};
-use super::core::Outcome;
-use super::counted::Counted;
-use super::deadlock::look_again;
-use super::upstream::{Followed, Follows, request_cancel, source_of, upstream};
 use crate::error::Error;
+use crate::futures::Future;
+use crate::futures::call::chain::{Chain, try_end, when_settled};
+use crate::futures::call::core::Outcome;
+use crate::futures::call::counted::Counted;
+use crate::futures::call::upstream::{Followed, Follows, request_cancel, source_of, upstream};
+use crate::futures::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use crate::futures::deadlock::look_again;
 use crate::guard::contain;
 use crate::sync::Mutex;
 
@@ -18,12 +18,12 @@ use crate::sync::Mutex;
 ///
 /// It fails with the first failure, in time, and is cancelled if one of them is cancelled by other
 /// hands. In both cases the rest is cancelled; calls that run are
-/// [asked to stop](super::is_cancel_requested) and go on, and their results are dropped.
+/// [asked to stop](crate::futures::is_cancel_requested) and go on, and their results are dropped.
 /// Cancelling it cancels all of them likewise, and succeeds until the last is done: then the new
 /// call counts as pending. Of no futures it is done at once.
 ///
-/// To wait for calls whatever becomes of each, see [`wait`](super::wait()) and
-/// [`as_completed`](super::as_completed()).
+/// To wait for calls whatever becomes of each, see [`wait`](crate::futures::wait()) and
+/// [`as_completed`](crate::futures::wait::as_completed()).
 ///
 /// # Blocking
 ///
@@ -53,7 +53,7 @@ pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
 
 /// Makes a call that ends with the first success among `futures`; the rest is cancelled.
 ///
-/// Calls that run are [asked to stop](super::is_cancel_requested) and go on, and their results are
+/// Calls that run are [asked to stop](crate::futures::is_cancel_requested) and go on, and their results are
 /// dropped. If none succeeds, it fails as the last of
 /// them that failed; if all are cancelled, it is cancelled. Cancelling it cancels all of them, and
 /// succeeds until it is done: until then it counts as pending.

@@ -3,9 +3,9 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::Future;
-use super::waiter::Waiter;
 use crate::error::Result;
+use crate::futures::Future;
+use crate::futures::call::waiter::Waiter;
 
 /// What `future.await` polls; made by [`Future::into_future`].
 ///

@@ -2,9 +2,9 @@
 
 use std::error::Error as StdError;
 
-use super::Future;
-use super::chain::{Next, link};
 use crate::error::Error;
+use crate::futures::Future;
+use crate::futures::call::chain::{Next, link};
 use crate::guard::catch;
 
 impl<T, E> Future<Result<T, E>>

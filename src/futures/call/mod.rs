@@ -1,28 +1,41 @@
 //! A call: its [`Core`] and what is particular to its origin, in one block of memory.
 //!
 //! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as an
-//! [`Entry`](super::thread::Entry), the future as [`AnyCall`], where only the type of the value is
+//! [`Entry`](crate::futures::thread::Entry), the future as [`AnyCall`], where only the type of the value is
 //! known.
+
+pub(crate) mod attendant;
+pub(crate) mod chain;
+pub(crate) mod context;
+pub(crate) mod core;
+pub(crate) mod counted;
+pub(crate) mod job;
+pub(crate) mod state;
+pub(crate) mod token;
+pub(crate) mod traced;
+pub(crate) mod upstream;
+pub(crate) mod waiter;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::atomic as counting; // for `counted`, which a model gives loom's
 use std::time::Instant;
 
-use super::Future;
-use super::chain::Chain;
-use super::context::PoolId;
-use super::core::{Core, Outcome};
-use super::counted::{Block, Counted};
-use super::deadlock::Awaited;
-use super::job::{Elsewhere, Stage};
-use super::state::{Phase, State};
-use super::traced::{Kind, Traced};
-use super::upstream::{
-    Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
-};
-use super::waiter::Waiter;
 use crate::LOG_TARGET;
 use crate::error::Error;
+use crate::futures::Future;
+use crate::futures::call::chain::Chain;
+use crate::futures::call::context::PoolId;
+use crate::futures::call::core::{Core, Outcome};
+use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::job::{Elsewhere, Stage};
+use crate::futures::call::state::{Phase, State};
+use crate::futures::call::traced::{Kind, Traced};
+use crate::futures::call::upstream::{
+    Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
+};
+use crate::futures::call::waiter::Waiter;
+use crate::futures::deadlock::Awaited;
 use crate::guard::contain;
 use crate::sync::thread_local_static;
 
@@ -74,7 +87,7 @@ pub(crate) trait Body<T>: Send + Sync {
     /// elsewhere, in a thread that is about to block until it is `done`. Tells nobody else of it.
     fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
-    /// What the end of the call depends on; see [`Upstream`](super::upstream::Upstream).
+    /// What the end of the call depends on; see [`Upstream`](crate::futures::call::upstream::Upstream).
     fn follows(&self, _watch: bool) -> Follows {
         Follows::Nothing
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::Future;
-use super::attendant;
-use super::chain::Rest;
-use super::token::CancelToken;
-use super::traced::Blocks;
+use crate::futures::Future;
+use crate::futures::call::attendant;
+use crate::futures::call::chain::Rest;
+use crate::futures::call::token::CancelToken;
+use crate::futures::call::traced::Blocks;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.

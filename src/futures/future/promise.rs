@@ -3,11 +3,11 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::Future;
-use super::call::{self, AnyCall, Body, Call};
-use super::core::Outcome;
-use super::state::{Phase, State};
 use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::core::Outcome;
+use crate::futures::call::state::{Phase, State};
+use crate::futures::call::{self, AnyCall, Body, Call};
 
 /// The executor's end of a call: says when it runs, and completes it.
 ///
