@@ -277,11 +277,12 @@ impl Cell {
         match self.how {
             How::StopsAndGoesOn => send(pid, Signal::CONT),
             How::StopsAndIsGivenUp => {
-                // It is in the pipe of a worker that does not read.
+                // They wait for a worker that does not read, and have not begun.
                 let given_up = submit(4).unwrap();
                 assert!(behind[0].future.kill() && given_up.future.kill());
                 given_up
                     .check("the last", |result| result.as_ref().is_err_and(Error::is_cancelled));
+                send(pid, Signal::CONT);
             }
             _ => {}
         }
@@ -338,7 +339,7 @@ impl Cell {
             let killed = self.step == Step::Beside && self.how == How::StopsAndIsGivenUp && n == 0;
             call.check("a call behind", |result| match result {
                 Ok(twice) => !self.breaks() && !killed && *twice == n as u64 * 2,
-                Err(error) if killed => matches!(error, Error::Killed { .. }),
+                Err(error) if killed => error.is_cancelled(),
                 Err(error) => self.breaks() && self.is_broken(error),
             });
         }

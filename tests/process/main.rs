@@ -11,6 +11,8 @@ mod attended;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
+mod came_back;
+#[cfg(target_os = "linux")]
 #[path = "../common/contract.rs"]
 mod contract;
 #[cfg(target_os = "linux")]
@@ -69,6 +71,7 @@ fn main() {
     let trials = [
         attended::trials(),
         calls::trials(),
+        came_back::trials(),
         crossing::trials(),
         deaths::trials(),
         executor::trials(),

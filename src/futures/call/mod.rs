@@ -78,6 +78,12 @@ pub(crate) trait Body<T>: Send + Sync {
         true
     }
 
+    /// Whether another process has said that it began the call. That may be undone: a call whose
+    /// process ends may come back to its queue.
+    fn has_begun_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Ends the call by ending the process that runs it; false if there is no such process.
     fn kill(&self) -> bool {
         false

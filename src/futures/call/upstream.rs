@@ -68,7 +68,7 @@ pub(crate) enum Follows {
 impl<T> Upstream for AnyCall<T> {
     fn look(&self) -> Option<Look> {
         let core = self.core();
-        let (call, state) = (Counted::address(self), core.state());
+        let (call, state) = (Counted::address(self), self.shown_state());
         Some(Look { call, name: self.name(), pool: core.pool(), state })
     }
 
@@ -263,8 +263,15 @@ impl<T, B: Body<T> + ?Sized> Call<T, B> {
         if self.core().state().is_done() { Follows::Nothing } else { self.body().follows(watch) }
     }
 
+    /// The state as a user sees it: a call runs when the process that has it says so.
+    fn shown_state(&self) -> State {
+        let state = self.core().state();
+        let begun = state.phase() == Phase::Pending && self.body().has_begun_elsewhere();
+        state.start().filter(|_| begun).unwrap_or(state)
+    }
+
     pub(crate) fn phase(&self) -> Phase {
-        let own = self.core().state().phase();
+        let own = self.shown_state().phase();
         if own != Phase::Pending {
             return own;
         }

@@ -41,6 +41,7 @@ impl Shared {
         let mut state = self.state.lock();
         let mut checked = Ok(());
         let (mut skipped, mut failed) = (Vec::new(), Vec::new());
+        let mut answered = 0;
         let seat = &mut state.seats[index];
         for (header, _) in frames {
             let Ok(task) = seat.slot.answer(header.seq) else {
@@ -48,6 +49,7 @@ impl Shared {
                 break;
             };
             if header.kind == Kind::Skipped {
+                seat.slot.skipped();
                 let task = task.filter(|task| !task.is_over());
                 if seat.slot.phase() == Phase::Killing(Reason::Asked) {
                     // Somebody wants it to end; it must not run elsewhere.
@@ -58,15 +60,17 @@ impl Shared {
                 }
                 tasks.push(None);
             } else {
+                // One that was taken back is somebody else's to answer.
+                if let Some(task) = &task {
+                    task.answered();
+                    answered += 1;
+                }
                 tasks.push(task);
             }
         }
         seat.slot.answered(tasks.len(), now);
         seat.slow = false;
         seat.since = now;
-        if let Some((task, _)) = seat.slot.head() {
-            task.begin();
-        }
         if let Some(link) = &mut seat.link {
             link.armed = true; // the minder is about to look, or is told to
         }
@@ -74,7 +78,7 @@ impl Shared {
             seat.retire();
         }
         state.fruitless = 0;
-        state.counts.answered += tasks.len() as u64;
+        state.counts.answered += answered;
         state.requeue(skipped);
         let mut after = self.balance(&mut state);
         after.failed.extend(failed);

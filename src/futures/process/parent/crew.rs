@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) queue: VecDeque<Task>,
     pub(crate) seats: Vec<Seat>,
     pub(crate) closing: bool,
+    /// Its workers were told to end at once: what comes back is not run again.
+    pub(crate) terminated: bool,
     /// Why the pool is broken.
     pub(crate) broken: Option<Cause<Error>>,
     /// Ends in a row without an answer to any call.
@@ -107,6 +109,7 @@ impl Shared {
             queue: VecDeque::new(),
             seats: Vec::new(),
             closing: false,
+            terminated: false,
             broken: None,
             fruitless: 0,
             counts: Counts::default(),
@@ -153,6 +156,9 @@ impl Shared {
     /// that are not needed any more.
     pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> After {
         let mut after = After::default();
+        if state.terminated {
+            after.cancelled.extend(state.queue.drain(..));
+        }
         if state.broken.is_none() {
             self.hand_out(state, &mut after);
             self.start_workers(state, &mut after);
@@ -221,9 +227,6 @@ impl Shared {
                 after.failed.push((task, Error::ProcessStart(Cause::new(error.into()))));
                 given += 1;
                 continue;
-            }
-            if slot.in_flight() == 0 {
-                task.begin();
             }
             slot.dispatch(task, weight, now);
             given += 1;
@@ -298,11 +301,10 @@ impl Shared {
             let mut state = self.state.lock();
             let mut after = After::default();
             for seat in &mut state.seats {
-                after.cancelled.extend(seat.take_back(1).0);
+                after.cancelled.extend(seat.take_back(0).0);
             }
             after.cancelled.extend(state.queue.drain(..));
-            let balanced = self.balance(&mut state);
-            after.failed.extend(balanced.failed);
+            after.add(self.balance(&mut state));
             after
         };
         after.run()
@@ -310,14 +312,19 @@ impl Shared {
 
     /// Signals all workers; with that the pool is at its end.
     pub(crate) fn signal_workers(self: &Arc<Self>, signal: Signal) {
-        self.close();
-        self.cancel_pending();
-        let mut state = self.state.lock();
-        let mut killed = 0;
-        for seat in &mut state.seats {
-            killed += u64::from(seat.kill(Reason::Stop, signal));
+        {
+            let mut state = self.state.lock();
+            state.closing = true;
+            state.terminated = true;
+            let mut killed = 0;
+            for seat in &mut state.seats {
+                killed += u64::from(seat.kill(Reason::Stop, signal));
+                // One that does not heed the signal ends after its call.
+                seat.link.iter_mut().for_each(Link::close);
+            }
+            state.counts.killed += killed;
         }
-        state.counts.killed += killed;
+        self.cancel_pending();
     }
 
     /// Waits until there is no worker, and no minder; false if time ran out before.
@@ -379,10 +386,14 @@ impl State {
     }
 
     pub(crate) fn left(&self) -> (usize, usize) {
-        let waiting = self.queue.iter().filter(|task| !task.is_over()).count();
-        let in_flight: usize = self.seats.iter().map(|seat| seat.slot.in_flight()).sum();
-        let running = self.seats.iter().filter(|seat| seat.slot.head().is_some()).count();
-        (waiting + in_flight.saturating_sub(running), running)
+        let queued = self.queue.iter().filter(|task| !task.is_over()).count();
+        let sent = self.seats.iter().flat_map(Seat::calls).filter(|(task, _)| !task.is_over());
+        sent.fold(
+            (queued, 0),
+            |(waiting, running), (_, begun)| {
+                if begun { (waiting, running + 1) } else { (waiting + 1, running) }
+            },
+        )
     }
 
     /// Puts calls back where they came from: in front, in order.

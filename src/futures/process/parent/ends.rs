@@ -150,7 +150,7 @@ impl Shared {
             let seat = &mut state.seats[index];
             let wanted = seat.slot.phase() == Phase::Starting;
             let aftermath = seat.slot.exited(|_| false);
-            debug_assert!(aftermath.in_doubt.is_none() && aftermath.unstarted.is_empty());
+            debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
             seat.slot.clear();
             let others = state.seats.iter().any(|seat| seat.slot.is_alive());
             let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
@@ -194,7 +194,7 @@ impl Shared {
             let aftermath = seat.slot.exited(begun);
             let death = describe(&aftermath, ended, link.as_ref());
             // The next call that comes finds a worker as if nothing had happened.
-            let eager = aftermath.in_doubt.is_some();
+            let eager = !aftermath.in_doubt.is_empty();
             self.settle(&mut state, aftermath, death, start_error, &mut after);
             state.seats[index].slot.clear();
             let next = self.replace(&mut state, index, eager);
@@ -218,8 +218,9 @@ impl Shared {
     ) {
         let Aftermath { reason, was_draining, in_doubt, unstarted, .. } = aftermath;
         state.requeue(unstarted);
-        let fail =
-            |after: &mut After, error| after.failed.extend(in_doubt.clone().map(|t| (t, error)));
+        let fail = |after: &mut After, error: Error| {
+            after.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
+        };
         let pid = death.pid;
         match reason {
             Some(Reason::Asked) => return fail(after, Error::Killed { pid }),
@@ -231,7 +232,7 @@ impl Shared {
                 let cause = Cause::new(Error::WorkerDied(Cause::new(death)));
                 return fail(after, Error::BrokenProcessPool { accepted: true, cause });
             }
-            None if was_draining && in_doubt.is_none() => return,
+            None if was_draining && in_doubt.is_empty() => return,
             None | Some(Reason::Unruly(_)) => {}
         }
         state.counts.died += 1;
@@ -240,23 +241,29 @@ impl Shared {
             return state.break_off(Cause::new(error), after);
         }
         after.log(Level::Warn, death.to_string());
-        if in_doubt.is_none() {
+        if in_doubt.is_empty() {
             state.fruitless += 1;
         }
         let storm = state.fruitless >= STORM;
         let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
         match (self.settings().on_worker_death, in_doubt) {
             (OnWorkerDeath::BreakPool, in_doubt) => {
-                // In front: it is the first to hear.
-                in_doubt.into_iter().for_each(|task| state.queue.push_front(task));
+                // In front: they are the first to hear.
+                in_doubt.into_iter().rev().for_each(|task| state.queue.push_front(task));
                 state.break_off(cause, after);
             }
-            (_, None) if storm => state.break_off(cause, after),
-            (_, None) => {}
-            (OnWorkerDeath::Retry(times), Some(task)) if task.count_death() <= times => {
-                state.requeue(vec![task]);
+            (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, after),
+            (policy, in_doubt) => {
+                let times = if let OnWorkerDeath::Retry(times) = policy { times } else { 0 };
+                let again = |task: &Task| times > 0 && task.count_death() <= times;
+                let (again, failed): (Vec<_>, Vec<_>) = in_doubt.into_iter().partition(again);
+                state.requeue(again);
+                after.failed.extend(failed.into_iter().map(|task| {
+                    let call = Some(task.description());
+                    let death = WorkerDeath { call, ..death.clone() };
+                    (task, Error::WorkerDied(Cause::new(death)))
+                }));
             }
-            (_, Some(task)) => after.failed.push((task, Error::WorkerDied(Cause::new(death)))),
         }
     }
 
@@ -288,7 +295,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
         pid: link.map_or(0, |link| link.pid),
         exit_code: ended.exit_code,
         signal: ended.signal,
-        call: aftermath.in_doubt.as_ref().map(|task| task.description()),
+        call: aftermath.in_doubt.first().map(|task| task.description()),
         last_words: link.and_then(|link| link.page().last_words()),
         note,
         ..WorkerDeath::default()

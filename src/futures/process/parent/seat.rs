@@ -46,7 +46,7 @@ impl Seat {
 
     /// Tells the worker to end, if it has nothing to do.
     pub(crate) fn retire(&mut self) {
-        if self.slot.retire() {
+        if self.slot.retire(|task| task.is_over()) {
             self.since = Instant::now();
             if let Some(link) = &mut self.link {
                 link.close();
@@ -61,6 +61,14 @@ impl Seat {
         if let (true, Some(link)) = (late, &self.link) {
             link.wake();
         }
+    }
+
+    /// The calls that the worker has, and whether it has begun them.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&Task, bool)> {
+        let page = self.link.as_ref().map(Link::page);
+        self.slot
+            .calls()
+            .map(move |(seq, task)| (task, page.is_some_and(|page| page.has_begun(seq))))
     }
 
     /// Kills the worker; false if there is none, or it is being killed.

@@ -10,9 +10,9 @@
 //!      └──── EXITED ◄───┴────────────┴─────── exited ───┘
 //! ```
 //!
-//! The channel of a worker is in order and the worker does one thing at a time. So of the calls
-//! in flight the first is the only one that can be running, and after a death the only one in
-//! doubt; the others were never started and go back to the queue.
+//! The channel of a worker is in order and the worker does one thing at a time. Of the calls in flight
+//! it has begun the first few, whose answers are on their way but for the last. After a death those
+//! are in doubt; the others were never started and go back to the queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -76,8 +76,8 @@ pub(crate) struct Aftermath<C> {
     pub(crate) was_ready: bool,
     /// Whether it had been told to end, so that its end is no death.
     pub(crate) was_draining: bool,
-    /// The call that it may have begun.
-    pub(crate) in_doubt: Option<C>,
+    /// Calls that it has begun and not answered, in order. More than one only if answers were lost.
+    pub(crate) in_doubt: Vec<C>,
     /// Calls that it never began, in order.
     pub(crate) unstarted: Vec<C>,
 }
@@ -207,6 +207,13 @@ impl<C> Slot<C> {
         Ok(flight.call)
     }
 
+    /// The call answered last was not run: it does not count for what the process may be given.
+    pub(crate) fn skipped(&mut self) {
+        if let Some(allowance) = &mut self.allowance {
+            *allowance += 1;
+        }
+    }
+
     /// Notes that `count` answers came just now, for the depth and for what runs next.
     pub(crate) fn answered(&mut self, count: usize, now: Instant) {
         if let (Some(since), Ok(count)) = (self.head_since, u32::try_from(count.max(1))) {
@@ -238,30 +245,36 @@ impl<C> Slot<C> {
         self.flights.front().filter(|_| alone && brief)?.call.as_ref()
     }
 
-    /// The call in flight with this number.
+    /// The calls in flight, with their numbers.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (u64, &C)> {
+        self.flights.iter().filter_map(|flight| Some((flight.seq, flight.call.as_ref()?)))
+    }
+
+    /// Where the call is among those in flight.
     pub(crate) fn position(&self, is_it: impl Fn(&C) -> bool) -> Option<usize> {
         self.flights.iter().position(|flight| flight.call.as_ref().is_some_and(&is_it))
     }
 
-    /// Takes back the calls behind the first, if `revoke` still can; they were never started.
+    /// Takes back the calls behind the first `keep`, if `revoke` still can; they were never started.
     ///
-    /// `None` in the place of one that could not be taken back: the first call has ended then,
-    /// and this one runs.
+    /// `None` in the place of one that could not be taken back: those before it have ended then,
+    /// and this one runs or has ended as well.
     pub(crate) fn take_back(
         &mut self,
         keep: usize,
         revoke: impl Fn(u64) -> bool,
     ) -> Vec<Option<C>> {
-        let behind = self.flights.iter_mut().skip(keep.max(1));
+        let behind = self.flights.iter_mut().skip(keep);
         behind
             .filter(|flight| flight.call.is_some())
             .map(|flight| if revoke(flight.seq) { flight.call.take() } else { None })
             .collect()
     }
 
-    /// It is given no more calls and ends after those in flight; true if it can be told now.
-    pub(crate) fn retire(&mut self) -> bool {
-        let idle = self.phase == Phase::Idle;
+    /// It is given no more calls; true if it can be told now, because it has none that is not over.
+    pub(crate) fn retire(&mut self, is_over: impl Fn(&C) -> bool) -> bool {
+        let ready = matches!(self.phase, Phase::Idle | Phase::Busy);
+        let idle = ready && self.calls().all(|(_, call)| is_over(call));
         if idle {
             self.phase = Phase::Draining;
         }
@@ -300,12 +313,12 @@ impl<C> Slot<C> {
             _ => None,
         };
         let was_draining = self.phase == Phase::Draining;
-        let mut in_doubt = None;
+        let mut in_doubt = Vec::new();
         let mut unstarted = Vec::new();
         for (index, flight) in self.flights.drain(..).enumerate() {
             let Some(call) = flight.call else { continue };
-            if index == 0 && (reason == Some(Reason::Asked) || begun(flight.seq)) {
-                in_doubt = Some(call);
+            if index == 0 && reason == Some(Reason::Asked) || begun(flight.seq) {
+                in_doubt.push(call);
             } else {
                 unstarted.push(call);
             }
@@ -325,11 +338,11 @@ impl<C> Slot<C> {
     fn check(&self) {
         let busy = !self.flights.is_empty();
         match self.phase {
-            Phase::Empty | Phase::Starting | Phase::Idle | Phase::Draining | Phase::Exited => {
+            Phase::Empty | Phase::Starting | Phase::Idle | Phase::Exited => {
                 debug_assert!(!busy);
             }
             Phase::Busy => debug_assert!(busy),
-            Phase::Killing(_) => {}
+            Phase::Draining | Phase::Killing(_) => {}
         }
         debug_assert_eq!(self.bytes, self.flights.iter().map(|f| f.bytes).sum::<usize>());
         debug_assert!(self.flights.len() <= MAX_DEPTH);

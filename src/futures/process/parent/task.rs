@@ -149,6 +149,10 @@ impl<R: Send + 'static> Body<R> for Crossing<R> {
         false
     }
 
+    fn has_begun_elsewhere(&self) -> bool {
+        matches!(&*self.place.lock(), Place::Sent(page, seq) if page.has_begun(*seq))
+    }
+
     fn kill(&self) -> bool {
         let Some(pool) = self.pool.upgrade() else { return false };
         pool.kill_call(std::ptr::from_ref(self).cast::<()>())
@@ -185,8 +189,11 @@ pub(crate) trait Remote: Send + Sync {
     /// Notes that it goes to a worker; false if it is over already. No user code runs.
     fn offer(&self, page: &Arc<Page>, seq: u64) -> bool;
 
-    /// It is the next that the worker does: RUNNING, unless it is over. No user code runs.
-    fn begin(&self);
+    /// The worker has answered: RUNNING, unless it is over, until it ends. No user code runs.
+    ///
+    /// Before that the call is PENDING. Whether the worker has begun it is asked of the page, so that
+    /// there is nothing to undo when it comes back.
+    fn answered(&self);
 
     /// It came back to the queue.
     fn returned(&self);
@@ -271,8 +278,8 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
         true
     }
 
-    fn begin(&self) {
-        let _ = self.core().transition(State::start); // not if cancelled, or begun before
+    fn answered(&self) {
+        let _ = self.core().transition(State::start); // not if it was cancelled
     }
 
     fn returned(&self) {
