@@ -60,6 +60,8 @@ mod shutdown;
 mod starts;
 #[cfg(target_os = "linux")]
 mod support;
+#[cfg(target_os = "linux")]
+mod user_code;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -88,6 +90,7 @@ fn main() {
         settings::trials(),
         shutdown::trials(),
         starts::trials(),
+        user_code::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
 }

@@ -175,7 +175,7 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     let text = greeting.to_bytes()?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
     match send_with_files(socket.as_fd(), &text, &files) {
-        // It has ended already: its minder will see that, and how.
+        // It has ended already: its supervisor will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
     }
@@ -287,7 +287,7 @@ pub(crate) fn receive_with_files(
     Ok((received.bytes, files))
 }
 
-/// Something to wake a minder with.
+/// Something to wake a supervisor with.
 pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
     rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
 }
