@@ -33,6 +33,8 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]
+mod mains;
+#[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
 mod mine;
@@ -61,13 +63,15 @@ mod starts;
 #[cfg(target_os = "linux")]
 mod support;
 #[cfg(target_os = "linux")]
-mod user_code;
+mod surroundings;
 
 #[cfg(target_os = "linux")]
 fn main() {
     mine::before_init();
+    mains::before_init();
     concurrent::futures::process::init();
     mine::after_init();
+    mains::after_init();
     programs::act(); // some tests start this binary as a program of their own
     let arguments = Arguments::from_args();
     let trials = [
@@ -81,6 +85,7 @@ fn main() {
         kills::trials(),
         leaks::trials(),
         limits::trials(),
+        mains::trials(),
         memory::trials(),
         nested::trials(),
         orphans::trials(),
@@ -90,7 +95,7 @@ fn main() {
         settings::trials(),
         shutdown::trials(),
         starts::trials(),
-        user_code::trials(),
+        surroundings::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
 }

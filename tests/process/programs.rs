@@ -13,7 +13,6 @@ trials![
     a_binary_that_is_deleted_or_replaced,
     a_binary_reached_through_a_link_and_another_directory,
     workers_end_with_their_parent,
-    the_variable_alone_makes_no_worker,
     a_program_with_closed_standard_descriptors,
     a_full_environment_and_an_ignored_sigchld,
 ];
@@ -31,12 +30,15 @@ pub(crate) fn act() {
             crate::scarce::act(test)
         }
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
+        "surroundings" => {
+            let [what, folder] = [(); 2].map(|()| arguments.next().unwrap());
+            crate::surroundings::act(&what, &folder);
+        }
         "faults" => crate::faults::act(&arguments.next().unwrap()),
         "orphan" => {
             let [step, gate, what] = [(); 3].map(|()| arguments.next().unwrap());
             crate::orphans::act(&step, &gate, &what);
         }
-        "stand-ins" => crate::user_code::act(),
         "sum" => println!("{}", sum()),
         "remove-self" => {
             let first = sum();
@@ -70,7 +72,7 @@ fn sum() -> u64 {
 }
 
 /// A copy of this binary in a directory of its own.
-fn copy() -> (Gate, PathBuf) {
+pub(crate) fn copy() -> (Gate, PathBuf) {
     let place = Gate::new();
     let path = PathBuf::from(place.name()).join("program");
     // Not by this process: a descriptor to write to it could be in some child at this moment, and
@@ -112,17 +114,6 @@ fn workers_end_with_their_parent() {
     program.kill().unwrap();
     program.wait().unwrap();
     eventually("the end of the workers", || workers.iter().all(|pid| !lives(*pid)));
-}
-
-fn the_variable_alone_makes_no_worker() {
-    let run = |stdin: Stdio| {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["--act", "sum"]).env("CONCURRENT_PY_WORKER", "0123").stdin(stdin);
-        output(&mut command)
-    };
-    assert_eq!(run(Stdio::null()), "285");
-    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    assert_eq!(run(Stdio::from(std::os::fd::OwnedFd::from(socket))), "285");
 }
 
 fn a_program_with_closed_standard_descriptors() {

@@ -35,8 +35,8 @@
 //! concurrent::process_worker_hook!();
 //! ```
 //!
-//! With `harness = false` and a `main` of one's own `init` does as well, or
-//! [`process_main!`](crate::process_main). A documentation example needs `init` like any program.
+//! With `harness = false` and a `main` of one's own `init` does as well. A documentation example needs
+//! `init` like any program.
 //!
 //! # When a worker dies
 //!
@@ -65,15 +65,14 @@
 //!   parent                                        worker process
 //!   submit ──► queue ──► slot ═ shared ring ═══► decode, call, encode
 //!                         ▲                          │
-//!   future ◄── decode ◄── supervisor ◄═ ring ═════┘
+//!   future ◄── decode ◄── minder ◄═ shared ring ══┘
 //!                         │  └────── pidfd: its end; two pipes: wake up
 //!              shared memory: rings, large payloads, claims, last words
 //! ```
 //!
 //! Calls that are sent ahead to a busy worker stay pending, can be cancelled, and are taken back if
-//! the call before them takes long. Each worker has a thread that supervises it. That decodes results
-//! and runs callbacks as well, unless a thread that waits for a brief call receives the answer itself;
-//! if such user code takes long, another thread takes its place as supervisor.
+//! the call before them takes long. Callbacks run in the thread that minds the worker. It decodes
+//! results as well, unless a thread that waits for a brief call receives the answer itself.
 //!
 //! A worker that runs out of calls looks for more for 50 µs before it sleeps, if that paid off the
 //! last time. Results of calls that take a few microseconds may wait for each other, about 20 µs
@@ -85,7 +84,7 @@
 
 // Read next: `parent/slot.rs` (the life of a worker), `../remote/wire.rs` (what is said),
 // `parent/crew.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
-// channel), `parent/supervisor.rs`, `desk.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
+// channel), `parent/minder.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
 // `../remote/identity.rs` for how a function crosses.
 
 mod builder;
@@ -93,16 +92,20 @@ mod channel;
 pub(super) mod child;
 #[cfg(test)]
 mod fuzz;
+pub(super) mod handshake;
 mod look;
 pub(super) mod parent;
 mod pool;
+pub(super) mod resource_limit;
 pub(super) mod shm;
 mod stats;
 mod sys;
 
+#[doc(hidden)]
+pub use super::remote::images::Constructor;
 pub use super::remote::shared_bytes::SharedBytes;
 pub use builder::{OnWorkerDeath, ProcessPoolBuilder};
 pub use child::init::{hook, init};
-pub use parent::spawn::ResourceLimit;
 pub use pool::ProcessPoolExecutor;
+pub use resource_limit::ResourceLimit;
 pub use stats::ProcessPoolStats;

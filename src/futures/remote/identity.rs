@@ -1,17 +1,15 @@
 //! How a function crosses: as an offset into a program image that both processes run.
 //!
 //! Images are loaded at random addresses, so an address means nothing to another process; its
-//! distance from the start of the image does. The image is named by a fingerprint of its program
-//! headers and build id. A place is looked up among the executable parts of the images that are
-//! really loaded, on both sides, before it is used. An address is never a key: the linker merges
-//! functions that compile to the same code.
+//! distance from the start of the image does. A place is looked up among the executable parts of the
+//! images that are really loaded (`images.rs`), on both sides, before it is used. An address is never a
+//! key: the linker merges functions that compile to the same code.
 
 use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::Range;
-use std::sync::OnceLock;
 
 use super::codec::{Sink, Source};
+use super::images::{self, Constructor, Image};
 use super::wire::{Place, Text, Token};
 use crate::error::{Error, Result};
 
@@ -66,56 +64,43 @@ pub(crate) fn resolve(token: Token) -> Result<(Trampoline, Code), String> {
 }
 
 fn place_of(address: *const c_void) -> Result<Place> {
-    let find = |images: &[Image]| images.iter().find_map(|image| image.place_of(address.addr()));
-    find(images()).or_else(|| find(&list_images())).ok_or_else(|| {
-        Error::InvalidArgument(
+    let found = images::find(|image| {
+        let offset = image.offset_of(address.addr())?;
+        Some(image.name.map(|image| Place { image, offset }))
+    });
+    match found {
+        Some(Some(place)) => Ok(place),
+        Some(None) => Err(Error::InvalidArgument(
+            "the function lies in a library without a build id, whose code cannot be read to tell it \
+             from others"
+                .into(),
+        )),
+        None => Err(Error::InvalidArgument(
             "the function lies in no program image: code made at run time?".into(),
-        )
-    })
+        )),
+    }
 }
 
 fn address_of(place: Place) -> Result<*const c_void, String> {
-    let find = |images: &[Image]| images.iter().find_map(|image| image.address_of(place));
-    let address = find(images()).or_else(|| find(&list_images())).ok_or_else(|| {
+    let address = images::find(|image| {
+        (image.name == Some(place.image)).then(|| image.address_of(place.offset)).flatten()
+    });
+    let address = address.ok_or_else(|| {
         let Place { image, offset } = place;
-        format!("the worker has no code at offset {offset:#x} of image {image:08x}: a plug-in?")
+        format!("the worker has no code at offset {offset:#x} of image {image:016x}: a plug-in?")
     })?;
     Ok(std::ptr::with_exposed_provenance(address))
 }
 
-/// A loaded program image: the executable or a shared library.
-struct Image {
-    base: usize,
-    code: Vec<Range<usize>>,
-    fingerprint: u64,
-    /// Where its array of constructors is.
-    constructors: Range<usize>,
-}
-
-impl Image {
-    fn name(&self) -> u32 {
-        (self.fingerprint >> 32) as u32
-    }
-
-    fn contains(&self, address: usize) -> bool {
-        self.code.iter().any(|range| range.contains(&address))
-    }
-
-    fn place_of(&self, address: usize) -> Option<Place> {
-        let offset = u32::try_from(address.checked_sub(self.base)?).ok()?;
-        self.contains(address).then_some(Place { image: self.name(), offset })
-    }
-
-    fn address_of(&self, place: Place) -> Option<usize> {
-        let address = self.base.checked_add(place.offset as usize)?;
-        (place.image == self.name() && self.contains(address)).then_some(address)
-    }
-}
-
-/// The images loaded when this was first asked. The first is the executable.
-fn images() -> &'static [Image] {
-    static IMAGES: OnceLock<Vec<Image>> = OnceLock::new();
-    IMAGES.get_or_init(list_images)
+/// The executable, if this library is part of it.
+fn own_executable() -> Result<&'static Image> {
+    let anchor = own_executable as fn() -> Result<&'static Image> as *const c_void;
+    let executable = images::executable();
+    executable.filter(|image| image.offset_of(anchor.addr()).is_some()).ok_or_else(|| {
+        let text = "this library is not part of the main executable but of a shared library or \
+                    plug-in: worker processes cannot be started from here";
+        Error::InvalidArgument(text.into())
+    })
 }
 
 /// The fingerprint of the executable, and where this library is in it.
@@ -123,115 +108,54 @@ fn images() -> &'static [Image] {
 /// An error if the library is not part of the executable: then a new process of the executable
 /// would not find its way here.
 pub(crate) fn fingerprint() -> Result<u64> {
-    let refused = || {
-        let text = "this library is not part of the main executable but of a shared library or \
-                    plug-in: worker processes cannot be started from here";
-        Error::InvalidArgument(text.into())
-    };
-    let executable = images().first().ok_or_else(refused)?;
+    let executable = own_executable()?;
     let anchor = fingerprint as fn() -> Result<u64> as *const c_void;
-    let place = executable.place_of(anchor.addr()).ok_or_else(refused)?;
     let mut hasher = DefaultHasher::new();
-    (executable.fingerprint, place.offset).hash(&mut hasher);
+    (executable.name, executable.offset_of(anchor.addr())).hash(&mut hasher);
     Ok(hasher.finish())
 }
 
-/// The addresses of the executable's constructors that come after the one stored at `own`.
-pub(crate) fn constructors_after(own: usize) -> Range<usize> {
-    let array = images().first().map_or(0..0, |image| image.constructors.clone());
-    let next = own + size_of::<usize>();
-    if array.contains(&own) { next..array.end } else { 0..0 }
-}
-
-fn list_images() -> Vec<Image> {
-    let mut images = Vec::<Image>::new();
-    let out: *mut Vec<Image> = &raw mut images;
-    // SAFETY: `add_image` is called during this call only, and `out` outlives it.
-    unsafe { libc::dl_iterate_phdr(Some(add_image), out.cast()) };
-    images
-}
-
-/// The callback of [`list_images`]: adds one image to the list that `out` points to.
-unsafe extern "C" fn add_image(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    out: *mut c_void,
-) -> libc::c_int {
-    // SAFETY: the loader passes a valid structure.
-    let info = unsafe { &*info };
-    // SAFETY: `out` is what `list_images` passed, and nobody else uses it meanwhile.
-    let images = unsafe { &mut *out.cast::<Vec<Image>>() };
-    let Ok(base) = usize::try_from(info.dlpi_addr) else { return 0 };
-    if info.dlpi_phdr.is_null() {
-        return 0;
-    }
-    // SAFETY: the loader's table of `dlpi_phnum` program headers stays while the image is loaded.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+/// As [`fingerprint`], for processes that may run another file: different builds have different ones
+/// also if the linker was told to write no build id.
+///
+/// An error besides if there is none and the code cannot be read either.
+#[cfg(feature = "mpi")]
+pub(crate) fn build_fingerprint() -> Result<u64> {
+    use std::sync::OnceLock;
+    static CONTENT: OnceLock<Option<u64>> = OnceLock::new();
+    let own = fingerprint()?;
+    let content = if own_executable()?.has_build_id {
+        Some(0)
+    } else {
+        *CONTENT.get_or_init(images::executable_content)
+    };
+    let content = content.ok_or_else(|| {
+        let text = "this program has no build id, and its code cannot be read to tell it from other builds: \
+                    link it with `-Wl,--build-id`";
+        Error::InvalidArgument(text.into())
+    })?;
     let mut hasher = DefaultHasher::new();
-    let mut code = Vec::new();
-    let mut constructors = 0..0;
-    for header in headers {
-        let kept = (header.p_type, header.p_flags, header.p_offset, header.p_vaddr);
-        (kept, header.p_filesz, header.p_memsz).hash(&mut hasher);
-        let (at, len) = (base.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize);
-        match header.p_type {
-            libc::PT_LOAD if header.p_flags & libc::PF_X != 0 => {
-                code.push(at..at.saturating_add(len));
-            }
-            libc::PT_NOTE if header.p_flags & libc::PF_R != 0 => {
-                // SAFETY: notes are part of a readable loaded segment; they hold the build id.
-                unsafe { bytes_at(at, len) }.hash(&mut hasher);
-            }
-            libc::PT_DYNAMIC => {
-                // SAFETY: the dynamic section is loaded, aligned, and an array of pairs of words.
-                let entries = unsafe { words_at(at, len / size_of::<[usize; 2]>()) };
-                constructors = constructor_array(base, entries);
-            }
-            _ => {}
-        }
+    (own, content).hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// Whether the executable asks the kernel for a dynamic loader.
+pub(crate) fn wants_loader() -> bool {
+    images::executable().is_some_and(|image| image.wants_loader)
+}
+
+/// The constructors of the executable that come after the one stored at `own`.
+pub(crate) fn constructors_after(own: usize) -> Vec<Constructor> {
+    let array = images::executable().map_or(0..0, |image| image.constructors.clone());
+    let step = size_of::<usize>();
+    if !array.contains(&own) || (own - array.start) % step != 0 {
+        return Vec::new();
     }
-    images.push(Image { base, code, fingerprint: hasher.finish(), constructors });
-    0
-}
-
-/// # Safety
-///
-/// `len` readable bytes are at `at`, and stay as they are.
-unsafe fn bytes_at<'a>(at: usize, len: usize) -> &'a [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(at), len) }
-}
-
-/// # Safety
-///
-/// `len` readable, aligned pairs of words are at `at`, and stay as they are.
-unsafe fn words_at<'a>(at: usize, len: usize) -> &'a [[usize; 2]] {
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(at), len) }
-}
-
-/// Finds `DT_INIT_ARRAY` and its size among the entries of a dynamic section.
-fn constructor_array(base: usize, entries: &[[usize; 2]]) -> Range<usize> {
-    const INIT_ARRAY: usize = 25;
-    const INIT_ARRAY_SIZE: usize = 27;
-    let find = |tag| entries.iter().find(|entry| entry[0] == tag).map(|entry| entry[1]);
-    match (find(INIT_ARRAY), find(INIT_ARRAY_SIZE)) {
-        (Some(array), Some(size)) => base + array..base + array + size,
-        _ => 0..0,
-    }
-}
-
-/// Calls the constructors of the executable that come after the one stored at `own`.
-pub(crate) fn run_constructors_after(own: usize) {
-    for at in constructors_after(own).step_by(size_of::<usize>()) {
-        let at = std::ptr::with_exposed_provenance::<Option<extern "C" fn()>>(at);
-        // SAFETY: `at` lies in the loader's array of function pointers, which is relocated before
-        // the first constructor runs.
-        let constructor = unsafe { at.read() };
-        if let Some(constructor) = constructor {
-            constructor();
-        }
-    }
+    let later = (own + step..array.end).step_by(step);
+    // SAFETY: these lie in the loader's array of function pointers, which is relocated before the first
+    // constructor runs; an entry may be null.
+    let read = |at| unsafe { std::ptr::with_exposed_provenance::<Option<Constructor>>(at).read() };
+    later.filter_map(read).collect()
 }
 
 #[cfg(test)]
@@ -265,6 +189,7 @@ mod tests {
             Place { offset: u32::MAX, ..token.function },
             Place { offset: 0, ..token.function },
             Place { image: token.function.image ^ 1, ..token.function },
+            Place { image: token.function.image ^ 1 << 40, ..token.function },
         ] {
             assert!(resolve(Token { function: wrong, ..token }).is_err());
             assert!(resolve(Token { trampoline: wrong, ..token }).is_err());

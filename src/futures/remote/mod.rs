@@ -6,6 +6,7 @@ pub(crate) mod calls;
 pub(crate) mod chunk;
 pub(crate) mod codec;
 pub(crate) mod identity;
+pub(crate) mod images;
 pub(crate) mod landing;
 pub(crate) mod number_chunk;
 pub(crate) mod numbers;

@@ -33,6 +33,9 @@ pub(crate) enum Kind {
     Call = 1,
     /// To the worker: the shared memory named by `seq` may be reused.
     Free = 2,
+    /// To the worker: end. That the channel is closed says the same, but a fork of the parent may keep
+    /// it open.
+    Stop = 3,
     /// To the parent: the channel works; the body says who speaks.
     Ready = 16,
     /// To the parent: the result.
@@ -56,6 +59,7 @@ impl Kind {
         Some(match byte {
             1 => Self::Call,
             2 => Self::Free,
+            3 => Self::Stop,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Panicked,
@@ -131,23 +135,23 @@ pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, flags: u8, seq: u64, body: &[&[
 /// Where code is: a program image, named by its fingerprint, and an offset into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) image: u32,
+    pub(crate) image: u64,
     pub(crate) offset: u32,
 }
 
 impl Place {
-    const BYTES: usize = 8;
+    const BYTES: usize = 12;
 
     fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        bytes[..4].copy_from_slice(&self.image.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.offset.to_ne_bytes());
+        bytes[..8].copy_from_slice(&self.image.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.offset.to_ne_bytes());
         bytes
     }
 
     fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        let image = u32::from_ne_bytes(part(&bytes, 0));
-        Self { image, offset: u32::from_ne_bytes(part(&bytes, 4)) }
+        let image = u64::from_ne_bytes(part(&bytes, 0));
+        Self { image, offset: u32::from_ne_bytes(part(&bytes, 8)) }
     }
 }
 
@@ -259,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn tokens_and_references_come_back(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64) {
+        fn tokens_and_references_come_back(a: u64, b: u32, c: u64, d: u32, e: u64, f: u64) {
             let token = Token {
                 trampoline: Place { image: a, offset: b },
                 function: Place { image: c, offset: d },

@@ -11,6 +11,7 @@ use rustix::io::{Errno, Result};
 use rustix::thread::futex;
 
 use super::flow::{Flow, Overrun};
+use crate::futures::process::sys::signals::write_quietly;
 
 /// Bytes of the stream that can be unread. A power of two, because positions wrap.
 pub(crate) const CAPACITY: u32 = 64 * 1024;
@@ -147,7 +148,7 @@ fn length(bytes: &[u8]) -> u32 {
 
 /// Wakes the reader whose bell this is.
 pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
-    match rustix::io::retry_on_intr(|| rustix::io::write(bell, &[0])) {
+    match write_quietly(bell, &[0]) {
         Ok(_) | Err(Errno::AGAIN) => Ok(()), // full: then it rings already
         Err(error) => Err(error),
     }

@@ -1,33 +1,55 @@
 //! [`init`]: where a process finds out that it is a worker.
 
+use std::ffi::{c_char, c_int};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketType;
 use rustix::process::Signal;
 
 use super::worker::{LOST, Order, depth, run};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::futures::process::channel::page::Page;
-use crate::futures::process::parent::spawn::{Greeting, MAGIC, VARIABLE, receive_with_files};
+use crate::futures::process::handshake::{GREETING_MOST, Greeting, Mark};
+use crate::futures::process::parent::spawn::receive_with_files;
+use crate::futures::process::resource_limit;
+use crate::futures::process::sys::descriptors::{above_standard, close_inherited, empty_stdin};
+use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
+use crate::futures::process::sys::signals::settle_worker;
+use crate::futures::remote::identity;
+use crate::futures::remote::images::Constructor;
 
 /// Whether this process knows its way to a worker.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
+/// In a worker of another version of this library: how many pools it is inside of.
+static OTHER_DEPTH: AtomicU32 = AtomicU32::new(0);
+
 /// Nested pools: a worker may have a pool of its own, and so on, this often.
 const MOST_NESTED: u32 = 10;
 
+const PRIVILEGED: &str = "this program runs with more rights than the user who started it (set-user-id, \
+                          set-group-id or file capabilities), and its workers could trust neither their \
+                          environment nor their descriptors";
+
+const BY_LOADER: &str = "this program was started through its dynamic loader (`ld-linux.so program`), so that \
+                         /proc/self/exe is the loader and not the program";
+
 /// Makes this program fit for worker processes. Call it first in `main`.
 ///
-/// A worker is this program, started once more. In a worker this call does not return: it takes
-/// calls until the pool ends, and then ends the process. In all other processes it does nothing but
-/// remember that it was called; without it no
+/// A worker is this program, started once more, with one argument that says so. In a worker this call
+/// does not return: it takes calls until the pool ends, and then ends the process. In all other
+/// processes it does nothing but remember that it was called; without it no
 /// [`ProcessPoolExecutor`](crate::futures::ProcessPoolExecutor) can be made.
 ///
-/// What `main` does before this call, each worker does as well; descriptors that are open then, but
-/// for the three standard ones, are closed. Tests and benches without a `main`
-/// of their own use [`process_worker_hook!`](crate::process_worker_hook).
+/// What `main` does before this call, each worker does as well. If it leaves no way to the pool, because
+/// it redirects standard input, a worker says so on its standard error and ends. What it has opened
+/// stays open; what a worker has inherited from its parent by accident is closed. Whatever the mask
+/// and the actions of signals are, in a worker no signal is blocked, SIGINT does nothing, and SIGTERM
+/// is not ignored. Tests and benches without a `main` of their own use
+/// [`process_worker_hook!`](crate::process_worker_hook).
 ///
 /// # Python
 ///
@@ -47,23 +69,47 @@ pub fn init() {
     enter(None);
 }
 
-/// What [`process_worker_hook!`](crate::process_worker_hook) calls before `main`; `own` is where
-/// the pointer to it is.
-#[doc(hidden)]
-pub fn hook(own: usize) {
-    enter(Some(own));
+/// What a constructor was called with, and where the pointer to it is.
+struct Hook {
+    own: *const Constructor,
+    arguments: (c_int, *const *const c_char, *const *const c_char),
 }
 
-fn enter(hook: Option<usize>) {
+/// What [`process_worker_hook!`](crate::process_worker_hook) calls before `main`.
+///
+/// # Safety
+///
+/// The caller is the constructor that `own` points to, the loader has called it, and it passes on the
+/// arguments that it got.
+#[doc(hidden)]
+pub unsafe fn hook(
+    own: *const Constructor,
+    count: c_int,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) {
+    enter(Some(Hook { own, arguments: (count, arguments, environment) }));
+}
+
+fn enter(hook: Option<Hook>) {
     // ORDERING: Relaxed; a flag by itself.
     if INITIALIZED.swap(true, Ordering::Relaxed) {
         return;
     }
-    let Some(order) = receive_order() else { return };
-    if let Some(own) = hook {
-        crate::futures::remote::identity::run_constructors_after(own);
+    let Some(mark) = first_argument().as_deref().and_then(Mark::from_argument) else { return };
+    if !mark.is_own() {
+        // ORDERING: Relaxed; a number by itself.
+        OTHER_DEPTH.store(mark.depth, Ordering::Relaxed);
+        return; // that version will take it
     }
-    crate::futures::process::sys::system::ignore_signals();
+    // From here this process never becomes an ordinary run of the program.
+    let order = take_order().unwrap_or_else(|why| leave(&why));
+    settle_worker(hook.is_some());
+    if let Some(Hook { own, arguments: (count, arguments, environment) }) = hook {
+        for constructor in identity::constructors_after(own.addr()) {
+            constructor(count, arguments, environment);
+        }
+    }
     run(order)
 }
 
@@ -87,40 +133,20 @@ fn enter(hook: Option<usize>) {
 macro_rules! process_worker_hook {
     () => {
         const _: () = {
-            extern "C" fn hook() {
-                let own: *const extern "C" fn() = &raw const HOOK;
-                $crate::futures::process::hook(own as usize);
+            extern "C" fn hook(
+                count: ::core::ffi::c_int,
+                arguments: *const *const ::core::ffi::c_char,
+                environment: *const *const ::core::ffi::c_char,
+            ) {
+                let own = &raw const HOOK;
+                // SAFETY: the loader calls this through `HOOK`, with these.
+                unsafe { $crate::futures::process::hook(own, count, arguments, environment) };
             }
             // SAFETY: the section holds pointers to functions that are called before `main`.
             #[used]
             #[unsafe(link_section = ".init_array")]
-            static HOOK: extern "C" fn() = hook;
+            static HOOK: $crate::futures::process::Constructor = hook;
         };
-    };
-}
-
-/// Defines `main` for a test or bench target with `harness = false`: first
-/// [`init`](crate::futures::process::init), then the given function, whose result it returns.
-///
-/// ```
-/// fn run() -> concurrent::Result<()> {
-///     let pool = concurrent::futures::ProcessPoolExecutor::new(1)?;
-///     pool.shutdown();
-///     Ok(())
-/// }
-///
-/// concurrent::process_main!(run -> concurrent::Result<()>);
-/// ```
-#[macro_export]
-macro_rules! process_main {
-    ($run:ident) => {
-        $crate::process_main!($run -> ());
-    };
-    ($run:ident -> $result:ty) => {
-        fn main() -> $result {
-            $crate::futures::process::init();
-            $run()
-        }
     };
 }
 
@@ -133,7 +159,15 @@ pub(crate) fn check() -> Result<()> {
              `main`, or `concurrent::process_worker_hook!();` in a test or bench crate",
         ));
     }
-    if depth() >= MOST_NESTED {
+    if is_privileged() {
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, PRIVILEGED);
+        return Err(Error::ProcessStart(Cause::new(error)));
+    }
+    if !has_loader() && identity::wants_loader() {
+        let error = io::Error::new(io::ErrorKind::Unsupported, BY_LOADER);
+        return Err(Error::ProcessStart(Cause::new(error)));
+    }
+    if pools_around() >= MOST_NESTED {
         let text = "process pools inside of each other's workers, too deep: does each worker make a pool, and \
                     so on for ever?";
         return Err(Error::InvalidArgument(text.into()));
@@ -141,64 +175,62 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The order to be a worker, if this process was given one: the variable is set, and standard input
-/// is a socket of the right kind made by our parent. Anything else is an ordinary start.
-///
-/// A worker never runs the rest of `main`: if the order is not complete, the process ends.
-fn receive_order() -> Option<Order> {
-    let secret = std::env::var(VARIABLE).ok()?;
-    let secret = u128::from_str_radix(&secret, 16).ok()?;
-    let stdin = std::io::stdin();
-    if crate::futures::process::sys::system::is_privileged() || !is_socket(stdin.as_fd()) {
-        return None;
-    }
-    if !is_of_parent(stdin.as_fd()) {
-        if has_hung_up(stdin.as_fd()) {
-            std::process::exit(LOST); // the parent ended while this process was started
-        }
-        return None;
-    }
-    match take_order(secret) {
-        Ok(order) => Some(order),
-        Err(_) => std::process::exit(LOST), // the parent sees the code, and reports it
-    }
+/// How many pools this process is inside of, of whatever version.
+pub(crate) fn pools_around() -> u32 {
+    depth().max(OTHER_DEPTH.load(Ordering::Relaxed)) // ORDERING: Relaxed; a number by itself
 }
 
-fn take_order(secret: u128) -> std::io::Result<Order> {
-    let parent = rustix::process::getppid();
+/// What the parent sent through the socket that is standard input.
+fn take_order() -> io::Result<Order> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != parent {
-        std::process::exit(0); // it ended just now, and the signal will never come
+    if is_privileged() {
+        return Err(io::Error::other(PRIVILEGED));
     }
-    crate::futures::process::sys::system::close_from(3); // what some part of the parent did not mark as its own
+    if !is_socket(std::io::stdin().as_fd()) {
+        let text = "its standard input is not the channel to the pool: does `main` redirect that before it \
+                    calls `process::init()`?";
+        return Err(io::Error::other(text));
+    }
+    close_inherited();
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
-    let mut text = [0; 256];
+    let mut text = [0; GREETING_MOST];
     let (len, files) = receive_with_files(socket.as_fd(), &mut text, true)?;
-    let greeting = Greeting::from_bytes(&text[..len])?;
-    if greeting.magic != MAGIC || greeting.nonce != secret {
-        return Err(std::io::Error::other("not the greeting of a pool"));
+    if len == 0 {
+        std::process::exit(LOST); // the parent has ended
     }
+    let (greeting, parent, limits) = Greeting::from_bytes(&text[..len])?;
+    // In a namespace of processes of its own it does not know its parent.
+    let own_parent = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);
+    if own_parent.is_some_and(|own| u32::try_from(own.get()) != Ok(parent)) {
+        std::process::exit(LOST); // it ended before the signal for that was asked for
+    }
+    let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<Vec<_>>>()?;
     let [own_bell, bell, page]: [OwnedFd; 3] =
-        files.try_into().map_err(|_| std::io::Error::other("not three descriptors"))?;
+        files.try_into().map_err(|_| io::Error::other("not three descriptors came"))?;
     let page = Page::open(page.as_fd())?;
-    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    crate::futures::process::sys::system::forget_variable(VARIABLE);
+    empty_stdin()?;
+    if let Err(error) = resource_limit::set_all(&limits) {
+        page.say(&error.to_string());
+        return Err(error);
+    }
     Ok(Order { greeting, socket, bell, own_bell, page })
+}
+
+/// Ends a worker that cannot take its order. It must not become an ordinary run of the program, which
+/// would make a pool, and so on without end.
+fn leave(why: &io::Error) -> ! {
+    if !has_hung_up(std::io::stdin().as_fd()) {
+        eprintln!("concurrent: worker process {} ends: {why}", std::process::id());
+    }
+    std::process::exit(LOST) // the parent sees the code, and reports it
 }
 
 fn is_socket(stdin: BorrowedFd<'_>) -> bool {
     rustix::net::sockopt::socket_type(stdin) == Ok(SocketType::SEQPACKET)
 }
 
-fn is_of_parent(stdin: BorrowedFd<'_>) -> bool {
-    let peer = rustix::net::sockopt::socket_peercred(stdin).ok();
-    peer.is_some_and(|peer| Some(peer.pid) == rustix::process::getppid())
-}
-
-/// Whether the other end is closed, or is about to be: a process that ends may lose its children a
-/// moment before its descriptors.
+/// Whether the parent has ended, so that nobody wants to know.
 fn has_hung_up(stdin: BorrowedFd<'_>) -> bool {
     let mut hang_up = [PollFd::from_borrowed_fd(stdin, PollFlags::empty())];
-    let moment = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
-    matches!(poll(&mut hang_up, Some(&moment)), Ok(1))
+    is_socket(stdin) && matches!(poll(&mut hang_up, Some(&Timespec::default())), Ok(1))
 }

@@ -14,10 +14,9 @@ use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::channel::ring::ring;
+use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{GLANCE, LOOK, look};
-use crate::futures::process::parent::spawn::{
-    Greeting, Hello, receive_with_files, send_with_files,
-};
+use crate::futures::process::parent::spawn::{receive_with_files, send_with_files};
 use crate::futures::process::shm::segments::{Arena, Foreign, Recent, Segment};
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::codec::{Payload, Sink, Source};
@@ -144,7 +143,7 @@ struct Worker {
 impl Worker {
     fn serve(&mut self, greeting: Greeting) -> Result<(), Lost> {
         let fingerprint = fingerprint().unwrap_or(0);
-        let hello = Hello { nonce: greeting.nonce, fingerprint, pid: std::process::id() };
+        let hello = Hello { nonce: greeting.nonce, fingerprint };
         let hello = hello.to_bytes().map_err(|_| Lost("no greeting"))?;
         self.reply(Kind::Ready, &hello)?;
         if fingerprint != greeting.fingerprint {
@@ -155,6 +154,7 @@ impl Worker {
             while let Some((header, body)) = inbox.next()? {
                 match header.kind {
                     Kind::Call => self.call(header, &inbox, body)?,
+                    Kind::Stop => return Ok(()),
                     Kind::Free => {
                         if let Some(segment) = self.lent.remove(&header.seq) {
                             self.arena.give_back(segment);

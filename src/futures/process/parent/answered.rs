@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::crew::Shared;
-use super::deferred::Deferred;
+use super::crew::{After, Shared};
 use super::receiver::Role;
 use super::slot::{Phase, Reason};
 use super::task::Task;
@@ -13,10 +12,13 @@ use crate::error::Error;
 use crate::futures::remote::wire::{Header, Kind, Malformed};
 
 impl Shared {
-    pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
-        let mut state = self.state.lock();
-        state.seats[index].ready();
-        self.balance(&mut state)
+    pub(crate) fn ready(self: &Arc<Self>, index: usize) {
+        let after = {
+            let mut state = self.state.lock();
+            state.seats[index].ready();
+            self.balance(&mut state)
+        };
+        after.run();
     }
 
     /// A segment of a worker has been read.
@@ -34,7 +36,7 @@ impl Shared {
         frames: &[(Header, Range<usize>)],
         tasks: &mut Vec<Option<Task>>,
         role: Role,
-    ) -> (Deferred, u32, Result<(), Malformed>) {
+    ) -> (After, u32, Result<(), Malformed>) {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut checked = Ok(());
@@ -70,20 +72,20 @@ impl Shared {
         seat.slow = false;
         seat.since = now;
         if let Some(link) = &mut seat.link {
-            link.armed = true; // the supervisor is about to look, or is told to
+            link.armed = true; // the minder is about to look, or is told to
         }
-        if seat.slot.is_worn_out() && seat.slot.in_flight() == 0 {
+        if seat.slot.is_worn_out() {
             seat.retire();
         }
         state.fruitless = 0;
         state.counts.answered += answered;
         state.requeue(skipped);
-        let mut deferred = self.balance(&mut state);
-        deferred.failed.extend(failed);
+        let mut after = self.balance(&mut state);
+        after.failed.extend(failed);
         if role == Role::Waiter {
-            let next = self.check_time(&mut state, index, &mut deferred);
+            let next = self.check_time(&mut state, index, &mut after);
             state.seats[index].look_again(next);
         }
-        (deferred, state.seats[index].slot.patience(), checked)
+        (after, state.seats[index].slot.patience(), checked)
     }
 }

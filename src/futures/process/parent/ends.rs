@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::crew::{DRAIN, SLOW, Shared, State};
-use super::deferred::Deferred;
+use super::crew::{After, DRAIN, SLOW, Shared, State};
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
 use super::task::Task;
@@ -15,6 +14,7 @@ use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::link::Link;
+use crate::futures::process::child::worker::LOST;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
@@ -26,7 +26,7 @@ const REFUSALS: u32 = 60;
 /// How long to do with the workers there are after the system refused one.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What a supervisor does after its worker has ended.
+/// What a minder does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Starts another one.
@@ -38,7 +38,7 @@ pub(crate) enum Next {
 }
 
 impl Shared {
-    /// The worker that a supervisor started could be connected.
+    /// The worker that a minder started could be connected.
     pub(crate) fn connected(&self, index: usize, link: Link) {
         let mut state = self.state.lock();
         state.refusals = 0;
@@ -50,19 +50,23 @@ impl Shared {
     }
 
     /// Looks at the clock for one worker; gives when to look again.
-    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> (Deferred, Option<Instant>) {
-        let mut state = self.state.lock();
-        let mut deferred = Deferred::default();
-        let next = self.check_time(&mut state, index, &mut deferred);
-        state.seats[index].alarm = next;
-        (deferred, next)
+    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> Option<Instant> {
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let next = self.check_time(&mut state, index, &mut after);
+            state.seats[index].alarm = next;
+            (after, next)
+        };
+        after.run();
+        next
     }
 
     pub(crate) fn check_time(
         self: &Arc<Self>,
         state: &mut State,
         index: usize,
-        deferred: &mut Deferred,
+        after: &mut After,
     ) -> Option<Instant> {
         let settings = self.settings();
         let now = Instant::now();
@@ -100,7 +104,7 @@ impl Shared {
                         state.counts.killed += 1;
                     }
                     state.requeue(returned);
-                    deferred.add(self.balance(state));
+                    after.add(self.balance(state));
                     return None; // an end or an answer is about to come
                 }
                 let slow = since.checked_add(SLOW).filter(|_| !seat.slow);
@@ -108,7 +112,7 @@ impl Shared {
                     seat.slow = true;
                     let (returned, _) = seat.take_back(1);
                     state.requeue(returned);
-                    deferred.add(self.balance(state));
+                    after.add(self.balance(state));
                     return deadline;
                 }
                 match (deadline, slow) {
@@ -140,62 +144,68 @@ impl Shared {
     }
 
     /// A worker could not be started.
-    pub(crate) fn start_failed(
-        self: &Arc<Self>,
-        index: usize,
-        error: std::io::Error,
-    ) -> (Deferred, Next) {
-        let mut state = self.state.lock();
-        let mut deferred = Deferred::default();
-        let seat = &mut state.seats[index];
-        let wanted = seat.slot.phase() == Phase::Starting;
-        let aftermath = seat.slot.exited(|_| false);
-        debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
-        seat.slot.clear();
-        let others = state.seats.iter().any(|seat| seat.slot.is_alive());
-        let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
-        state.refusals += 1;
-        if needed && state.refusals < REFUSALS {
-            // What the supervisors that gave up before this one have had may be free by now.
-            state.counts.started += 1;
-            state.seats[index].start(self.settings().max_tasks_per_child);
-            return (deferred, Next::StartLater);
-        }
-        if needed {
-            // Nobody is left who could run what is queued.
-            state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut deferred);
-        } else if wanted {
-            state.refused_until = Instant::now().checked_add(BACK_OFF);
-            deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
-        }
-        deferred.add(self.balance(&mut state));
-        self.notify_gone(&state);
-        (deferred, Next::Stop)
+    pub(crate) fn start_failed(self: &Arc<Self>, index: usize, error: std::io::Error) -> Next {
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let seat = &mut state.seats[index];
+            let wanted = seat.slot.phase() == Phase::Starting;
+            let aftermath = seat.slot.exited(|_| false);
+            debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
+            seat.slot.clear();
+            let others = state.seats.iter().any(|seat| seat.slot.is_alive());
+            let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
+            state.refusals += 1;
+            if needed && state.refusals < REFUSALS {
+                // What the minders that gave up before this one have had may be free by now.
+                state.counts.started += 1;
+                state.seats[index].start(self.settings().max_tasks_per_child);
+                return Next::StartLater;
+            }
+            if needed {
+                // Nobody is left who could run what is queued.
+                state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
+            } else if wanted {
+                state.refused_until = Instant::now().checked_add(BACK_OFF);
+                after.log(Level::Warn, format!("a worker process cannot be started: {error}"));
+            }
+            after.add(self.balance(&mut state));
+            self.notify_gone(&state);
+            (after, Next::Stop)
+        };
+        after.run();
+        next
     }
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
-    /// why it could not get ready, if it said so. The link is to be dropped last.
+    /// why it could not get ready, if it said so.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
         ended: Ended,
         start_error: Option<Error>,
-    ) -> (Deferred, Next, Option<Link>) {
-        let mut state = self.state.lock();
-        let mut deferred = Deferred::default();
-        let seat = &mut state.seats[index];
-        let link = seat.link.take();
-        let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
-        let aftermath = seat.slot.exited(begun);
-        let death = describe(&aftermath, ended, link.as_ref());
-        // The next call that comes finds a worker as if nothing had happened.
-        let eager = !aftermath.in_doubt.is_empty();
-        self.settle(&mut state, aftermath, death, start_error, &mut deferred);
-        state.seats[index].slot.clear();
-        let next = self.replace(&mut state, index, eager);
-        deferred.add(self.balance(&mut state));
-        self.notify_gone(&state);
-        (deferred, next, link)
+    ) -> Next {
+        let link;
+        let (after, next) = {
+            let mut state = self.state.lock();
+            let mut after = After::default();
+            let seat = &mut state.seats[index];
+            link = seat.link.take(); // its descriptors are closed when the caller has been told
+            let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
+            let aftermath = seat.slot.exited(begun);
+            let death = describe(&aftermath, ended, link.as_ref());
+            // The next call that comes finds a worker as if nothing had happened.
+            let eager = !aftermath.in_doubt.is_empty();
+            self.settle(&mut state, aftermath, death, start_error, &mut after);
+            state.seats[index].slot.clear();
+            let next = self.replace(&mut state, index, eager);
+            after.add(self.balance(&mut state));
+            self.notify_gone(&state);
+            (after, next)
+        };
+        after.run();
+        drop(link);
+        next
     }
 
     /// Decides about the calls that a worker leaves, and about the pool.
@@ -205,33 +215,33 @@ impl Shared {
         aftermath: Aftermath<Task>,
         death: WorkerDeath,
         start_error: Option<Error>,
-        deferred: &mut Deferred,
+        after: &mut After,
     ) {
         let Aftermath { reason, was_draining, in_doubt, unstarted, .. } = aftermath;
         state.requeue(unstarted);
-        let fail = |deferred: &mut Deferred, error: Error| {
-            deferred.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
+        let fail = |after: &mut After, error: Error| {
+            after.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
         };
         let pid = death.pid;
         match reason {
-            Some(Reason::Asked) => return fail(deferred, Error::Killed { pid }),
+            Some(Reason::Asked) => return fail(after, Error::Killed { pid }),
             Some(Reason::Deadline) => {
                 let limit = self.settings().deadline.unwrap_or_default();
-                return fail(deferred, Error::DeadlineExceeded { limit });
+                return fail(after, Error::DeadlineExceeded { limit });
             }
             Some(Reason::Stop) => {
                 let cause = Cause::new(Error::WorkerDied(Cause::new(death)));
-                return fail(deferred, Error::BrokenProcessPool { accepted: true, cause });
+                return fail(after, Error::BrokenProcessPool { accepted: true, cause });
             }
             None if was_draining && in_doubt.is_empty() => return,
             None | Some(Reason::Unruly(_)) => {}
         }
         state.counts.died += 1;
         if let Some(error) = start_error {
-            deferred.log(Level::Error, format!("Exception in initializer: {error}"));
-            return state.break_off(Cause::new(error), deferred);
+            after.log(Level::Error, format!("Exception in initializer: {error}"));
+            return state.break_off(Cause::new(error), after);
         }
-        deferred.log(Level::Warn, death.to_string());
+        after.log(Level::Warn, death.to_string());
         if in_doubt.is_empty() {
             state.fruitless += 1;
         }
@@ -241,15 +251,15 @@ impl Shared {
             (OnWorkerDeath::BreakPool, in_doubt) => {
                 // In front: they are the first to hear.
                 in_doubt.into_iter().rev().for_each(|task| state.queue.push_front(task));
-                state.break_off(cause, deferred);
+                state.break_off(cause, after);
             }
-            (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, deferred),
+            (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, after),
             (policy, in_doubt) => {
                 let times = if let OnWorkerDeath::Retry(times) = policy { times } else { 0 };
                 let again = |task: &Task| times > 0 && task.count_death() <= times;
                 let (again, failed): (Vec<_>, Vec<_>) = in_doubt.into_iter().partition(again);
                 state.requeue(again);
-                deferred.failed.extend(failed.into_iter().map(|task| {
+                after.failed.extend(failed.into_iter().map(|task| {
                     let call = Some(task.description());
                     let death = WorkerDeath { call, ..death.clone() };
                     (task, Error::WorkerDied(Cause::new(death)))
@@ -258,7 +268,7 @@ impl Shared {
         }
     }
 
-    /// Whether the supervisor of a seat that is free now starts another worker in it: if calls wait for
+    /// Whether the minder of a seat that is free now starts another worker in it: if calls wait for
     /// one, or if a call has just cost the pool one.
     fn replace(&self, state: &mut State, index: usize, eager: bool) -> Next {
         let starting =
@@ -277,6 +287,9 @@ impl Shared {
 fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> WorkerDeath {
     let note = match aftermath.reason {
         Some(Reason::Unruly(how)) => Some(how),
+        _ if !aftermath.was_ready && ended.exit_code == Some(LOST) => {
+            Some("it could not take its order from the pool: its standard error says why")
+        }
         _ if !aftermath.was_ready => {
             Some("it was not ready yet: does `main` begin with `process::init()`?")
         }
@@ -295,7 +308,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
 
 impl State {
     /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
-    pub(crate) fn break_off(&mut self, cause: Cause<Error>, deferred: &mut Deferred) {
+    pub(crate) fn break_off(&mut self, cause: Cause<Error>, after: &mut After) {
         let mut tasks: Vec<Task> = Vec::new();
         for seat in &mut self.seats {
             tasks.extend(seat.slot.give_up());
@@ -304,8 +317,26 @@ impl State {
         let queued: Vec<Task> = self.queue.drain(..).collect();
         for task in queued.into_iter().chain(tasks) {
             let cause = Cause::new(Error::clone(&cause));
-            deferred.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));
+            after.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));
         }
         self.broken = Some(cause);
+    }
+}
+
+impl After {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { untold, failed, cancelled, logs } = self;
+        untold.is_empty() && failed.is_empty() && cancelled.is_empty() && logs.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.untold.extend(other.untold);
+        self.failed.extend(other.failed);
+        self.cancelled.extend(other.cancelled);
+        self.logs.extend(other.logs);
+    }
+
+    fn log(&mut self, level: Level, text: String) {
+        self.logs.push((level, text));
     }
 }

@@ -1,14 +1,14 @@
 //! Starting, signalling and ending worker processes; the descriptors between them and the parent.
 //!
-//! A worker is the running program, executed afresh: `/proc/self/exe` is this program also when its
-//! file was replaced or deleted. Nothing is done between fork and exec, so that the standard library
-//! can use `posix_spawn`: a fork would copy the page tables of a large parent. The worker's end of
-//! a socket is its standard input; everything else it needs is sent through that.
+//! A worker is the running program, executed afresh, with an argument that says so. Nothing is done
+//! between fork and exec, so that the standard library can use `posix_spawn`: a fork would copy the
+//! page tables of a large parent. The worker's end of a socket is its standard input; everything else
+//! it needs is sent through that.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::EventfdFlags;
@@ -19,63 +19,15 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::futures::process::builder::Settings;
 use crate::futures::process::channel::page::Page;
+use crate::futures::process::handshake::{Greeting, Mark};
+use crate::futures::process::resource_limit;
+use crate::futures::process::sys::descriptors::above_standard;
+use crate::futures::process::sys::signals::Blocked;
 use crate::futures::remote::attached::MOST_DESCRIPTORS;
-
-/// The variable that makes a program a worker, if its standard input agrees.
-pub(crate) const VARIABLE: &str = "CONCURRENT_PY_WORKER";
-
-/// The first message to a worker; the descriptors of the bells and its page come with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Greeting {
-    pub(crate) magic: u64,
-    /// What the environment variable must say.
-    pub(crate) nonce: u128,
-    /// Of the parent's program image.
-    pub(crate) fingerprint: u64,
-    /// How many pools the worker is inside of.
-    pub(crate) depth: u32,
-    /// The most bytes of a message.
-    pub(crate) limit: u64,
-}
-
-pub(crate) const MAGIC: u64 = 0x636f_6e63_7572_7031;
-
-/// What a worker answers first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hello {
-    pub(crate) nonce: u128,
-    pub(crate) fingerprint: u64,
-    pub(crate) pid: u32,
-}
-
-impl Greeting {
-    pub(crate) fn to_bytes(self) -> io::Result<Vec<u8>> {
-        let Self { magic, nonce, fingerprint, depth, limit } = self;
-        postcard::to_stdvec(&(magic, nonce, fingerprint, depth, limit)).map_err(io::Error::other)
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
-        let fields = postcard::from_bytes(bytes).map_err(io::Error::other)?;
-        let (magic, nonce, fingerprint, depth, limit) = fields;
-        Ok(Self { magic, nonce, fingerprint, depth, limit })
-    }
-}
-
-impl Hello {
-    pub(crate) fn to_bytes(self) -> io::Result<Vec<u8>> {
-        let Self { nonce, fingerprint, pid } = self;
-        postcard::to_stdvec(&(nonce, fingerprint, pid)).map_err(io::Error::other)
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
-        let (nonce, fingerprint, pid) = postcard::from_bytes(bytes).map_err(io::Error::other)?;
-        Ok(Self { nonce, fingerprint, pid })
-    }
-}
 
 /// A process that was started and greeted.
 #[derive(Debug)]
@@ -91,9 +43,12 @@ pub(crate) struct Launched {
 }
 
 /// A child process that is killed and reaped when this is dropped.
+///
+/// All that is done to it goes through its descriptor: its number may be another process's when a
+/// part of the program reaps children that are not its own, or ignores SIGCHLD.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
+    pid: u32,
     pidfd: OwnedFd,
     reaped: bool,
 }
@@ -107,22 +62,34 @@ pub(crate) struct Ended {
 
 impl Process {
     fn new(mut child: Child) -> io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let open = || {
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            rustix::process::pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())
+            let pidfd = rustix::process::pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+            above_standard(pidfd)
         };
         match open() {
-            Ok(pidfd) => Ok(Self { child, pidfd, reaped: false }),
+            Ok(pidfd) => {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+                let peek = waitid(WaitId::PidFd(pidfd.as_fd()), options);
+                if peek.err() == Some(Errno::CHILD) {
+                    // It has ended and was reaped, and the descriptor may be another process's.
+                    return Err(io::Error::other(
+                        "it ended at once, and was reaped by another part of the program",
+                    ));
+                }
+                Ok(Self { pid: child.id(), pidfd, reaped: false })
+            }
+            Err(Errno::SRCH) => Err(Errno::SRCH.into()), // it has ended, and somebody has reaped it
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(error.into())
+                Err(explain_pidfd(error))
             }
         }
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// A descriptor that becomes readable when the process has ended, and that signals it.
@@ -133,9 +100,12 @@ impl Process {
     /// Waits for the end and reaps.
     pub(crate) fn wait(&mut self) -> Ended {
         self.reaped = true;
-        match self.child.wait() {
-            Ok(status) => Ended { exit_code: status.code(), signal: status.signal() },
-            Err(_) => Ended::default(), // reaped by somebody else
+        let wait = || waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        match rustix::io::retry_on_intr(wait) {
+            Ok(Some(status)) => {
+                Ended { exit_code: status.exit_status(), signal: status.terminating_signal() }
+            }
+            Ok(None) | Err(_) => Ended::default(), // reaped by somebody else
         }
     }
 }
@@ -162,31 +132,43 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let (their_bell, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let (own_bell, from_them) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (socket, theirs) = (above_standard(socket)?, above_standard(theirs)?);
+    let (their_bell, bell) = pipe()?;
+    let (own_bell, from_them) = pipe()?;
     rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
     rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
     let (page, page_file) = Page::new()?;
-    let mut command = command(settings);
-    command.env(VARIABLE, format!("{:032x}", greeting.nonce)).stdin(Stdio::from(theirs));
-    let process = Process::new(command.spawn()?)?;
+    let mut command = command(settings, greeting.depth);
+    command.stdin(Stdio::from(theirs));
+    let child = {
+        // Ctrl-C goes to the whole group. Until the worker handles it, it has it blocked.
+        let _blocked = Blocked::new(libc::SIGINT);
+        command.spawn().map_err(|error| explain_start(error, settings))?
+    };
+    let process = Process::new(child)?;
     drop(command); // and with it our copy of the worker's end of the socket
-    set_limits(&process, &settings.limits)?;
-    let text = greeting.to_bytes()?;
+    let limits = resource_limit::to_wire(&settings.limits);
+    let text = greeting.to_bytes(std::process::id(), &limits)?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
     match send_with_files(socket.as_fd(), &text, &files) {
-        // It has ended already: its supervisor will see that, and how.
+        // It has ended already: its minder will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(Launched { process, socket, bell, own_bell, page, greeting })
 }
 
-fn command(settings: &Settings) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+fn pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((above_standard(reader)?, above_standard(writer)?))
+}
+
+fn command(settings: &Settings, depth: u32) -> Command {
+    let mut command = Command::new(PROGRAM);
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
+    command.arg(Mark::own(depth).to_argument());
     if settings.clear_environment {
         command.env_clear();
     }
@@ -202,40 +184,36 @@ fn command(settings: &Settings) -> Command {
     command
 }
 
-/// A limit on what a worker may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ResourceLimit {
-    /// Bytes of address space (`RLIMIT_AS`).
-    AddressSpace,
-    /// Bytes of heap and private mappings (`RLIMIT_DATA`).
-    Data,
-    /// Seconds of processor time of one worker's whole life (`RLIMIT_CPU`).
-    CpuSeconds,
-    /// One more than the highest file descriptor (`RLIMIT_NOFILE`).
-    OpenFiles,
-    /// Bytes of a file that it writes (`RLIMIT_FSIZE`).
-    FileSize,
-    /// Bytes of a core dump (`RLIMIT_CORE`).
-    CoreDump,
+/// This program, also when its file was replaced or deleted.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What is missing if the system refused to start a worker.
+fn explain_start(error: io::Error, settings: &Settings) -> io::Error {
+    let kind = error.kind();
+    if let Some(directory) = &settings.working_directory {
+        if !directory.is_dir() {
+            let directory = directory.display();
+            return io::Error::new(kind, format!("the working directory {directory}: {error}"));
+        }
+    }
+    if kind != io::ErrorKind::NotFound {
+        return error;
+    }
+    let text = if std::fs::symlink_metadata(PROGRAM).is_err() {
+        "workers are started from /proc/self/exe: is /proc mounted here?"
+    } else {
+        "its dynamic loader is not where the program says: is this a chroot without one?"
+    };
+    io::Error::new(kind, format!("{text} ({error})"))
 }
 
-/// Set from outside, before the greeting: the worker does nothing before that.
-fn set_limits(process: &Process, limits: &[(ResourceLimit, u64)]) -> io::Result<()> {
-    let pid = i32::try_from(process.pid()).ok().and_then(Pid::from_raw);
-    for (limit, value) in limits {
-        let resource = match limit {
-            ResourceLimit::AddressSpace => Resource::As,
-            ResourceLimit::Data => Resource::Data,
-            ResourceLimit::CpuSeconds => Resource::Cpu,
-            ResourceLimit::OpenFiles => Resource::Nofile,
-            ResourceLimit::FileSize => Resource::Fsize,
-            ResourceLimit::CoreDump => Resource::Core,
-        };
-        let value = Rlimit { current: Some(*value), maximum: Some(*value) };
-        rustix::process::prlimit(pid, resource, value)?;
+/// The same for the descriptor of a process.
+fn explain_pidfd(error: Errno) -> io::Error {
+    if error != Errno::NOSYS && error != Errno::PERM {
+        return error.into();
     }
-    Ok(())
+    let text = "pidfd_open is refused: it needs Linux 5.3, and neither valgrind nor a sandbox that does not know it";
+    io::Error::new(io::Error::from(error).kind(), format!("{text} ({error})"))
 }
 
 /// Sends one message with descriptors.
@@ -284,12 +262,13 @@ pub(crate) fn receive_with_files(
             files.extend(rights);
         }
     }
+    let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<_>>()?;
     Ok((received.bytes, files))
 }
 
-/// Something to wake a supervisor with.
+/// Something to wake a minder with.
 pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
-    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+    above_standard(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
 /// Makes a wake descriptor readable. That it may be full is no error: then it is readable.
@@ -337,15 +316,5 @@ mod tests {
         let mut text = [0; 16];
         let (len, files) = receive_with_files(a.as_fd(), &mut text, false).unwrap();
         assert_eq!((&text[..len], files.len()), (&b"last"[..], 1));
-    }
-
-    #[test]
-    fn greetings_come_back() {
-        let greeting =
-            Greeting { magic: MAGIC, nonce: 1 << 99, fingerprint: 3, depth: 1, limit: 9 };
-        assert_eq!(Greeting::from_bytes(&greeting.to_bytes().unwrap()).unwrap(), greeting);
-        let hello = Hello { nonce: 5, fingerprint: 6, pid: 7 };
-        assert_eq!(Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(), hello);
-        assert!(Hello::from_bytes(b"").is_err());
     }
 }

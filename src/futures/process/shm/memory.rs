@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+
+use crate::futures::process::sys::descriptors::above_standard;
+use crate::futures::process::sys::limits::set_len;
 
 /// A mapping of a memory file, from its beginning.
 pub(crate) struct Mapping {
@@ -114,8 +117,8 @@ pub(crate) fn advise_huge<T>(buffer: &mut [MaybeUninit<T>]) {
 /// A new memory file of `len` bytes that cannot shrink.
 pub(crate) fn memory_file(len: usize) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = rustix::fs::memfd_create("concurrent", flags)?;
-    rustix::fs::ftruncate(&file, len as u64)?;
+    let file = above_standard(rustix::fs::memfd_create("concurrent", flags)?)?;
+    set_len(file.as_fd(), len as u64)?;
     rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK)?;
     Ok(file)
 }
@@ -135,7 +138,6 @@ pub(crate) fn is_sealed_against_writing(file: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_file_that_could_shrink_is_not_mapped() {

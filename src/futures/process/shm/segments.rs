@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::{Errno, Result};
 
 use super::memory::{Mapping, memory_file};
+use crate::futures::process::sys::limits::set_len;
 use crate::sync::Mutex;
 
 /// Memory that one payload after the other travels in, as its writer sees it.
@@ -57,7 +58,7 @@ impl Segment {
             return Ok(());
         }
         let len = rounded(wanted.max(self.mapping.len() * 2));
-        rustix::fs::ftruncate(&self.file, len as u64)?;
+        set_len(self.file.as_fd(), len as u64)?;
         self.mapping.grow(self.file.as_fd(), len)
     }
 

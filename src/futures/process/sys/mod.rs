@@ -1,3 +1,6 @@
-//! What differs between systems.
+//! What differs between systems, one file for each concern. Linux only so far.
 
-pub(crate) mod system;
+pub(crate) mod descriptors;
+pub(crate) mod limits;
+pub(crate) mod program;
+pub(crate) mod signals;

@@ -1,0 +1,151 @@
+//! How a process finds out that it is a worker, and how parent and worker get to know each other.
+//!
+//! What makes a process a worker is the first argument that it was started with: a program cannot lose
+//! that on its way to `init`, as it can its environment or its standard input. Everything else is in
+//! the first message, which comes through the socket that is its standard input.
+
+use std::any::TypeId;
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a process was started as: the first argument of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Whose pool it is. A program may contain several versions of this library.
+    pub(crate) instance: u64,
+    /// How many pools the worker is inside of.
+    pub(crate) depth: u32,
+}
+
+impl Mark {
+    /// How the argument begins, in every version of this library.
+    const PREFIX: &str = "--concurrent-worker=";
+
+    /// The mark of our workers.
+    pub(crate) fn own(depth: u32) -> Self {
+        // The compiler gives this type another number in each version of the library.
+        let mut hasher = DefaultHasher::new();
+        (TypeId::of::<Self>(), env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+        Self { instance: hasher.finish(), depth }
+    }
+
+    pub(crate) fn is_own(self) -> bool {
+        self.instance == Self::own(0).instance
+    }
+
+    pub(crate) fn to_argument(self) -> String {
+        let Self { instance, depth } = self;
+        format!("{}{instance:016x}.{depth}", Self::PREFIX)
+    }
+
+    /// The mark of any version. What is not understood of it is another version's.
+    pub(crate) fn from_argument(argument: &OsStr) -> Option<Self> {
+        let mark = argument.to_str()?.strip_prefix(Self::PREFIX)?;
+        let (instance, depth) = mark.split_once('.').unwrap_or((mark, ""));
+        let depth: String = depth.chars().take_while(char::is_ascii_digit).collect();
+        Some(Self {
+            instance: u64::from_str_radix(instance, 16).unwrap_or(0),
+            depth: depth.parse().unwrap_or(1),
+        })
+    }
+}
+
+/// The first message to a worker; the descriptors of the bells and its page come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// A number that the worker says back.
+    pub(crate) nonce: u128,
+    /// Of the parent's program image.
+    pub(crate) fingerprint: u64,
+    /// How many pools the worker is inside of.
+    pub(crate) depth: u32,
+    /// The most bytes of a message.
+    pub(crate) limit: u64,
+}
+
+/// Limits on what a worker may use, which it sets itself: number of the resource, value.
+pub(crate) type Limits = Vec<(u8, u64)>;
+
+const MAGIC: u64 = 0x636f_6e63_7572_7032;
+
+/// The most bytes of a greeting.
+pub(crate) const GREETING_MOST: usize = 512;
+
+impl Greeting {
+    /// From this parent, with the limits that the worker is to have, at most one of each kind.
+    pub(crate) fn to_bytes(self, parent: u32, limits: &Limits) -> io::Result<Vec<u8>> {
+        let Self { nonce, fingerprint, depth, limit } = self;
+        write(&(MAGIC, nonce, fingerprint, depth, limit, parent, limits))
+    }
+
+    /// The greeting, the parent, and the limits.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<(Self, u32, Limits)> {
+        let fields: (u64, _, _, _, _, _, _) = read(bytes)?;
+        let (magic, nonce, fingerprint, depth, limit, parent, limits) = fields;
+        if magic != MAGIC {
+            return Err(io::Error::other("not the greeting of a pool"));
+        }
+        Ok((Self { nonce, fingerprint, depth, limit }, parent, limits))
+    }
+}
+
+/// What a worker answers first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) nonce: u128,
+    pub(crate) fingerprint: u64,
+}
+
+impl Hello {
+    pub(crate) fn to_bytes(self) -> io::Result<Vec<u8>> {
+        write(&(self.nonce, self.fingerprint))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        let (nonce, fingerprint) = read(bytes)?;
+        Ok(Self { nonce, fingerprint })
+    }
+}
+
+fn write(fields: &impl Serialize) -> io::Result<Vec<u8>> {
+    postcard::to_stdvec(fields).map_err(io::Error::other)
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greetings_come_back() {
+        let greeting = Greeting { nonce: 1 << 99, fingerprint: 3, depth: 1, limit: 9 };
+        let limits = (0..6).map(|kind| (kind, u64::MAX)).collect();
+        let bytes = greeting.to_bytes(u32::MAX, &limits).unwrap();
+        assert!(bytes.len() <= GREETING_MOST);
+        assert_eq!(Greeting::from_bytes(&bytes).unwrap(), (greeting, u32::MAX, limits));
+        assert!(Greeting::from_bytes(&[0; 40]).is_err());
+        let hello = Hello { nonce: 5, fingerprint: 6 };
+        assert_eq!(Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(), hello);
+        assert!(Hello::from_bytes(b"").is_err());
+    }
+
+    #[test]
+    fn a_mark_comes_back_and_another_versions_is_known_to_be_one() {
+        let read = |argument: &str| Mark::from_argument(OsStr::new(argument));
+        let own = Mark::own(7);
+        assert_eq!(read(&own.to_argument()), Some(own));
+        assert!(own.is_own());
+        for other in ["0123456789abcdef.3", "0123456789abcdef.3.later", "new:format", ""] {
+            let mark = read(&format!("--concurrent-worker={other}")).unwrap();
+            assert!(!mark.is_own() && mark.depth > 0, "{other}");
+        }
+        assert_eq!(read("--concurrent-workers"), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! What the running program is, and what it was started as.
+
+use std::ffi::OsString;
+
+/// Whether this program runs with more rights than whoever started it (set-user-id, file
+/// capabilities): its environment and descriptors cannot be trusted then.
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: reads the auxiliary vector; takes no pointer.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether the kernel loaded a dynamic loader for this program. It did not if somebody executed the
+/// loader itself with the program as its argument, nor for a static program.
+pub(crate) fn has_loader() -> bool {
+    // SAFETY: reads the auxiliary vector; takes no pointer.
+    unsafe { libc::getauxval(libc::AT_BASE) != 0 }
+}
+
+/// The first argument that this process was started with.
+pub(crate) fn first_argument() -> Option<OsString> {
+    let mut arguments = std::env::args_os();
+    if arguments.len() > 0 {
+        return arguments.nth(1);
+    }
+    // Before `main` not every C library has told the standard library its arguments.
+    let line = std::fs::read("/proc/self/cmdline").ok()?;
+    let argument = line.split(|byte| *byte == 0).nth(1)?;
+    Some(std::os::unix::ffi::OsStringExt::from_vec(argument.to_vec()))
+}
