@@ -67,7 +67,7 @@
 //! | what is captured to go with a call; what enters it | the thread that submits; the one that runs the call |
 //! | the drop of a value | who has the future; a worker if nobody has |
 //! | of a process pool: the function | a worker process |
-//! | encoding an argument; decoding a result, and callbacks | the thread that submits; the one that minds the worker |
+//! | encoding an argument; decoding a result, and callbacks | the thread that submits; one of the pool |
 //!
 //! None of it runs with a lock held, and a panic in any of it is contained: it becomes the call's
 //! error, breaks the pool (the initializer), or is logged. Threads that are blocked on a call wake

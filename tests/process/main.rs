@@ -64,6 +64,8 @@ mod starts;
 mod support;
 #[cfg(target_os = "linux")]
 mod surroundings;
+#[cfg(target_os = "linux")]
+mod user_code;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -96,6 +98,7 @@ fn main() {
         shutdown::trials(),
         starts::trials(),
         surroundings::trials(),
+        user_code::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
 }

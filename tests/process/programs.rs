@@ -39,6 +39,7 @@ pub(crate) fn act() {
             let [step, gate, what] = [(); 3].map(|()| arguments.next().unwrap());
             crate::orphans::act(&step, &gate, &what);
         }
+        "stand-ins" => crate::user_code::act(),
         "sum" => println!("{}", sum()),
         "remove-self" => {
             let first = sum();

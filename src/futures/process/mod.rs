@@ -65,14 +65,15 @@
 //!   parent                                        worker process
 //!   submit ──► queue ──► slot ═ shared ring ═══► decode, call, encode
 //!                         ▲                          │
-//!   future ◄── decode ◄── minder ◄═ shared ring ══┘
+//!   future ◄── decode ◄── supervisor ◄═ ring ═════┘
 //!                         │  └────── pidfd: its end; two pipes: wake up
 //!              shared memory: rings, large payloads, claims, last words
 //! ```
 //!
 //! Calls that are sent ahead to a busy worker stay pending, can be cancelled, and are taken back if
-//! the call before them takes long. Callbacks run in the thread that minds the worker. It decodes
-//! results as well, unless a thread that waits for a brief call receives the answer itself.
+//! the call before them takes long. Each worker has a thread that supervises it. That decodes results
+//! and runs callbacks as well, unless a thread that waits for a brief call receives the answer itself;
+//! if such user code takes long, another thread takes its place as supervisor.
 //!
 //! A worker that runs out of calls looks for more for 50 µs before it sleeps, if that paid off the
 //! last time. Results of calls that take a few microseconds may wait for each other, about 20 µs
@@ -84,7 +85,7 @@
 
 // Read next: `parent/slot.rs` (the life of a worker), `../remote/wire.rs` (what is said),
 // `parent/crew.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
-// channel), `parent/minder.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
+// channel), `parent/supervisor.rs`, `desk.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
 // `../remote/identity.rs` for how a function crosses.
 
 mod builder;

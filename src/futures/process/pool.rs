@@ -16,7 +16,7 @@ use crate::futures::map::{Map, MapOptions};
 use crate::futures::process::child::init::pools_around;
 use crate::futures::process::handshake::Greeting;
 use crate::futures::process::parent::crew::Shared;
-use crate::futures::process::parent::minder::is_minder_of;
+use crate::futures::process::parent::supervisor::is_supervisor_of;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::identity::fingerprint;
 use crate::futures::remote::send::{pieces, send};
@@ -73,8 +73,10 @@ use crate::sync::deadline_after;
 /// is refused by `submit`. What cannot be decoded fails its call, not the pool. Prefetched calls
 /// are not called running, and can be cancelled. The error of a dead worker names the call.
 ///
-/// Callbacks run in the thread that minds the worker: one that blocks holds up what that worker
-/// would do next.
+/// Callbacks run in a thread of the pool. They may take their time and wait, for calls of this very
+/// pool too (in Python that hangs): if one has not returned after a few milliseconds, another thread
+/// goes on with what its worker does. The same holds for what follows a call, for decoding a result,
+/// and for the drop of one that nobody took.
 pub struct ProcessPoolExecutor {
     shared: Arc<Shared>,
 }
@@ -140,8 +142,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Threads
     ///
-    /// The argument is encoded and dropped here. The result is decoded in the thread that minds the
-    /// worker, or in one that waits for it.
+    /// The argument is encoded and dropped here. The result is decoded in a thread of the
+    /// pool, or in one that waits for it.
     ///
     /// # Errors
     ///
@@ -258,7 +260,7 @@ impl ProcessPoolExecutor {
         if options.cancel_futures {
             report.cancelled = self.shared.cancel_pending();
         }
-        if options.wait && !is_minder_of(&self.shared) {
+        if options.wait && !is_supervisor_of(&self.shared) {
             self.shared.join(deadline);
         }
         (report.pending, report.running) = self.shared.left();

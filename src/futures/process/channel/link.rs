@@ -18,7 +18,7 @@ use crate::futures::remote::wire::{
     DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put,
 };
 
-/// What submitters and minders use of a channel, under the lock of the pool.
+/// What submitters and supervisors use of a channel, under the lock of the pool.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) pid: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Link {
     known: Recent<()>,
     /// Segments of the worker that it may use again; told with the next call.
     owed: VecDeque<u64>,
-    /// Whether the minder watches the clock for the call that runs.
+    /// Whether the supervisor watches the clock for the call that runs.
     pub(crate) armed: bool,
 }
 
@@ -68,7 +68,7 @@ impl Link {
         send_signal(self.pidfd.as_fd(), signal);
     }
 
-    /// Makes the minder look at the slot again.
+    /// Makes the supervisor look at the slot again.
     pub(crate) fn wake(&self) {
         wake(self.incoming.wake());
     }
@@ -138,7 +138,7 @@ impl Link {
 
     fn send_files(&self, seq: u64, files: &[BorrowedFd<'_>]) -> Result<()> {
         match send_with_files(self.socket.as_fd(), &seq.to_ne_bytes(), files) {
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()), // its minder is about to see its end
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()), // its supervisor is about to see its end
             sent => sent,
         }
     }
@@ -147,7 +147,7 @@ impl Link {
     pub(crate) fn write(&self, frames: &[u8]) -> Result<()> {
         let Some(bell) = &self.bell else { return Ok(()) };
         match self.page.requests().try_write(frames, || ring(bell)) {
-            Ok(true) | Err(Errno::PIPE) => Ok(()), // its minder is about to see its end
+            Ok(true) | Err(Errno::PIPE) => Ok(()), // its supervisor is about to see its end
             Ok(false) => Err(Errno::AGAIN),
             Err(error) => Err(error),
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::crew::{After, Shared};
+use super::crew::Shared;
+use super::deferred::Deferred;
 use super::receiver::Role;
 use super::slot::{Phase, Reason};
 use super::task::Task;
@@ -12,13 +13,10 @@ use crate::error::Error;
 use crate::futures::remote::wire::{Header, Kind, Malformed};
 
 impl Shared {
-    pub(crate) fn ready(self: &Arc<Self>, index: usize) {
-        let after = {
-            let mut state = self.state.lock();
-            state.seats[index].ready();
-            self.balance(&mut state)
-        };
-        after.run();
+    pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
+        let mut state = self.state.lock();
+        state.seats[index].ready();
+        self.balance(&mut state)
     }
 
     /// A segment of a worker has been read.
@@ -36,7 +34,7 @@ impl Shared {
         frames: &[(Header, Range<usize>)],
         tasks: &mut Vec<Option<Task>>,
         role: Role,
-    ) -> (After, u32, Result<(), Malformed>) {
+    ) -> (Deferred, u32, Result<(), Malformed>) {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut checked = Ok(());
@@ -72,20 +70,20 @@ impl Shared {
         seat.slow = false;
         seat.since = now;
         if let Some(link) = &mut seat.link {
-            link.armed = true; // the minder is about to look, or is told to
+            link.armed = true; // the supervisor is about to look, or is told to
         }
-        if seat.slot.is_worn_out() {
+        if seat.slot.is_worn_out() && seat.slot.in_flight() == 0 {
             seat.retire();
         }
         state.fruitless = 0;
         state.counts.answered += answered;
         state.requeue(skipped);
-        let mut after = self.balance(&mut state);
-        after.failed.extend(failed);
+        let mut deferred = self.balance(&mut state);
+        deferred.failed.extend(failed);
         if role == Role::Waiter {
-            let next = self.check_time(&mut state, index, &mut after);
+            let next = self.check_time(&mut state, index, &mut deferred);
             state.seats[index].look_again(next);
         }
-        (after, state.seats[index].slot.patience(), checked)
+        (deferred, state.seats[index].slot.patience(), checked)
     }
 }

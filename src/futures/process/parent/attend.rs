@@ -1,8 +1,8 @@
 //! A thread that is about to block until a call is done reads the answer itself.
 //!
-//! Otherwise an answer wakes the minder, and that wakes the thread: for a call that takes
+//! Otherwise an answer wakes the supervisor, and that wakes the thread: for a call that takes
 //! microseconds the second waking costs more than the call. So a thread that waits for the only
-//! call that a worker has, a brief one by all that is known, takes the minder's place for a moment.
+//! call that a worker has, a brief one by all that is known, takes the supervisor's place for a moment.
 //! It looks for the answer first, because one that comes to a running thread need not wake it.
 
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::crew::Shared;
-use super::minder::as_minder_of;
+use super::deferred::Step;
 use super::receiver::{Incoming, Read, Receiver};
+use super::supervisor::as_supervisor_of;
 use crate::futures::process::look::{LOOK, look};
+use crate::guard::contain;
 use crate::sync::spin_until;
 
-/// How long a thread takes the minder's place, which cannot react to anything meanwhile.
+/// How long a thread takes the supervisor's place, which cannot react to anything meanwhile.
 const TURN: Duration = Duration::from_micros(200);
 
 impl Shared {
@@ -29,18 +31,31 @@ impl Shared {
         deadline: Option<Instant>,
     ) {
         let Some(incoming) = self.answers_only(address) else { return };
-        // The minder may hold it for this very answer, or be about to let go of it after another.
+        // The supervisor may hold it for this very answer, or be about to let go of it after another.
         let mut receiver = None;
         spin_until(|| {
             receiver = incoming.receiver.try_lock();
             receiver.is_some()
         });
         let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
-        let left = as_minder_of(self, || receiver.await_answer(self, &incoming, deadline));
+        let left = receiver.await_answer(self, &incoming, deadline);
+        let awaited = receiver.awaited.take();
         incoming.pass_on(&receiver);
         drop(receiver);
+        if let Some((task, reply)) = awaited {
+            if !std::ptr::eq(task.address(), address) {
+                return incoming.leave(Step::Finish(task, reply)); // somebody else's came first
+            }
+            let mut untold = None;
+            as_supervisor_of(self, || {
+                contain("ending a call", || untold = task.finish(reply));
+            });
+            if let Some(task) = untold {
+                incoming.leave(Step::Tell(task));
+            }
+        }
         if left {
-            // The minder is about to learn how the worker ended, and to end the call.
+            // The supervisor is about to learn how the worker ended, and to end the call.
             look(soon(TURN, deadline), done);
         }
     }
@@ -71,9 +86,9 @@ impl Receiver {
             !matches!(read, Read::Nothing)
         });
         if matches!(read, Read::Nothing) {
-            incoming.tell_minder(self, false);
+            incoming.tell_supervisor(self, false);
             read = self.sleep_over_answer(pool, end);
-            incoming.tell_minder(self, true);
+            incoming.tell_supervisor(self, true);
         }
         matches!(read, Read::End)
     }

@@ -2,28 +2,27 @@
 //!
 //! Under the lock there are only short things: bookkeeping, writes that cannot block, signals.
 //! Calls are ended after it was released, because that runs user code: what is to be ended is
-//! collected in [`After`]. Whether a worker is needed is read from the slots each time, never
+//! collected in [`Deferred`]. Whether a worker is needed is read from the slots each time, never
 //! from a counter kept beside them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::Level;
 use rustix::process::Signal;
 
-use super::minder::mind;
+use super::deferred::Deferred;
+use super::desk::Desk;
 use super::seat::Seat;
 use super::slot::{Phase, Reason};
+use super::supervisor::Supervisor;
 use super::task::Task;
-use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::builder::Settings;
 use crate::futures::process::channel::link::{BUDGET, Link};
 use crate::futures::process::handshake::Greeting;
 use crate::futures::process::shm::segments::Arena;
-use crate::guard::contain;
-use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, spawn, wait_until};
+use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
 /// back to where any worker can take it.
@@ -32,7 +31,7 @@ pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// How long a worker that was told to end may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
-/// What submitters and minders share.
+/// What submitters and supervisors share.
 pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     /// A worker has ended.
@@ -59,8 +58,8 @@ pub(crate) struct State {
     pub(crate) refused_until: Option<Instant>,
     /// Starts in a row that the system refused.
     pub(crate) refusals: u32,
-    /// Minders that have handed their seat on, to be joined.
-    finished: Vec<JoinHandle<()>>,
+    /// Desks whose seat others have, with threads to be joined.
+    finished: Vec<Arc<Desk>>,
 }
 
 /// What has happened so far.
@@ -71,36 +70,6 @@ pub(crate) struct Counts {
     pub(crate) started: u64,
     pub(crate) died: u64,
     pub(crate) killed: u64,
-}
-
-/// What is to be done when the lock is released.
-#[derive(Default)]
-#[must_use]
-pub(crate) struct After {
-    /// Ended calls whose waiters have not been told.
-    pub(crate) untold: Vec<Task>,
-    pub(crate) failed: Vec<(Task, Error)>,
-    pub(crate) cancelled: Vec<Task>,
-    /// A logger is user code as well.
-    pub(crate) logs: Vec<(Level, String)>,
-}
-
-impl After {
-    /// Runs user code: callbacks.
-    pub(crate) fn run(self) -> usize {
-        self.untold.into_iter().for_each(Task::tell);
-        for (task, error) in self.failed {
-            task.fail(error);
-        }
-        let cancelled = self.cancelled.into_iter().filter(|task| task.cancel());
-        let cancelled = cancelled.count();
-        for (level, text) in self.logs {
-            contain("logging the end of a worker", || {
-                log::log!(target: LOG_TARGET, level, "{text}");
-            });
-        }
-        cancelled
-    }
 }
 
 impl Shared {
@@ -154,8 +123,8 @@ impl Shared {
 
     /// Gives calls to workers that have room, starts workers for the others, and lets workers end
     /// that are not needed any more.
-    pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> After {
-        let mut after = After::default();
+    pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> Deferred {
+        let mut after = Deferred::default();
         if state.terminated {
             after.cancelled.extend(state.queue.drain(..));
         }
@@ -169,7 +138,7 @@ impl Shared {
         after
     }
 
-    fn hand_out(&self, state: &mut State, after: &mut After) {
+    fn hand_out(&self, state: &mut State, after: &mut Deferred) {
         let depth = self.settings.prefetch;
         while !state.queue.is_empty() {
             let backlog = state.queue.len();
@@ -189,7 +158,7 @@ impl Shared {
     }
 
     /// Sends up to `count` calls to a worker; false if it could be given none.
-    fn give(&self, state: &mut State, index: usize, count: usize, after: &mut After) -> bool {
+    fn give(&self, state: &mut State, index: usize, count: usize, after: &mut Deferred) -> bool {
         let now = Instant::now();
         let State { queue, seats, batch, .. } = state;
         let Seat { slot, link: Some(link), .. } = &mut seats[index] else { return false };
@@ -245,7 +214,7 @@ impl Shared {
         given > 0
     }
 
-    fn start_workers(self: &Arc<Self>, state: &mut State, after: &mut After) {
+    fn start_workers(self: &Arc<Self>, state: &mut State, after: &mut Deferred) {
         loop {
             let phases = state.seats.iter().map(|seat| seat.slot.phase());
             let starting = phases.clone().filter(|phase| *phase == Phase::Starting).count();
@@ -261,19 +230,18 @@ impl Shared {
             let index = empty.unwrap_or(state.seats.len());
             if index == state.seats.len() {
                 if index >= self.settings.max_workers {
-                    return; // a seat whose worker has just ended: its minder decides
+                    return; // a seat whose worker has just ended: its supervisor decides
                 }
                 state.seats.push(Seat::new());
             }
-            let pool = Arc::clone(self);
-            let name = format!("ProcessPool-{index}");
-            match spawn(name, None, move || mind(&pool, index)) {
-                Ok(minder) => {
+            let supervisor = Supervisor::new(self, index);
+            match Desk::open(format!("ProcessPool-{index}"), supervisor) {
+                Ok(desk) => {
                     state.counts.started += 1;
                     let seat = &mut state.seats[index];
                     seat.start(self.settings.max_tasks_per_child);
-                    state.finished.extend(seat.minder.replace(minder));
-                    state.finished.retain(|handle| !handle.is_finished());
+                    state.finished.extend(seat.desk.replace(desk));
+                    state.finished.retain(|desk| !desk.has_ended());
                 }
                 Err(error) if alive == 0 => {
                     let cause = Error::ThreadStart(Cause::new(error));
@@ -300,7 +268,7 @@ impl Shared {
     pub(crate) fn cancel_pending(self: &Arc<Self>) -> usize {
         let after = {
             let mut state = self.state.lock();
-            let mut after = After::default();
+            let mut after = Deferred::default();
             for seat in &mut state.seats {
                 after.cancelled.extend(seat.take_back(0).0);
             }
@@ -328,7 +296,7 @@ impl Shared {
         self.cancel_pending();
     }
 
-    /// Waits until there is no worker, and no minder; false if time ran out before.
+    /// Waits until there is no worker, and no supervisor; false if time ran out before.
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.state.lock();
         while state.seats.iter().any(|seat| seat.slot.phase() != Phase::Empty) {
@@ -337,13 +305,10 @@ impl Shared {
             }
             wait_until(&self.gone, &mut state, deadline);
         }
-        let mut minders = std::mem::take(&mut state.finished);
-        minders.extend(state.seats.iter_mut().filter_map(|seat| seat.minder.take()));
+        let mut desks = state.finished.clone();
+        desks.extend(state.seats.iter().filter_map(|seat| seat.desk.clone()));
         drop(state);
-        for minder in minders {
-            let _ = minder.join(); // it catches what panics in user code
-        }
-        true
+        desks.iter().all(|desk| desk.join(deadline))
     }
 
     /// Calls that wait and calls that run.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::crew::{After, DRAIN, SLOW, Shared, State};
+use super::crew::{DRAIN, SLOW, Shared, State};
+use super::deferred::Deferred;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
 use super::task::Task;
@@ -26,7 +27,7 @@ const REFUSALS: u32 = 60;
 /// How long to do with the workers there are after the system refused one.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What a minder does after its worker has ended.
+/// What a supervisor does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Starts another one.
@@ -38,7 +39,7 @@ pub(crate) enum Next {
 }
 
 impl Shared {
-    /// The worker that a minder started could be connected.
+    /// The worker that a supervisor started could be connected.
     pub(crate) fn connected(&self, index: usize, link: Link) {
         let mut state = self.state.lock();
         state.refusals = 0;
@@ -50,23 +51,19 @@ impl Shared {
     }
 
     /// Looks at the clock for one worker; gives when to look again.
-    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> Option<Instant> {
-        let (after, next) = {
-            let mut state = self.state.lock();
-            let mut after = After::default();
-            let next = self.check_time(&mut state, index, &mut after);
-            state.seats[index].alarm = next;
-            (after, next)
-        };
-        after.run();
-        next
+    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> (Deferred, Option<Instant>) {
+        let mut state = self.state.lock();
+        let mut deferred = Deferred::default();
+        let next = self.check_time(&mut state, index, &mut deferred);
+        state.seats[index].alarm = next;
+        (deferred, next)
     }
 
     pub(crate) fn check_time(
         self: &Arc<Self>,
         state: &mut State,
         index: usize,
-        after: &mut After,
+        deferred: &mut Deferred,
     ) -> Option<Instant> {
         let settings = self.settings();
         let now = Instant::now();
@@ -104,7 +101,7 @@ impl Shared {
                         state.counts.killed += 1;
                     }
                     state.requeue(returned);
-                    after.add(self.balance(state));
+                    deferred.add(self.balance(state));
                     return None; // an end or an answer is about to come
                 }
                 let slow = since.checked_add(SLOW).filter(|_| !seat.slow);
@@ -112,7 +109,7 @@ impl Shared {
                     seat.slow = true;
                     let (returned, _) = seat.take_back(1);
                     state.requeue(returned);
-                    after.add(self.balance(state));
+                    deferred.add(self.balance(state));
                     return deadline;
                 }
                 match (deadline, slow) {
@@ -144,68 +141,62 @@ impl Shared {
     }
 
     /// A worker could not be started.
-    pub(crate) fn start_failed(self: &Arc<Self>, index: usize, error: std::io::Error) -> Next {
-        let (after, next) = {
-            let mut state = self.state.lock();
-            let mut after = After::default();
-            let seat = &mut state.seats[index];
-            let wanted = seat.slot.phase() == Phase::Starting;
-            let aftermath = seat.slot.exited(|_| false);
-            debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
-            seat.slot.clear();
-            let others = state.seats.iter().any(|seat| seat.slot.is_alive());
-            let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
-            state.refusals += 1;
-            if needed && state.refusals < REFUSALS {
-                // What the minders that gave up before this one have had may be free by now.
-                state.counts.started += 1;
-                state.seats[index].start(self.settings().max_tasks_per_child);
-                return Next::StartLater;
-            }
-            if needed {
-                // Nobody is left who could run what is queued.
-                state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut after);
-            } else if wanted {
-                state.refused_until = Instant::now().checked_add(BACK_OFF);
-                after.log(Level::Warn, format!("a worker process cannot be started: {error}"));
-            }
-            after.add(self.balance(&mut state));
-            self.notify_gone(&state);
-            (after, Next::Stop)
-        };
-        after.run();
-        next
+    pub(crate) fn start_failed(
+        self: &Arc<Self>,
+        index: usize,
+        error: std::io::Error,
+    ) -> (Deferred, Next) {
+        let mut state = self.state.lock();
+        let mut deferred = Deferred::default();
+        let seat = &mut state.seats[index];
+        let wanted = seat.slot.phase() == Phase::Starting;
+        let aftermath = seat.slot.exited(|_| false);
+        debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
+        seat.slot.clear();
+        let others = state.seats.iter().any(|seat| seat.slot.is_alive());
+        let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
+        state.refusals += 1;
+        if needed && state.refusals < REFUSALS {
+            // What the supervisors that gave up before this one have had may be free by now.
+            state.counts.started += 1;
+            state.seats[index].start(self.settings().max_tasks_per_child);
+            return (deferred, Next::StartLater);
+        }
+        if needed {
+            // Nobody is left who could run what is queued.
+            state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut deferred);
+        } else if wanted {
+            state.refused_until = Instant::now().checked_add(BACK_OFF);
+            deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
+        }
+        deferred.add(self.balance(&mut state));
+        self.notify_gone(&state);
+        (deferred, Next::Stop)
     }
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
-    /// why it could not get ready, if it said so.
+    /// why it could not get ready, if it said so. The link is to be dropped last.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
         ended: Ended,
         start_error: Option<Error>,
-    ) -> Next {
-        let link;
-        let (after, next) = {
-            let mut state = self.state.lock();
-            let mut after = After::default();
-            let seat = &mut state.seats[index];
-            link = seat.link.take(); // its descriptors are closed when the caller has been told
-            let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
-            let aftermath = seat.slot.exited(begun);
-            let death = describe(&aftermath, ended, link.as_ref());
-            // The next call that comes finds a worker as if nothing had happened.
-            let eager = !aftermath.in_doubt.is_empty();
-            self.settle(&mut state, aftermath, death, start_error, &mut after);
-            state.seats[index].slot.clear();
-            let next = self.replace(&mut state, index, eager);
-            after.add(self.balance(&mut state));
-            self.notify_gone(&state);
-            (after, next)
-        };
-        after.run();
-        drop(link);
-        next
+    ) -> (Deferred, Next, Option<Link>) {
+        let mut state = self.state.lock();
+        let mut deferred = Deferred::default();
+        let seat = &mut state.seats[index];
+        let link = seat.link.take();
+        let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
+        let aftermath = seat.slot.exited(begun);
+        let death = describe(&aftermath, ended, link.as_ref());
+        // The next call that comes finds a worker as if nothing had happened.
+        let eager = !aftermath.in_doubt.is_empty();
+        self.settle(&mut state, aftermath, death, start_error, &mut deferred);
+        state.seats[index].slot.clear();
+        let next = self.replace(&mut state, index, eager);
+        deferred.add(self.balance(&mut state));
+        self.notify_gone(&state);
+        (deferred, next, link)
     }
 
     /// Decides about the calls that a worker leaves, and about the pool.
@@ -215,33 +206,33 @@ impl Shared {
         aftermath: Aftermath<Task>,
         death: WorkerDeath,
         start_error: Option<Error>,
-        after: &mut After,
+        deferred: &mut Deferred,
     ) {
         let Aftermath { reason, was_draining, in_doubt, unstarted, .. } = aftermath;
         state.requeue(unstarted);
-        let fail = |after: &mut After, error: Error| {
-            after.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
+        let fail = |deferred: &mut Deferred, error: Error| {
+            deferred.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
         };
         let pid = death.pid;
         match reason {
-            Some(Reason::Asked) => return fail(after, Error::Killed { pid }),
+            Some(Reason::Asked) => return fail(deferred, Error::Killed { pid }),
             Some(Reason::Deadline) => {
                 let limit = self.settings().deadline.unwrap_or_default();
-                return fail(after, Error::DeadlineExceeded { limit });
+                return fail(deferred, Error::DeadlineExceeded { limit });
             }
             Some(Reason::Stop) => {
                 let cause = Cause::new(Error::WorkerDied(Cause::new(death)));
-                return fail(after, Error::BrokenProcessPool { accepted: true, cause });
+                return fail(deferred, Error::BrokenProcessPool { accepted: true, cause });
             }
             None if was_draining && in_doubt.is_empty() => return,
             None | Some(Reason::Unruly(_)) => {}
         }
         state.counts.died += 1;
         if let Some(error) = start_error {
-            after.log(Level::Error, format!("Exception in initializer: {error}"));
-            return state.break_off(Cause::new(error), after);
+            deferred.log(Level::Error, format!("Exception in initializer: {error}"));
+            return state.break_off(Cause::new(error), deferred);
         }
-        after.log(Level::Warn, death.to_string());
+        deferred.log(Level::Warn, death.to_string());
         if in_doubt.is_empty() {
             state.fruitless += 1;
         }
@@ -251,15 +242,15 @@ impl Shared {
             (OnWorkerDeath::BreakPool, in_doubt) => {
                 // In front: they are the first to hear.
                 in_doubt.into_iter().rev().for_each(|task| state.queue.push_front(task));
-                state.break_off(cause, after);
+                state.break_off(cause, deferred);
             }
-            (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, after),
+            (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, deferred),
             (policy, in_doubt) => {
                 let times = if let OnWorkerDeath::Retry(times) = policy { times } else { 0 };
                 let again = |task: &Task| times > 0 && task.count_death() <= times;
                 let (again, failed): (Vec<_>, Vec<_>) = in_doubt.into_iter().partition(again);
                 state.requeue(again);
-                after.failed.extend(failed.into_iter().map(|task| {
+                deferred.failed.extend(failed.into_iter().map(|task| {
                     let call = Some(task.description());
                     let death = WorkerDeath { call, ..death.clone() };
                     (task, Error::WorkerDied(Cause::new(death)))
@@ -268,7 +259,7 @@ impl Shared {
         }
     }
 
-    /// Whether the minder of a seat that is free now starts another worker in it: if calls wait for
+    /// Whether the supervisor of a seat that is free now starts another worker in it: if calls wait for
     /// one, or if a call has just cost the pool one.
     fn replace(&self, state: &mut State, index: usize, eager: bool) -> Next {
         let starting =
@@ -308,7 +299,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
 
 impl State {
     /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
-    pub(crate) fn break_off(&mut self, cause: Cause<Error>, after: &mut After) {
+    pub(crate) fn break_off(&mut self, cause: Cause<Error>, deferred: &mut Deferred) {
         let mut tasks: Vec<Task> = Vec::new();
         for seat in &mut self.seats {
             tasks.extend(seat.slot.give_up());
@@ -317,26 +308,8 @@ impl State {
         let queued: Vec<Task> = self.queue.drain(..).collect();
         for task in queued.into_iter().chain(tasks) {
             let cause = Cause::new(Error::clone(&cause));
-            after.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));
+            deferred.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));
         }
         self.broken = Some(cause);
-    }
-}
-
-impl After {
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { untold, failed, cancelled, logs } = self;
-        untold.is_empty() && failed.is_empty() && cancelled.is_empty() && logs.is_empty()
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.untold.extend(other.untold);
-        self.failed.extend(other.failed);
-        self.cancelled.extend(other.cancelled);
-        self.logs.extend(other.logs);
-    }
-
-    fn log(&mut self, level: Level, text: String) {
-        self.logs.push((level, text));
     }
 }

@@ -1,8 +1,8 @@
 //! What the parent reads of one worker, and what that means for its calls.
 //!
-//! Whoever holds the lock of the [`Receiver`] reads: the minder of the worker, or for a moment a
-//! thread that waits for a call (`attend.rs`). That one runs no code of others: what is to be told
-//! to them it leaves to the minder.
+//! Whoever holds the lock of the [`Receiver`] reads: the supervisor of the worker, or for a moment a
+//! thread that waits for a call (`attend.rs`). Neither runs user code under that lock. The thread
+//! that waits decodes its own result afterwards; everything else is left to the supervisor.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,9 +12,10 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
-use super::crew::{After, Shared};
+use super::crew::Shared;
+use super::deferred::{Step, Steps};
 use super::spawn::{receive_with_files, wake};
-use super::task::{Reply, Task};
+use super::task::{Bytes, Reply, Task};
 use crate::error::Error;
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
@@ -24,22 +25,21 @@ use crate::futures::process::shm::segments::{Foreign, Recent};
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::landing::failure;
 use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
-use crate::guard::contain;
 use crate::sync::Mutex;
 
 /// Bytes of a small answer, more or less.
 const SMALL_ANSWER: u32 = 24;
 
-/// How long the minder sleeps over answers that were to come together. They are not that late unless
+/// How long the supervisor sleeps over answers that were to come together. They are not that late unless
 /// a brief call is followed by one that is not.
 const PATIENCE: Duration = Duration::from_micros(100);
 
 /// The answers of one worker, and who is told of them.
 pub(crate) struct Incoming {
     pub(crate) receiver: Mutex<Receiver>,
-    /// Readable when the worker has rung, for the minder to hear.
+    /// Readable when the worker has rung, for the supervisor to hear.
     watch: OwnedFd,
-    /// Makes the minder look at everything again.
+    /// Makes the supervisor look at everything again.
     wake: OwnedFd,
 }
 
@@ -59,14 +59,20 @@ impl Incoming {
         self.wake.as_fd()
     }
 
-    /// Whether the minder hears the worker ring. Of the end of the channel it always hears.
-    pub(crate) fn tell_minder(&self, receiver: &Receiver, tells: bool) {
+    /// Whether the supervisor hears the worker ring. Of the end of the channel it always hears.
+    pub(crate) fn tell_supervisor(&self, receiver: &Receiver, tells: bool) {
         let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
         let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
     }
 
-    /// Has the minder do what a thread that waited left to it, and hear the worker again.
+    /// Leaves something to the supervisor.
+    pub(crate) fn leave(&self, step: Step) {
+        self.receiver.lock().steps.push_back(step);
+        wake(self.wake.as_fd());
+    }
+
+    /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
     pub(crate) fn pass_on(&self, receiver: &Receiver) {
         if !receiver.sleeps() || receiver.has_left() {
             wake(self.wake.as_fd());
@@ -102,8 +108,10 @@ pub(crate) struct Receiver {
     pub(crate) start_error: Option<Error>,
     /// How many answers to let come together, by what is known since the last ones.
     patience: u32,
-    /// What a thread that waited has left to the minder.
-    left: After,
+    /// What the supervisor is to run, some of it left by a thread that waited.
+    pub(crate) steps: Steps,
+    /// The answer that a thread waited for.
+    pub(crate) awaited: Option<(Task, Reply)>,
     fault: Option<Malformed>,
 }
 
@@ -118,7 +126,7 @@ pub(crate) enum Read {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// All that there are, and everybody is told.
-    Minder,
+    Supervisor,
     /// One reply; others are told later.
     Waiter,
 }
@@ -147,31 +155,25 @@ impl Receiver {
             initializing,
             start_error: None,
             patience: 0,
-            left: After::default(),
+            steps: Steps::new(),
+            awaited: None,
             fault: None,
         }
     }
 
     fn has_left(&self) -> bool {
-        self.fault.is_some() || !self.left.is_empty() || !self.inbox.is_empty()
+        self.fault.is_some() || !self.steps.is_empty() || !self.inbox.is_empty()
     }
 
-    /// In the minder: does what a thread that waited has left.
-    pub(crate) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<(), Malformed> {
+    /// In the supervisor: handles what a thread that waited has left.
+    pub(crate) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<Read, Malformed> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        self.left().run();
-        if self.inbox.is_empty() {
-            return Ok(());
+        if !self.inbox.is_empty() {
+            self.handle_all(pool, Role::Supervisor)?;
         }
-        self.handle_all(pool, Role::Minder)
-    }
-
-    /// What is still to be told. After a failure that is done when the worker gets no more calls:
-    /// whoever hears of it may submit the next one.
-    pub(crate) fn left(&mut self) -> After {
-        std::mem::take(&mut self.left)
+        Ok(Read::Some)
     }
 
     /// After the worker has rung, or ended.
@@ -185,14 +187,14 @@ impl Receiver {
     }
 
     /// From now on the worker rings, unless there is something to read. Between any two turns of
-    /// readers it does, or has rung, or the minder has been woken.
+    /// readers it does, or has rung, or the supervisor has been woken.
     #[must_use]
     pub(crate) fn sleeps(&self) -> bool {
         self.page.answers().reader_sleeps(1)
     }
 
-    /// For the minder: the same, but if calls are brief the worker rings for several at once. Then
-    /// the minder is to look by itself after so long.
+    /// For the supervisor: the same, but if calls are brief the worker rings for several at once. Then
+    /// the supervisor is to look by itself after so long.
     #[must_use]
     pub(crate) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
         let answers = std::mem::take(&mut self.patience);
@@ -215,12 +217,12 @@ impl Receiver {
         }
     }
 
-    /// In a thread that waits: like [`read`](Self::read), with failures left to the minder.
+    /// In a thread that waits: like [`read`](Self::read), with failures left to the supervisor.
     pub(crate) fn read_one(&mut self, pool: &Arc<Shared>) -> Read {
         self.read(pool, Role::Waiter).unwrap_or_else(|fault| self.leave(fault))
     }
 
-    /// In a thread that waits: the minder is to end the worker.
+    /// In a thread that waits: the supervisor is to end the worker.
     pub(crate) fn leave(&mut self, fault: Malformed) -> Read {
         self.fault = Some(fault);
         Read::End
@@ -245,7 +247,7 @@ impl Receiver {
         tasks: &mut Vec<Option<Task>>,
     ) -> Result<(), Malformed> {
         let mut bad = None;
-        while role == Role::Minder || frames.is_empty() {
+        while role == Role::Supervisor || frames.is_empty() {
             match self.inbox.next() {
                 Ok(Some((header, body))) if self.initializing || !self.greeted => {
                     self.greet(pool, header, body)?;
@@ -260,30 +262,34 @@ impl Receiver {
         }
         if !frames.is_empty() {
             // First the worker gets new work, then the callers their results.
-            let (after, patience, checked) = pool.answered(self.index, frames, tasks, role);
+            let (deferred, patience, checked) = pool.answered(self.index, frames, tasks, role);
             self.patience = patience;
-            match role {
-                Role::Minder => {
-                    after.run();
+            self.steps.extend(deferred.into_steps());
+            let mut fetched = Ok(());
+            for ((header, body), task) in frames.iter().zip(tasks.drain(..)) {
+                let reply = match fetched {
+                    Ok(()) => self.fetch(pool, *header, body.clone()),
+                    Err(malformed) => Err(malformed),
+                };
+                match (reply, task) {
+                    (Ok(Ok(reply)), Some(task)) if role == Role::Supervisor => {
+                        self.steps.push_back(Step::Finish(task, reply));
+                    }
+                    (Ok(Ok(reply)), Some(task)) => self.awaited = Some((task, reply)),
+                    (Ok(Err(error)), Some(task)) => self.steps.push_back(Step::Fail(task, error)),
+                    (Err(Malformed(how)), task) => {
+                        fetched = Err(Malformed(how));
+                        // It has run, and its result is lost.
+                        let fail = |task| {
+                            Step::Fail(task, Error::Decode(format!("the result: {how}").into()))
+                        };
+                        self.steps.extend(task.map(fail));
+                    }
+                    (Ok(_), None) => {}
                 }
-                Role::Waiter => self.left.add(after),
             }
-            let mut finished = Ok(());
-            for ((header, body), mut task) in frames.iter().zip(tasks.drain(..)) {
-                if finished.is_ok() {
-                    finished = self.finish(pool, role, *header, body.clone(), &mut task);
-                }
-                if let (Err(Malformed(how)), Some(task)) = (&finished, task) {
-                    // It has run, and its result is lost.
-                    let error = Error::Decode(format!("the result: {how}").into());
-                    self.left.failed.push((task, error));
-                }
-            }
-            finished?;
+            fetched?;
             checked?;
-            if role == Role::Minder {
-                self.left().run();
-            }
         }
         bad.map_or(Ok(()), Err)
     }
@@ -308,20 +314,18 @@ impl Receiver {
             return Err(Malformed("its initializer failed"));
         }
         if !self.initializing {
-            pool.ready(self.index);
+            self.steps.extend(pool.ready(self.index).into_steps());
         }
         Ok(())
     }
 
-    /// Ends one call, and takes it, unless the answer is malformed.
-    fn finish(
+    /// What a worker has answered, in memory of our own; or why that cannot be had.
+    fn fetch(
         &mut self,
         pool: &Arc<Shared>,
-        role: Role,
         header: Header,
         body: Range<usize>,
-        task: &mut Option<Task>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Result<Reply, Error>, Malformed> {
         let mut files = Vec::new();
         if header.has_descriptors() {
             let mut seq = [0; 8];
@@ -332,7 +336,7 @@ impl Receiver {
             };
         }
         let body = self.inbox.body(body);
-        let (bytes, far) = if header.is_far() {
+        let bytes = if header.is_far() {
             let far = Far::from_bytes(body)?;
             if far.len > pool.settings().max_message_size {
                 return Err(Malformed("a result above the limit"));
@@ -343,31 +347,15 @@ impl Receiver {
             }
             let segment = self.segments.first().ok_or(Malformed("no shared memory"))?;
             let bytes = segment.bytes(far.len);
-            (bytes.map_err(|_| Malformed("not so much shared memory"))?, Some(far.segment))
+            let bytes = Bytes::copy(bytes.map_err(|_| Malformed("not so much shared memory"))?);
+            pool.owe(self.index, far.segment);
+            bytes
         } else {
-            (body, None)
+            Bytes::copy(body)
         };
-        let index = self.index;
-        let mut decoded = || {
-            if let Some(segment) = far {
-                pool.owe(index, segment);
-            }
-        };
-        let Some(task) = task.take() else {
-            decoded();
-            return Ok(());
-        };
-        let reply = Reply { kind: header.kind, bytes, files };
-        match role {
-            Role::Minder => contain("ending a call", || {
-                if let Some(task) = task.finish(reply, &mut decoded) {
-                    task.tell();
-                }
-            }),
-            Role::Waiter => contain("ending a call", || {
-                self.left.untold.extend(task.finish(reply, &mut decoded));
-            }),
-        }
-        Ok(())
+        Ok(match bytes {
+            Some(bytes) => Ok(Reply { kind: header.kind, bytes, files }),
+            None => Err(Error::Decode("the result: there is no memory for it".into())),
+        })
     }
 }

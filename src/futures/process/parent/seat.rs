@@ -1,24 +1,25 @@
-//! A worker's place in the pool: its slot, its channel, its minder.
+//! A worker's place in the pool: its slot, its channel, its desk.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
+use super::desk::Desk;
 use super::slot::{Reason, Slot};
 use super::task::Task;
 use crate::futures::process::channel::link::Link;
-use crate::sync::JoinHandle;
 
 /// A worker's place in the pool.
 pub(crate) struct Seat {
     pub(crate) slot: Slot<Task>,
     pub(crate) link: Option<Link>,
-    pub(crate) minder: Option<JoinHandle<()>>,
+    pub(crate) desk: Option<Arc<Desk>>,
     /// When the phase of the slot began, as far as a timer depends on it.
     pub(crate) since: Instant,
     /// The call that runs is not cheap; nothing is queued behind it.
     pub(crate) slow: bool,
-    /// When the minder looks at the clock next.
+    /// When the supervisor looks at the clock next.
     pub(crate) alarm: Option<Instant>,
 }
 
@@ -27,7 +28,7 @@ impl Seat {
         Self {
             slot: Slot::new(),
             link: None,
-            minder: None,
+            desk: None,
             since: Instant::now(),
             slow: false,
             alarm: None,
@@ -50,12 +51,12 @@ impl Seat {
             self.since = Instant::now();
             if let Some(link) = &mut self.link {
                 link.close();
-                link.wake(); // from now on its minder watches the clock
+                link.wake(); // from now on its supervisor watches the clock
             }
         }
     }
 
-    /// Has the minder look at the clock at this time.
+    /// Has the supervisor look at the clock at this time.
     pub(crate) fn look_again(&mut self, at: Option<Instant>) {
         let late = at.is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
         if let (true, Some(link)) = (late, &self.link) {

@@ -151,7 +151,7 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     let text = greeting.to_bytes(std::process::id(), &limits)?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
     match send_with_files(socket.as_fd(), &text, &files) {
-        // It has ended already: its minder will see that, and how.
+        // It has ended already: its supervisor will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
     }
@@ -266,7 +266,7 @@ pub(crate) fn receive_with_files(
     Ok((received.bytes, files))
 }
 
-/// Something to wake a minder with.
+/// Something to wake a supervisor with.
 pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
     above_standard(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }

@@ -171,11 +171,41 @@ impl<R: Send + 'static> Landed<R> for Crossing<R> {
     }
 }
 
-/// What came back.
-pub(crate) struct Reply<'a> {
+/// What came back, in memory that nobody else can write.
+pub(crate) struct Reply {
     pub(crate) kind: Kind,
-    pub(crate) bytes: &'a [u8],
+    pub(crate) bytes: Bytes,
     pub(crate) files: Vec<OwnedFd>,
+}
+
+/// Bytes, the few of a small result without an allocation.
+pub(crate) enum Bytes {
+    Few(u8, [u8; Self::FEW]),
+    Many(Vec<u8>),
+}
+
+impl Bytes {
+    const FEW: usize = 46;
+
+    /// `None` if there is no memory for them.
+    pub(crate) fn copy(bytes: &[u8]) -> Option<Self> {
+        let mut few = [0; Self::FEW];
+        if let (Some(start), Ok(len)) = (few.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            start.copy_from_slice(bytes);
+            return Some(Self::Few(len, few));
+        }
+        let mut many = Vec::new();
+        many.try_reserve_exact(bytes.len()).ok()?;
+        many.extend_from_slice(bytes);
+        Some(Self::Many(many))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Few(len, few) => &few[..usize::from(*len)],
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// A call of any type.
@@ -206,10 +236,8 @@ pub(crate) trait Remote: Send + Sync {
     /// Counts one more death over it; gives how many there were.
     fn count_death(&self) -> u32;
 
-    /// Ends the call with what the worker answered; whether somebody is to be told. `decoded` is
-    /// called between the moment when the bytes are no longer needed and the moment when others
-    /// learn of the result.
-    fn land(&self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> bool;
+    /// Ends the call with what the worker answered; whether somebody is to be told.
+    fn land(&self, reply: Reply) -> bool;
 
     /// Ends the call with an error; whether somebody is to be told.
     fn land_error(&self, error: Error) -> bool;
@@ -231,8 +259,8 @@ pub(crate) trait Remote: Send + Sync {
 
 impl Task {
     /// Ends the call with what the worker answered; gives it back if somebody is to be told.
-    pub(crate) fn finish(self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> Option<Self> {
-        let is_awaited = self.land(reply, decoded);
+    pub(crate) fn finish(self, reply: Reply) -> Option<Self> {
+        let is_awaited = self.land(reply);
         landing::if_awaited(self, is_awaited)
     }
 
@@ -295,15 +323,14 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
     }
 
     fn count_death(&self) -> u32 {
-        // ORDERING: Relaxed; one minder after the other, ordered by the pool's lock.
+        // ORDERING: Relaxed; one supervisor after the other, ordered by the pool's lock.
         self.body().deaths.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn land(&self, reply: Reply<'_>, decoded: &mut dyn FnMut()) -> bool {
+    fn land(&self, reply: Reply) -> bool {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
-        let outcome = landing::decode(self, reply.kind, reply.bytes, &files);
+        let outcome = landing::decode(self, reply.kind, reply.bytes.as_slice(), &files);
         self.body().release_message();
-        decoded();
         landing::end(self, outcome)
     }
 

@@ -1,0 +1,79 @@
+//! User code that the pool has to run: one step after the other, with no lock held.
+
+use std::collections::VecDeque;
+
+use log::Level;
+
+use super::task::{Reply, Task};
+use crate::LOG_TARGET;
+use crate::error::Error;
+use crate::guard::contain;
+
+/// Something to do that runs user code, and so may take any time, or wait for the pool itself.
+pub(crate) enum Step {
+    /// Decodes what a worker has answered, ends the call, and tells those who wait for it.
+    Finish(Task, Reply),
+    /// Tells those who wait for a call that has ended.
+    Tell(Task),
+    Fail(Task, Error),
+    Cancel(Task),
+    /// A logger is user code as well.
+    Log(Level, String),
+}
+
+pub(crate) type Steps = VecDeque<Step>;
+
+impl Step {
+    /// Runs it; true if it cancelled a call.
+    pub(crate) fn run(self) -> bool {
+        let mut cancelled = false;
+        match self {
+            Self::Finish(task, reply) => contain("ending a call", || {
+                if let Some(task) = task.finish(reply) {
+                    task.tell();
+                }
+            }),
+            Self::Tell(task) => contain("ending a call", || task.tell()),
+            Self::Fail(task, error) => contain("ending a call", || task.fail(error)),
+            Self::Cancel(task) => contain("cancelling a call", || cancelled = task.cancel()),
+            Self::Log(level, text) => contain("logging the end of a worker", || {
+                log::log!(target: LOG_TARGET, level, "{text}");
+            }),
+        }
+        cancelled
+    }
+}
+
+/// What is to be done when the lock of the pool is released.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Deferred {
+    pub(crate) failed: Vec<(Task, Error)>,
+    pub(crate) cancelled: Vec<Task>,
+    logs: Vec<(Level, String)>,
+}
+
+impl Deferred {
+    /// In a thread of a user: does it; gives how many calls were cancelled.
+    pub(crate) fn run(self) -> usize {
+        self.into_steps().map(Step::run).filter(|cancelled| *cancelled).count()
+    }
+
+    pub(crate) fn into_steps(self) -> impl Iterator<Item = Step> {
+        let failed = self.failed.into_iter().map(|(task, error)| Step::Fail(task, error));
+        let cancelled = self.cancelled.into_iter().map(Step::Cancel);
+        failed
+            .chain(cancelled)
+            .chain(self.logs.into_iter().map(|(level, text)| Step::Log(level, text)))
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.failed.extend(other.failed);
+        self.cancelled.extend(other.cancelled);
+        self.logs.extend(other.logs);
+    }
+
+    pub(crate) fn log(&mut self, level: Level, text: String) {
+        self.logs.push((level, text));
+    }
+}

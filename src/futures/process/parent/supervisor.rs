@@ -1,0 +1,311 @@
+//! Supervising one worker: starting it, reading its answers, seeing its end.
+//!
+//! A thread that supervises blocks in `poll` only, on the bell, the end of the process, and its wake
+//! descriptor. User code it runs when it has laid down the supervisor (`desk.rs`), so that another
+//! thread can go on if that takes long. The thread that started a worker lives longer than that: the
+//! kernel ends a worker with the thread that started it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::crew::Shared;
+use super::deferred::Steps;
+use super::desk::Desk;
+use super::ends::Next;
+use super::receiver::{Incoming, Read, Receiver, Role};
+use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
+use super::watch;
+use crate::futures::process::channel::link::Link;
+use crate::futures::process::handshake::{Greeting, Hello};
+use crate::futures::process::look::{LOOK, look};
+use crate::futures::remote::wire::Malformed;
+
+/// How long a worker that has closed its channel may take to end.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long to wait before the system is asked again for a process that it has just refused.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// How often in a row to read before the clock is looked at.
+const READS: usize = 8;
+
+thread_local! {
+    /// The pool whose user code this thread runs, by address; 0 for other threads.
+    static POOL: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread runs user code for `pool`, so that it cannot wait for the end of all that.
+pub(crate) fn is_supervisor_of(pool: &Arc<Shared>) -> bool {
+    POOL.try_with(|own| own.get() == Arc::as_ptr(pool).addr()).unwrap_or(true)
+}
+
+/// Has this thread do a part of a supervisor's work: what it decodes must not wait for the others.
+pub(crate) fn as_supervisor_of<R>(pool: &Arc<Shared>, work: impl FnOnce() -> R) -> R {
+    let before = POOL.replace(Arc::as_ptr(pool).addr());
+    let result = work();
+    POOL.set(before);
+    result
+}
+
+/// What one worker after the other in the same place has its supervisor do.
+pub(crate) struct Supervisor {
+    pool: Arc<Shared>,
+    index: usize,
+    stage: Stage,
+    /// `watch` knows of the desk.
+    watched: bool,
+}
+
+enum Stage {
+    Start,
+    Serve(Box<Service>),
+    /// The worker has ended, or could not be started. Its descriptors are closed when its caller has
+    /// been told.
+    Ended(Next, #[expect(dead_code, reason = "for its drop")] Option<Link>),
+}
+
+/// What a thread does that supervises: with `supervisor`, or when a substitute is called for.
+pub(crate) fn supervise(desk: &Arc<Desk>, supervisor: Option<Box<Supervisor>>) {
+    let mut steps = Steps::new();
+    let mut held = supervisor.or_else(|| desk.stand_by());
+    while let Some(mut supervisor) = held {
+        POOL.set(Arc::as_ptr(&supervisor.pool).addr());
+        if !supervisor.turn(desk, &mut steps) {
+            desk.close();
+            watch::look();
+            break;
+        }
+        held = if steps.is_empty() {
+            Some(supervisor)
+        } else {
+            if !std::mem::replace(&mut supervisor.watched, true) {
+                watch::add(desk);
+            }
+            desk.run(supervisor, &mut steps).or_else(|| desk.stand_by())
+        };
+    }
+    desk.leave();
+}
+
+impl Supervisor {
+    /// Of the workers in seat `index`.
+    pub(crate) fn new(pool: &Arc<Shared>, index: usize) -> Self {
+        Self { pool: Arc::clone(pool), index, stage: Stage::Start, watched: false }
+    }
+
+    /// Until there is user code to run, or something has happened; false at the end.
+    fn turn(&mut self, desk: &Desk, steps: &mut Steps) -> bool {
+        let (pool, index) = (&self.pool, self.index);
+        match &mut self.stage {
+            Stage::Start => {
+                desk.note_starter();
+                self.stage = match start(pool, index) {
+                    Ok(service) => Stage::Serve(Box::new(service)),
+                    Err(error) => {
+                        let (deferred, next) = pool.start_failed(index, error);
+                        steps.extend(deferred.into_steps());
+                        Stage::Ended(next, None)
+                    }
+                };
+            }
+            Stage::Serve(service) => {
+                if let Some((next, link)) = service.turn(pool, index, steps) {
+                    self.stage = Stage::Ended(next, link);
+                }
+            }
+            Stage::Ended(Next::Stop, _) => return false,
+            Stage::Ended(Next::Start, _) => self.stage = Stage::Start,
+            Stage::Ended(Next::StartLater, _) => {
+                std::thread::park_timeout(RETRY);
+                self.stage = Stage::Start;
+            }
+        }
+        true
+    }
+}
+
+fn start(pool: &Arc<Shared>, index: usize) -> std::io::Result<Service> {
+    let launched = launch(pool.settings(), pool.greeting())?;
+    let Launched { process, socket, bell, own_bell, page, greeting } = launched;
+    let (socket, page) = (Arc::new(socket), Arc::new(page));
+    let initializes = pool.settings().initializer.is_some();
+    let Greeting { nonce, fingerprint, .. } = greeting;
+    let hello = Hello { nonce, fingerprint };
+    let (own_page, own_socket) = (Arc::clone(&page), Arc::clone(&socket));
+    let receiver = Receiver::new(index, own_bell, own_page, own_socket, hello, initializes);
+    let incoming = Incoming::new(receiver, wake_descriptor()?)?;
+    let pidfd = process.pidfd().try_clone_to_owned()?;
+    let own = Arc::clone(&incoming);
+    let mut link = Link::new(process.pid(), bell, socket, pidfd, own, page);
+    pool.settings().initialize(&mut link, pool.arena())?;
+    pool.connected(index, link);
+    let (channel, reads, timer) = (Channel::HasMore, 0, Some(Instant::now()));
+    Ok(Service { process, incoming, channel, reads, timer })
+}
+
+/// What is known of the answers of a worker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    /// There may be some, and the worker does not ring for them.
+    HasMore,
+    /// There are none; it rings.
+    Empty,
+    /// There are none; it rings when several have come. At this time they are to be looked for.
+    Patient(Instant),
+    /// The worker has left it; what it says nevertheless is read when it has ended.
+    Left,
+    /// It broke the rules, and nobody listens any more.
+    Closed,
+}
+
+/// The supervision of one process.
+struct Service {
+    process: Process,
+    incoming: Arc<Incoming>,
+    channel: Channel,
+    /// How often in a row was read.
+    reads: usize,
+    /// When to look at the clock.
+    timer: Option<Instant>,
+}
+
+impl Service {
+    /// Looks once at everything, or waits until there is something to look at; what comes after the
+    /// end of the worker.
+    fn turn(
+        &mut self,
+        pool: &Arc<Shared>,
+        index: usize,
+        steps: &mut Steps,
+    ) -> Option<(Next, Option<Link>)> {
+        if self.channel == Channel::HasMore && self.reads % READS != 0 {
+            self.receive(pool, index, false, false, steps);
+            return None;
+        }
+        let [ended, woken, rung] = self.poll(pool, index);
+        let looks = match self.channel {
+            Channel::HasMore => true,
+            Channel::Patient(until) => !rung && until <= Instant::now(),
+            Channel::Empty | Channel::Left | Channel::Closed => false,
+        };
+        if woken {
+            clear_wake(self.incoming.wake());
+        }
+        let listens = !matches!(self.channel, Channel::Left | Channel::Closed);
+        if listens && (woken || rung || looks) || ended && self.channel != Channel::Closed {
+            self.receive(pool, index, ended, rung, steps);
+        }
+        if ended {
+            let start_error = self.incoming.receiver.lock().start_error.take();
+            let (deferred, next, link) = pool.ended(index, self.process.wait(), start_error);
+            steps.extend(deferred.into_steps());
+            return Some((next, link));
+        }
+        if woken || rung || looks || self.timer.is_some_and(|timer| timer <= Instant::now()) {
+            let (deferred, next) = pool.on_time(index);
+            steps.extend(deferred.into_steps());
+            self.timer = next;
+        }
+        None
+    }
+
+    /// Waits for the end of the process, a wake-up, the bell or the time; not at all if there is
+    /// more to read.
+    fn poll(&self, pool: &Shared, index: usize) -> [bool; 3] {
+        let (channel, timer) = (self.channel, self.timer);
+        let (wake, watch) = (self.incoming.wake(), self.incoming.watch());
+        let mut descriptors = [self.process.pidfd(), wake, watch]
+            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+        let watched = if matches!(channel, Channel::Left | Channel::Closed) { 2 } else { 3 };
+        let timeout = match channel {
+            Channel::HasMore => Some(Timespec::default()),
+            Channel::Patient(until) => {
+                Some(timespec(timer.map_or(until, |timer| timer.min(until))))
+            }
+            Channel::Empty | Channel::Left | Channel::Closed => timer.map(timespec),
+        };
+        match poll(&mut descriptors[..watched], timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => pool.unruly(index, "it could not be watched"),
+        }
+        descriptors.map(|descriptor| !descriptor.revents().is_empty())
+    }
+
+    /// Handles what there is: one read, or to the last if the worker has ended.
+    fn receive(
+        &mut self,
+        pool: &Arc<Shared>,
+        index: usize,
+        ended: bool,
+        rung: bool,
+        steps: &mut Steps,
+    ) {
+        let mut receiver = self.incoming.receiver.lock();
+        let heard = if rung { receiver.hear() } else { Ok(()) };
+        let mut received = heard.and_then(|()| receiver.catch_up(pool));
+        while matches!(received, Ok(Read::Some)) {
+            received = receiver.read(pool, Role::Supervisor);
+            if !ended {
+                break;
+            }
+        }
+        self.reads += 1;
+        let sleeps = match received {
+            Ok(Read::Nothing) => receiver.sleeps_patiently(),
+            _ => (false, None),
+        };
+        steps.append(&mut receiver.steps);
+        drop(receiver);
+        self.channel = match received {
+            Ok(Read::Some | Read::Nothing) => {
+                let channel = match sleeps {
+                    (false, _) => return self.channel = Channel::HasMore,
+                    (true, None) => Channel::Empty,
+                    (true, Some(patience)) => Channel::Patient(Instant::now() + patience),
+                };
+                self.reads = 0;
+                channel
+            }
+            Ok(Read::End) => {
+                self.left_channel(pool, index);
+                Channel::Left
+            }
+            Err(Malformed(how)) => {
+                // Before the caller hears of it: whoever does may submit the next call.
+                if !ended {
+                    pool.unruly(index, how);
+                }
+                Channel::Closed
+            }
+        };
+    }
+
+    /// The worker has closed its end: normally because it ends.
+    fn left_channel(&self, pool: &Shared, index: usize) {
+        let mut pidfd = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
+        let now = Instant::now();
+        if look(now + LOOK, || matches!(poll(&mut pidfd, Some(&Timespec::default())), Ok(1..))) {
+            return;
+        }
+        let deadline = now + GRACE;
+        loop {
+            match poll(&mut pidfd, Some(&timespec(deadline))) {
+                Ok(0) => break pool.unruly(index, "it closed its channel and lived on"),
+                Ok(_) => break,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn timespec(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Rounded up, so that the time has come when poll says so.
+    let left = left.saturating_add(Duration::from_nanos(1));
+    let forever = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
+    Timespec::try_from(left).unwrap_or(forever)
+}
