@@ -62,7 +62,7 @@ pub enum Error {
 
     /// The wait ended first; the calls themselves go on. Or, as the failure of a call, its
     /// [deadline](crate::futures::Future::with_timeout) passed.
-    #[error("{unfinished} (of {total}) futures unfinished{}", in_time(*total))]
+    #[error("{unfinished} (of {total}) futures unfinished")]
     Timeout {
         /// How many of the futures waited for were not done.
         unfinished: usize,
@@ -204,11 +204,6 @@ fn broken_cluster_pool(accepted: bool) -> &'static str {
     } else {
         "The pool of ranks is not usable anymore."
     }
-}
-
-/// What became of the one call that somebody waited for; Python's wording is about many.
-fn in_time(total: usize) -> &'static str {
-    if total == 1 { ": the call was not done in time" } else { "" }
 }
 
 /// Where that can be set.

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -53,8 +54,9 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     })
 }
 
-/// Runs `f`, typically the drop of a user's value; a panic is logged and goes no further.
-pub(crate) fn contain(what: &str, f: impl FnOnce()) {
+/// Runs `f`, typically the drop of a user's value; a panic is logged, with `what` it was, and goes
+/// no further.
+pub(crate) fn contain(what: impl fmt::Display, f: impl FnOnce()) {
     if let Err(panic) = catch(f) {
         // The logger is user code as well, and there is nowhere left to report its panic.
         let log = || log::error!(target: crate::LOG_TARGET, "{what}: {panic}");

@@ -95,6 +95,8 @@ pub trait Executor: Sync {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
+    /// what refuses a later one comes after the results of those before.
     fn map_with<'a, A, R, I>(
         &'a self,
         options: MapOptions,
@@ -109,10 +111,10 @@ pub trait Executor: Sync {
     {
         options.check()?;
         let mut items = items.into_iter();
-        Ok(Map::start(&options, move || {
+        Map::start(&options, move || {
             let item = items.next()?;
             Some(self.submit(function, item).map(Into::into))
-        }))
+        })
     }
 }
 

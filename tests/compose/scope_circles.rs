@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use concurrent::Error;
-use concurrent::futures::Future;
+use concurrent::futures::{Future, ThreadPoolExecutor};
 
 use crate::{Drops, Place, message, pool, within};
 
@@ -40,6 +40,33 @@ fn a_call_that_waits_for_the_call_of_its_scope_meets_the_deadlock() {
                 assert_eq!(*place.get().result().unwrap(), 1, "on {workers}");
             });
         }
+    }
+}
+
+/// The deadlock names the caller's closure, not what the scope has around it.
+#[test]
+fn a_deadlock_names_the_closure_of_the_scope() {
+    for plain in [true, false] {
+        within(move || {
+            let builder = ThreadPoolExecutor::builder().max_workers(1);
+            let builder = if plain { builder } else { builder.queue_capacity(9) };
+            let pool = Arc::new(builder.build().unwrap());
+            let (inner, place) = (Arc::clone(&pool), Place::<Future<String>>::new());
+            let there = place.clone();
+            let call = pool.spawn(move || {
+                let borrowed = String::from("borrowed");
+                inner.scope(|s| {
+                    let waits = s.spawn(|| (borrowed.len(), there.get().result().map(drop)));
+                    waits.unwrap().into_result().unwrap().1.unwrap_err().to_string()
+                })
+            });
+            place.fill(call.unwrap());
+            let text = place.get().result().unwrap();
+            let closure = "a_deadlock_names_the_closure_of_the_scope::{{closure}}::{{closure}}";
+            // Of the call, of its body's closure, and of that which waits.
+            let scoped = format!("{closure}::{{{{closure}}}}::{{{{closure}}}}`");
+            assert!(text.contains(&scoped), "{text}");
+        });
     }
 }
 

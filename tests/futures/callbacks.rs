@@ -112,6 +112,31 @@ fn a_panicking_callback_does_not_cost_a_worker() {
     });
 }
 
+// F4: by its address and state, as Python writes it
+#[test]
+fn the_line_about_a_callback_that_panics_names_the_future() {
+    keep_log();
+    timely(|| {
+        let pool = pool(1);
+        let busy = Busy::on(&pool);
+        let gone = pool.spawn(|| ()).unwrap();
+        gone.add_done_callback(|_| panic!("named: of a cancelled one"));
+        assert!(gone.cancel());
+        let late = pool.spawn(|| 1).unwrap();
+        drop(busy);
+        late.result().unwrap();
+        late.add_done_callback(|_| panic!("named: added late"));
+        for (call, text) in [
+            (format!("{gone:?}"), "named: of a cancelled one"),
+            (format!("{late:?}"), "named: added late"),
+        ] {
+            let lines = logged(text);
+            let begins = format!("concurrent: exception calling callback for {call}: panicked at");
+            assert!(lines.len() == 1 && lines[0].1.starts_with(&begins), "{lines:?}");
+        }
+    });
+}
+
 // F27, F4: not even a logger that panics costs the worker, or the next callback
 #[test]
 fn a_logger_that_panics_about_a_callback_harms_nobody() {

@@ -12,7 +12,7 @@ use concurrent::futures::{
     Future, Promise, ShutdownOptions, ThreadPoolExecutor, as_completed, as_completed_timeout, wait,
 };
 
-use crate::support::{Busy, Gate, pending, pool, timely};
+use crate::support::{Busy, Gate, MOMENT, pending, pool, timely};
 
 // F8, F14, F45, F54: a cancelled future is seen at once, also by those who already wait
 #[test]
@@ -66,6 +66,58 @@ fn as_completed_starts_when_it_is_called() {
     assert!(other.result_timeout(Duration::from_millis(1)).is_err()); // time passes
     assert!(iterator.next().unwrap().unwrap_err().is_timeout());
     promise.set_result(1).unwrap();
+}
+
+// F51: what is done is yielded, as by a map, however late it is asked for
+#[test]
+fn a_call_that_was_done_after_time_was_up_is_yielded() {
+    let (first, second, third) = (pending(), pending(), pending());
+    let futures = [&first.1, &second.1, &third.1];
+    let mut calls = as_completed_timeout(futures, Duration::ZERO);
+    second.0.set_result(2).unwrap();
+    assert_eq!(calls.next().unwrap().unwrap(), &second.1, "Python raises here");
+    assert!(first.1.cancel());
+    assert_eq!(calls.next().unwrap().unwrap(), &first.1);
+    assert_eq!(calls.next().unwrap().unwrap_err().to_string(), "1 (of 3) futures unfinished");
+    third.0.set_result(3).unwrap();
+    assert!(calls.next().is_none());
+}
+
+// F55, F71: `submit` does not wait until a worker has begun; Python's often gets that far by chance
+#[test]
+fn right_after_submit_a_call_can_be_cancelled() {
+    timely(|| {
+        let slow = Gate::new(); // the start of the workers
+        let pass = slow.clone();
+        let pool = ThreadPoolExecutor::builder()
+            .max_workers(2)
+            .initializer(move || pass.pass())
+            .build()
+            .unwrap();
+        let calls: Vec<_> = (0..3).map(|n| pool.spawn(move || n).unwrap()).collect();
+        let cancelled: Vec<_> = calls.iter().map(Future::cancel).collect();
+        assert_eq!(cancelled, [true; 3], "(False, False, True) in Python");
+        slow.open();
+    });
+}
+
+// F74: a pool that goes out of use runs what was submitted; Python's executor does not wait for it
+#[test]
+fn the_drop_of_a_pool_waits_for_its_calls() {
+    timely(|| {
+        let pool = pool(1);
+        let busy = Busy::on(&pool);
+        let last = pool.spawn(|| 1).unwrap();
+        let (done, dropped) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            drop(pool);
+            done.send(last.done()).unwrap();
+        });
+        assert!(dropped.recv_timeout(MOMENT).is_err(), "while a call runs");
+        busy.let_go();
+        assert!(dropped.recv().unwrap());
+        thread.join().unwrap();
+    });
 }
 
 // F63, F62: a map goes on after an error

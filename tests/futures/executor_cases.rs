@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{Map, MapOptions, ThreadPoolExecutor};
+use concurrent::futures::{Executor, Map, MapOptions, ThreadPoolExecutor};
 
 use crate::support::{Busy, Counter, Gate, MOMENT, pool, tick, timely, until};
 
@@ -113,6 +113,35 @@ fn a_slow_call_ends_the_map_with_a_timeout() {
         assert!(map.next().is_none());
         gate.open();
     });
+}
+
+// F61, F66: with a buffer as well, whose calls are counted; what is done comes first
+#[test]
+fn a_buffered_map_whose_time_is_up_says_how_many_of_how_many() {
+    for unordered in [false, true] {
+        timely(move || {
+            let (begun, gate) = (Gate::new(), Gate::new());
+            let pool = pool(1);
+            let task = {
+                let (begun, gate) = (begun.clone(), gate.clone());
+                move |n: i32| {
+                    if n == 1 {
+                        begun.open();
+                        gate.pass();
+                    }
+                    n
+                }
+            };
+            let options = options().buffer_size(2).timeout(Duration::ZERO).unordered(unordered);
+            let mut map = pool.map_with(options, task, 0..).unwrap();
+            begun.pass(); // so the one before has ended
+            assert_eq!(map.next().unwrap().unwrap(), 0);
+            let error = map.next().unwrap().unwrap_err();
+            assert_eq!(error.to_string(), "3 (of 4) futures unfinished", "{unordered}");
+            assert!(map.next().is_none());
+            gate.open();
+        });
+    }
 }
 
 // F61: the timeout of an unordered map; what is done comes first
@@ -344,6 +373,22 @@ fn a_panicking_input_surfaces_at_the_map_or_at_the_next() {
         let next = std::panic::AssertUnwindSafe(|| map.next().is_some());
         assert!(std::panic::catch_unwind(next).is_err());
         assert_eq!(values(map), [0, 1], "what was submitted before is still there");
+    });
+}
+
+// F60: as in Python the call fails where it can; a refusal that comes later follows the results
+#[test]
+fn a_map_with_options_on_a_closed_pool_fails_at_the_call() {
+    timely(|| {
+        let pool = pool(1);
+        pool.shutdown();
+        for options in [options(), options().buffer_size(2), options().unordered(true)] {
+            let refused = pool.map_with(options, |n: i32| n, 0..9);
+            assert!(matches!(refused, Err(Error::Shutdown)), "{options:?}");
+            let refused = Executor::map_with(&pool, options, |n: i32| n, 0..9);
+            assert!(matches!(refused, Err(Error::Shutdown)), "{options:?}, by the trait");
+            assert!(pool.map_with(options, |n: i32| n, 0..0).unwrap().next().is_none());
+        }
     });
 }
 

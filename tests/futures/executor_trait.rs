@@ -94,6 +94,8 @@ fn a_refusal_of_a_foreign_executor_ends_its_map() {
     executor.shutdown();
     let seen: Vec<_> = executor.map(|n: i32| n, vec![1, 2, 3]).collect();
     assert!(matches!(seen[..], [Err(Error::Shutdown)]));
+    let refused = executor.map_with(MapOptions::new(), |n: i32| n, vec![1, 2, 3]);
+    assert!(matches!(refused, Err(Error::Shutdown)));
 }
 
 #[test]

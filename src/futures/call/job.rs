@@ -43,28 +43,56 @@ impl Stage for Elsewhere {
     }
 }
 
-/// A function waiting for its worker; `N` is the function that its name is taken from.
+/// What a call is called in errors and in a timeline.
+pub(crate) trait CallName: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+}
+
+/// The name of the type `N`, typically that of the function; takes no room in the call.
+pub(crate) struct NameOf<N>(PhantomData<fn() -> N>);
+
+impl<N> NameOf<N> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<N: 'static> CallName for NameOf<N> {
+    fn name(&self) -> &'static str {
+        std::any::type_name::<N>()
+    }
+}
+
+/// A name that was taken where the type was known.
+impl CallName for &'static str {
+    fn name(&self) -> &'static str {
+        self
+    }
+}
+
+/// A function waiting for its worker, and its name.
 ///
 /// The function is alive exactly while the call is PENDING. Whoever makes the transition out of
 /// PENDING owns it: the worker that starts the call or the thread that cancels it.
 pub(crate) struct Job<F, N> {
     function: UnsafeCell<ManuallyDrop<F>>,
-    name: PhantomData<fn() -> N>,
+    name: N,
 }
 
-impl<F, N> Job<F, N> {
-    pub(crate) fn new(function: F) -> Self {
-        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), name: PhantomData }
+impl<F, N: CallName> Job<F, N> {
+    pub(crate) fn new(function: F, name: N) -> Self {
+        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), name }
     }
 }
 
 // SAFETY: the function is touched by one thread only, the one that won the transition out of
-// PENDING, and it may be another than the one that made it (F: Send).
-unsafe impl<F: Send, N> Sync for Job<F, N> {}
+// PENDING, and it may be another than the one that made it (F: Send). The name may be read by all
+// (N: Sync).
+unsafe impl<F: Send, N: Sync> Sync for Job<F, N> {}
 
-impl<T, F: FnOnce() -> T + Send, N> Body<T> for Job<F, N> {
+impl<T, F: FnOnce() -> T + Send, N: CallName> Body<T> for Job<F, N> {
     fn name(&self) -> &'static str {
-        std::any::type_name::<N>()
+        self.name.name()
     }
 
     unsafe fn discard(&self) {
@@ -114,7 +142,7 @@ impl<T, F, N> Entry for Counted<Call<T, Job<F, N>>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
-    N: 'static,
+    N: CallName,
 {
     fn run(self, stage: &dyn Stage) {
         if let Err(state) = self.core().transition(State::start_and_claim) {

@@ -244,8 +244,7 @@ fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage:
         let future = Future::from_call(Counted::clone(call));
         let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(Counted::address(call)));
         for callback in callbacks {
-            let what = "exception calling callback";
-            contain(what, || callback(&future));
+            call_back(callback, &future);
         }
         let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().pop());
     }
@@ -266,6 +265,11 @@ fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage:
             }
         }
     }
+}
+
+/// Calls `callback` of `future`; a panic is logged.
+pub(crate) fn call_back<T>(callback: impl FnOnce(&Future<T>), future: &Future<T>) {
+    contain(format_args!("exception calling callback for {future:?}"), || callback(future));
 }
 
 /// Moves the end of a settled call out, for the owner of its only future.

@@ -225,6 +225,8 @@ impl MpiPoolExecutor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
+    /// what refuses a later one comes after the results of those before.
     ///
     /// ```no_run
     /// # use concurrent::futures::{MapOptions, MpiPoolExecutor};
@@ -249,7 +251,7 @@ impl MpiPoolExecutor {
         options.check()?;
         let (site, shared) = (Location::caller(), &self.root.shared);
         let pieces = pieces(shared, site, &options, function, items.into_iter());
-        Ok(Map::start(&options, pieces))
+        Map::start(&options, pieces)
     }
 
     /// Refuses further calls, runs those that were submitted, and waits for the ranks to end.

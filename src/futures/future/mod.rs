@@ -22,9 +22,8 @@ use crate::error::{Error, Result};
 use crate::futures::call::counted::Counted;
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiter::Waiter;
-use crate::futures::call::{self, AnyCall};
+use crate::futures::call::{self, AnyCall, call_back};
 use crate::futures::future::awaiting::Awaiting;
-use crate::guard::contain;
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
@@ -338,7 +337,7 @@ impl<T> Future<T> {
     {
         let waiter = Waiter::Callback(Box::new(callback));
         if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
-            contain("exception calling callback", || callback(self));
+            call_back(callback, self);
         }
     }
 }

@@ -143,7 +143,8 @@ impl<T> Promise<T> {
                 Ok(())
             }
             Err(state) => {
-                let text = format!("{}: {:?}", state.phase(), self.call);
+                let phase = state.phase().to_string().to_uppercase();
+                let text = format!("{phase}: {:?}", self.call);
                 Err(Error::InvalidState(text.into()))
             }
         }

@@ -200,20 +200,29 @@ impl<R> Map<'static, R> {
 }
 
 impl<'a, R> Map<'a, R> {
-    /// Submits everything now, or as much as the buffer allows.
+    /// Submits everything now, or as much as the buffer allows; fails if the first call is refused.
     pub(crate) fn start(
         options: &MapOptions,
         mut source: impl FnMut() -> Option<Result<Piece<R>>> + Send + 'a,
-    ) -> Self {
-        let Some(ahead) = options.buffer_size else { return Map::eager(options, source) };
+    ) -> Result<Self> {
+        let Some(ahead) = options.buffer_size else {
+            return Map::eager(options, source).unless_refused();
+        };
         let mut map = Map::empty(options);
         for _ in 0..ahead {
             if !map.accept(source()) {
-                return map;
+                return map.unless_refused();
             }
         }
         map.source = Some(Box::new(source));
-        map
+        Ok(map)
+    }
+
+    fn unless_refused(mut self) -> Result<Self> {
+        match self.refusal.take_if(|_| self.submitted == 0) {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
     }
 
     fn empty(options: &MapOptions) -> Self {

@@ -202,6 +202,8 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
+    /// what refuses a later one comes after the results of those before.
     ///
     /// ```
     /// # use concurrent::futures::{MapOptions, ProcessPoolExecutor};
@@ -227,7 +229,7 @@ impl ProcessPoolExecutor {
         options.check()?;
         let pieces =
             pieces(&self.shared, Location::caller(), &options, function, items.into_iter());
-        Ok(Map::start(&options, pieces))
+        Map::start(&options, pieces)
     }
 
     /// Refuses further calls, runs those that were submitted, and waits for the workers to end.

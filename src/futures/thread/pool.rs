@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::Call;
 use crate::futures::call::context::PoolId;
-use crate::futures::call::job::Job;
+use crate::futures::call::job::{CallName, Job, NameOf};
 use crate::futures::call::token::StopFlag;
 use crate::futures::deadlock::{PoolView, register_pool};
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
@@ -116,10 +116,24 @@ impl Shared {
         F: FnOnce() -> T + Send + 'static,
         N: 'static,
     {
+        self.enqueue_named(function, NameOf::<N>::new())
+    }
+
+    /// Queues `function` under a name.
+    pub(super) fn enqueue_named<T, F, N>(
+        self: &Arc<Self>,
+        function: F,
+        name: N,
+    ) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: CallName,
+    {
         if !self.settings.is_plain() {
-            return self.enqueue_on_terms::<T, F, N>(function, self.terms());
+            return self.enqueue_on_terms(function, name, self.terms());
         }
-        let (call, future) = Call::<T, _>::queued(self.id, Job::<F, N>::new(function));
+        let (call, future) = Call::<T, _>::queued(self.id, Job::new(function, name));
         match self.queue.push(Queued::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
@@ -311,6 +325,8 @@ impl ThreadPoolExecutor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
+    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
+    /// what refuses a later one comes after the results of those before.
     ///
     /// ```
     /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
@@ -335,6 +351,6 @@ impl ThreadPoolExecutor {
     {
         options.check()?;
         let pieces = self.shared.pieces(&options, function, items.into_iter());
-        Ok(Map::start(&options, pieces))
+        Map::start(&options, pieces)
     }
 }

@@ -11,7 +11,7 @@ use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::Call;
-use crate::futures::call::job::{Job, Stage, on_enough_stack};
+use crate::futures::call::job::{CallName, Job, NameOf, Stage, on_enough_stack};
 use crate::futures::call::token::StopFlag;
 use crate::guard::contain;
 
@@ -65,7 +65,7 @@ impl Shared {
         if terms.full != FullQueue::RunInCaller {
             terms.full = FullQueue::Block;
         }
-        self.enqueue_on_terms::<T, F, N>(function, terms)
+        self.enqueue_on_terms(function, NameOf::<N>::new(), terms)
     }
 
     fn enqueue_ranked<T, F, N>(self: &Arc<Self>, priority: i32, function: F) -> Result<Future<T>>
@@ -78,21 +78,23 @@ impl Shared {
             let text = "a priority needs a pool built with .discipline(Discipline::Priority)";
             return Err(Error::InvalidArgument(text.into()));
         }
-        self.enqueue_on_terms::<T, F, N>(function, Terms { priority, ..self.terms() })
+        let terms = Terms { priority, ..self.terms() };
+        self.enqueue_on_terms(function, NameOf::<N>::new(), terms)
     }
 
     pub(super) fn enqueue_on_terms<T, F, N>(
         self: &Arc<Self>,
         function: F,
+        name: N,
         terms: Terms,
     ) -> Result<Future<T>>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
-        N: 'static,
+        N: CallName,
     {
         let around = self.around();
-        let job = Job::<_, N>::new(move || around.run(function));
+        let job = Job::new(move || around.run(function), name);
         let (call, future) = Call::<T, _>::queued(self.id(), job);
         match self.push_on_terms(AnyJob::new(call), terms) {
             Ok(()) => Ok(future),
@@ -147,7 +149,7 @@ impl Shared {
             let (input, run, enter) = parts.take().expect("it is made once");
             let bounded = self.settings().shape.capacity.is_some();
             let around = Around { place: bounded.then(|| Place::new(self)), enter };
-            let job = Job::<_, N>::new(move || around.run(|| run(input)));
+            let job = Job::new(move || around.run(|| run(input)), NameOf::<N>::new());
             let (call, own) = Call::<T, _>::queued(self.id(), job);
             future = Some(own);
             AnyJob::new(call)

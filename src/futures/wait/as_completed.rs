@@ -59,7 +59,8 @@ pub fn as_completed<T, H: Borrow<Future<T>>>(
 /// Like [`as_completed`], for at most `timeout` counted from this call.
 ///
 /// When time is up, [`Error::Timeout`] says how many calls of how many were unfinished, and the
-/// iteration ends. With a zero timeout the calls that are done already still come first.
+/// iteration ends. Calls that are done when `next` is called come first, also after time is up: the
+/// error comes when the next call would have to be waited for. (Python raises as soon as time is up.)
 ///
 /// # Blocking
 ///

@@ -55,7 +55,7 @@ fn they_may_map() {
             let options = MapOptions::new().unordered(unordered).chunk_size(3);
             let double: fn(u64) -> u64 = |n| n * 2;
             let pieces = pieces(shared, Location::caller(), &options, double, 0..100_u64);
-            Map::start(&options, pieces).map(Result::unwrap).sum()
+            Map::start(&options, pieces).unwrap().map(Result::unwrap).sum()
         };
         assert_eq!(in_a_callback(map), Ok(9900_u64), "unordered: {unordered}");
     }

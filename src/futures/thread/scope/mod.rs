@@ -21,6 +21,7 @@
 mod calls;
 mod scoped_future;
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -283,15 +284,12 @@ impl<'scope> Scope<'scope, '_> {
             >(function)
         };
         let task = Task { function, ticket };
-        let future = self.pool.enqueue::<(), _, ScopedCall>(move || task.run())?;
+        let future = self.pool.enqueue_named(move || task.run(), type_name::<F>())?;
         // After the queue accepted it: the scope must not run what was refused. It may have ended.
         self.calls.add(Counted::clone(future.call()));
         Ok(ScopedFuture::new(future, slot))
     }
 }
-
-/// What the calls of scopes are named for: the name of a function that borrows cannot be had.
-struct ScopedCall;
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
