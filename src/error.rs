@@ -182,7 +182,8 @@ pub enum Error {
     #[error("event is not in the queue: it ran, was cancelled, or is another scheduler's")]
     NotQueued,
 
-    /// The wait could never end; the text says why.
+    /// The wait could never end, or the call goes on with one that was made of itself; the text says
+    /// which, and why.
     #[error("deadlock: {0}")]
     Deadlock(Arc<str>),
 }

@@ -62,6 +62,7 @@
 //! | --- | --- |
 //! | the function, and the drop of what it captured | a worker; if the call is cancelled, the thread that cancels |
 //! | callbacks; functions given to [`map`](Future::map) and its kin | the thread that ends the call; if it is done already, the one that adds them |
+//! | the same, and drops, if the call's time is up ([`with_timeout`](Future::with_timeout)) | one that stands behind the timer |
 //! | an initializer, hooks, the state of a worker | each worker, before its first call or at its end |
 //! | the function, if its pool's queue is full and set to [`RunInCaller`](FullQueue::RunInCaller), or its own worker submits it | the thread that submits |
 //! | what is captured to go with a call; what enters it | the thread that submits; the one that runs the call |

@@ -61,6 +61,56 @@ fn a_value_passes_by_or_else_and_drops_its_function() {
     assert_eq!(end.into_result().unwrap(), 1);
 }
 
+/// Panics when it is dropped.
+struct Breaks(Drops);
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        drop(self.0.token());
+        panic!("the drop of an unused function");
+    }
+}
+
+#[test]
+fn an_unused_function_whose_drop_panics_harms_nobody() {
+    let drops = Drops::default();
+    let unused = || {
+        let breaks = Breaks(drops.clone());
+        move || {
+            let _breaks = &breaks;
+            1
+        }
+    };
+    let failed = || Future::ready(Err::<u8, _>("no page")).flatten();
+    let (map, and_then, or_else) = (unused(), unused(), unused());
+    let ends = [
+        failed().map(move |_| map()),
+        failed().and_then(move |_| Future::ready(and_then())),
+        failed().map(|n| n),
+    ];
+    for end in ends {
+        assert!(end.into_result().unwrap_err().to_string().contains("no page"));
+    }
+    assert_eq!(drops.count(), 2);
+    assert_eq!(
+        Future::ready(7).or_else(move |_| Future::ready(or_else())).into_result().unwrap(),
+        7
+    );
+    assert_eq!(drops.count(), 3);
+    // The same by a cancel.
+    for composed in [0, 1, 2] {
+        let (_promise, future) = Promise::<u8>::pair();
+        let unused = unused();
+        let end = match composed {
+            0 => future.map(move |_| unused()),
+            1 => future.and_then(move |_| Future::ready(unused())),
+            _ => future.or_else(move |_| Future::ready(unused())),
+        };
+        assert!(end.cancel() && end.cancelled());
+    }
+    assert_eq!(drops.count(), 6);
+}
+
 #[test]
 fn or_else_makes_another_attempt_of_a_failure() {
     let (promise, future) = Promise::<u8>::pair();

@@ -1,6 +1,7 @@
 //! `Future::with_timeout`.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,17 +16,16 @@ const LATE: Duration = Duration::from_secs(3600);
 #[test]
 fn a_call_that_is_not_done_in_time_fails_and_is_cancelled() {
     within(|| {
-        let drops = Drops::default();
         let (promise, future) = Promise::<u8>::pair();
-        let token = drops.token();
+        let (held, gone) = channel::<()>();
         let begin = Instant::now();
-        let limited = future.map(move |_| drop(token)).with_timeout(SOON);
+        let limited = future.map(move |_| drop(held)).with_timeout(SOON);
         let error = limited.result().unwrap_err();
         assert!(begin.elapsed() >= SOON);
         assert!(matches!(error, Error::Timeout { unfinished: 1, total: 1 }));
         assert!(limited.done() && !limited.cancelled());
-        assert_eq!(drops.count(), 1, "gone before the failure was seen");
-        assert!(promise.set_result(1).is_err());
+        assert!(promise.set_result(1).is_err(), "cancelled before the failure was seen");
+        assert!(gone.recv().is_err());
     });
 }
 
@@ -119,24 +119,131 @@ fn a_deadline_is_a_failure_like_any_other() {
     });
 }
 
+/// Something that notes the thread in which it is dropped.
+struct DropsIn(Sender<Option<String>>);
+
+impl Drop for DropsIn {
+    fn drop(&mut self) {
+        let _ = self.0.send(thread::current().name().map(str::to_string));
+    }
+}
+
+/// Sets off all that a deadline can, and gives the names of the threads in which it ran.
+fn set_off(timeout: Duration) -> Vec<Option<String>> {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (open, gate) = channel::<()>();
+    let busy = pool.spawn(move || gate.recv().is_err()).unwrap();
+    let (sender, receiver) = channel();
+    let queued = |sender| {
+        let captured = DropsIn(sender);
+        pool.spawn(move || drop(captured)).unwrap()
+    };
+    let called = |sender: &Sender<_>| {
+        let sender = sender.clone();
+        move || sender.send(thread::current().name().map(str::to_string)).unwrap()
+    };
+    // Of what is cancelled: drops, a callback. Of what ends: a callback, what follows.
+    let first = queued(sender.clone());
+    let on_cancel = called(&sender);
+    first.add_done_callback(move |_| on_cancel());
+    let captured = DropsIn(sender.clone());
+    let limited = join_all([first.map(move |()| drop(captured)), queued(sender.clone())])
+        .with_timeout(timeout);
+    let (on_end, on_failure) = (called(&sender), called(&sender));
+    limited.add_done_callback(move |_| on_end());
+    let last = limited.or_else(move |_| {
+        on_failure();
+        Future::ready(Vec::new())
+    });
+    assert!(last.into_result().unwrap().is_empty());
+    drop(sender);
+    let threads = receiver.iter().collect();
+    drop(open);
+    assert!(busy.into_result().unwrap());
+    threads
+}
+
 #[test]
-fn what_a_deadline_sets_off_runs_in_the_timer_thread() {
+fn nothing_that_a_deadline_sets_off_runs_in_the_timer_thread() {
     within(|| {
-        // On a slow machine the time may be up before the function is added; then it runs here.
+        // On a slow machine the time may be up before everything is added; then some runs here.
         for doublings in 0.. {
-            let (_promise, future) = Promise::<()>::pair();
-            let limited = future.with_timeout(SOON * (1 << doublings));
-            let here = thread::current().id();
-            let thread = limited
-                .map(|()| thread::current())
-                .or_else(|_| Future::ready(thread::current()))
-                .into_result()
-                .unwrap();
-            if thread.id() != here {
-                assert_eq!(thread.name(), Some("concurrent-timer"));
+            let threads = set_off(SOON * (1 << doublings));
+            assert_eq!(threads.len(), 6);
+            assert!(threads.iter().all(|name| name.as_deref() != Some("concurrent-timer")));
+            if threads.iter().all(|name| name.as_deref() == Some("concurrent-timeouts")) {
                 break;
             }
         }
+    });
+}
+
+/// The case of `with_timeout` in what follows a call whose time was up.
+#[test]
+fn what_a_deadline_sets_off_may_wait_for_another_deadline() {
+    type Wait = fn(Future<u8>) -> Result<u8, Error>;
+    let waits: [Wait; 8] = [
+        |call| call.with_timeout(SOON).into_result(),
+        |call| call.with_timeout(SOON).result().copied(),
+        |call| call.with_timeout(SOON).map(|n| n).into_result(),
+        |call| first_ok([call.with_timeout(SOON)]).into_result(),
+        |call| join_all([call.with_timeout(SOON)]).into_result().map(|all| all[0]),
+        |call| call.with_timeout(SOON).or_else(Err::<Future<u8>, _>).into_result(),
+        |call| {
+            let limited = call.with_timeout(SOON);
+            limited.add_done_callback(|_| {});
+            limited.into_result()
+        },
+        |call| {
+            // Nothing that the crate knows of.
+            let (sender, receiver) = channel();
+            let limited = call.with_timeout(SOON);
+            limited.add_done_callback(move |future| sender.send(future.result().copied()).unwrap());
+            receiver.recv().unwrap()
+        },
+    ];
+    for (index, wait) in waits.into_iter().enumerate() {
+        let waited = within(move || {
+            let (_first, call) = Promise::<u8>::pair();
+            let (_second, another) = Promise::<u8>::pair();
+            let made = call.with_timeout(SOON).or_else(move |_| {
+                let waited = wait(another);
+                Future::ready(u8::from(waited.is_err()))
+            });
+            made.into_result()
+        });
+        assert_eq!(waited.unwrap(), 1, "{index}");
+    }
+}
+
+#[test]
+fn what_blocks_after_a_deadline_holds_up_no_other() {
+    within(|| {
+        let (release, held) = channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let (begun, begins) = channel();
+        let (_promises, calls): (Vec<_>, Vec<_>) = (0..5).map(|_| Promise::<u8>::pair()).unzip();
+        // In threads: if the time is up before the function is added, it runs, and blocks, there.
+        let blocked = calls.into_iter().map(|call| {
+            let (held, begun) = (Arc::clone(&held), begun.clone());
+            let blocks = move |_| {
+                begun.send(()).unwrap();
+                let _ = held.lock().unwrap().recv();
+                Future::ready(1)
+            };
+            thread::spawn(move || call.with_timeout(SOON).or_else(blocks).into_result())
+        });
+        let blocked: Vec<_> = blocked.collect();
+        // All of them come to block, each in a thread.
+        (0..5).for_each(|_| begins.recv().unwrap());
+        let (_promise, call) = Promise::<u8>::pair();
+        let limited = call.with_timeout(SOON);
+        let (sender, receiver) = channel();
+        limited.add_done_callback(move |_| sender.send(()).unwrap());
+        receiver.recv().unwrap();
+        assert!(limited.into_result().unwrap_err().is_timeout());
+        drop(release);
+        blocked.into_iter().for_each(|call| assert_eq!(call.join().unwrap().unwrap(), 1));
     });
 }
 
@@ -145,7 +252,7 @@ fn a_panic_in_what_a_deadline_sets_off_harms_no_other_deadline() {
     within(|| {
         let (_promise, future) = Promise::<u8>::pair();
         let limited = future.with_timeout(SOON);
-        limited.add_done_callback(|_| panic!("in the timer thread"));
+        limited.add_done_callback(|_| panic!("where it is run"));
         let failed = limited.or_else(|_| -> Future<u8> { panic!("there too") });
         assert!(failed.into_result().unwrap_err().to_string().contains("there too"));
         let (_promise, future) = Promise::<u8>::pair();

@@ -5,6 +5,7 @@
 
 mod chain;
 mod circles;
+mod closed;
 mod deadline;
 mod gather;
 mod in_workers;

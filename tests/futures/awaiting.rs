@@ -1,10 +1,11 @@
 //! `future.await`: no lost wake-up, and no waker kept longer than it is needed.
 
 use std::future::{Future as _, IntoFuture};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use concurrent::Error;
 use concurrent::futures::Promise;
@@ -107,6 +108,124 @@ fn dropping_the_awaiting_side_lets_the_waker_go_and_detaches_the_call() {
     promise.set_result(counter.one()).unwrap();
     drop(promise);
     assert_eq!((wakes.0.load(Ordering::SeqCst), counter.dropped()), (0, 1));
+}
+
+/// What a waker of [`unruly`] does.
+#[derive(Default)]
+struct Unruly {
+    clone_panics: AtomicBool,
+    drop_panics: AtomicBool,
+    wake_panics: AtomicBool,
+    /// How many of its clones there are.
+    clones: AtomicUsize,
+}
+
+impl Unruly {
+    fn clone_of(raw: *const ()) -> RawWaker {
+        // SAFETY: made from a static.
+        let this = unsafe { &*raw.cast::<Self>() };
+        assert!(!this.clone_panics.load(Ordering::SeqCst), "a waker's clone");
+        tick(&this.clones);
+        RawWaker::new(raw, &CLONE)
+    }
+
+    fn gone(raw: *const (), panics: impl Fn(&Self) -> &AtomicBool) {
+        // SAFETY: as above.
+        let this = unsafe { &*raw.cast::<Self>() };
+        this.clones.fetch_sub(1, Ordering::SeqCst);
+        assert!(!panics(this).load(Ordering::SeqCst), "the end of a waker");
+    }
+}
+
+const ORIGINAL: RawWakerVTable = RawWakerVTable::new(Unruly::clone_of, |_| {}, |_| {}, |_| {});
+const CLONE: RawWakerVTable = RawWakerVTable::new(
+    Unruly::clone_of,
+    |raw| Unruly::gone(raw, |this| &this.wake_panics),
+    |_| unreachable!("nobody wakes it twice"),
+    |raw| Unruly::gone(raw, |this| &this.drop_panics),
+);
+
+fn unruly() -> (&'static Unruly, Waker) {
+    let unruly = Box::leak(Box::new(Unruly::default()));
+    let raw = RawWaker::new(std::ptr::from_ref(unruly).cast(), &ORIGINAL);
+    // SAFETY: it is never freed, and atomics may be shared.
+    (unruly, unsafe { Waker::from_raw(raw) })
+}
+
+#[test]
+fn a_waker_whose_clone_panics_loses_nothing() {
+    let (promise, future) = pending();
+    let mut task = pin!(future.into_future());
+    let (unruly, waker) = unruly();
+    let wakes = Arc::new(Wakes::default());
+    let good = Waker::from(Arc::clone(&wakes));
+    assert!(task.as_mut().poll(&mut Context::from_waker(&good)).is_pending());
+    unruly.clone_panics.store(true, Ordering::SeqCst);
+    let poll = catch_unwind(AssertUnwindSafe(|| {
+        task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+    }));
+    assert!(poll.is_err(), "it is the runtime's");
+    promise.set_result(1).unwrap();
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "the waker of the poll before still counts");
+    let poll = task.as_mut().poll(&mut Context::from_waker(&waker));
+    assert_eq!(poll.map(Result::unwrap), Poll::Ready(1));
+}
+
+#[test]
+fn a_waker_whose_drop_panics_loses_nothing() {
+    let (promise, future) = pending();
+    let mut task = Box::pin(future.into_future());
+    let (unruly, waker) = unruly();
+    unruly.drop_panics.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        // Each lets go of the waker before.
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(unruly.clones.load(Ordering::SeqCst), 1);
+    }
+    let counter = Counter::new();
+    drop(task);
+    assert_eq!(unruly.clones.load(Ordering::SeqCst), 0);
+    promise.set_result(counter.one()).unwrap();
+    drop(promise);
+    assert_eq!(counter.dropped(), 1);
+}
+
+#[test]
+fn a_waker_that_is_dropped_too_late_by_a_poll_loses_nothing() {
+    timely(|| {
+        for round in 0..rounds(600) {
+            let (promise, future) = Promise::pair();
+            let (unruly, waker) = unruly();
+            unruly.drop_panics.store(true, Ordering::SeqCst);
+            let thread = std::thread::spawn(move || {
+                (0..round % 20).for_each(|_| std::hint::spin_loop());
+                promise.set_result(round).unwrap();
+            });
+            let mut task = pin!(future.into_future());
+            let mut context = Context::from_waker(&waker);
+            let value = loop {
+                match task.as_mut().poll(&mut context) {
+                    Poll::Ready(value) => break value.unwrap(),
+                    Poll::Pending => std::thread::yield_now(),
+                }
+            };
+            assert_eq!(value, round);
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_waker_whose_wake_panics_harms_neither_the_call_nor_who_ends_it() {
+    let (promise, future) = pending();
+    let mut task = pin!(future.into_future());
+    let (unruly, waker) = unruly();
+    unruly.wake_panics.store(true, Ordering::SeqCst);
+    assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    promise.set_result(1).unwrap();
+    assert_eq!(unruly.clones.load(Ordering::SeqCst), 0);
+    let poll = task.as_mut().poll(&mut Context::from_waker(&waker));
+    assert_eq!(poll.map(Result::unwrap), Poll::Ready(1));
 }
 
 #[test]

@@ -8,19 +8,24 @@
 //! A chain may be long. Its ends are told one after the other by a [`Chain`], a list of what is
 //! still to be done, and those who look for the first call go hop by hop (`upstream.rs`): nothing
 //! here recurses. User code gets no hold of the list, so that calls that it ends are told at once.
+//!
+//! **No circles.** A function may return the very call that is made of its own: nobody has a future
+//! of these calls any more, so that nobody could end them. Whoever closes such a circle finds that on
+//! the way down from the call it goes on with, and ends its own with [`Error::Deadlock`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::futures::Future;
 use crate::futures::call::context::{Entered, within};
 use crate::futures::call::core::Outcome;
 use crate::futures::call::counted::Counted;
 use crate::futures::call::job::Elsewhere;
 use crate::futures::call::state::State;
-use crate::futures::call::upstream::{Followed, Follows, upstream};
+use crate::futures::call::upstream::{Followed, Follows, depends_on, upstream};
 use crate::futures::call::waiter::Waiter;
-use crate::futures::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use crate::futures::call::{self, AnyCall, Body, Call, Ending, log_lost, take_ending};
 use crate::futures::deadlock::look_again;
 use crate::guard::contain;
 use crate::sync::Mutex;
@@ -29,21 +34,52 @@ use crate::sync::Mutex;
 pub(crate) type Rest = Box<dyn FnOnce(&mut Chain) + Send>;
 
 /// What is left to do in this thread because calls ended.
-pub(crate) struct Chain(VecDeque<Rest>);
+pub(crate) struct Chain {
+    left: VecDeque<Rest>,
+    /// What runs code of users, if another thread is to do it.
+    put_off: Option<Vec<Rest>>,
+}
 
 impl Chain {
     /// Calls `begin`, then does what it left to do, and what that left.
     pub(crate) fn with<R>(begin: impl FnOnce(&mut Self) -> R) -> R {
-        let mut chain = Self(VecDeque::new());
+        let mut chain = Self { left: VecDeque::new(), put_off: None };
         let begun = begin(&mut chain);
-        while let Some(rest) = chain.0.pop_front() {
-            contain("the rest of a chain of calls", || rest(&mut chain));
-        }
+        chain.run();
         begun
     }
 
+    /// Like [`with`](Self::with) for a thread that runs no code of users; gives what does, to be done
+    /// by another one, piece by piece: a piece that blocks must not hold up the others.
+    #[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom knows no timer"))]
+    pub(crate) fn putting_off(begin: impl FnOnce(&mut Self)) -> Vec<Rest> {
+        let mut chain = Self { left: VecDeque::new(), put_off: Some(Vec::new()) };
+        begin(&mut chain);
+        chain.run();
+        chain.put_off.unwrap_or_default()
+    }
+
+    fn run(&mut self) {
+        while let Some(rest) = self.left.pop_front() {
+            contain("the rest of a chain of calls", || rest(self));
+        }
+    }
+
     pub(crate) fn push(&mut self, rest: Rest) {
-        self.0.push_back(rest);
+        self.left.push_back(rest);
+    }
+
+    /// Whether this thread runs no code of users.
+    pub(crate) fn puts_off(&self) -> bool {
+        self.put_off.is_some()
+    }
+
+    /// Has `code`, which may run code of users, done at once, or by the thread that may do that.
+    pub(crate) fn user_code(&mut self, code: impl FnOnce(&mut Self) + Send + 'static) {
+        match &mut self.put_off {
+            Some(put_off) => put_off.push(Box::new(code)),
+            None => code(self),
+        }
     }
 }
 
@@ -154,16 +190,26 @@ fn follow<T: Send + 'static>(chain: &mut Chain, linked: Counted<Call<T, Link>>, 
     when_settled(chain, &next, rest);
     // After that: whoever cancels through it finds the rest of the chain in place.
     let mut hop = linked.body().hop.lock();
-    let before = std::mem::replace(&mut *hop, Hop { follows, watched: false });
+    let before =
+        std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watched: false });
     drop(hop);
     if before.watched {
         look_again(); // a worker may wait for just what comes now
     }
+    // After that: of several threads that close a circle together the last one finds it.
+    if linked.core().is_followed() && depends_on(follows, Counted::address(&linked)) {
+        let name = linked.name();
+        let text = format!("what follows `{name}` was made of `{name}` itself: it can never end");
+        end(chain, &linked.erase(), Err(Box::new(Error::Deadlock(text.into()))));
+    }
 }
 
 fn end<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
-    if let Err(outcome) = try_end(chain, call, outcome) {
-        contain("dropping an outcome that came too late", || drop(outcome));
+    match try_end(chain, call, outcome) {
+        Ok(()) => {}
+        Err(Ok(value)) => contain("dropping a result that came too late", || drop(value)),
+        // A call that was made of itself: nobody may have seen why it failed.
+        Err(Err(error)) => log_lost(call.name(), &error),
     }
 }
 

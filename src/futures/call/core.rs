@@ -184,12 +184,30 @@ impl<T> Core<T> {
         })
     }
 
+    /// Whether another call takes the outcome over.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.with_waiters(|waiters| waiters.has_rest())
+    }
+
     /// Runs `access` on the list of waiters, under the lock.
     pub(crate) fn with_waiters<R>(&self, access: impl FnOnce(&mut Waiters<T>) -> R) -> R {
         let _guard = self.lock.lock();
         self.waiters.with_mut(|waiters| {
             // SAFETY: the lock is held, and every access goes through here or `drop`.
             access(unsafe { &mut *waiters })
+        })
+    }
+
+    /// Takes out of the waiters of an ended call those who only wake threads. If no callback is among
+    /// the others, the time in which one may borrow the outcome ends.
+    pub(crate) fn take_threads(&self) -> Waiters<T> {
+        self.with_waiters(|waiters| {
+            let (threads, settled) = waiters.take_threads();
+            if settled {
+                // ORDERING: Release, as in `settle`.
+                self.state.fetch_and(State::SETTLED_MASK, Ordering::Release);
+            }
+            threads
         })
     }
 

@@ -11,23 +11,42 @@ use std::ops::Deref;
 use std::process::abort;
 use std::ptr::{self, NonNull};
 
-use super::counting::{AtomicUsize, Ordering, fence};
+#[cfg(target_has_atomic = "64")]
+use super::counting::AtomicU64 as AtomicCounts;
+#[cfg(not(target_has_atomic = "64"))]
+use super::counting::AtomicUsize as AtomicCounts;
+use super::counting::{Ordering, fence};
 
-/// A weak owner in the word of counts. The owners proper are counted below it.
-const WEAK: usize = 1 << (usize::BITS / 2);
+/// The word of counts: 64 bits also where an address has 32, since a call that is made of others has
+/// an owner for each of them.
+#[cfg(target_has_atomic = "64")]
+type Counts = u64;
+#[cfg(not(target_has_atomic = "64"))]
+type Counts = usize;
+
+/// A weak owner in the word of counts. The owners proper are counted below it. In a narrow word these
+/// get most of the bits: a call has weak owners by the handful.
+const WEAK: Counts = 1 << (if Counts::BITS == 64 { 32 } else { 26 });
 
 /// One owner. All owners proper together are one weak one.
-const ALONE: usize = WEAK + 1;
+const ALONE: Counts = WEAK + 1;
 
 /// Far from what overflows, and far from what happens.
-const MOST: usize = WEAK / 2;
+const MOST: Counts = WEAK / 2;
+
+/// As `MOST`, of weak ones.
+const MOST_WEAK: Counts = Counts::MAX / WEAK / 2;
+
+// Each owner of a group stands for a member: a call, its place in the group, and what it is to do when
+// it has ended, together at least 32 words. So many do not fit into memory.
+const _: () = assert!(MOST as usize > usize::MAX / (32 * size_of::<usize>()) || usize::BITS > 32);
 
 /// Owners proper.
-fn owners(counts: usize) -> usize {
+fn owners(counts: Counts) -> Counts {
     counts & (WEAK - 1)
 }
 
-fn weak(counts: usize) -> usize {
+fn weak(counts: Counts) -> Counts {
     counts / WEAK
 }
 
@@ -36,7 +55,7 @@ fn weak(counts: usize) -> usize {
 /// INVARIANT: the value is there as long as there is an owner, the memory as long as there is an
 /// owner or a weak one.
 pub(crate) struct Block<C: ?Sized> {
-    counts: AtomicUsize,
+    counts: AtomicCounts,
     value: ManuallyDrop<C>,
 }
 
@@ -58,7 +77,7 @@ unsafe impl<C: Send + Sync + ?Sized> Sync for WeakCounted<C> {}
 impl<C> Counted<C> {
     /// A value with two owners.
     pub(crate) fn pair(value: C) -> (Self, Self) {
-        let counts = AtomicUsize::new(ALONE + 1);
+        let counts = AtomicCounts::new(ALONE + 1);
         let block = Box::leak(Box::new(Block { counts, value: ManuallyDrop::new(value) }));
         let block = NonNull::from(block);
         (Self(block), Self(block))
@@ -66,7 +85,7 @@ impl<C> Counted<C> {
 }
 
 impl<C: ?Sized> Counted<C> {
-    fn counts(&self) -> &AtomicUsize {
+    fn counts(&self) -> &AtomicCounts {
         // SAFETY: this is an owner.
         unsafe { &(*self.0.as_ptr()).counts }
     }
@@ -103,7 +122,7 @@ impl<C: ?Sized> Counted<C> {
     pub(crate) fn downgrade(this: &Self) -> WeakCounted<C> {
         // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
         let counts = this.counts().fetch_add(WEAK, Ordering::Relaxed);
-        if weak(counts) > MOST {
+        if weak(counts) > MOST_WEAK {
             abort();
         }
         WeakCounted(this.0)
@@ -161,7 +180,7 @@ impl<C: ?Sized> Drop for Counted<C> {
 }
 
 impl<C: ?Sized> WeakCounted<C> {
-    fn counts(&self) -> &AtomicUsize {
+    fn counts(&self) -> &AtomicCounts {
         // SAFETY: this is a weak owner.
         unsafe { &(*self.0.as_ptr()).counts }
     }
@@ -270,6 +289,21 @@ mod tests {
         // SAFETY: as above.
         drop((unsafe { Counted::from_raw(block) }, other));
         assert_eq!(drops(), 1);
+    }
+
+    /// As many as a group of calls has that is large, and no weak one is taken for one of them.
+    #[test]
+    fn a_value_may_have_a_million_owners() {
+        let (one, other, drops) = pair(false);
+        let count = if cfg!(miri) { 40_000 } else { 1_000_000 };
+        let weak = Counted::downgrade(&one);
+        let more: Vec<_> = (0..count).map(|_| Counted::clone(&one)).collect();
+        drop((one, other));
+        assert_eq!(owners(weak.counts().load(Ordering::Relaxed)), count);
+        drop(weak.upgrade().expect("there are owners"));
+        drop(more);
+        assert_eq!(drops(), 1);
+        assert!(weak.upgrade().is_none());
     }
 
     /// Under Miri: the memory is freed all the same.

@@ -9,6 +9,7 @@ pub(crate) mod chain;
 pub(crate) mod context;
 pub(crate) mod core;
 pub(crate) mod counted;
+pub(crate) mod expiry;
 pub(crate) mod job;
 pub(crate) mod state;
 pub(crate) mod token;
@@ -227,7 +228,12 @@ pub(crate) fn tell<T>(call: &AnyCall<T>) {
 }
 
 /// [`tell_waiters`] as a part of a chain that is being run already.
-fn tell_waiters_in<T>(chain: &mut Chain, call: &AnyCall<T>, state: State, stage: &dyn Stage) {
+pub(crate) fn tell_waiters_in<T>(
+    chain: &mut Chain,
+    call: &AnyCall<T>,
+    state: State,
+    stage: &dyn Stage,
+) {
     let mut callbacks = Vec::new();
     let mut later = Vec::new();
     let waiters = call.core.with_waiters(|waiters| waiters.take());
@@ -329,22 +335,38 @@ pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
 }
 
 fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
+    let state = begin_cancel(call)?;
+    // SAFETY: this thread made the one transition to CANCELLED.
+    unsafe { discard_cancelled(call) };
+    call.body.cancelled(chain);
+    if state.is_waited() {
+        tell_waiters_in(chain, call, state, &Elsewhere);
+    }
+    Ok(())
+}
+
+/// Makes the transition to CANCELLED, or gives the state that does not allow it. What was captured is
+/// there still, and nobody has been told.
+pub(crate) fn begin_cancel<T>(call: &AnyCall<T>) -> Result<State, State> {
     let state = call.core.state();
     if state.phase() != Phase::Pending {
         return Err(state); // so that nothing is taken back from another process
     }
     let mut attempt = None;
     call.body.cancelling(&mut || attempt = Some(call.core.transition(State::cancel)));
-    let state = attempt.unwrap_or_else(|| Err(call.core.state()))?;
+    attempt.unwrap_or_else(|| Err(call.core.state()))
+}
+
+/// Drops what a cancelled call captured.
+///
+/// # Safety
+///
+/// By whoever was given the state by [`begin_cancel`], once.
+pub(crate) unsafe fn discard_cancelled<T>(call: &AnyCall<T>) {
     contain("dropping a cancelled call", || {
-        // SAFETY: this thread made the one transition to CANCELLED.
+        // SAFETY: the caller's promise.
         unsafe { call.body.discard() };
     });
-    call.body.cancelled(chain);
-    if state.is_waited() {
-        tell_waiters_in(chain, call, state, &Elsewhere);
-    }
-    Ok(())
 }
 
 /// Ends `call`, whose claim the caller holds.

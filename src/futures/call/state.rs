@@ -79,6 +79,11 @@ impl State {
         self.0 & PHASE >= FINISHED
     }
 
+    /// Somebody is about to end the call.
+    pub(crate) fn is_claimed(self) -> bool {
+        self.0 & CLAIMED != 0
+    }
+
     pub(crate) fn is_finished(self) -> bool {
         self.0 & PHASE == FINISHED
     }
@@ -147,7 +152,7 @@ mod tests {
         let mut next = 0;
         while let Some(&state) = found.get(next) {
             next += 1;
-            let claimed = state.0 & CLAIMED != 0;
+            let claimed = state.is_claimed();
             let steps = [
                 state.start(),
                 state.claim(),
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn the_bits_keep_their_promises() {
         for state in reachable() {
-            let claimed = state.0 & CLAIMED != 0;
+            let claimed = state.is_claimed();
             assert!(!claimed || state.phase() == Phase::Running, "claimed only while running");
             assert!(!claimed || state.claim().is_none(), "one claim");
             assert!(!state.is_failed() || state.is_finished(), "failed only when finished");

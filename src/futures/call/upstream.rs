@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::futures::call::chain::Chain;
 use crate::futures::call::context::PoolId;
 use crate::futures::call::counted::{Counted, WeakCounted};
+use crate::futures::call::expiry;
 use crate::futures::call::job::help_own;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, AnyCall, Body, Call};
@@ -105,7 +106,7 @@ impl<T> Upstream for AnyCall<T> {
 /// nothing of a user's: it may be done under a lock.
 struct Source<T>(WeakCounted<Call<T, dyn Body<T>>>);
 
-impl<T: Send> Upstream for Source<T> {
+impl<T: Send + 'static> Upstream for Source<T> {
     fn look(&self) -> Option<Look> {
         self.0.upgrade()?.look()
     }
@@ -119,7 +120,9 @@ impl<T: Send> Upstream for Source<T> {
     }
 
     fn cancel(&self, chain: &mut Chain) -> bool {
-        self.0.upgrade().is_some_and(|call| call.cancel(chain))
+        self.0.upgrade().is_some_and(|call| {
+            if chain.puts_off() { expiry::cancel(chain, &call) } else { call.cancel(chain) }
+        })
     }
 
     fn ask_to_stop(&self) -> bool {
@@ -142,8 +145,10 @@ pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> Followed {
 /// The call on whose state that of a chain depends now: the one at its beginning, which may be a
 /// group; `None` if that is the call asked about.
 ///
-/// There is one. A future is followed once at most, and nobody has it any more then: if calls are
-/// made to follow each other in a circle, no future is left from which to get there.
+/// There is one, and the way there ends. A future is followed once at most, and nobody has it any
+/// more then: if calls were made to follow each other in a circle, no future is left from which to get
+/// there, and who closed it is about to open it (`chain.rs`). The timer comes from within, but from a
+/// call that it has claimed; such a call follows nothing any more.
 pub(crate) fn source_of_all(follows: Follows) -> Option<Followed> {
     match follows {
         Follows::Call(call) | Follows::InTime(call) => Some(source_of(call)),
@@ -157,6 +162,22 @@ pub(crate) fn source_of(mut call: Followed) -> Followed {
         call = next;
     }
     call
+}
+
+/// Whether the end of `call` depends on that of the call at the address `on`, which has not ended.
+pub(crate) fn depends_on(call: Followed, on: usize) -> bool {
+    let mut left = vec![call];
+    while let Some(call) = left.pop() {
+        if call.look().is_some_and(|look| look.call == on) {
+            return true;
+        }
+        match call.follows(false) {
+            Follows::Call(next) | Follows::InTime(next) => left.push(next),
+            Follows::Group => left.extend(call.members(false)),
+            Follows::Nothing => {}
+        }
+    }
+    false
 }
 
 /// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
@@ -258,9 +279,11 @@ enum Tried {
 }
 
 impl<T, B: Body<T> + ?Sized> Call<T, B> {
-    /// What its end depends on now; nothing once it has ended.
+    /// What its end depends on now; nothing once it has ended, or is about to by a claim.
     pub(crate) fn follows(&self, watch: bool) -> Follows {
-        if self.core().state().is_done() { Follows::Nothing } else { self.body().follows(watch) }
+        let state = self.core().state();
+        let ends = state.is_done() || state.is_claimed();
+        if ends { Follows::Nothing } else { self.body().follows(watch) }
     }
 
     /// The state as a user sees it: a call runs when the process that has it says so.

@@ -14,6 +14,7 @@ use crate::futures::call::attendant;
 use crate::futures::call::chain::Rest;
 use crate::futures::call::token::CancelToken;
 use crate::futures::call::traced::Blocks;
+use crate::guard::contain;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.
@@ -220,23 +221,17 @@ impl<T> Waiters<T> {
     /// Whether to tell them is only to wake threads.
     #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
     pub(crate) fn are_threads(&self) -> bool {
-        let mut next = &self.0;
-        while let Some(node) = next {
-            if !matches!(node.waiter, Waiter::Done(..) | Waiter::Settled(_) | Waiter::Token(_)) {
-                return false;
-            }
-            next = &node.next;
-        }
-        true
+        let wakes = |waiter: &Waiter<T>| {
+            matches!(waiter, Waiter::Done(..) | Waiter::Settled(_) | Waiter::Token(_))
+        };
+        self.iter().all(wakes)
     }
 
     pub(crate) fn request_cancel(&self) {
-        let mut next = &self.0;
-        while let Some(node) = next {
-            if let Waiter::Token(token) = &node.waiter {
+        for waiter in self.iter() {
+            if let Waiter::Token(token) = waiter {
                 token.request();
             }
-            next = &node.next;
         }
     }
 
@@ -268,6 +263,30 @@ impl<T> Waiters<T> {
         removed
     }
 
+    /// Whether another call follows.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.iter().any(|waiter| matches!(waiter, Waiter::Then(_)))
+    }
+
+    /// The latest first.
+    fn iter(&self) -> impl Iterator<Item = &Waiter<T>> {
+        let nodes = std::iter::successors(self.0.as_deref(), |node| node.next.as_deref());
+        nodes.map(|node| &node.waiter)
+    }
+
+    /// Takes out those who only wake threads and can be told of the end now; says whether no callback
+    /// borrows the outcome, so that those are among them who wait for that.
+    #[must_use = "to be told outside of the lock"]
+    pub(crate) fn take_threads(&mut self) -> (Self, bool) {
+        let settled = !self.iter().any(|waiter| matches!(waiter, Waiter::Callback(_)));
+        let threads = self.remove(|waiter| match waiter {
+            Waiter::Done(..) | Waiter::Token(_) => true,
+            Waiter::Settled(_) => settled,
+            Waiter::Callback(_) | Waiter::Task(_) | Waiter::Then(_) => false,
+        });
+        (threads, settled)
+    }
+
     #[must_use = "drop it outside of the lock"]
     pub(crate) fn remove_signal(&mut self, signal: &Arc<Signal>) -> Self {
         self.remove(|waiter| waiter.is_signal(signal))
@@ -280,9 +299,17 @@ impl<T> Waiters<T> {
 }
 
 impl<T> Drop for Waiters<T> {
-    /// One by one: a long list dropped recursively would overflow the stack.
+    /// One by one: a long list dropped recursively would overflow the stack. What is of users may
+    /// panic, and concerns neither the others nor whoever drops them.
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        while let Some(waiter) = self.pop() {
+            match waiter {
+                Waiter::Done(..) | Waiter::Settled(_) | Waiter::Token(_) => {}
+                Waiter::Callback(_) | Waiter::Task(_) | Waiter::Then(_) => {
+                    contain("dropping what waits for a call", || drop(waiter));
+                }
+            }
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::waiter::Waiter;
+use crate::futures::call::waiter::{Waiter, Waiters};
+use crate::guard::contain;
 
 /// What `future.await` polls; made by [`Future::into_future`].
 ///
@@ -37,7 +38,8 @@ use crate::futures::call::waiter::Waiter;
 ///
 /// # Panics
 ///
-/// Polling it again after it returned `Ready` panics.
+/// Polling it again after it returned `Ready` panics, and so does a waker whose clone panics; then
+/// nothing is lost, and it may be polled again. Other panics of wakers are logged.
 #[derive(Debug)]
 #[must_use = "it does nothing unless awaited"]
 pub struct Awaiting<T> {
@@ -54,7 +56,7 @@ impl<T> Awaiting<T> {
     }
 
     fn forget_waker(future: &Future<T>) {
-        future.call().core().with_waiters(|waiters| waiters.remove_task());
+        drop(future.call().core().with_waiters(Waiters::remove_task));
     }
 }
 
@@ -62,14 +64,17 @@ impl<T> std::future::Future for Awaiting<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let future = self.future.take().expect("polled after it returned Ready");
+        let future = self.future.as_ref().expect("polled after it returned Ready");
         if !future.call().core().state().is_settled() {
-            Self::forget_waker(&future); // of an earlier poll, perhaps by another task
-            if future.call().core().register(Waiter::Task(cx.waker().clone())).is_ok() {
-                self.future = Some(future);
-                return Poll::Pending;
+            // First, and the future stays where it is: the runtime's clone may panic.
+            let waiter = Waiter::Task(cx.waker().clone());
+            Self::forget_waker(future); // of an earlier poll, perhaps by another task
+            match future.call().core().register(waiter) {
+                Ok(()) => return Poll::Pending,
+                Err(waiter) => contain("dropping a waker", || drop(waiter)),
             }
         }
+        let future = self.future.take().expect("it was there");
         Poll::Ready(future.take())
     }
 }

@@ -83,7 +83,9 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// The new future ends as that second call does. If the first one fails or is cancelled, so
     /// does or is the new one, and `function` is dropped uncalled. If `function` panics, or returns
-    /// an `Err` instead of a call, that is the new call's failure.
+    /// an `Err` instead of a call, that is the new call's failure. If it returns a future that was
+    /// made of the new one, so that neither could ever end, the new call fails with
+    /// [`Error::Deadlock`].
     ///
     /// Cancelling the new future cancels whichever of the two calls it waits for, while that is
     /// possible: it counts as pending again when the second one has not started.

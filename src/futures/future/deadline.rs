@@ -8,8 +8,9 @@ use crate::error::Error;
 use crate::futures::Future;
 use crate::futures::call::chain::{Chain, Link, try_end, when_settled};
 use crate::futures::call::counted::Counted;
+use crate::futures::call::expiry;
 use crate::futures::call::state::State;
-use crate::futures::call::upstream::{Followed, request_cancel, upstream};
+use crate::futures::call::upstream::{Upstream, request_cancel, upstream};
 use crate::futures::call::{self, AnyCall, Ending, take_ending};
 use crate::futures::future::timer;
 use crate::guard::contain;
@@ -36,12 +37,16 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Threads
     ///
-    /// When time is up, the new call ends, and its callbacks run, in the timer thread, and there the
-    /// captures of a cancelled call are dropped: what takes long delays other deadlines.
+    /// When time is up, the timer thread ends the new call, cancels the one that it follows and wakes
+    /// the threads that wait for either; it runs no code of yours. Callbacks, what follows the calls,
+    /// and the drop of what a cancelled call captured run in another thread soon after, one after the
+    /// other. If one of them takes longer than some 10 ms, or blocks, a further thread takes the next: no
+    /// deadline comes late by it, and a callback may wait for another call with a deadline. With a
+    /// zero timeout all this happens in this thread.
     ///
     /// # Errors
     ///
-    /// If the system does not start the timer thread, the new call fails with
+    /// If the system does not start the timer's threads, the new call fails with
     /// [`Error::ThreadStart`], as if time were up.
     ///
     /// ```
@@ -70,15 +75,19 @@ impl<T: Send + 'static> Future<T> {
         let follows = upstream(&source);
         let time_is_up = {
             let (linked, follows) = (Counted::clone(&linked), Arc::clone(&follows));
-            move || give_up(&linked, follows, Error::Timeout { unfinished: 1, total: 1 })
+            let error = Error::Timeout { unfinished: 1, total: 1 };
+            move |chain: &mut Chain| give_up(chain, linked, &*follows, error)
         };
         let mut event = None;
         if timeout.is_zero() {
-            time_is_up();
+            Chain::with(time_is_up);
         } else {
             match timer::enter(deadline, time_is_up) {
                 Ok(entered) => event = Some(entered),
-                Err(error) => give_up(&linked, follows, error),
+                Err(error) => {
+                    let linked = Counted::clone(&linked);
+                    Chain::with(|chain| give_up(chain, linked, &*follows, error));
+                }
             }
         }
         let rest = {
@@ -97,15 +106,28 @@ impl<T: Send + 'static> Future<T> {
 }
 
 /// Time is up: fails `linked`, unless it has ended, and cancels what it follows.
-fn give_up<T>(linked: &AnyCall<T>, follows: Followed, error: Error) {
+fn give_up<T: Send + 'static>(
+    chain: &mut Chain,
+    linked: AnyCall<T>,
+    follows: &dyn Upstream,
+    error: Error,
+) {
     if linked.core().transition(State::claim).is_err() {
+        chain.user_code(move |_| drop(linked)); // perhaps the last owner
         return;
     }
-    // Claimed before, so that the cancel does not cancel `linked` too; done before anybody sees the
-    // failure, so that whoever does finds the captures gone.
-    Chain::with(|chain| request_cancel(chain, &*follows));
-    // SAFETY: the transition above set the claim.
-    unsafe { call::finish(linked, Err(Box::new(error))) };
+    let outcome = Err(Box::new(error));
+    // Claimed before, so that the cancel does not cancel `linked` too; cancelled before anybody sees
+    // the failure.
+    if chain.puts_off() {
+        request_cancel(chain, follows);
+        // SAFETY: the transition above set the claim.
+        unsafe { expiry::finish(chain, linked, outcome) };
+    } else {
+        Chain::with(|chain| request_cancel(chain, follows));
+        // SAFETY: as above.
+        unsafe { call::finish_in(chain, &linked, outcome) };
+    }
 }
 
 fn source_ended<T>(chain: &mut Chain, linked: &AnyCall<T>, ending: Ending<T>) {

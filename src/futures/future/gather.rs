@@ -212,7 +212,9 @@ fn leave<G: Send + 'static>(
 ) {
     // On the list, for a group in a group in a group ...
     chain.push(Box::new(move |chain| {
-        contain("dropping results that nobody needs", || drop(open.gathered));
+        chain.user_code(move |_| {
+            contain("dropping results that nobody needs", || drop(open.gathered));
+        });
         for member in open.members.into_iter().flatten() {
             cancel(chain, member);
         }

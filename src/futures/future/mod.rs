@@ -7,6 +7,8 @@ pub(crate) mod compose;
 mod deadline;
 mod flatten;
 pub(crate) mod gather;
+#[cfg(any(not(concurrent_loom), test))]
+mod handover;
 pub(crate) mod promise;
 #[cfg(not(concurrent_loom))]
 mod timer;

@@ -1,24 +1,36 @@
 //! The thread that keeps the deadlines of all calls, a [`Scheduler`] that runs for ever.
 //!
+//! It runs no code of users: what does is handed over to other threads (`handover.rs`), so that every
+//! deadline passes in time, whatever a callback does. Nobody waits for such a thread in vain: if what
+//! it runs blocks, another one takes what comes next. So to the registry of waits that can always move.
+//!
 //! Not in a model: loom knows no time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
+use crate::futures::call::chain::{Chain, Rest};
+use crate::futures::future::handover::{Found, Handover};
 use crate::guard::contain;
 use crate::sched::{Event, Scheduler};
 use crate::sync::{Mutex, spawn};
 
-/// LOCK: held while the thread is started; nothing is called under it that takes another.
+/// LOCK: held while threads are started; the lock of the handover may be taken under it.
 static TIMER: Mutex<Option<Scheduler>> = Mutex::new(None);
 
-/// Has the timer thread run `action` at `deadline`; starts it if need be.
+static HANDOVER: Handover<Rest> = Handover::new();
+
+/// For so long a piece of what was handed over may hold up the rest.
+const HOLD_UP: Duration = Duration::from_millis(10);
+
+/// Has the timer thread call `expire` at `deadline`; starts it if need be. What `expire` puts off is
+/// done by other threads.
 pub(crate) fn enter(
     deadline: Instant,
-    action: impl FnOnce() + Send + 'static,
+    expire: impl FnOnce(&mut Chain) + Send + 'static,
 ) -> Result<Event<Instant>> {
-    Ok(timer()?.enterabs(deadline, 0, action))
+    Ok(timer()?.enterabs(deadline, 0, move || hand_over(Chain::putting_off(expire))))
 }
 
 /// Drops the action, unless it ran or is running.
@@ -35,19 +47,120 @@ fn timer() -> Result<Scheduler> {
         return Ok(timer.clone());
     }
     let scheduler = Scheduler::new();
+    // Before anything can be handed over.
+    if HANDOVER.wants_first_thread() {
+        start_server()?;
+    }
     let own = scheduler.clone();
     // Not joined: like the scheduler it lives as long as the process.
-    spawn("concurrent-timer".into(), None, move || keep(&own))
-        .map_err(|error| Error::ThreadStart(Cause::new(error)))?;
+    spawn("concurrent-timer".into(), None, move || keep(&own)).map_err(cannot_start)?;
     *timer = Some(scheduler.clone());
     Ok(scheduler)
 }
 
+fn cannot_start(error: std::io::Error) -> Error {
+    Error::ThreadStart(Cause::new(error))
+}
+
 fn keep(scheduler: &Scheduler) {
-    // It comes back if an action panics; those of `with_timeout` contain what could.
+    // It comes back if an action panics; ours run nobody's code.
     while let Err(error) = scheduler.run_forever() {
-        contain("logging a failed deadline", || {
-            log::error!(target: LOG_TARGET, "a deadline failed: {error}");
-        });
+        hand_over(vec![Box::new(move |_| {
+            contain("logging a failed deadline", || {
+                log::error!(target: LOG_TARGET, "a deadline failed: {error}");
+            });
+        })]);
+    }
+}
+
+fn hand_over(pieces: Vec<Rest>) {
+    if !pieces.is_empty() && HANDOVER.put(pieces) {
+        look_later();
+    }
+}
+
+fn look_later() {
+    let timer = TIMER.lock().clone();
+    if let Some(timer) = timer {
+        timer.enter(HOLD_UP, 0, look);
+    }
+}
+
+fn look() {
+    match HANDOVER.look() {
+        Found::Idle => return,
+        Found::Busy => {}
+        // If there is no thread to be had, there may be later.
+        Found::Stalled => drop(start_server()),
+    }
+    look_later();
+}
+
+/// Starts a thread that counts already.
+fn start_server() -> Result<()> {
+    // Not joined: the last one stays.
+    let serve = || {
+        let mut next = HANDOVER.first();
+        while let Some(piece) = next {
+            Chain::with(|chain| chain.push(piece));
+            next = HANDOVER.next();
+        }
+    };
+    let started = spawn("concurrent-timeouts".into(), None, serve);
+    started.map(drop).map_err(|error| {
+        HANDOVER.thread_failed_to_start();
+        cannot_start(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::{Future, Promise, join_all};
+
+    /// How many deadlines are kept that pass later than any other test's.
+    fn kept(longer_than: Duration) -> usize {
+        let timer = TIMER.lock().clone();
+        let since = Instant::now() + longer_than;
+        timer.map_or(0, |timer| timer.queue().iter().filter(|event| event.time() > since).count())
+    }
+
+    #[test]
+    fn a_call_that_ends_in_time_takes_its_deadline_with_it() {
+        const LATER: Duration = Duration::from_secs(1_000_000);
+        let limited = || {
+            let (promise, future) = Promise::<u8>::pair();
+            (promise, future.with_timeout(LATER + LATER))
+        };
+        let (promise, future) = limited();
+        assert_eq!(kept(LATER), 1);
+        promise.set_result(1).expect("it is pending");
+        assert_eq!(kept(LATER), 0);
+        drop(future);
+
+        let (promise, future) = limited();
+        promise.set_exception(Error::BrokenPromise).expect("it is pending");
+        assert_eq!(kept(LATER), 0);
+        assert!(future.into_result().is_err());
+
+        let (_promise, future) = limited();
+        assert!(future.cancel());
+        assert_eq!(kept(LATER), 0);
+
+        // Of those that are not needed any more, too; a dropped future keeps its deadline.
+        let (one, other) = (limited(), limited());
+        let both = join_all([one.1, other.1]).map(|all| all.len());
+        assert_eq!(kept(LATER), 2);
+        one.0.set_exception(Error::BrokenPromise).expect("it is pending");
+        assert_eq!(kept(LATER), 0);
+        assert!(both.into_result().is_err());
+
+        let (promise, future) = limited();
+        drop(future);
+        assert_eq!(kept(LATER), 1);
+        drop(promise);
+        assert_eq!(kept(LATER), 0);
+        drop(Future::ready(1).with_timeout(LATER + LATER));
+        assert_eq!(kept(LATER), 0);
     }
 }

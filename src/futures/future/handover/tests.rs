@@ -1,0 +1,169 @@
+//! One thread as the timer; under loom every interleaving.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Found, Handover};
+use crate::sync::{Condvar, JoinHandle, Mutex, spawn, wait_until, yield_now};
+
+/// What the threads are handed.
+enum Piece {
+    Notes(u8),
+    /// Blocks until the other was noted.
+    WaitsFor(u8, u8),
+    /// Has the thread that takes it end, so that the model does.
+    Leave,
+}
+
+#[derive(Default)]
+struct Notes {
+    noted: Mutex<Vec<u8>>,
+    more: Condvar,
+}
+
+impl Notes {
+    fn add(&self, note: u8) {
+        self.noted.lock().push(note);
+        self.more.notify_all();
+    }
+
+    fn wait_for(&self, note: u8) {
+        let mut noted = self.noted.lock();
+        while !noted.contains(&note) {
+            wait_until(&self.more, &mut noted, None);
+        }
+    }
+}
+
+struct Timer {
+    handover: Arc<Handover<Piece>>,
+    notes: Arc<Notes>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Timer {
+    fn new() -> Self {
+        let handover = Arc::new(Handover::new());
+        let mut timer = Self { handover, notes: Arc::default(), threads: Vec::new() };
+        assert!(timer.handover.wants_first_thread() && !timer.handover.wants_first_thread());
+        timer.start_thread();
+        timer
+    }
+
+    fn start_thread(&mut self) {
+        let (handover, notes) = (Arc::clone(&self.handover), Arc::clone(&self.notes));
+        let serve = move || {
+            let mut next = handover.first();
+            while let Some(piece) = next {
+                match piece {
+                    Piece::Notes(note) => notes.add(note),
+                    Piece::WaitsFor(other, note) => {
+                        notes.wait_for(other);
+                        notes.add(note);
+                    }
+                    Piece::Leave => return,
+                }
+                next = handover.next();
+            }
+        };
+        self.threads.push(spawn("server".into(), None, serve).expect("there are threads"));
+    }
+
+    /// Hands over, and looks until nothing is left.
+    fn hand_over(&mut self, pieces: Vec<Piece>) {
+        if self.handover.put(pieces) {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        loop {
+            match self.handover.look() {
+                Found::Idle => return,
+                Found::Busy => yield_now(),
+                Found::Stalled => self.start_thread(),
+            }
+        }
+    }
+
+    /// Ends the threads, and gives what was noted and how many they were.
+    fn end(mut self) -> (Vec<u8>, usize) {
+        let count = self.threads.len();
+        let leave = (0..count).map(|_| Piece::Leave).collect();
+        let _ = self.handover.put(leave);
+        self.threads.drain(..).for_each(|thread| thread.join().expect("nothing panics"));
+        (std::mem::take(&mut *self.notes.noted.lock()), count)
+    }
+}
+
+/// Runs `model` in every interleaving, or some times, and gives what it returned.
+fn outcomes<T: Ord + Send + 'static>(model: impl Fn() -> T + Send + Sync + 'static) -> BTreeSet<T> {
+    let met = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&met);
+    let run = move || {
+        let outcome = model();
+        seen.lock().expect("nothing panics").insert(outcome);
+    };
+    #[cfg(concurrent_loom)]
+    {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(2));
+        builder.check(run);
+    }
+    #[cfg(not(concurrent_loom))]
+    (0..if cfg!(miri) { 3 } else { 200 }).for_each(|_| run());
+    std::mem::take(&mut *met.lock().expect("nothing panics"))
+}
+
+#[test]
+fn model_a_piece_that_waits_for_a_later_one_gets_it_run() {
+    let met = outcomes(|| {
+        let mut timer = Timer::new();
+        timer.hand_over(vec![Piece::WaitsFor(2, 1)]);
+        timer.hand_over(vec![Piece::Notes(2)]);
+        timer.end()
+    });
+    assert!(met.iter().all(|(notes, threads)| *notes == [2, 1] && *threads == 2));
+}
+
+#[test]
+fn model_pieces_handed_over_at_once_may_wait_for_each_other() {
+    let met = outcomes(|| {
+        let mut timer = Timer::new();
+        timer.hand_over(vec![Piece::WaitsFor(2, 1), Piece::Notes(2)]);
+        timer.end()
+    });
+    assert!(met.iter().all(|(notes, threads)| *notes == [2, 1] && *threads == 2));
+}
+
+#[test]
+fn model_what_does_not_block_is_run_in_order_by_few() {
+    let met = outcomes(|| {
+        let mut timer = Timer::new();
+        timer.hand_over(vec![Piece::Notes(1)]);
+        timer.hand_over(vec![Piece::Notes(2)]);
+        let (mut notes, threads) = timer.end();
+        notes.sort_unstable();
+        (notes, threads)
+    });
+    assert!(met.iter().all(|(notes, _)| *notes == [1, 2]));
+    assert!(met.iter().any(|(_, threads)| *threads == 1));
+}
+
+/// A thread more than is needed ends, and what comes later is run.
+#[test]
+fn model_a_thread_that_finds_another_one_free_ends() {
+    let met = outcomes(|| {
+        let mut timer = Timer::new();
+        timer.hand_over(vec![Piece::WaitsFor(2, 1)]);
+        timer.hand_over(vec![Piece::Notes(2)]);
+        timer.notes.wait_for(1);
+        timer.hand_over(vec![Piece::Notes(3)]);
+        timer.notes.wait_for(3);
+        let handover = Arc::clone(&timer.handover);
+        let threads = timer.threads.len();
+        timer.end();
+        threads - handover.desk.lock().threads
+    });
+    assert!(met.contains(&1), "one of two found the other free");
+}
