@@ -19,6 +19,7 @@ acts![
     shared_bytes_are_copied,
     an_answer_comes_while_the_next_call_runs,
     more_than_two_gibibytes,
+    deep_values_cross_in_both_directions,
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -172,4 +173,30 @@ fn an_answer_comes_while_the_next_call_runs() {
     assert!(long.running());
     end.open();
     long.into_result().unwrap();
+}
+
+/// As deep as it is long; it is taken apart before it is dropped.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Node(Option<Box<Node>>);
+
+impl Node {
+    fn list(length: u64) -> Self {
+        (0..length).fold(Self(None), |node, _| Self(Some(Box::new(node))))
+    }
+
+    fn length(mut self) -> u64 {
+        let mut length = 0;
+        while let Some(next) = self.0.take() {
+            (self, length) = (*next, length + 1);
+        }
+        length
+    }
+}
+
+fn deep_values_cross_in_both_directions() {
+    let pool = MpiPoolExecutor::new().unwrap();
+    let there = pool.submit(Node::length, Node::list(20_000)).unwrap();
+    assert_eq!(there.into_result().unwrap(), 20_000);
+    let back = pool.submit(Node::list, 20_000).unwrap().into_result().unwrap();
+    assert_eq!(back.length(), 20_000);
 }

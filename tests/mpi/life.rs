@@ -29,6 +29,7 @@ acts![
     a_call_cannot_make_a_pool,
     a_panic_cancels_what_was_not_sent,
     a_shutdown_in_a_callback_waits_for_nothing,
+    a_pool_ends_in_another_thread,
     the_program_may_end_without_a_shutdown,
     the_program_may_exit_while_calls_wait,
     the_program_may_exit_while_a_call_runs,
@@ -62,6 +63,13 @@ fn is_aborted(act: &str) {
     let run = run(3, act);
     run.failed_with("the program ended while calls were running on other ranks");
     assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
+}
+
+fn a_pool_ends_in_another_thread() {
+    let pool = MpiPoolExecutor::new().unwrap();
+    assert_eq!(pool.submit(|n: u32| n * 2, 21).unwrap().into_result().unwrap(), 42);
+    std::thread::spawn(move || drop(pool)).join().unwrap();
+    assert!(crate::threads::is_finalised());
 }
 
 static GREETING: OnceLock<String> = OnceLock::new();

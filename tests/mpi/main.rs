@@ -21,6 +21,8 @@ mod life;
 mod programs;
 #[cfg(target_os = "linux")]
 mod support;
+#[cfg(target_os = "linux")]
+mod threads;
 
 #[cfg(target_os = "linux")]
 #[path = "../common/contract.rs"]

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::support::{replacing, trials};
 
 trials![
+    deep_values_cross_in_both_directions,
+    a_value_that_is_too_deep_fails_its_call,
     one_bad_element_leaves_the_others_of_its_chunk,
     py_error_at_task_pickle,
     py_error_at_task_unpickle,
@@ -167,4 +169,72 @@ fn arguments_and_results_of_any_shape() {
     let pool = ProcessPoolExecutor::new(1).unwrap();
     let back = pool.submit(|t: Tree| t, tree.clone()).unwrap().into_result().unwrap();
     assert_eq!(back, tree);
+}
+
+/// As deep as it is long.
+#[derive(Serialize, Deserialize)]
+struct Node {
+    next: Option<Box<Node>>,
+    value: u64,
+}
+
+impl Node {
+    fn list(length: u64) -> Self {
+        let end = Self { next: None, value: 0 };
+        (0..length).fold(end, |node, value| Self { next: Some(Box::new(node)), value })
+    }
+
+    /// The sum of a list, of which nothing is left then.
+    fn sum(mut self) -> u64 {
+        let mut sum = self.value;
+        while let Some(next) = self.next.take() {
+            self = *next;
+            sum += self.value;
+        }
+        sum
+    }
+}
+
+fn deep_values_cross_in_both_directions() {
+    let pool = crate::support::replacing(2);
+    let depth = 20_000;
+    let sum = Node::list(depth).sum();
+    for _ in 0..4 {
+        let there = pool.submit(Node::sum, Node::list(depth)).unwrap();
+        let back = pool.submit(Node::list, depth).unwrap();
+        assert_eq!(back.into_result().unwrap().sum(), sum); // waited for, and decoded in this thread
+        assert_eq!(there.into_result().unwrap(), sum);
+    }
+    let back = pool.submit(Node::list, depth).unwrap();
+    let (tells, told) = std::sync::mpsc::channel();
+    back.add_done_callback(move |_| tells.send(()).unwrap());
+    told.recv().unwrap(); // decoded in a thread of the pool
+    assert_eq!(back.into_result().unwrap().sum(), sum);
+}
+
+fn a_value_that_is_too_deep_fails_its_call() {
+    let pool = crate::support::replacing(1);
+    let error = pool.submit(Deep, 4_000_000).unwrap().into_result().map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Encode(_)) && error.to_string().contains("deep"), "{error}");
+    let back = pool.submit(Node::list, 100).unwrap().into_result().unwrap();
+    assert_eq!(back.sum(), Node::list(100).sum());
+}
+
+/// Is so deep when it is written, and nowhere else.
+struct Deep(u64);
+
+impl Serialize for Deep {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0.checked_sub(1) {
+            Some(less) => to.serialize_some(&Self(less)),
+            None => to.serialize_none(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Deep {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Option::<Box<Self>>::deserialize(from)
+            .map(|inner| Self(inner.map_or(0, |inner| inner.0 + 1)))
+    }
 }

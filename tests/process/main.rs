@@ -43,6 +43,8 @@ mod nested;
 #[cfg(target_os = "linux")]
 mod orphans;
 #[cfg(target_os = "linux")]
+mod plugins;
+#[cfg(target_os = "linux")]
 #[path = "../common/proc.rs"]
 mod proc;
 #[cfg(target_os = "linux")]
@@ -91,6 +93,7 @@ fn main() {
         memory::trials(),
         nested::trials(),
         orphans::trials(),
+        plugins::trials(),
         programs::trials(),
         random_kills::trials(),
         scarce::trials(),

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
 use crate::futures::remote::calls::call_initializer;
-use crate::futures::remote::identity::{self, fingerprint};
+use crate::futures::remote::identity::{self, build_fingerprint};
 use crate::futures::remote::send::Courier;
 
 /// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
@@ -164,7 +164,7 @@ impl MpiPoolBuilder {
             return Err(Error::InvalidArgument("credit must be greater than 0".into()));
         }
         launch::check()?;
-        fingerprint()?;
+        build_fingerprint()?;
         let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT).min(isize::MAX as u64);
         let credit = self.credit.map_or(Credit::Adaptive, Credit::Fixed);
         // Encoded by a pool without ranks: how many there are is not known yet.

@@ -187,7 +187,8 @@ impl Comm {
         std::process::abort() // it does not return
     }
 
-    /// Begins to send.
+    /// Begins to send. If it is `awaited`, the request is done only when the other side has begun to
+    /// receive, and otherwise perhaps as soon as MPI has a copy.
     ///
     /// # Safety
     ///
@@ -197,12 +198,18 @@ impl Comm {
         bytes: &[u8],
         to: c_int,
         tag: c_int,
+        awaited: bool,
     ) -> Result<Request, Failed> {
         let mut request = no_request();
         let (bytes, len) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len()));
+        let (send, name) = if awaited {
+            (ffi::MPI_Issend as SendFunction, "MPI_Issend")
+        } else {
+            (ffi::MPI_Isend as SendFunction, "MPI_Isend")
+        };
         // SAFETY: the caller's promise; `len` bytes are there.
-        let code = unsafe { ffi::MPI_Isend(bytes, len, byte(), to, tag, self.0, &raw mut request) };
-        check("MPI_Isend", code)?;
+        let code = unsafe { send(bytes, len, byte(), to, tag, self.0, &raw mut request) };
+        check(name, code)?;
         Ok(Request(request))
     }
 
@@ -267,6 +274,17 @@ impl Request {
         Ok(done != 0)
     }
 }
+
+/// The functions that begin to send.
+type SendFunction = unsafe extern "C" fn(
+    *const c_void,
+    c_int,
+    ffi::MPI_Datatype,
+    c_int,
+    c_int,
+    MPI_Comm,
+    *mut MPI_Request,
+) -> c_int;
 
 fn no_request() -> MPI_Request {
     // SAFETY: a constant of the C library.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::buffers::Buffers;
 use super::engine::{self, Comm};
+use super::lifetime;
 use super::link::MpiLink;
 use super::root::Root;
 use super::transport::Fault;
 use super::wire::Hello;
 use super::worker::{Served, Worker};
 use crate::error::{Error, Result};
-use crate::futures::remote::identity::fingerprint;
+use crate::futures::remote::identity::build_fingerprint;
 use crate::guard::install_hook;
 use crate::sync::{Mutex, deadline_after};
 
@@ -78,14 +79,14 @@ impl Ranks {
                 false
             }
             (false, false) => {
-                engine::initialise().map_err(fault)?;
+                lifetime::initialise().map_err(Fault::into_error)?;
                 true
             }
         };
         // SAFETY: MPI is initialised, so that there is a world.
         let ranks = unsafe { Self::duplicate(Comm::world(), finalises) };
         if ranks.is_err() && finalises {
-            let _ = engine::finalise(); // there is an error to be told already
+            let _ = lifetime::finalise(); // there is an error to be told already
         }
         ranks
     }
@@ -124,8 +125,7 @@ impl Ranks {
         }
         if !self.finalises {
             let _ = self.comm.free(); // not if ranks have died
-        } else if let Err(failed) = engine::finalise() {
-            let Fault(why) = failed.into_fault();
+        } else if let Err(Fault(why)) = lifetime::finalise() {
             log::error!(target: crate::LOG_TARGET, "{why}");
         }
     }
@@ -172,7 +172,7 @@ impl Ranks {
 
 /// Who this process is.
 pub(crate) fn hello() -> Hello {
-    Hello::new(fingerprint().unwrap_or(0), host())
+    Hello::new(build_fingerprint().unwrap_or(0), host())
 }
 
 fn host() -> String {

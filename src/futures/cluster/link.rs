@@ -145,9 +145,12 @@ impl MpiLink {
     }
 
     fn begin_send(&mut self, to: Peer, tag: c_int, bytes: &[u8]) -> Result<Option<Request>, Fault> {
+        // Where ranks may die, what was sent counts as such when it has come: a worker does not begin
+        // the next call, which may kill it, while an answer of its own can still be lost with it.
+        let awaited = self.recovery.is_some() && !self.is_root;
         // SAFETY: the callers keep the bytes in the message of `Sending`, or in one behind it, where
         // nobody changes them, until the request is done.
-        match unsafe { self.comm.send(bytes, self.rank(to), tag) } {
+        match unsafe { self.comm.send(bytes, self.rank(to), tag, awaited) } {
             Ok(request) => Ok(Some(request)),
             Err(failed) => self.failed(failed, Some(to)).map(|()| None),
         }

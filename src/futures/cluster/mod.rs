@@ -89,6 +89,7 @@ mod engine;
 mod executor;
 mod greeting;
 mod launch;
+mod lifetime;
 mod link;
 mod local;
 mod manager;

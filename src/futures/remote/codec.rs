@@ -5,11 +5,14 @@
 
 use std::any::type_name;
 
+use postcard::Deserializer;
+use postcard::de_flavors;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files, MOST_DESCRIPTORS};
+use super::depth::{Depth, TOO_DEEP, on_large_stack};
 use super::numbers::decode_numbers;
 use super::reasons::reason;
 use super::shared_bytes::SharedBytes;
@@ -242,11 +245,33 @@ impl<'a> Sink<'a> {
         if let Some(done) = self.encode_numbers(value) {
             return done.ok_or_else(|| self.why(""));
         }
+        let (depth, len) = (Depth::new(), self.len());
+        let written = self.write_within(value, &depth);
+        if written.is_ok() || !depth.was_reached() {
+            return written;
+        }
+        self.truncate(len);
+        on_large_stack(|| {
+            let depth = Depth::new();
+            let written = self.write_within(value, &depth);
+            let too_deep = || EncodeError::Failed(format!("`{}`: {TOO_DEEP}", type_name::<T>()));
+            if depth.was_reached() { Err(too_deep()) } else { written }
+        })
+    }
+
+    fn write_within<T: Serialize + 'static>(
+        &mut self,
+        value: &T,
+        depth: &Depth,
+    ) -> Result<(), EncodeError> {
         let attached = if self.beside { self.attachments.len() } else { MOST_DESCRIPTORS };
         let encoding = Encoding::begin(attached);
-        let written = postcard::serialize_with_flavor::<T, _, ()>(value, PostcardOut(self));
+        let out = PostcardOut { sink: self, depth };
+        let written = postcard::serialize_with_flavor::<T, _, ()>(value, out);
         if let Some(mut attached) = encoding.attached() {
-            self.attachments.append(&mut attached);
+            if !depth.was_reached() {
+                self.attachments.append(&mut attached);
+            }
         }
         written.map_err(|error| match error {
             postcard::Error::SerializeBufferFull => self.why(""), // that is ours
@@ -262,23 +287,40 @@ impl<'a> Sink<'a> {
 /// The most bytes that postcard writes for a number of 64 bits.
 const VARINT_MOST: usize = 10;
 
-struct PostcardOut<'a, 'b>(&'a mut Sink<'b>);
+struct PostcardOut<'a, 'b> {
+    sink: &'a mut Sink<'b>,
+    depth: &'a Depth,
+}
+
+impl PostcardOut<'_, '_> {
+    #[inline(always)]
+    fn append(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.sink.append(data).ok_or(postcard::Error::SerializeBufferFull)
+    }
+
+    #[inline(always)]
+    fn look(&self) -> postcard::Result<()> {
+        if self.depth.is_reached() { Err(postcard::Error::SerializeBufferFull) } else { Ok(()) }
+    }
+}
 
 impl Flavor for PostcardOut<'_, '_> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.append(&[byte]).ok_or(postcard::Error::SerializeBufferFull)
+        self.look()?;
+        self.append(&[byte])
     }
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.look()?;
         if data.len() <= VARINT_MOST {
             // As above: a loop over so few is quicker than `memcpy`.
-            return data.iter().try_for_each(|byte| self.try_push(*byte));
+            return data.iter().try_for_each(|byte| self.append(&[*byte]));
         }
-        self.0.append(data).ok_or(postcard::Error::SerializeBufferFull)
+        self.append(data)
     }
 
     fn finalize(self) -> postcard::Result<()> {
@@ -346,14 +388,78 @@ impl<'a> Source<'a> {
         if let Some(numbers) = decode_numbers(self.bytes) {
             return numbers;
         }
+        // Descriptors are taken once, so that what has some is not read a second time.
+        let once = !self.files.borrow().is_empty();
+        let depth = Depth::new();
+        if !once {
+            let read = self.read_within(&depth);
+            if !depth.was_reached() {
+                return read;
+            }
+        }
+        on_large_stack(|| {
+            let depth = Depth::new();
+            let read = self.read_within(&depth);
+            if depth.was_reached() {
+                Err(format!("`{}`: {TOO_DEEP}", type_name::<T>()))
+            } else {
+                read
+            }
+        })
+    }
+
+    fn read_within<T: DeserializeOwned + 'static>(&self, depth: &Depth) -> Result<T, String> {
         let decoding = Decoding::begin(self.files);
-        let decoded = postcard::take_from_bytes::<T>(self.bytes);
+        let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes: self.bytes, depth });
+        let decoded = T::deserialize(&mut deserializer);
         drop(decoding);
-        match decoded {
-            Ok((value, [])) => Ok(value),
+        match decoded.map(|value| (value, deserializer.finalize())) {
+            Ok((value, Ok([]))) => Ok(value),
             Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
             Err(error) => Err(format!("`{}`: {}", type_name::<T>(), reason(error))),
         }
+    }
+}
+
+struct PostcardIn<'de> {
+    bytes: &'de [u8],
+    depth: &'de Depth,
+}
+
+impl<'de> PostcardIn<'de> {
+    #[inline(always)]
+    fn split(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
+        let end = postcard::Error::DeserializeUnexpectedEnd;
+        if self.depth.is_reached() {
+            return Err(end); // and whoever asked looks at the depth
+        }
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(end)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+}
+
+impl<'de> de_flavors::Flavor<'de> for PostcardIn<'de> {
+    type Remainder = &'de [u8];
+    type Source = &'de [u8];
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        self.split(1).map(|byte| byte[0])
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len())
+    }
+
+    #[inline]
+    fn try_take_n(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
+        self.split(len)
+    }
+
+    fn finalize(self) -> postcard::Result<&'de [u8]> {
+        Ok(self.bytes)
     }
 }
 
@@ -397,6 +503,61 @@ mod tests {
         sink.truncate(0);
         assert!(sink.encode(&"x".repeat(15)).is_ok());
         assert!(matches!(sink.encode(&1u8), Err(EncodeError::TooLarge(16))));
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Node(Option<Box<Node>>);
+
+    impl Node {
+        fn list(length: usize) -> Self {
+            (0..length).fold(Self(None), |node, _| Self(Some(Box::new(node))))
+        }
+
+        /// Its length; without recursion, as its drop would be.
+        fn unwind(mut self) -> usize {
+            let mut length = 0;
+            while let Some(node) = self.0.take() {
+                (self, length) = (*node, length + 1);
+            }
+            length
+        }
+    }
+
+    /// In a thread with the stack of a usual one, which does not do.
+    fn in_small_stack(work: fn()) {
+        std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn a_deep_value_comes_back_on_a_small_stack() {
+        in_small_stack(|| {
+            let list = Node::list(20_000);
+            let arena = Arena::new(usize::MAX);
+            let mut sink = Sink::new(vec![9; 3], 1 << 20, 1 << 20, &arena);
+            sink.encode(&list).unwrap();
+            assert_eq!((sink.len(), list.unwind()), (20_001, 20_000));
+            let Payload::Near(bytes) = sink.into_parts().0 else { panic!("below the near limit") };
+            let files = Files::default();
+            assert_eq!(Source::new(&bytes[3..], &files).decode::<Node>().unwrap().unwind(), 20_000);
+        });
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn a_value_that_is_too_deep_is_an_error() {
+        in_small_stack(|| {
+            const DEEP: usize = 3_000_000;
+            let list = Node::list(DEEP);
+            let arena = Arena::new(usize::MAX);
+            let mut sink = Sink::new(Vec::new(), 1 << 30, 1 << 30, &arena);
+            let error = sink.encode(&list).unwrap_err();
+            assert!(matches!(&error, EncodeError::Failed(text) if text.contains("too deep")));
+            assert_eq!(list.unwind(), DEEP);
+            let bytes = [vec![1; DEEP], vec![0]].concat();
+            let decoded = Source::new(&bytes, &Files::default()).decode::<Node>();
+            assert!(decoded.is_err_and(|error| error.contains("too deep")));
+        });
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod attached;
 pub(crate) mod calls;
 pub(crate) mod chunk;
 pub(crate) mod codec;
+mod depth;
 pub(crate) mod identity;
 pub(crate) mod images;
 pub(crate) mod landing;

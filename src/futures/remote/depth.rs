@@ -1,0 +1,97 @@
+//! How deeply a value may be nested: as deeply as there is stack for serde.
+//!
+//! Each level of a value takes a piece of the stack to be written or read, how much only its types
+//! know. So whoever writes or reads bytes looks how much stack is left. A value for which this
+//! thread's does not do gets a large stack of its own; one for which that does not do either is an
+//! error of its call.
+
+use std::cell::Cell;
+
+/// What a level may need between two looks.
+const RESERVE: usize = 128 * 1024;
+
+/// The stack of its own. Of it the system gives what is used.
+const LARGE: usize = 64 << 20;
+
+pub(super) const TOO_DEEP: &str = "it is nested too deeply: there are 64 MiB of stack for it";
+
+/// Where the stack comes to its end.
+#[derive(Debug)]
+pub(super) struct Depth {
+    /// Stacks grow downwards; 0 if nobody knows where this one ends.
+    end: usize,
+    reached: Cell<bool>,
+}
+
+impl Depth {
+    #[inline]
+    pub(super) fn new() -> Self {
+        let left = remaining_stack().map(|left| left.saturating_sub(RESERVE));
+        Self { end: left.map_or(0, |left| here().saturating_sub(left)), reached: Cell::new(false) }
+    }
+
+    /// Whether there is no more stack for another level. Notes that.
+    #[inline(always)]
+    pub(super) fn is_reached(&self) -> bool {
+        let reached = here() < self.end;
+        if reached {
+            self.reached.set(true);
+        }
+        reached
+    }
+
+    pub(super) fn was_reached(&self) -> bool {
+        self.reached.get()
+    }
+}
+
+/// About where this thread is on its stack.
+#[inline(always)]
+fn here() -> usize {
+    let local = 0_u8;
+    std::hint::black_box(&raw const local).addr()
+}
+
+#[cfg(not(miri))]
+fn remaining_stack() -> Option<usize> {
+    stacker::remaining_stack()
+}
+
+/// Runs `body` on the large stack.
+#[cfg(not(miri))]
+#[cold]
+pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
+    stacker::grow(LARGE, body)
+}
+
+#[cfg(miri)]
+fn remaining_stack() -> Option<usize> {
+    None
+}
+
+#[cfg(miri)]
+pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nest(depth: &Depth, level: u64) -> u64 {
+        let level = std::hint::black_box([level; 64]);
+        if depth.is_reached() { level[0] } else { nest(depth, level[0] + 1).max(level[63]) }
+    }
+
+    #[test]
+    fn the_end_of_a_stack_is_seen_before_it_comes() {
+        let work = || {
+            let small = nest(&Depth::new(), 0);
+            let large = on_large_stack(|| nest(&Depth::new(), 0));
+            (small, large)
+        };
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap();
+        let (small, large) = thread.join().unwrap();
+        assert!(small > 100 && large > 20 * small, "{small} {large}");
+    }
+}
