@@ -65,6 +65,9 @@ fn keep_watch() {
         ASLEEP.store(true, Ordering::Relaxed); // ORDERING: see `rouse`
         let mut busy = false;
         let mut desks = std::mem::take(&mut watch.desks);
+        if !desks.is_empty() {
+            since = Instant::now(); // those that it finds over now were there until now
+        }
         desks.retain(|desk| match desk.upgrade().map(|desk| desk.look_after()) {
             None | Some(Found::Over) => false,
             Some(Found::Quiet) => true,
@@ -74,9 +77,6 @@ fn keep_watch() {
             }
         });
         watch.desks = desks;
-        if !watch.desks.is_empty() {
-            since = Instant::now();
-        }
         let wait = if busy {
             ASLEEP.store(false, Ordering::Relaxed); // ORDERING: nobody needs to wake it
             Some(Instant::now() + TICK)
