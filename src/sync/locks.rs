@@ -68,7 +68,13 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 impl Condvar {
+    #[cfg(concurrent_loom)]
     pub(crate) fn new() -> Self {
+        Self(shape::Condvar::new())
+    }
+
+    #[cfg(not(concurrent_loom))]
+    pub(crate) const fn new() -> Self {
         Self(shape::Condvar::new())
     }
 
