@@ -24,6 +24,8 @@ pub struct WorkerDeath {
     pub last_words: Option<String>,
     /// What else is known.
     pub note: Option<&'static str>,
+    /// The pool has ended it.
+    pub(crate) by_pool: bool,
 }
 
 impl fmt::Display for WorkerDeath {
@@ -39,9 +41,7 @@ impl fmt::Display for WorkerDeath {
                 if let Some(name) = signal_name(signal) {
                     write!(f, " ({name})")?;
                 }
-                if signal == 9 {
-                    f.write_str(", as the system does when memory runs out,")?;
-                }
+                f.write_str(sender(signal, self.by_pool))?;
             }
             (None, None) => f.write_str("ended, nobody knows how")?,
         }
@@ -61,20 +61,36 @@ impl fmt::Display for WorkerDeath {
 
 impl std::error::Error for WorkerDeath {}
 
-/// The signals that end a process by accident; numbers that all Linux systems share.
+/// Who sends such a signal, as far as that is known.
+fn sender(signal: i32, by_pool: bool) -> &'static str {
+    match (signal_name(signal), by_pool) {
+        (Some("SIGKILL" | "SIGTERM"), true) => " from its pool",
+        (Some("SIGKILL"), false) => ", as the system does when memory runs out,",
+        (Some("SIGXCPU"), _) => ", having used all the processor time that it may,",
+        (Some("SIGXFSZ"), _) => ", having written more to a file than it may,",
+        _ => "",
+    }
+}
+
+#[cfg(target_os = "linux")]
 fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        15 => "SIGTERM",
-        _ => return None,
-    })
+    macro_rules! names {
+        ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
+    }
+    let names = names![
+        SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2
+        SIGPIPE SIGALRM SIGTERM SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ
+        SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS
+    ];
+    let known = names.into_iter().find(|(number, _)| *number == signal).map(|(_, name)| name);
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    known.or(real_time.contains(&signal).then_some("a real-time signal"))
+}
+
+/// Elsewhere no pool has worker processes.
+#[cfg(not(target_os = "linux"))]
+fn signal_name(_: i32) -> Option<&'static str> {
+    None
 }
 
 #[cfg(test)]
@@ -96,5 +112,20 @@ mod tests {
         assert_eq!(death.to_string(), text);
         let exited = WorkerDeath { exit_code: Some(3), ..WorkerDeath::default() };
         assert!(exited.to_string().contains("ended with exit code 3 while it ran no call"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_signal_has_its_name_and_its_sender() {
+        let by = |signal, by_pool| {
+            WorkerDeath { signal: Some(signal), by_pool, ..WorkerDeath::default() }.to_string()
+        };
+        assert!(by(libc::SIGKILL, false).contains("(SIGKILL), as the system does when memory"));
+        assert!(by(libc::SIGKILL, true).contains("(SIGKILL) from its pool while"));
+        assert!(by(libc::SIGTERM, true).contains("(SIGTERM) from its pool while"));
+        assert!(by(libc::SIGXCPU, false).contains("(SIGXCPU), having used all the processor time"));
+        assert!(by(libc::SIGXFSZ, false).contains("(SIGXFSZ), having written more"));
+        assert!((1..32).filter(|signal| signal_name(*signal).is_some()).count() >= 30);
+        assert!(by(40, false).contains("a real-time signal"));
     }
 }

@@ -119,11 +119,14 @@ pub enum Error {
 
     /// The call ran longer than it may, and was killed with its worker process.
     #[error(
-        "the call ran longer than its deadline of {limit:?} and was killed with its worker process"
+        "{} ran longer than its deadline of {limit:?} and was killed with its worker process",
+        call.as_deref().unwrap_or("the call")
     )]
     DeadlineExceeded {
         /// How long a call may run.
         limit: Duration,
+        /// The call, if it is known: where it was submitted, and the type of its function.
+        call: Option<Arc<str>>,
     },
 
     /// The argument or the result could not be serialised; the text says which and why.

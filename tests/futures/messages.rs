@@ -39,7 +39,7 @@ fn each_message_says_what_happened() {
         ),
         (Error::Killed { pid: 12 }, "the call was killed on purpose, with its worker process 12"),
         (
-            Error::DeadlineExceeded { limit: Duration::from_secs(5) },
+            Error::DeadlineExceeded { limit: Duration::from_secs(5), call: None },
             "the call ran longer than its deadline of 5s and was killed with its worker process",
         ),
         (

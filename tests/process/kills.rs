@@ -90,6 +90,7 @@ fn a_deadline_ends_a_call_that_loops() {
     for call in loops {
         let error = call.into_result().unwrap_err();
         assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error}");
+        assert!(error.to_string().contains("kills.rs"), "{error}");
         assert!(!error.is_timeout(), "that is what waits have");
     }
     for (n, call) in behind.into_iter().enumerate() {

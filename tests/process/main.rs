@@ -55,6 +55,8 @@ mod random;
 #[cfg(target_os = "linux")]
 mod random_kills;
 #[cfg(target_os = "linux")]
+mod reasons;
+#[cfg(target_os = "linux")]
 mod scarce;
 #[cfg(target_os = "linux")]
 mod settings;
@@ -96,6 +98,7 @@ fn main() {
         plugins::trials(),
         programs::trials(),
         random_kills::trials(),
+        reasons::trials(),
         scarce::trials(),
         settings::trials(),
         shutdown::trials(),

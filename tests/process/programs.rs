@@ -30,6 +30,7 @@ pub(crate) fn act() {
             crate::scarce::act(test)
         }
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
+        "empty-root" => crate::reasons::act(&arguments.next().unwrap()),
         "surroundings" => {
             let [what, folder] = [(); 2].map(|()| arguments.next().unwrap());
             crate::surroundings::act(&what, &folder);

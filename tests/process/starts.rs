@@ -76,6 +76,7 @@ fn an_initializer_that_exits_or_never_ends() {
     assert_eq!(error.worker_death().unwrap().exit_code, Some(5));
     let endless = ProcessPoolExecutor::builder()
         .max_workers(1)
+        .on_worker_death(OnWorkerDeath::FailCall) // no other would end either
         .start_timeout(Duration::from_millis(300))
         .initializer(
             |()| -> () {
@@ -88,5 +89,7 @@ fn an_initializer_that_exits_or_never_ends() {
         .build()
         .unwrap();
     let error = endless.submit(double, 1).unwrap().into_result().unwrap_err();
-    assert!(error.to_string().contains("not ready in time"), "{error}");
+    assert!(error.to_string().contains("its initializer did not end in time"), "{error}");
+    assert!(!error.to_string().contains("memory"), "{error}");
+    assert_eq!(endless.stats().started, 1);
 }

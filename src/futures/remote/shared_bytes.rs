@@ -10,7 +10,7 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attached::{add_outgoing, take_incoming};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Error, Result};
 use crate::futures::process::shm::memory::{
     Mapping, is_sealed_against_writing, memory_file, seal_against_writing,
 };
@@ -45,7 +45,7 @@ impl SharedBytes {
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessStart`](crate::Error::ProcessStart) if the system gives no shared memory.
+    /// [`Error::Encode`](crate::Error::Encode) if the system gives no shared memory.
     pub fn new(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
         if len == 0 {
             fill(&mut []);
@@ -56,10 +56,10 @@ impl SharedBytes {
             let mapping = Mapping::new(file.as_fd(), len, true)?;
             Ok((file, mapping))
         };
-        let (file, mut mapping) = make().map_err(start_error)?;
+        let (file, mut mapping) = make().map_err(no_memory)?;
         // SAFETY: the mapping is writable, and the file is known to this function only.
         fill(unsafe { mapping.bytes_mut() });
-        seal_against_writing(file.as_fd()).map_err(start_error)?;
+        seal_against_writing(file.as_fd()).map_err(no_memory)?;
         Ok(Self(Some(Arc::new(Shared { file, mapping }))))
     }
 
@@ -87,8 +87,8 @@ impl SharedBytes {
     }
 }
 
-fn start_error(error: rustix::io::Errno) -> Error {
-    Error::ProcessStart(Cause::new(error.into()))
+fn no_memory(error: rustix::io::Errno) -> Error {
+    Error::Encode(format!("shared bytes: the system gives no shared memory: {error}").into())
 }
 
 impl Deref for SharedBytes {

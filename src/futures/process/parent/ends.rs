@@ -16,6 +16,7 @@ use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::link::Link;
 use crate::futures::process::child::worker::LOST;
+use crate::futures::process::sys::program::is_stopped;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
@@ -26,6 +27,12 @@ const REFUSALS: u32 = 60;
 
 /// How long to do with the workers there are after the system refused one.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Why a worker is killed whose start takes too long.
+const NOT_READY: &str =
+    "it was not ready in time (`start_timeout`): what does `main` do before `process::init()`?";
+const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
+const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
 /// What a supervisor does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,11 @@ impl Shared {
             link.signal(Signal::KILL); // it was not wanted any more while it was started
         }
         seat.link = Some(link);
+    }
+
+    /// A worker has said that it is there; it may still have to run its initializer.
+    pub(crate) fn greeted(&self, index: usize) {
+        self.state.lock().seats[index].greeted = true;
     }
 
     /// Looks at the clock for one worker; gives when to look again.
@@ -76,7 +88,12 @@ impl Shared {
             Phase::Starting => {
                 let at = seat.since.checked_add(settings.start_timeout);
                 if due(at) {
-                    seat.kill(Reason::Unruly("it was not ready in time"), Signal::KILL);
+                    let how = match &seat.link {
+                        Some(link) if seat.greeted && is_stopped(link.pid) => STOPPED,
+                        _ if seat.greeted => INITIALIZER_HANGS,
+                        _ => NOT_READY,
+                    };
+                    seat.kill(Reason::Unruly(how), Signal::KILL);
                     return None;
                 }
                 at
@@ -218,7 +235,11 @@ impl Shared {
             Some(Reason::Asked) => return fail(deferred, Error::Killed { pid }),
             Some(Reason::Deadline) => {
                 let limit = self.settings().deadline.unwrap_or_default();
-                return fail(deferred, Error::DeadlineExceeded { limit });
+                deferred.failed.extend(in_doubt.into_iter().map(|task| {
+                    let call = Some(task.description().into());
+                    (task, Error::DeadlineExceeded { limit, call })
+                }));
+                return;
             }
             Some(Reason::Stop) => {
                 let cause = Cause::new(Error::WorkerDied(Cause::new(death)));
@@ -233,6 +254,11 @@ impl Shared {
             return state.break_off(Cause::new(error), deferred);
         }
         deferred.log(Level::Warn, death.to_string());
+        if reason == Some(Reason::Unruly(INITIALIZER_HANGS)) {
+            // The next one would hang as well.
+            let cause = Error::WorkerDied(Cause::new(death));
+            return state.break_off(Cause::new(cause), deferred);
+        }
         if in_doubt.is_empty() {
             state.fruitless += 1;
         }
@@ -293,6 +319,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
         call: aftermath.in_doubt.first().map(|task| task.description()),
         last_words: link.and_then(|link| link.page().last_words()),
         note,
+        by_pool: aftermath.reason.is_some(),
         ..WorkerDeath::default()
     }
 }

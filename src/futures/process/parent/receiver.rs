@@ -307,6 +307,9 @@ impl Receiver {
                 return Err(Malformed("it is another program: was the executable replaced?"));
             }
             self.greeted = true;
+            if self.initializing {
+                pool.greeted(self.index);
+            }
         } else if header.kind == Kind::Done && header.seq == 0 {
             self.initializing = false;
         } else {

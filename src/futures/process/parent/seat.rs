@@ -19,6 +19,8 @@ pub(crate) struct Seat {
     pub(crate) since: Instant,
     /// The call that runs is not cheap; nothing is queued behind it.
     pub(crate) slow: bool,
+    /// The worker that starts has said that it is there.
+    pub(crate) greeted: bool,
     /// When the supervisor looks at the clock next.
     pub(crate) alarm: Option<Instant>,
 }
@@ -31,6 +33,7 @@ impl Seat {
             desk: None,
             since: Instant::now(),
             slow: false,
+            greeted: false,
             alarm: None,
         }
     }
@@ -39,6 +42,7 @@ impl Seat {
         self.slot.start(allowance);
         self.since = Instant::now();
         self.slow = false;
+        self.greeted = false;
     }
 
     pub(crate) fn room(&self, depth: Option<usize>) -> usize {

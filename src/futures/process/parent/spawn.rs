@@ -212,7 +212,8 @@ fn explain_pidfd(error: Errno) -> io::Error {
     if error != Errno::NOSYS && error != Errno::PERM {
         return error.into();
     }
-    let text = "pidfd_open is refused: it needs Linux 5.3, and neither valgrind nor a sandbox that does not know it";
+    let text =
+        "there is no pidfd_open: Linux has it since 5.3, but valgrind and some sandboxes do not";
     io::Error::new(io::Error::from(error).kind(), format!("{text} ({error})"))
 }
 

@@ -294,7 +294,12 @@ impl Service {
         let deadline = now + GRACE;
         loop {
             match poll(&mut pidfd, Some(&timespec(deadline))) {
-                Ok(0) => break pool.unruly(index, "it closed its channel and lived on"),
+                Ok(0) => {
+                    break pool.unruly(
+                        index,
+                        "it closed its channel and lived on: was its program replaced by `exec`?",
+                    );
+                }
                 Ok(_) => break,
                 Err(_) => {}
             }

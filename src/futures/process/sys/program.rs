@@ -27,3 +27,10 @@ pub(crate) fn first_argument() -> Option<OsString> {
     let argument = line.split(|byte| *byte == 0).nth(1)?;
     Some(std::os::unix::ffi::OsStringExt::from_vec(argument.to_vec()))
 }
+
+/// Whether signals have stopped this process, which is a child of ours that nobody has reaped.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().map(str::trim_start);
+    state.is_some_and(|state| state.starts_with(['T', 't']))
+}
