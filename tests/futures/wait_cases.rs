@@ -242,3 +242,45 @@ fn a_wait_that_timed_out_leaves_no_trace_in_the_futures() {
     promise.set_result(1).unwrap();
     assert_eq!(wait([&future], Duration::ZERO, AllCompleted).done, [&future]);
 }
+
+/// How long this thread has been on a processor; `None` if the system does not say.
+#[cfg(target_os = "linux")]
+fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// A worker that waits is asleep, also if some of the calls are done: by its processor's clock.
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn a_wait_in_a_worker_does_not_spin() {
+    const WAITED: Duration = Duration::from_millis(300);
+
+    for mode in [FirstException, AllCompleted] {
+        for limit in [None, Some(WAITED * 100)] {
+            timely(move || {
+                let pool = pool(2);
+                let (begun, gate) = (Gate::new(), Gate::new());
+                let waits = {
+                    let (begun, gate) = (begun.clone(), gate.clone());
+                    let (_never, good) = finished(1);
+                    let busy = pool.spawn(move || (gate.pass(), 2).1).unwrap();
+                    let wait_for_both = move || {
+                        let before = processor_time();
+                        begun.open();
+                        let outcome = wait([&good, &busy], limit, mode);
+                        assert_eq!(outcome.done.len(), 2);
+                        Some(processor_time()? - before?)
+                    };
+                    pool.spawn(wait_for_both).unwrap()
+                };
+                begun.pass();
+                let (_open, never) = pending::<()>();
+                assert!(never.result_timeout(WAITED).is_err()); // time passes
+                gate.open();
+                let Some(used) = waits.into_result().unwrap() else { return };
+                assert!(used < WAITED / 3, "{mode:?} {limit:?}: {used:?} of {WAITED:?}");
+            });
+        }
+    }
+}
