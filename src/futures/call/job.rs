@@ -221,14 +221,15 @@ pub(crate) fn help_own<T>(call: &AnyCall<T>) -> bool {
 
 /// Runs `body` on a fresh piece of stack if this one nears its end: calls that wait for calls nest
 /// as deep as they please.
-#[cfg(not(any(miri, concurrent_loom)))]
+#[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
 pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
     const RED_ZONE: usize = 128 * 1024;
     const PIECE: usize = 2 * 1024 * 1024;
     stacker::maybe_grow(RED_ZONE, PIECE, body)
 }
 
-#[cfg(any(miri, concurrent_loom))]
+// ThreadSanitizer loses the thread whose stack is changed.
+#[cfg(any(miri, concurrent_loom, concurrent_tsan))]
 pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
