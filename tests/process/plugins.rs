@@ -11,6 +11,9 @@ trials![
     another_library_in_the_place_of_one_is_not_taken_for_it,
 ];
 
+/// These tests load one library in place of another, in this process as well: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Two libraries without a build id that differ in one instruction.
 fn libraries() -> (Gate, [String; 2]) {
     let place = Gate::new();
@@ -55,6 +58,7 @@ fn function(address: u64) -> fn(u64) -> u64 {
 }
 
 fn a_function_of_a_library_that_is_loaded_on_both_sides() {
+    let _turn = TURN.lock();
     let (_place, [one, two]) = libraries();
     let pool = replacing(1);
     for (library, sum) in [(&one, 1), (&two, 2), (&one, 1)] {
@@ -67,6 +71,7 @@ fn a_function_of_a_library_that_is_loaded_on_both_sides() {
 }
 
 fn another_library_in_the_place_of_one_is_not_taken_for_it() {
+    let _turn = TURN.lock();
     let (_place, [one, two]) = libraries();
     let pool = replacing(1);
     let function = function(load(one.clone()));
