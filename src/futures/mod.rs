@@ -132,6 +132,7 @@ mod remote;
 mod thread;
 mod wait;
 
+pub use call::assist::RunInPlace;
 pub use call::token::{CancelToken, is_cancel_requested};
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub use cluster::MpiPoolExecutor;

@@ -26,7 +26,7 @@ use crate::futures::call::state::State;
 use crate::futures::call::upstream::{Followed, Follows, depends_on, upstream};
 use crate::futures::call::waiter::Waiter;
 use crate::futures::call::{self, AnyCall, Body, Call, Ending, log_lost, take_ending};
-use crate::futures::deadlock::look_again;
+use crate::futures::deadlock::{Recheck, recheck_blocked};
 use crate::guard::contain;
 use crate::sync::Mutex;
 
@@ -194,7 +194,7 @@ fn follow<T: Send + 'static>(chain: &mut Chain, linked: Counted<Call<T, Link>>, 
         std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watched: false });
     drop(hop);
     if before.watched {
-        look_again(); // a worker may wait for just what comes now
+        recheck_blocked(Recheck::Composed); // a worker may wait for just what comes now
     }
     // After that: of several threads that close a circle together the last one finds it.
     if linked.core().is_followed() && depends_on(follows, Counted::address(&linked)) {

@@ -7,6 +7,7 @@ use std::ptr;
 
 use crate::futures::call::job::Stage;
 use crate::futures::call::token::{CancelToken, StopFlag};
+use crate::futures::deadlock::forget_running;
 use crate::sync::thread_local_static;
 
 /// Names a pool; 0 is none.
@@ -23,6 +24,8 @@ pub(crate) struct Entered {
 /// What a call can learn about itself while it runs.
 pub(crate) trait Running {
     fn is_cancel_requested(&self) -> bool;
+    /// Whether somebody may be waiting for it.
+    fn is_awaited(&self) -> bool;
     /// A token that also hears of `pool`.
     fn token(&self, pool: Option<StopFlag>) -> CancelToken;
 }
@@ -34,6 +37,8 @@ struct Frame<'a> {
     stage: &'a dyn Stage,
     /// The call that waits for this one, or runs it in place for another reason.
     outer: *const Frame<'static>,
+    /// The registry of waits knows that this thread runs the call.
+    indexed: Cell<bool>,
 }
 
 /// No part of it has a destructor, so that it is there while the thread is torn down.
@@ -67,19 +72,22 @@ pub(crate) fn within<R>(
     stage: &dyn Stage,
     body: impl FnOnce() -> R,
 ) -> R {
-    let frame = Frame { entered, running, stage, outer: innermost() };
-    let _left = Leaves(frame.outer);
+    let frame = Frame { entered, running, stage, outer: innermost(), indexed: Cell::new(false) };
+    let _left = Leaves(&frame);
     enter(ptr::from_ref(&frame).cast());
     body()
 }
 
 /// Leaves a frame when dropped, so also if the call unwinds: nothing may point to a frame that is
 /// gone.
-struct Leaves(*const Frame<'static>);
+struct Leaves<'a>(&'a Frame<'a>);
 
-impl Drop for Leaves {
+impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        enter(self.0);
+        enter(self.0.outer);
+        if self.0.indexed.get() {
+            forget_running(self.0.entered.call);
+        }
     }
 }
 
@@ -96,17 +104,34 @@ pub(crate) fn is_in_call() -> bool {
     !innermost().is_null()
 }
 
-/// The calls this thread runs, the innermost first.
-pub(crate) fn calls() -> Vec<Entered> {
-    let mut calls = Vec::new();
-    let mut next = innermost();
+/// The frames of this thread, the innermost first.
+fn frames<'a>() -> impl Iterator<Item = &'a Frame<'static>> {
     // SAFETY: the invariant of `Context`: frames leave in the opposite order of their entering, and
-    // the pointers never leave their thread. Nothing writes to a frame.
-    while let Some(frame) = unsafe { next.as_ref() } {
-        calls.push(frame.entered);
-        next = frame.outer;
+    // the pointers never leave their thread. Callers use what this gives up before they return,
+    // and nothing else of a frame than its cell is ever written to.
+    let frame = |frame: *const Frame<'static>| unsafe { frame.as_ref() };
+    std::iter::successors(frame(innermost()), move |inner| frame(inner.outer))
+}
+
+/// The name of the innermost call that this thread runs.
+pub(crate) fn innermost_name() -> Option<&'static str> {
+    frames().next().map(|frame| frame.entered.name)
+}
+
+/// Calls `index` with the calls that this thread runs and that it was not called with before. When
+/// one of these has been left, [`forget_running`] is called.
+pub(crate) fn index_running(mut index: impl FnMut(usize)) {
+    // Outer ones were indexed before.
+    for frame in frames().take_while(|frame| !frame.indexed.get()) {
+        frame.indexed.set(true);
+        index(frame.entered.call);
     }
-    calls
+}
+
+/// Whether somebody may be waiting for one of the calls that this thread runs; if there are more than
+/// `most`, for one of them somebody may.
+pub(crate) fn is_awaited(most: usize) -> bool {
+    frames().take(most).any(|frame| frame.running.is_awaited()) || frames().nth(most).is_some()
 }
 
 /// Asks the innermost call that this thread runs.

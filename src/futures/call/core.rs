@@ -226,6 +226,10 @@ impl<T> Running for Core<T> {
         self.cancel_requested.load(Ordering::Acquire) // ORDERING: pairs with `request_cancel`
     }
 
+    fn is_awaited(&self) -> bool {
+        self.state().is_waited()
+    }
+
     fn token(&self, pool: Option<StopFlag>) -> CancelToken {
         self.with_waiters(|waiters| {
             let token = CancelToken::new(self.is_cancel_requested(), pool);

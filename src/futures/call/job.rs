@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
 use crate::error::Error;
+use crate::futures::call::assist::{Begin, ask_worker};
 use crate::futures::call::context::{Entered, within, worker_of};
 use crate::futures::call::counted::Counted;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::token::StopFlag;
-use crate::futures::call::upstream::{Follows, help_followed};
 use crate::futures::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use crate::futures::thread::{Entry, Nested, begin_nested};
+use crate::futures::thread::Entry;
 use crate::guard::{catch, contain};
 
 /// What a worker wants to know of the course of a call that it runs.
@@ -187,49 +187,75 @@ where
     }
 }
 
-/// Runs `call`, or what it depends on, in place if that waits in the queue of the pool that this
-/// thread works for. Returns whether it ran anything; a call that follows others may not be done then.
-///
-/// For a worker that would otherwise block on it, perhaps for ever. The place of what it ran
-/// is empty in the queue from then on.
-pub(crate) fn help<T>(call: &AnyCall<T>) -> bool {
-    match call.body().follows(false) {
-        Follows::Nothing => help_own(call),
-        _ => help_followed(call),
-    }
+/// What became of a call that was to be run in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InPlace {
+    Ran,
+    /// It does not wait in the queue of this worker's pool, or not any more.
+    NotOurs,
+    /// Another worker can take it.
+    LeftToAnother,
+    /// The system gives this thread no stack to run it on. It waits as before.
+    NoStack,
 }
 
-/// [`help`] for a call that follows no other.
-pub(crate) fn help_own<T>(call: &AnyCall<T>) -> bool {
+/// Runs `call` on this thread if it waits in the queue of the pool that this thread works for.
+///
+/// For a worker that would otherwise block on it. The place of the call is empty in the queue from
+/// then on. The stack comes first: a call that was claimed always runs.
+pub(crate) fn run_in_place<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
     let core = call.core();
     let pool = core.pool();
     if pool == 0 || worker_of() != pool || core.state().phase() != Phase::Pending {
-        return false;
+        return InPlace::NotOurs;
     }
-    if !begin_nested(|| core.transition(State::start_and_claim).is_ok()) {
-        return false;
-    }
-    let state = on_enough_stack(|| {
+    let run = || {
+        let mut start = || core.transition(State::start_and_claim).is_ok();
+        match ask_worker(|worker| worker.begin_in_place(unless_free, &mut start)) {
+            None | Some(Begin::Gone) => return InPlace::NotOurs,
+            Some(Begin::LeftToAnother) => return InPlace::LeftToAnother,
+            Some(Begin::Begun) => {}
+        }
         // SAFETY: this thread made the transition above.
-        unsafe { execute(call, &Nested) }
-    });
-    if state.is_waited() {
-        tell_waiters(call, state, &Nested);
-    }
-    true
+        let state = unsafe { execute(call, &Nested) };
+        // Callbacks and what follows nest as the calls do: on the same piece of stack.
+        if state.is_waited() {
+            tell_waiters(call, state, &Nested);
+        }
+        InPlace::Ran
+    };
+    on_enough_stack(run).unwrap_or(InPlace::NoStack)
 }
 
-/// Runs `body` on a fresh piece of stack if this one nears its end: calls that wait for calls nest
-/// as deep as they please.
+/// The stage of a call that a waiting worker runs in place.
+struct Nested;
+
+impl Stage for Nested {
+    fn ended(&self, failed: bool) {
+        ask_worker(|worker| worker.ended(failed));
+    }
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+    fn stop_flag(&self) -> Option<StopFlag> {
+        ask_worker(|worker| worker.stop_flag())
+    }
+}
+
+/// Runs `body`, which does not unwind, on a fresh piece of stack if this one nears its end: calls that
+/// wait for calls nest as deep as they please. `None`, without running it, if there is none to be had.
 #[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
     const RED_ZONE: usize = 128 * 1024;
     const PIECE: usize = 2 * 1024 * 1024;
-    stacker::maybe_grow(RED_ZONE, PIECE, body)
+    if stacker::remaining_stack().is_some_and(|left| left >= RED_ZONE) {
+        return Some(body());
+    }
+    // It panics, before it calls anything, if the system refuses the memory.
+    catch(|| stacker::grow(PIECE, body)).ok()
 }
 
 // ThreadSanitizer loses the thread whose stack is changed.
 #[cfg(any(miri, concurrent_loom, concurrent_tsan))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> R {
-    body()
+pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
+    Some(body())
 }

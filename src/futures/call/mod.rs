@@ -4,6 +4,7 @@
 //! [`Entry`](crate::futures::thread::Entry), the future as [`AnyCall`], where only the type of the value is
 //! known.
 
+pub(crate) mod assist;
 pub(crate) mod attendant;
 pub(crate) mod chain;
 pub(crate) mod context;
@@ -36,7 +37,7 @@ use crate::futures::call::upstream::{
     Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
 };
 use crate::futures::call::waiter::Waiter;
-use crate::futures::deadlock::Awaited;
+use crate::futures::deadlock::forget_running;
 use crate::guard::contain;
 use crate::sync::thread_local_static;
 
@@ -100,8 +101,13 @@ pub(crate) trait Body<T>: Send + Sync {
     }
 
     /// As there.
-    fn members(&self, _watch: bool) -> Vec<Followed> {
+    fn members(&self) -> Vec<Followed> {
         Vec::new()
+    }
+
+    /// As there.
+    fn member_before(&self, _end: usize) -> Option<(usize, Followed)> {
+        None
     }
 
     /// The call was cancelled: goes on to its members.
@@ -187,9 +193,27 @@ pub(crate) fn log_lost(name: &str, error: &Error) {
     });
 }
 
+/// A call whose callbacks this thread is running.
+struct Notified {
+    call: usize,
+    /// The registry of waits knows it.
+    indexed: bool,
+}
+
 thread_local_static! {
     /// The calls whose callbacks this thread is running, innermost last.
-    NOTIFYING: RefCell<Vec<usize>> = RefCell::new(Vec::new())
+    NOTIFYING: RefCell<Vec<Notified>> = RefCell::new(Vec::new())
+}
+
+/// Runs `callbacks` as those of the call at `call`.
+fn while_notifying(call: usize, callbacks: impl FnOnce()) {
+    let notified = Notified { call, indexed: false };
+    let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(notified));
+    callbacks();
+    let left = NOTIFYING.try_with(|calls| calls.borrow_mut().pop()).ok().flatten();
+    if left.is_some_and(|left| left.indexed) {
+        forget_running(call);
+    }
 }
 
 /// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
@@ -198,19 +222,41 @@ pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
 }
 
 fn notifies(call: usize) -> bool {
-    NOTIFYING.try_with(|calls| calls.borrow().contains(&call)).unwrap_or(false)
+    let any = |calls: &RefCell<Vec<Notified>>| calls.borrow().iter().any(|own| own.call == call);
+    NOTIFYING.try_with(any).unwrap_or(false)
+}
+
+/// Whether this thread is inside any callback.
+pub(crate) fn is_notifying_any() -> bool {
+    NOTIFYING.try_with(|calls| !calls.borrow().is_empty()).unwrap_or(false)
+}
+
+/// As [`index_running`](context::index_running), for the calls whose callbacks this thread runs.
+pub(crate) fn index_notifying(mut index: impl FnMut(usize)) {
+    let _ = NOTIFYING.try_with(|calls| {
+        for own in calls.borrow_mut().iter_mut().rev().take_while(|own| !own.indexed) {
+            own.indexed = true;
+            index(own.call);
+        }
+    });
 }
 
 /// Whether this thread is inside a callback of the call that `call` follows in the end, so that it
-/// waits in vain: the rest of the chain comes after the callbacks.
+/// waits in vain: the rest of the chain comes after the callbacks. Not if there is a deadline on the
+/// way, which ends the wait.
 pub(crate) fn is_notifying_source<T>(call: &AnyCall<T>) -> bool {
-    let source = source_of_all(Call::follows(call, false));
-    source.and_then(|source| source.look()).is_some_and(|look| notifies(look.call))
-}
-
-/// The calls whose callbacks this thread is running.
-pub(crate) fn notifying() -> Vec<usize> {
-    NOTIFYING.try_with(|calls| calls.borrow().clone()).unwrap_or_default()
+    if !is_notifying_any() {
+        return false;
+    }
+    let mut follows = Call::follows(call, false);
+    let mut source = None;
+    while let Follows::Call(next) = follows {
+        follows = next.follows(false);
+        source = Some(next);
+    }
+    let is_certain = !matches!(follows, Follows::InTime(_));
+    let look = source.and_then(|source| source.look());
+    is_certain && look.is_some_and(|look| notifies(look.call))
 }
 
 /// Tells everybody who waits for `call`, which has just ended in `state`.
@@ -248,11 +294,11 @@ pub(crate) fn tell_waiters_in<T>(
     if !callbacks.is_empty() {
         stage.enters_user_code();
         let future = Future::from_call(Counted::clone(call));
-        let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(Counted::address(call)));
-        for callback in callbacks {
-            call_back(callback, &future);
-        }
-        let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().pop());
+        while_notifying(Counted::address(call), || {
+            for callback in callbacks {
+                call_back(callback, &future);
+            }
+        });
     }
     let settled = call.core.settle();
     for waiter in later.into_iter().chain(settled.in_order()) {
@@ -309,11 +355,6 @@ pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
 /// Cancels `call` if it is pending, kills the process that runs it; see [`Future::kill`].
 pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
     Chain::with(|chain| kill_in(chain, call))
-}
-
-/// What a thread that waits for `call` waits for.
-pub(crate) fn awaited<T>(call: &AnyCall<T>) -> Awaited {
-    Awaited::new(call)
 }
 
 /// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.

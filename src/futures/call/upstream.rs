@@ -14,7 +14,7 @@ use crate::futures::call::chain::Chain;
 use crate::futures::call::context::PoolId;
 use crate::futures::call::counted::{Counted, WeakCounted};
 use crate::futures::call::expiry;
-use crate::futures::call::job::help_own;
+use crate::futures::call::job::{self, InPlace};
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, AnyCall, Body, Call};
 
@@ -27,8 +27,12 @@ pub(crate) trait Upstream {
     /// `watch` is for those who block: what they saw changing is reported to the registry of waits.
     fn follows(&self, watch: bool) -> Follows;
 
-    /// The members of a group that it still waits for. `watch` as for `follows`.
-    fn members(&self, watch: bool) -> Vec<Followed>;
+    /// The members of a group that it still waits for.
+    fn members(&self) -> Vec<Followed>;
+
+    /// The last member with an index below `end` that a group still waits for, and its index; for the
+    /// registry of waits, to which it is reported when one of those that were looked at has ended.
+    fn member_before(&self, end: usize) -> Option<(usize, Followed)>;
 
     /// Cancels it if it is pending; returns whether it is cancelled now.
     fn cancel(&self, chain: &mut Chain) -> bool;
@@ -39,8 +43,9 @@ pub(crate) trait Upstream {
     /// Ends the process that runs it; false if there is none.
     fn kill(&self) -> bool;
 
-    /// Runs it in place if it waits for this worker.
-    fn help(&self) -> bool;
+    /// Runs it in place if it waits in the queue of this worker's pool; with `unless_free` not if
+    /// another worker can take it.
+    fn run_in_place(&self, unless_free: bool) -> InPlace;
 }
 
 /// A call as it is at this moment.
@@ -77,8 +82,12 @@ impl<T> Upstream for AnyCall<T> {
         Call::follows(self, watch)
     }
 
-    fn members(&self, watch: bool) -> Vec<Followed> {
-        self.body().members(watch)
+    fn members(&self) -> Vec<Followed> {
+        self.body().members()
+    }
+
+    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+        self.body().member_before(end)
     }
 
     fn cancel(&self, chain: &mut Chain) -> bool {
@@ -94,8 +103,8 @@ impl<T> Upstream for AnyCall<T> {
         self.body().kill()
     }
 
-    fn help(&self) -> bool {
-        help_own(self)
+    fn run_in_place(&self, unless_free: bool) -> InPlace {
+        job::run_in_place(self, unless_free)
     }
 }
 
@@ -115,8 +124,12 @@ impl<T: Send + 'static> Upstream for Source<T> {
         self.0.upgrade().map_or(Follows::Nothing, |call| call.follows(watch))
     }
 
-    fn members(&self, watch: bool) -> Vec<Followed> {
-        self.0.upgrade().map_or_else(Vec::new, |call| call.members(watch))
+    fn members(&self) -> Vec<Followed> {
+        self.0.upgrade().map_or_else(Vec::new, |call| call.members())
+    }
+
+    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+        self.0.upgrade()?.member_before(end)
     }
 
     fn cancel(&self, chain: &mut Chain) -> bool {
@@ -133,8 +146,8 @@ impl<T: Send + 'static> Upstream for Source<T> {
         self.0.upgrade().is_some_and(|call| call.kill())
     }
 
-    fn help(&self) -> bool {
-        self.0.upgrade().is_some_and(|call| call.help())
+    fn run_in_place(&self, unless_free: bool) -> InPlace {
+        self.0.upgrade().map_or(InPlace::NotOurs, |call| call.run_in_place(unless_free))
     }
 }
 
@@ -173,7 +186,7 @@ pub(crate) fn depends_on(call: Followed, on: usize) -> bool {
         }
         match call.follows(false) {
             Follows::Call(next) | Follows::InTime(next) => left.push(next),
-            Follows::Group => left.extend(call.members(false)),
+            Follows::Group => left.extend(call.members()),
             Follows::Nothing => {}
         }
     }
@@ -222,17 +235,30 @@ fn cancel_step(
             }
         }
         Follows::Group => {
-            left.extend(call.members(false));
+            left.extend(call.members());
             call.cancel(chain)
         }
         Follows::Nothing => call.cancel(chain) || end(call),
     }
 }
 
-/// Runs in place all that `call` depends on and that waits for this worker, until `call` is done or
-/// nothing is left to run. Returns whether anything was run.
-pub(crate) fn help_followed(call: &dyn Upstream) -> bool {
-    let mut helped = false;
+/// Which of the calls that another one depends on are run in place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Those that must end before it does: not what is behind a deadline, nor the members of a group.
+    Certain { unless_free: bool },
+    /// All of them.
+    Any,
+}
+
+/// Runs in place what `call` depends on and waits for this worker, as long as `go_on` says so and
+/// `call` is not done.
+pub(crate) fn run_in_place(
+    call: &dyn Upstream,
+    kind: Kind,
+    go_on: &mut dyn FnMut() -> bool,
+) -> InPlace {
+    let mut outcome = InPlace::NotOurs;
     // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
     let mut path: Vec<Followed> = Vec::new();
     let mut tried = vec![Tried::Nothing];
@@ -241,35 +267,46 @@ pub(crate) fn help_followed(call: &dyn Upstream) -> bool {
             Some(followed) => &**followed,
             None => call,
         };
-        match (here.follows(false), &mut *last) {
-            (Follows::Call(next) | Follows::InTime(next), Tried::Call(before))
+        match (here.follows(false), kind, &mut *last) {
+            (Follows::InTime(_) | Follows::Group, Kind::Certain { .. }, _) => return outcome,
+            (Follows::Call(next) | Follows::InTime(next), _, Tried::Call(before))
                 if Arc::ptr_eq(&next, before) => {}
-            (Follows::Call(next) | Follows::InTime(next), _) => {
+            (Follows::Call(next) | Follows::InTime(next), _, _) => {
                 *last = Tried::Call(Arc::clone(&next));
                 path.push(next);
                 tried.push(Tried::Nothing);
                 continue;
             }
-            (Follows::Group, Tried::Members(left)) => {
+            (Follows::Group, _, Tried::Members(left)) => {
                 if let Some(next) = left.next() {
                     path.push(next);
                     tried.push(Tried::Nothing);
                     continue;
                 }
             }
-            (Follows::Group, _) => {
-                *last = Tried::Members(here.members(false).into_iter());
+            (Follows::Group, _, _) => {
+                *last = Tried::Members(here.members().into_iter());
                 continue;
             }
-            (Follows::Nothing, _) => helped |= here.help(),
+            (Follows::Nothing, _, _) => {
+                if !go_on() {
+                    return outcome;
+                }
+                let unless_free = matches!(kind, Kind::Certain { unless_free: true });
+                match here.run_in_place(unless_free) {
+                    InPlace::Ran => outcome = InPlace::Ran,
+                    InPlace::NotOurs => {}
+                    not @ (InPlace::LeftToAnother | InPlace::NoStack) => return not,
+                }
+            }
         }
         path.pop();
         tried.pop();
     }
-    helped
+    outcome
 }
 
-/// What [`help_followed`] went through of what one call follows.
+/// What [`run_in_place`] went through of what one call follows.
 enum Tried {
     Nothing,
     /// The call that it followed then: afterwards it may follow another.

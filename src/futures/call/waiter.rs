@@ -34,6 +34,8 @@ struct Ready {
     sleeper: Option<Until>,
     /// The thread is to return from `wait_or_alarm`, whatever ended.
     alarm: bool,
+    /// The end of a call with such an index, or a higher one, raises the alarm.
+    alarm_from: usize,
 }
 
 /// When a thread that waits on a [`Signal`] wants to be woken.
@@ -53,16 +55,17 @@ impl Ready {
     fn satisfies(&self, until: Until) -> bool {
         self.ended.len() >= until.ended || (until.or_failure && self.failed)
     }
-
-    /// When so many had ended, whether to return from `wait_or_alarm` now.
-    fn interrupts(&self, at_each_end: bool, ended: usize) -> bool {
-        self.alarm || (at_each_end && self.ended.len() > ended)
-    }
 }
 
 impl Signal {
     pub(crate) fn new() -> Arc<Self> {
-        let ready = Ready { ended: VecDeque::new(), failed: false, sleeper: None, alarm: false };
+        let ready = Ready {
+            ended: VecDeque::new(),
+            failed: false,
+            sleeper: None,
+            alarm: false,
+            alarm_from: usize::MAX,
+        };
         Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new(), blocks: Blocks::new() })
     }
 
@@ -76,7 +79,11 @@ impl Signal {
             let mut ready = self.ready.lock();
             ready.ended.push_back(index);
             ready.failed |= failed;
-            ready.sleeper.is_some_and(|until| ready.satisfies(until))
+            if index >= ready.alarm_from {
+                ready.alarm_from = usize::MAX;
+                ready.alarm = true;
+            }
+            ready.sleeper.is_some_and(|until| ready.alarm || ready.satisfies(until))
         };
         if wake {
             self.wake.notify_one();
@@ -89,36 +96,32 @@ impl Signal {
         self.wake.notify_one();
     }
 
-    /// Blocks until `until` holds, the alarm was raised or, if `at_each_end`, a further call ended;
-    /// says whether `until` holds.
-    pub(crate) fn wait_or_alarm(&self, until: Until, at_each_end: bool) -> bool {
-        let attended = attendant::is_present().then(|| self.attend(until, at_each_end));
+    /// Has it return too when a call with this index, or a higher one, ends.
+    pub(crate) fn alarm_from(&self, index: usize) {
+        let mut ready = self.ready.lock();
+        ready.alarm_from = ready.alarm_from.min(index);
+    }
+
+    /// Blocks until `until` holds or the alarm was raised; says whether `until` holds.
+    pub(crate) fn wait_or_alarm(&self, until: Until) -> bool {
+        if attendant::is_present() {
+            let returns = || {
+                let ready = self.ready.lock();
+                ready.alarm || ready.satisfies(until)
+            };
+            attendant::attend(&returns, None);
+        }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
-        let ended = attended.unwrap_or(ready.ended.len());
         while !ready.satisfies(until) {
-            if ready.interrupts(at_each_end, ended) {
-                ready.alarm = false;
+            if std::mem::take(&mut ready.alarm) {
                 return false;
             }
-            let one_more = Until { ended: ended + 1, ..until };
-            ready.sleeper = Some(if at_each_end { one_more } else { until });
+            ready.sleeper = Some(until);
             wait_until(&self.wake, &mut ready, None);
             ready.sleeper = None;
         }
         true
-    }
-
-    /// The part of [`wait_or_alarm`](Self::wait_or_alarm) that this thread does not sleep through;
-    /// gives how many had ended before.
-    fn attend(&self, until: Until, at_each_end: bool) -> usize {
-        let ended = self.ready.lock().ended.len();
-        let returns = || {
-            let ready = self.ready.lock();
-            ready.satisfies(until) || ready.interrupts(at_each_end, ended)
-        };
-        attendant::attend(&returns, None);
-        ended
     }
 
     /// Whether `until` holds now.

@@ -1,137 +1,184 @@
 //! Whether a thread that is about to wait can ever go on. Pure: no lock, no thread, no call.
 //!
-//! A blocked thread can move if what it waits for can: all of its calls or any of them. A call can
-//! move if it is done, if nobody knows what it depends on, or if a thread can move that runs it or
-//! may come to run it. What cannot be shown to move that way never will: the threads that can are
-//! the least set with that property.
+//! A node is a blocked thread, a pool or a call made of others. It has branches: a branch moves by
+//! itself, or needs another node. A node goes on when any of its branches does, or when all of them
+//! do. What cannot be shown to move that way never will: the nodes that can are the least set with
+//! that property.
 //!
-//! A call made of others is a node of its own. Which of its members must end depends on how they
-//! end: `join_all` with the first failure, `first_ok` with the first success. If all of them can
-//! move, so can the group, whatever comes. If only some can, it [may](Outlook::MayMove): then it has
-//! to be looked at again when one of them has ended.
+//! The search is lazy and linear. It asks for one branch after the other, goes into a node the first
+//! time it comes across it, stops at the first branch that settles a node, and ends as soon as the
+//! node that it began with is settled.
 
-/// A blocked thread, or a call made of others: when it goes on.
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// What a node depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// When all its calls are done.
-    All,
-    /// When any of them is, or might be what it waits for.
-    Any,
-    /// When enough of them are: at least one, at most all.
-    Some,
-}
-
-/// What one awaited call depends on.
-#[derive(Clone, Debug)]
 pub(crate) enum Branch<N> {
-    /// It is done, or moves by something that is not blocked.
+    /// Something that is not blocked, or has ended.
     Moves,
-    /// One of these must go on: the blocked thread that runs it, a worker of its pool, a group.
-    Needs(Vec<N>),
+    /// It moves if this node does.
+    Needs(N),
 }
 
-/// Blocked threads and groups, as far as they can be reached.
+/// Nodes, as far as they can be reached.
 pub(crate) trait Waits {
-    type Node: Copy + Eq;
-    fn mode(&self, node: Self::Node) -> Mode;
-    fn branches(&self, node: Self::Node) -> Vec<Branch<Self::Node>>;
+    type Node: Copy + Eq + Hash;
+
+    /// Whether it takes all branches for `node` to go on, not just one.
+    fn needs_all(&self, node: Self::Node) -> bool;
+
+    /// The next branch of `node`, and how far it was looked at then: 0 at first. `None` after the
+    /// last one.
+    fn next_branch(
+        &mut self,
+        node: Self::Node,
+        looked_at: usize,
+    ) -> Option<(Branch<Self::Node>, usize)>;
 }
 
-/// What is to be expected of a thread that is not stuck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outlook {
-    /// It can move, however calls end.
-    Moves,
-    /// It can, unless members of a group that have not ended yet end in the wrong way.
-    MayMove,
+/// Why a node cannot move.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stuck<N> {
+    /// From the node to one that comes up again.
+    pub(crate) path: Vec<N>,
+    /// All that were found to be stuck, in the order in which they were reached.
+    pub(crate) all: Vec<N>,
 }
 
-/// Returns whether `start` can move; if not, a path of nodes from it that ends in a cycle.
-pub(crate) fn can_move<W: Waits>(waits: &W, start: W::Node) -> Result<Outlook, Vec<W::Node>> {
-    let mut reached = vec![Reached::look(waits, start)];
-    let mut next = 0;
-    while let Some(node) = reached.get(next) {
-        next += 1;
-        for needed in node.needed() {
-            if !reached.iter().any(|other| other.node == needed) {
-                reached.push(Reached::look(waits, needed));
-            }
+/// Looks whether `start` can move.
+pub(crate) fn can_move<W: Waits>(waits: &mut W, start: W::Node) -> Result<(), Stuck<W::Node>> {
+    let mut search = Search { nodes: Vec::new(), known: HashMap::new() };
+    let first = search.add(waits, start);
+    let mut path = vec![first];
+    while let Some(&index) = path.last() {
+        match search.go_on(waits, index) {
+            Some(deeper) => path.push(deeper),
+            None => drop(path.pop()),
+        }
+        if search.nodes[first].moves {
+            return Ok(());
         }
     }
-    for (outlook, some) in [(Outlook::Moves, Mode::All), (Outlook::MayMove, Mode::Any)] {
-        spread(&mut reached, start, some);
-        if reached.iter().any(|reached| reached.node == start && reached.moves) {
-            return Ok(outlook);
-        }
-    }
-    Err(cycle(&reached, start))
-}
-
-/// Marks what can move, with `some` in the place of [`Mode::Some`], until that is certain of `start`.
-fn spread<N: Copy + Eq>(reached: &mut [Reached<N>], start: N, some: Mode) {
-    // Each round finds something that moves, or is the last.
-    loop {
-        let moving: Vec<_> = reached.iter().filter(|t| t.moves).map(|t| t.node).collect();
-        if moving.contains(&start) {
-            return;
-        }
-        let before = moving.len();
-        for node in reached.iter_mut() {
-            node.moves = node.moves || node.would_move(&moving, some);
-        }
-        if reached.iter().filter(|node| node.moves).count() == before {
-            return;
-        }
-    }
+    Err(search.stuck(first))
 }
 
 struct Reached<N> {
     node: N,
-    mode: Mode,
-    branches: Vec<Branch<N>>,
+    needs_all: bool,
     moves: bool,
+    /// All branches were seen.
+    exhausted: bool,
+    looked_at: usize,
+    needs: Vec<usize>,
+    /// Of those, how many are not known to move.
+    open: usize,
+    needed_by: Vec<usize>,
 }
 
-impl<N: Copy + Eq> Reached<N> {
-    fn look<W: Waits<Node = N>>(waits: &W, node: N) -> Self {
-        Self { node, mode: waits.mode(node), branches: waits.branches(node), moves: false }
-    }
-
-    fn needed(&self) -> Vec<N> {
-        let needs = self.branches.iter().filter_map(|branch| match branch {
-            Branch::Moves => None,
-            Branch::Needs(nodes) => Some(nodes),
-        });
-        needs.flatten().copied().collect()
-    }
-
-    fn would_move(&self, moving: &[N], some: Mode) -> bool {
-        let mut branches = self.branches.iter().map(|branch| match branch {
-            Branch::Moves => true,
-            Branch::Needs(nodes) => nodes.iter().any(|node| moving.contains(node)),
-        });
-        match if self.mode == Mode::Some { some } else { self.mode } {
-            Mode::All => branches.all(|moves| moves),
-            Mode::Any | Mode::Some => branches.any(|moves| moves),
-        }
-    }
+struct Search<N> {
+    nodes: Vec<Reached<N>>,
+    known: HashMap<N, usize>,
 }
 
-/// From a thread that is stuck to one that it waits for and that is stuck as well, until one comes
-/// up again. There always is one: stuck threads wait for stuck threads.
-fn cycle<N: Copy + Eq>(reached: &[Reached<N>], start: N) -> Vec<N> {
-    let mut path = vec![start];
-    loop {
-        let last = path.last().copied().unwrap_or(start);
-        let thread = reached.iter().find(|thread| thread.node == last);
-        let stuck = |node: &N| reached.iter().any(|other| other.node == *node && !other.moves);
-        let Some(next) = thread.and_then(|thread| thread.needed().into_iter().find(stuck)) else {
-            return path;
-        };
-        path.push(next);
-        if path[..path.len() - 1].contains(&next) {
-            return path;
+impl<N: Copy + Eq + Hash> Search<N> {
+    fn add<W: Waits<Node = N>>(&mut self, waits: &W, node: N) -> usize {
+        let index = self.nodes.len();
+        self.known.insert(node, index);
+        self.nodes.push(Reached {
+            node,
+            needs_all: waits.needs_all(node),
+            moves: false,
+            exhausted: false,
+            looked_at: 0,
+            needs: Vec::new(),
+            open: 0,
+            needed_by: Vec::new(),
+        });
+        index
+    }
+
+    /// Looks at further branches of a node until it is settled, or there is a node to look at first.
+    fn go_on<W: Waits<Node = N>>(&mut self, waits: &mut W, index: usize) -> Option<usize> {
+        loop {
+            let here = &self.nodes[index];
+            if here.moves || here.exhausted {
+                return None;
+            }
+            let Some((branch, looked_at)) = waits.next_branch(here.node, here.looked_at) else {
+                self.nodes[index].exhausted = true;
+                self.settle(index);
+                return None;
+            };
+            self.nodes[index].looked_at = looked_at;
+            match branch {
+                Branch::Moves => self.has_moving_branch(index),
+                Branch::Needs(node) => {
+                    let known = self.known.get(&node).copied();
+                    if known.is_some_and(|known| self.nodes[known].moves) {
+                        self.has_moving_branch(index);
+                        continue;
+                    }
+                    let needed = known.unwrap_or_else(|| self.add(waits, node));
+                    self.nodes[index].needs.push(needed);
+                    self.nodes[index].open += 1;
+                    self.nodes[needed].needed_by.push(index);
+                    if known.is_none() {
+                        return Some(needed);
+                    }
+                }
+            }
         }
+    }
+
+    fn has_moving_branch(&mut self, index: usize) {
+        if !self.nodes[index].needs_all {
+            self.spread(index);
+        }
+    }
+
+    /// All branches of a node were seen: whether it moves by them.
+    fn settle(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        // Of no branches at all there is nothing to wait for.
+        if node.open == 0 && (node.needs_all || node.needs.is_empty()) {
+            self.spread(index);
+        }
+    }
+
+    /// A node moves, and so do those that only needed that.
+    fn spread(&mut self, index: usize) {
+        let mut moving = vec![index];
+        while let Some(index) = moving.pop() {
+            if std::mem::replace(&mut self.nodes[index].moves, true) {
+                continue;
+            }
+            for by in std::mem::take(&mut self.nodes[index].needed_by) {
+                let node = &mut self.nodes[by];
+                node.open -= 1;
+                if !node.needs_all || (node.exhausted && node.open == 0) {
+                    moving.push(by);
+                }
+            }
+        }
+    }
+
+    fn stuck(&self, first: usize) -> Stuck<N> {
+        let mut path = vec![first];
+        let mut seen = vec![false; self.nodes.len()];
+        loop {
+            let last = path.last().copied().unwrap_or(first);
+            // There always is one: what is stuck needs something that is stuck.
+            let next = self.nodes[last].needs.iter().find(|next| !self.nodes[**next].moves);
+            let again = std::mem::replace(&mut seen[last], true);
+            match next {
+                Some(next) if !again => path.push(*next),
+                _ => break,
+            }
+        }
+        let node = |index: &usize| self.nodes[*index].node;
+        let stuck = self.nodes.iter().filter(|node| !node.moves);
+        Stuck { path: path.iter().map(node).collect(), all: stuck.map(|node| node.node).collect() }
     }
 }
 
@@ -140,63 +187,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Threads by index: a mode, and branches.
-    struct Table(Vec<(Mode, Vec<Branch<usize>>)>);
+    /// Nodes by index: whether they need all, and branches.
+    #[derive(Debug)]
+    struct Table {
+        nodes: Vec<(bool, Vec<Branch<usize>>)>,
+        /// How many branches were asked for.
+        asked: usize,
+    }
 
     impl Waits for Table {
         type Node = usize;
-        fn mode(&self, thread: usize) -> Mode {
-            self.0[thread].0
+        fn needs_all(&self, node: usize) -> bool {
+            self.nodes[node].0
         }
-        fn branches(&self, thread: usize) -> Vec<Branch<usize>> {
-            self.0[thread].1.clone()
+        fn next_branch(&mut self, node: usize, at: usize) -> Option<(Branch<usize>, usize)> {
+            self.asked += 1;
+            self.nodes[node].1.get(at).map(|branch| (*branch, at + 1))
         }
     }
 
-    /// Tries every set of threads: the stuck ones are the largest set in which nobody could move
-    /// even if everybody outside of it did.
-    fn stuck_by_brute_force(table: &Table, some: Mode) -> Vec<bool> {
-        let threads = table.0.len();
+    /// Tries every set of nodes: the stuck ones are the largest set in which nobody could move even
+    /// if everybody outside of it did.
+    fn stuck_by_brute_force(table: &Table) -> Vec<bool> {
+        let nodes = table.nodes.len();
         let mut stuck = 0_u32;
-        for set in 0..1_u32 << threads {
-            let outside = |thread: &usize| set & (1 << thread) == 0;
-            let closed = (0..threads).filter(|thread| !outside(thread)).all(|thread| {
-                let (mode, branches) = &table.0[thread];
+        for set in 0..1_u32 << nodes {
+            let outside = |node: usize| set & (1 << node) == 0;
+            let closed = (0..nodes).filter(|node| !outside(*node)).all(|node| {
+                let (needs_all, branches) = &table.nodes[node];
                 let mut moves = branches.iter().map(|branch| match branch {
                     Branch::Moves => true,
-                    Branch::Needs(others) => others.iter().any(outside),
+                    Branch::Needs(other) => outside(*other),
                 });
-                match if *mode == Mode::Some { some } else { *mode } {
-                    Mode::All => !moves.all(|moves| moves),
-                    _ => !moves.any(|moves| moves),
-                }
+                if *needs_all { !moves.all(|moves| moves) } else { !moves.any(|moves| moves) }
             });
             if closed {
                 stuck |= set; // a union of such sets is one as well
             }
         }
-        (0..threads).map(|thread| stuck & (1 << thread) != 0).collect()
+        (0..nodes).map(|node| stuck & (1 << node) != 0).collect()
     }
 
-    fn branch(threads: usize) -> impl Strategy<Value = Branch<usize>> {
-        prop_oneof![
-            1 => Just(Branch::Moves),
-            5 => prop::collection::vec(0..threads, 1..4).prop_map(Branch::Needs),
-        ]
+    fn branch(nodes: usize) -> impl Strategy<Value = Branch<usize>> {
+        prop_oneof![1 => Just(Branch::Moves), 5 => (0..nodes).prop_map(Branch::Needs)]
     }
 
     fn table() -> impl Strategy<Value = Table> {
-        (1..8_usize).prop_flat_map(|threads| {
-            let mode = prop_oneof![Just(Mode::All), Just(Mode::Any), Just(Mode::Some)];
-            let thread = (mode, prop::collection::vec(branch(threads), 1..4));
-            prop::collection::vec(thread, threads).prop_map(Table)
+        (1..9_usize).prop_flat_map(|nodes| {
+            let node = (any::<bool>(), prop::collection::vec(branch(nodes), 1..5));
+            prop::collection::vec(node, nodes).prop_map(|nodes| Table { nodes, asked: 0 })
         })
-    }
-
-    impl std::fmt::Debug for Table {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_list().entries(&self.0).finish()
-        }
     }
 
     #[test]
@@ -204,40 +244,66 @@ mod tests {
         // CONCURRENT_GRAPHS=100000 for the long run.
         let cases = std::env::var("CONCURRENT_GRAPHS").ok().and_then(|n| n.parse().ok());
         let config = ProptestConfig { cases: cases.unwrap_or(5_000), ..ProptestConfig::default() };
-        let mut seen = [0_usize; 3];
         let mut runner = prop::test_runner::TestRunner::new(config);
+        let mut seen = [0_usize; 2];
         runner
-            .run(&table(), |table| {
-                let sure = stuck_by_brute_force(&table, Mode::All);
-                let stuck = stuck_by_brute_force(&table, Mode::Any);
-                for thread in 0..stuck.len() {
-                    let expected = match (sure[thread], stuck[thread]) {
-                        (false, _) => Some(Outlook::Moves),
-                        (true, false) => Some(Outlook::MayMove),
-                        (true, true) => None,
-                    };
-                    prop_assert_eq!(can_move(&table, thread).ok(), expected, "thread {}", thread);
+            .run(&table(), |mut table| {
+                let stuck = stuck_by_brute_force(&table);
+                for node in 0..stuck.len() {
+                    match can_move(&mut table, node) {
+                        Ok(()) => prop_assert!(!stuck[node], "node {} is stuck", node),
+                        Err(found) => {
+                            prop_assert!(stuck[node], "node {} moves", node);
+                            prop_assert!(found.all.iter().all(|node| stuck[*node]));
+                            let (last, before) = found.path.split_last().expect("has the start");
+                            prop_assert_eq!(found.path[0], node);
+                            prop_assert!(before.contains(last));
+                        }
+                    }
                 }
                 Ok(())
             })
             .expect("the graph and the oracle agree");
-        // The generator makes all three kinds.
+        // The generator makes both kinds.
         let mut runner = prop::test_runner::TestRunner::deterministic();
         for _ in 0..300 {
             let tree = table().new_tree(&mut runner).expect("the strategy has no filter");
-            let table = prop::strategy::ValueTree::current(&tree);
-            seen[can_move(&table, 0).map_or(2, |outlook| outlook as usize)] += 1;
+            let mut table = prop::strategy::ValueTree::current(&tree);
+            seen[usize::from(can_move(&mut table, 0).is_ok())] += 1;
         }
-        assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
+        assert!(seen.iter().all(|&count| count > 20), "{seen:?}");
     }
 
     #[test]
-    fn the_cycle_of_a_stuck_thread_ends_where_it_was_before() {
-        let table = Table(vec![
-            (Mode::All, vec![Branch::Moves, Branch::Needs(vec![1])]),
-            (Mode::Any, vec![Branch::Needs(vec![2])]),
-            (Mode::All, vec![Branch::Needs(vec![1])]),
-        ]);
-        assert_eq!(can_move(&table, 0), Err(vec![0, 1, 2, 1]));
+    fn the_cycle_of_a_stuck_node_ends_where_it_was_before() {
+        let nodes = vec![
+            (true, vec![Branch::Moves, Branch::Needs(1)]),
+            (false, vec![Branch::Needs(2)]),
+            (true, vec![Branch::Needs(1)]),
+        ];
+        let found = can_move(&mut Table { nodes, asked: 0 }, 0).expect_err("it is stuck");
+        assert_eq!(found.path, [0, 1, 2, 1]);
+        assert_eq!(found.all, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_chain_is_looked_at_once_and_a_branch_that_moves_ends_the_search() {
+        let chain = |length: usize, last| {
+            let mut nodes: Vec<_> =
+                (1..length).map(|next| (true, vec![Branch::Needs(next)])).collect();
+            nodes.push((true, vec![last]));
+            Table { nodes, asked: 0 }
+        };
+        let mut table = chain(10_000, Branch::Moves);
+        assert!(can_move(&mut table, 0).is_ok());
+        assert!(table.asked <= 20_000, "{}", table.asked);
+        let mut table = chain(10_000, Branch::Needs(0));
+        assert!(can_move(&mut table, 0).is_err());
+        assert!(table.asked <= 20_000, "{}", table.asked);
+        // One that moves beside many that need a closer look.
+        let mut table = chain(10_000, Branch::Needs(1));
+        table.nodes[0] = (false, vec![Branch::Moves, Branch::Needs(1)]);
+        assert!(can_move(&mut table, 0).is_ok());
+        assert_eq!(table.asked, 1);
     }
 }

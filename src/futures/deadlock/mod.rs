@@ -2,56 +2,67 @@
 //!
 //! A worker, or a thread that runs a call, that is about to wait without a time limit enters its
 //! wait into one registry and asks whether anything that the wait depends on can still move
-//! (`graph.rs`, for which `view.rs` reads the registry). If nothing can, the wait fails with
-//! [`Error::Deadlock`] instead of blocking. Other threads, waits with a time limit and waits for
-//! what is done never come here.
+//! (`graph.rs`, for which `view.rs` reads the registry). If nothing can, the thread runs in place
+//! what waits for its own pool; if there is no such call, the wait fails with [`Error::Deadlock`].
+//! Other threads, waits with a time limit and waits for what is done never come here.
 //!
 //! **Exact.** Only a blocked thread can be part of a deadlock, and all blocked threads are in the
-//! registry, so that a deadlock comes about only when a thread is added to it: whoever closes the
-//! cycle finds it, under the registry's lock, and is the one to fail. What is registered is blocked
-//! until a call ends, and calls only ever get closer to their end, so that a look at a call's state
-//! that is out of date can make something seem stuck only if the thread that would have moved it
-//! is registered, that is, blocked.
+//! registry, so that a deadlock comes about only when a thread is added to it: the thread that
+//! closes the cycle finds it, under the registry's lock. What is registered is blocked until a call
+//! ends, and calls only ever get closer to their end, so that a look at a call's state that is out of
+//! date can make something seem stuck only if the thread that would have moved it is registered,
+//! that is, blocked.
 //!
-//! **Looking again.** What is not so monotonous has all blocked threads look again
-//! ([`look_again`]): a pool loses the right to grow, a call follows another one than before, a group
-//! loses a member. Each of them counts as able to move until it has looked, and runs in place what
-//! has come to wait for it; so the last one to look sees everything. For calls made of others this
-//! is done only if somebody saw them change under the registry's lock (`watch`).
+//! **Running in place.** A thread that is stuck may be one that could run what is missing: a call of
+//! its own pool that it waits for. The thread that finds the deadlock does that itself if it can;
+//! else it wakes those of the stuck threads that can, if that is enough for it to move, and waits like
+//! the others. Each of them checks again, and runs its call if it is still stuck.
+//!
+//! **Checking again.** What is not so monotonous has blocked threads check again
+//! ([`recheck_blocked`]): a pool loses the right to grow, a call follows another one than before, a
+//! group loses the member that was counted on. Each of them counts as able to move until it has
+//! checked; so the last one to check sees everything.
+//!
+//! **Cost.** Before the thread was added, everything registered could move. So it is part of a
+//! deadlock only if something depends on it: somebody waits for a call that it runs, or its pool has
+//! no other worker left. If not, nothing is searched. Else the search ends at the first branch that
+//! moves, and is linear in what it looks at.
+//!
+//! **Nothing of the user's** is owned, called or dropped here, so that nothing unwinds under the
+//! lock; and a wait leaves by a guard that is made under the lock that it was entered by.
 //!
 //! What counts as able to move: threads that compute, sleep or block elsewhere, promises, deadlines,
 //! pools that may start a worker or have one that is not blocked.
 //!
-//! LOCK: the registry before a pool's queue, a link or a group.
+//! LOCK: the registry before a group, a hop of a chain, a scope or a signal.
 
 mod graph;
+mod in_place;
+mod pools;
 mod view;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use self::view::{Pools, Verdict, judge};
-use super::call;
-use super::call::context::{self, Entered, PoolId};
-use super::call::upstream::Upstream;
-use super::call::waiter::{Signal, Until};
+pub(crate) use self::in_place::InPlaceRun;
+use self::pools::{Generation, Pool};
+pub(crate) use self::pools::{PoolCapacity, blocked_of, forget_pool, register_pool};
+use self::view::{Verdict, check};
 use crate::error::{Error, Result};
-use crate::sync::global_mutex;
+use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::context::{self, PoolId};
+use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::call::{index_notifying, is_notifying_any};
+use crate::sync::{global_mutex, thread_local_static};
 
 global_mutex! {
     REGISTRY: Registry = Registry::new()
 }
 
-/// What the registry wants to know of a pool.
-pub(crate) trait PoolView: Send + Sync {
-    fn name(&self) -> &str;
-    fn staff(&self) -> Staff;
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Staff {
-    pub(crate) workers: usize,
-    pub(crate) may_grow: bool,
+thread_local_static! {
+    /// Names this thread in the registry; 0 before its first wait there.
+    THREAD: Cell<ThreadKey> = Cell::new(0)
 }
 
 /// When a wait is over.
@@ -67,7 +78,7 @@ pub(crate) enum Goal {
 
 /// What a thread does if its wait can never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stuck {
+pub(crate) enum OnDeadlock {
     /// The wait fails.
     Fails,
     /// Another one that is part of the deadlock fails in its place; it fails if they all insist.
@@ -76,103 +87,124 @@ pub(crate) enum Stuck {
     Forces,
 }
 
-/// A call that somebody waits for.
+/// What a thread waits for.
 #[derive(Clone, Copy)]
-pub(crate) struct Awaited(*const dyn Upstream);
+pub(crate) enum Awaits<'a> {
+    Calls(&'a dyn AwaitedSet),
+    /// That all workers of the pool have ended.
+    EndOf(PoolId),
+    /// That a worker of the pool takes a call out of its full queue.
+    RoomIn(PoolId),
+}
 
-// SAFETY: the pointer is followed only while the wait is registered, see `Awaited::call`; what is
-// asked of the call then is atomic or under locks of its own and has nothing to do with its value.
-unsafe impl Send for Awaited {}
+/// How a thread waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    pub(crate) awaits: Awaits<'a>,
+    pub(crate) goal: Goal,
+    pub(crate) on_deadlock: OnDeadlock,
+    /// Whether what it waits for is still what it gave. Asked under the registry's lock; who makes it
+    /// false has blocked threads check again after that.
+    pub(crate) is_current: &'a dyn Fn() -> bool,
+}
 
-impl Awaited {
-    pub(crate) fn new<'a>(call: &'a (dyn Upstream + 'a)) -> Self {
-        // SAFETY: only the lifetime changes; `call` says why the pointer is good when used.
-        let call = unsafe {
-            std::mem::transmute::<&'a (dyn Upstream + 'a), &'static (dyn Upstream + 'static)>(call)
-        };
-        Self(call)
-    }
-
-    fn call(&self) -> &dyn Upstream {
-        // SAFETY: the waiting thread borrows the call's future until it has taken its wait off the
-        // registry, and this is asked of registered waits only, under the registry's lock.
-        unsafe { &*self.0 }
+impl<'a> Wait<'a> {
+    pub(crate) fn new(awaits: Awaits<'a>, goal: Goal) -> Self {
+        Self { awaits, goal, on_deadlock: OnDeadlock::Fails, is_current: &|| true }
     }
 }
 
-/// Names a blocked thread, for as long as it is blocked.
-type Key = u64;
+/// Names a thread that has been blocked, as long as it lives.
+type ThreadKey = usize;
 
 struct Registry {
-    next_key: Key,
+    last_thread: ThreadKey,
     /// Ordered, so that a model checker sees the same order in each run.
-    blocked: BTreeMap<Key, Blocked>,
-    /// By which blocked thread a call is being run, or its callbacks.
-    runs: HashMap<usize, Key>,
-    next_pool: PoolId,
-    pools: HashMap<PoolId, Weak<dyn PoolView>>,
+    blocked: BTreeMap<ThreadKey, Blocked>,
+    /// In which thread a call is being run, or its callbacks. Has those of blocked threads, and of
+    /// threads that were blocked inside of them before.
+    runs: HashMap<usize, ThreadKey>,
+    last_pool: PoolId,
+    pools: HashMap<PoolId, Pool>,
+}
+
+/// What a blocked thread waits for, its lifetime forgotten.
+#[derive(Clone, Copy)]
+struct Awaited(Awaits<'static>);
+
+// SAFETY: the reference is followed only while the wait is registered, see `Awaited::get`. What is
+// asked of the calls then is atomic or under locks of its own and has nothing to do with their values.
+unsafe impl Send for Awaited {}
+
+impl Awaited {
+    /// # Safety
+    ///
+    /// What `awaits` borrows stays as it is until this is off the registry.
+    unsafe fn new(awaits: Awaits<'_>) -> Self {
+        // SAFETY: only the lifetime changes; by the caller's promise it is long enough.
+        Self(unsafe { std::mem::transmute::<Awaits<'_>, Awaits<'static>>(awaits) })
+    }
+
+    fn get(&self) -> Awaits<'_> {
+        self.0
+    }
 }
 
 struct Blocked {
     worker_of: PoolId,
-    /// The calls it runs, the innermost first.
-    calls: Vec<Entered>,
-    /// The calls whose callbacks it is inside of.
-    notifying: Vec<usize>,
+    /// The innermost call that it runs.
+    name: &'static str,
     goal: Goal,
-    stuck: Stuck,
-    awaited: Vec<Awaited>,
+    on_deadlock: OnDeadlock,
+    awaited: Awaited,
     signal: Arc<Signal>,
-    /// It was told to look again, and counts as able to move.
+    /// It was told to check again, and counts as able to move.
     alarmed: bool,
+    /// What it found when it checked rests on a call made of others.
+    watches: bool,
+    /// It has no stack left to run a call in place.
+    out_of_stack: bool,
     /// It was chosen to fail.
     refused: Option<String>,
 }
 
-impl Blocked {
-    fn runs(&self) -> impl Iterator<Item = usize> {
-        let calls = self.calls.iter().map(|call| call.call);
-        calls.chain(self.notifying.iter().copied())
-    }
+/// Which blocked threads are to check again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recheck {
+    /// All: there are fewer workers than before, or fewer that may come.
+    All,
+    /// Those that rest on calls made of others: one of these depends on other calls than before.
+    Composed,
 }
 
-/// Enters a pool; the number names it until [`forget_pool`].
-pub(crate) fn register_pool(pool: Weak<dyn PoolView>) -> PoolId {
-    let mut registry = REGISTRY.lock();
-    loop {
-        registry.next_pool = registry.next_pool.wrapping_add(1);
-        let id = registry.next_pool;
-        if id != 0 && !registry.pools.contains_key(&id) {
-            registry.pools.insert(id, pool);
-            return id;
-        }
-    }
-}
-
-pub(crate) fn forget_pool(pool: PoolId) {
-    let forgotten = REGISTRY.lock().pools.remove(&pool);
-    drop(forgotten);
-}
-
-/// Gives `look` the number of workers of `pool` that are blocked, while none begins or ends to be.
-pub(crate) fn with_blocked_of<R>(pool: PoolId, look: impl FnOnce(usize) -> R) -> R {
-    let registry = REGISTRY.lock();
-    look(registry.blocked.values().filter(|blocked| blocked.worker_of == pool).count())
-}
-
-/// Has every blocked thread look again: what they saw may have changed.
-pub(crate) fn look_again() {
+/// Has blocked threads check again: what they saw may have changed.
+pub(crate) fn recheck_blocked(which: Recheck) {
     let signals: Vec<_> = {
         let mut registry = REGISTRY.lock();
-        let blocked = registry.blocked.values_mut().filter(|blocked| !blocked.alarmed);
-        blocked.map(Blocked::alarm).collect()
+        let Registry { blocked, pools, .. } = &mut *registry;
+        let due =
+            |blocked: &Blocked| !blocked.alarmed && (which == Recheck::All || blocked.watches);
+        let due = blocked.iter_mut().filter(|(_, blocked)| due(blocked));
+        due.map(|(key, blocked)| blocked.alarm(*key, pools)).collect()
     };
     signals.iter().for_each(|signal| signal.alarm());
 }
 
-/// Waits without a time limit until `until` holds on `signal`, to which the `awaited` calls report.
-///
-/// The caller ran in place what it could. `help` does so again, when there may be something new.
+/// A call that this thread ran, or whose callbacks it ran, when it was blocked has left it.
+pub(crate) fn forget_running(call: usize) {
+    let key = THREAD.try_with(Cell::get).unwrap_or(0);
+    let mut registry = REGISTRY.lock();
+    if registry.runs.get(&call) == Some(&key) {
+        registry.runs.remove(&call);
+    }
+}
+
+/// Whether a wait of this thread is one that others may depend on.
+pub(crate) fn concerns_this_thread() -> bool {
+    context::is_in_call() || context::worker_of() != 0 || is_notifying_any()
+}
+
+/// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports.
 ///
 /// # Errors
 ///
@@ -180,125 +212,145 @@ pub(crate) fn look_again() {
 pub(crate) fn wait(
     signal: &Arc<Signal>,
     until: Until,
-    goal: Goal,
-    awaited: impl Fn() -> Vec<Awaited>,
-    help: impl FnMut(),
+    wait: &Wait<'_>,
+    run: &mut InPlaceRun,
 ) -> Result<()> {
-    wait_on_terms(signal, until, Terms { goal, ..Terms::default() }, awaited, help)
-}
-
-/// How a thread waits.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    pub(crate) goal: Goal,
-    pub(crate) stuck: Stuck,
-    /// Whether the calls that it waits for are still those it gave. Asked under the registry's lock;
-    /// who makes it false has blocked threads look again after that.
-    pub(crate) is_current: &'a dyn Fn() -> bool,
-}
-
-impl Default for Terms<'_> {
-    fn default() -> Self {
-        Self { goal: Goal::Any, stuck: Stuck::Fails, is_current: &|| true }
-    }
-}
-
-/// [`wait`] for those who have more to say.
-pub(crate) fn wait_on_terms(
-    signal: &Arc<Signal>,
-    until: Until,
-    terms: Terms<'_>,
-    awaited: impl Fn() -> Vec<Awaited>,
-    mut help: impl FnMut(),
-) -> Result<()> {
-    if !context::is_in_call() && context::worker_of() == 0 && call::notifying().is_empty() {
+    if !concerns_this_thread() {
         signal.wait(until, None);
         return Ok(());
     }
-    // Whether a failure can still come changes with every call that ends well.
-    let at_each_end = terms.goal == Goal::Failure;
     loop {
-        if let Some(registered) = Registered::enter(signal, terms, awaited())? {
-            let over = signal.wait_or_alarm(until, at_each_end);
-            let refused = registered.leave();
-            if over {
-                return Ok(());
-            }
-            if let Some(text) = refused {
-                return Err(Error::Deadlock(text.into()));
-            }
+        if let (Goal::All, Awaits::Calls(calls)) = (wait.goal, wait.awaits) {
+            run.while_nobody_is_free(calls);
         }
-        help();
         if signal.holds(until) {
             return Ok(());
+        }
+        match Registered::enter(signal, wait, run)? {
+            Entered::Blocked(registered) => {
+                let over = signal.wait_or_alarm(until);
+                let refused = registered.leave();
+                if over {
+                    return Ok(());
+                }
+                if let Some(text) = refused {
+                    return Err(Error::Deadlock(text.into()));
+                }
+            }
+            Entered::MayRun(calls) => run.while_stuck(calls, || signal.holds(until)),
+            Entered::NotCurrent => {}
+        }
+        if !(wait.is_current)() {
+            return Ok(()); // the caller looks what it waits for now
         }
     }
 }
 
-/// A wait that is in the registry.
-#[must_use = "it has to leave"]
-struct Registered(Key);
+/// A wait that is in the registry, until this is dropped.
+#[must_use = "it leaves when dropped"]
+struct Registered(ThreadKey);
+
+enum Entered<'a> {
+    Blocked(Registered),
+    /// What it waits for cannot move, but has calls that it can run in place.
+    MayRun(&'a dyn AwaitedSet),
+    NotCurrent,
+}
 
 impl Registered {
-    /// `None` if it is to look first for what it could run in place.
-    fn enter(
+    fn enter<'a>(
         signal: &Arc<Signal>,
-        Terms { goal, stuck, is_current }: Terms<'_>,
-        awaited: Vec<Awaited>,
-    ) -> Result<Option<Self>> {
+        wait: &Wait<'a>,
+        run: &mut InPlaceRun,
+    ) -> Result<Entered<'a>> {
+        let worker_of = context::worker_of();
         let blocked = Blocked {
-            worker_of: context::worker_of(),
-            calls: context::calls(),
-            notifying: call::notifying(),
-            goal,
-            stuck,
-            awaited,
+            worker_of,
+            name: context::innermost_name().unwrap_or("a thread"),
+            goal: wait.goal,
+            on_deadlock: wait.on_deadlock,
+            // SAFETY: `wait` outlives this function, and the guard that is made of it below is
+            // dropped by `wait`, which has it by reference: the wait is off the registry before
+            // what it borrows can change. The one other way out, without a guard, leaves below.
+            awaited: unsafe { Awaited::new(wait.awaits) },
             signal: Arc::clone(signal),
             alarmed: false,
+            watches: false,
+            out_of_stack: run.is_out_of_stack(),
             refused: None,
         };
-        // Pools that were looked at are let go of after the lock: theirs may be the last handle.
-        let mut pools = Pools::default();
-        let mut victims = Vec::new();
-        let (key, verdict, left) = {
+        let mut alarmed = Vec::new();
+        let entered = {
             let mut registry = REGISTRY.lock();
-            if !is_current() {
-                return Ok(None);
+            if !(wait.is_current)() {
+                return Ok(Entered::NotCurrent);
+            }
+            if let Awaits::Calls(calls) = wait.awaits
+                && run.is_stuck(|| registry.generation(worker_of))
+            {
+                return Ok(Entered::MayRun(calls));
             }
             let key = registry.enter(blocked);
+            // From here on it leaves in whatever way this ends.
             let verdict = loop {
-                let verdict = judge(&registry, &mut pools, key);
-                let Verdict::Stuck(path, text) = &verdict else { break verdict };
-                match registry.refuse_other(key, path, text) {
-                    Some(signal) => victims.push(signal),
-                    None if stuck == Stuck::Forces => break Verdict::Waits,
-                    None => break verdict,
+                let verdict = check(&mut registry, key);
+                match &verdict {
+                    Verdict::Waits | Verdict::CanRun => break verdict,
+                    Verdict::OthersCanRun(others) => {
+                        alarmed.extend(others.iter().filter_map(|other| registry.alarm(*other)));
+                        break Verdict::Waits;
+                    }
+                    Verdict::Stuck(path, text) => match registry.refuse_other(key, path, text) {
+                        Some(signal) => alarmed.push(signal),
+                        None if wait.on_deadlock == OnDeadlock::Forces => break Verdict::Waits,
+                        None => break verdict,
+                    },
                 }
             };
-            // Off again under the same lock: others must not take a thread that goes on for stuck.
-            let left = if verdict == Verdict::Waits { None } else { registry.leave(key) };
-            (key, verdict, left)
+            match verdict {
+                Verdict::Waits | Verdict::OthersCanRun(_) => Ok(Entered::Blocked(Self(key))),
+                // Off again under the same lock: others must not take a thread that goes on for
+                // stuck.
+                Verdict::CanRun => {
+                    registry.leave(key);
+                    run.found_stuck(registry.generation(worker_of));
+                    match wait.awaits {
+                        Awaits::Calls(calls) => Ok(Entered::MayRun(calls)),
+                        Awaits::EndOf(_) | Awaits::RoomIn(_) => Ok(Entered::NotCurrent),
+                    }
+                }
+                Verdict::Stuck(_, text) => {
+                    registry.leave(key);
+                    Err(Error::Deadlock(text.into()))
+                }
+            }
         };
-        victims.iter().for_each(|signal| signal.alarm());
-        drop((left, pools));
-        match verdict {
-            Verdict::Waits => Ok(Some(Self(key))),
-            Verdict::CanHelp => Ok(None),
-            Verdict::Stuck(_, text) => Err(Error::Deadlock(text.into())),
-        }
+        alarmed.iter().for_each(|signal| signal.alarm());
+        entered
     }
 
     /// Takes the wait off the registry; gives the reason if it was chosen to fail.
     fn leave(self) -> Option<String> {
-        let left = REGISTRY.lock().leave(self.0);
+        let key = std::mem::ManuallyDrop::new(self).0;
+        let left = REGISTRY.lock().leave(key);
         left?.refused
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let left = REGISTRY.lock().leave(self.0);
+        drop(left);
     }
 }
 
 impl Blocked {
     #[must_use = "the alarm is to be raised without the registry's lock"]
-    fn alarm(&mut self) -> Arc<Signal> {
+    fn alarm(&mut self, key: ThreadKey, pools: &mut HashMap<PoolId, Pool>) -> Arc<Signal> {
         self.alarmed = true;
+        if let Some(pool) = pools.get_mut(&self.worker_of) {
+            pool.unblock(key);
+        }
         Arc::clone(&self.signal)
     }
 }
@@ -306,46 +358,83 @@ impl Blocked {
 impl Registry {
     fn new() -> Self {
         Self {
-            next_key: 0,
+            last_thread: 0,
             blocked: BTreeMap::new(),
             runs: HashMap::new(),
-            next_pool: 0,
+            last_pool: 0,
             pools: HashMap::new(),
         }
     }
 
-    fn enter(&mut self, blocked: Blocked) -> Key {
-        self.next_key += 1;
-        for call in blocked.runs() {
-            self.runs.insert(call, self.next_key);
+    /// Adds a wait of this thread.
+    fn enter(&mut self, blocked: Blocked) -> ThreadKey {
+        let mut key = THREAD.try_with(Cell::get).unwrap_or(0);
+        if key == 0 {
+            self.last_thread += 1;
+            key = self.last_thread;
+            let _ = THREAD.try_with(|own| own.set(key));
         }
-        self.blocked.insert(self.next_key, blocked);
-        self.next_key
+        context::index_running(|call| {
+            self.runs.insert(call, key);
+        });
+        index_notifying(|call| {
+            self.runs.insert(call, key);
+        });
+        if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {
+            pool.block(key);
+        }
+        if let Awaits::EndOf(id) = blocked.awaited.get()
+            && let Some(pool) = self.pools.get_mut(&id)
+        {
+            pool.ends_awaited += 1;
+        }
+        self.blocked.insert(key, blocked);
+        key
     }
 
-    fn leave(&mut self, key: Key) -> Option<Blocked> {
+    fn leave(&mut self, key: ThreadKey) -> Option<Blocked> {
         let blocked = self.blocked.remove(&key)?;
-        for call in blocked.runs() {
-            self.runs.remove(&call);
+        if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {
+            pool.unblock(key);
+        }
+        if let Awaits::EndOf(id) = blocked.awaited.get()
+            && let Some(pool) = self.pools.get_mut(&id)
+        {
+            pool.ends_awaited -= 1;
         }
         Some(blocked)
     }
 
+    fn alarm(&mut self, key: ThreadKey) -> Option<Arc<Signal>> {
+        let blocked = self.blocked.get_mut(&key)?;
+        Some(blocked.alarm(key, &mut self.pools))
+    }
+
+    /// As long as this is the same, no call that was found to be stuck in the queue of `pool` can
+    /// have come to move but by the thread that found it.
+    fn generation(&self, pool: PoolId) -> Generation {
+        Generation::of(self.pools.get(&pool))
+    }
+
     /// Chooses a wait on `path` that fails in the place of that of `key`; `None` if there is none.
-    fn refuse_other(&mut self, key: Key, path: &[Key], text: &str) -> Option<Arc<Signal>> {
-        let stuck = |key: &Key| self.blocked.get(key).map(|blocked| blocked.stuck);
-        let own = stuck(&key)?;
-        if own == Stuck::Fails {
+    fn refuse_other(
+        &mut self,
+        key: ThreadKey,
+        path: &[ThreadKey],
+        text: &str,
+    ) -> Option<Arc<Signal>> {
+        let on_deadlock = |key: &ThreadKey| self.blocked.get(key).map(|other| other.on_deadlock);
+        let own = on_deadlock(&key)?;
+        if own == OnDeadlock::Fails {
             return None;
         }
         let others = || path.iter().filter(|other| **other != key);
-        let may_fail = others().find(|other| stuck(other) == Some(Stuck::Fails));
-        let chosen = match own {
-            Stuck::Forces => may_fail.or_else(|| others().next()),
-            Stuck::Fails | Stuck::Insists => may_fail,
-        };
-        let blocked = self.blocked.get_mut(chosen?)?;
-        blocked.refused = Some(text.to_string());
-        Some(blocked.alarm())
+        let may_fail = others().find(|other| on_deadlock(other) == Some(OnDeadlock::Fails));
+        let chosen = *match own {
+            OnDeadlock::Forces => may_fail.or_else(|| others().next()),
+            OnDeadlock::Fails | OnDeadlock::Insists => may_fail,
+        }?;
+        self.blocked.get_mut(&chosen)?.refused = Some(text.to_string());
+        self.alarm(chosen)
     }
 }

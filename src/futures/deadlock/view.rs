@@ -1,13 +1,13 @@
-//! The registry as a graph of blocked threads and of calls made of others.
+//! The registry as a graph of blocked threads, pools and calls made of others.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Weak};
 
-use super::graph::{Branch, Mode, Outlook, Waits, can_move};
-use super::{Goal, Key, PoolView, Registry};
-use crate::futures::call::context::PoolId;
+use super::graph::{Branch, Waits, can_move};
+use super::{Awaits, Blocked, Goal, Registry, ThreadKey};
+use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::context::{self, PoolId};
+use crate::futures::call::is_notifying_any;
 use crate::futures::call::state::Phase;
 use crate::futures::call::upstream::{Followed, Follows, Look, Upstream};
 
@@ -15,82 +15,117 @@ use crate::futures::call::upstream::{Followed, Follows, Look, Upstream};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Waits,
-    /// Something that it waits for has come to wait for this very worker.
-    CanHelp,
+    /// Nothing that it waits for can move, but it has a call to run in place.
+    CanRun,
+    /// It can move if these threads, which are stuck, run the calls in place that they wait for.
+    OthersCanRun(Vec<ThreadKey>),
     /// What it waits for cannot end; the threads on the way to the cycle, and the cycle in words.
-    Stuck(Vec<Key>, String),
+    Stuck(Vec<ThreadKey>, String),
 }
 
-/// Pools by number, as far as they were looked at.
-#[derive(Default)]
-pub(super) struct Pools(HashMap<PoolId, Option<Arc<dyn PoolView>>>);
-
-pub(super) fn judge(registry: &Registry, pools: &mut Pools, thread: Key) -> Verdict {
-    // Groups are watched only if it matters how their members end.
-    let mut watch = false;
-    let mut helping = Vec::new();
+/// Looks what the wait of this thread, `key`, comes to.
+pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> Verdict {
+    if !is_depended_on(registry, key) {
+        return Verdict::Waits;
+    }
+    let mut view = View::new(registry);
     loop {
-        let view = View::new(registry, pools, watch, &helping);
-        if view.can_help(thread) {
-            return Verdict::CanHelp;
+        let stuck = match can_move(&mut view, Node::Thread(key)) {
+            Ok(()) => break,
+            Err(stuck) => stuck,
+        };
+        if view.can_run(key) {
+            return Verdict::CanRun;
         }
-        match can_move(&view, Node::Thread(thread)) {
-            Ok(Outlook::MayMove) if !watch => watch = true,
-            Ok(_) => return Verdict::Waits,
-            Err(path) => {
-                // A chain may have turned to another call a moment ago, and who did that waits for
-                // the registry, to have those look again that can run it. Calls were looked at one
-                // by one, so that this is looked for afterwards.
-                let text = view.describe(&path) + CURE;
-                let reached = view.reached.take();
-                let found: Vec<_> = reached.into_iter().filter(|key| view.can_help(*key)).collect();
-                if found.contains(&thread) {
-                    return Verdict::CanHelp;
-                }
-                if found.is_empty() {
-                    let path = path.into_iter().filter_map(Node::thread);
-                    return Verdict::Stuck(path.collect(), text);
-                }
-                helping.extend(found);
-            }
+        let threads = |nodes: Vec<Node>| nodes.into_iter().filter_map(Node::thread);
+        let running = threads(stuck.all).filter(|other| view.can_run(*other)).collect::<Vec<_>>();
+        if running.is_empty() {
+            let text = view.describe(&stuck.path) + view.cure(key);
+            return Verdict::Stuck(threads(stuck.path).collect(), text);
+        }
+        // They move if they are told; whether that is enough for this one is seen then.
+        view.running.extend(running);
+    }
+    let View { watches, saw_deadline, running, .. } = view;
+    // If its own deadline is all that moves it, it need not sit that out.
+    if saw_deadline {
+        let mut view = View { beyond_deadlines: true, ..View::new(registry) };
+        if can_move(&mut view, Node::Thread(key)).is_err() && view.can_run(key) {
+            return Verdict::CanRun;
         }
     }
+    if let Some(blocked) = registry.blocked.get_mut(&key) {
+        blocked.watches = watches;
+    }
+    if running.is_empty() { Verdict::Waits } else { Verdict::OthersCanRun(running) }
+}
+
+/// Whether something depends on this thread, `key`. If not, its wait stops nobody.
+///
+/// A thread that waits for a call registers with the call before it comes to the registry: either
+/// that is seen here, or it comes later and sees this thread blocked.
+fn is_depended_on(registry: &Registry, key: ThreadKey) -> bool {
+    /// So many calls within calls are looked at; if there are more, there might be one.
+    const FRAMES: usize = 64;
+    let worker_of = registry.blocked.get(&key).map_or(0, |blocked| blocked.worker_of);
+    let counts = registry
+        .pools
+        .get(&worker_of)
+        .is_some_and(|pool| pool.ends_awaited > 0 || !pool.has_another_worker());
+    counts || is_notifying_any() || context::is_awaited(FRAMES)
 }
 
 /// What to do about it.
 const CURE: &str = "; more workers would help, or to follow the calls with `and_then` instead of \
                     waiting in a call";
+const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Node {
-    Thread(Key),
+    Thread(ThreadKey),
+    /// Any of its workers.
+    Pool(PoolId),
     /// A call made of others, by its address.
     Group(usize),
 }
 
 impl Node {
-    fn thread(self) -> Option<Key> {
+    fn thread(self) -> Option<ThreadKey> {
         match self {
             Self::Thread(key) => Some(key),
-            Self::Group(_) => None,
+            Self::Pool(_) | Self::Group(_) => None,
         }
     }
 }
 
 struct View<'a> {
     registry: &'a Registry,
-    pools: RefCell<&'a mut Pools>,
     /// Those that were come across.
-    groups: RefCell<HashMap<usize, Group>>,
-    reached: RefCell<Vec<Key>>,
-    watch: bool,
+    groups: HashMap<usize, Call<'a>>,
+    /// Something rests on a call made of others.
+    watches: bool,
+    /// There is a deadline on the way.
+    saw_deadline: bool,
+    /// Looks what there is behind deadlines.
+    beyond_deadlines: bool,
     /// Threads that have something to run in place.
-    helping: &'a [Key],
+    running: Vec<ThreadKey>,
 }
 
-struct Group {
-    name: &'static str,
-    members: Vec<Followed>,
+/// A call on the way.
+#[derive(Clone)]
+enum Call<'a> {
+    Awaited(&'a dyn Upstream),
+    Followed(Followed),
+}
+
+impl Call<'_> {
+    fn get(&self) -> &dyn Upstream {
+        match self {
+            Self::Awaited(call) => *call,
+            Self::Followed(call) => &**call,
+        }
+    }
 }
 
 /// Where the way from a call to what it follows ends.
@@ -104,34 +139,35 @@ enum End {
 }
 
 impl<'a> View<'a> {
-    fn new(registry: &'a Registry, pools: &'a mut Pools, watch: bool, helping: &'a [Key]) -> Self {
-        let (pools, groups) = (RefCell::new(pools), RefCell::default());
-        Self { registry, pools, groups, reached: RefCell::default(), watch, helping }
-    }
-
-    fn pool(&self, id: PoolId) -> Option<Arc<dyn PoolView>> {
-        let find = || self.registry.pools.get(&id).and_then(Weak::upgrade);
-        self.pools.borrow_mut().0.entry(id).or_insert_with(find).clone()
+    fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            groups: HashMap::new(),
+            watches: false,
+            saw_deadline: false,
+            beyond_deadlines: false,
+            running: Vec::new(),
+        }
     }
 
     /// Goes from `call` to what it follows in the end.
-    fn end_of(&self, call: &dyn Upstream, mut follower: Option<usize>) -> End {
-        let mut here: Option<Followed> = None;
+    fn end_of(&mut self, mut call: Call<'a>, mut follower: Option<usize>, beyond: bool) -> End {
         loop {
-            let call = here.as_deref().map_or(call, |call| call as &dyn Upstream);
-            let follows = call.follows(true);
-            let look = call.look();
+            let follows = call.get().follows(true);
+            let look = call.get().look();
             match (follows, look) {
-                (Follows::Call(next), Some(look)) => {
-                    follower = Some(look.call);
-                    here = Some(next);
+                (Follows::InTime(_), _) if !beyond => {
+                    self.saw_deadline = true;
+                    return End::InTime;
                 }
-                (Follows::InTime(_), _) => return End::InTime,
+                (Follows::Call(next) | Follows::InTime(next), Some(look)) => {
+                    self.watches = true;
+                    follower = Some(look.call);
+                    call = Call::Followed(next);
+                }
                 (Follows::Group, Some(look)) if !look.state.is_done() => {
-                    self.groups.borrow_mut().entry(look.call).or_insert_with(|| Group {
-                        name: look.name,
-                        members: call.members(self.watch),
-                    });
+                    self.watches = true;
+                    self.groups.entry(look.call).or_insert(call);
                     return End::Group(look);
                 }
                 (_, look) => return End::Call(look, follower),
@@ -141,29 +177,30 @@ impl<'a> View<'a> {
 
     /// What `call` depends on; `None` if it is over and was not what the wait is for.
     fn branch(
-        &self,
-        call: &dyn Upstream,
+        &mut self,
+        call: Call<'a>,
         follower: Option<usize>,
         goal: Goal,
     ) -> Option<Branch<Node>> {
-        let (look, follower) = match self.end_of(call, follower) {
+        let (look, follower) = match self.end_of(call, follower, self.beyond_deadlines) {
             End::InTime => return Some(Branch::Moves),
-            End::Group(look) => return Some(Branch::Needs(vec![Node::Group(look.call)])),
+            End::Group(look) => return Some(Branch::Needs(Node::Group(look.call))),
             End::Call(Some(look), follower) => (look, follower),
             End::Call(None, follower) => return Some(self.run_by(follower)),
         };
         match look.state.phase() {
-            Phase::Finished | Phase::Cancelled if follower.is_none() => {
-                let counts = goal != Goal::Failure || look.state.is_failed();
-                counts.then_some(Branch::Moves)
-            }
+            Phase::Finished | Phase::Cancelled if follower.is_none() => match goal {
+                Goal::Any => Some(Branch::Moves),
+                Goal::Failure => look.state.is_failed().then_some(Branch::Moves),
+                Goal::All => None,
+            },
             // Its callbacks come first, then what follows it.
             Phase::Finished | Phase::Cancelled => {
                 Some(self.run_by([follower, Some(look.call)].into_iter().flatten()))
             }
             _ if look.pool == 0 => Some(Branch::Moves), // who holds the promise is not known
             Phase::Running => Some(self.run_by(Some(look.call))),
-            Phase::Pending => Some(self.queued_in(look.pool)),
+            Phase::Pending => Some(self.taken_by(look.pool)),
         }
     }
 
@@ -173,130 +210,211 @@ impl<'a> View<'a> {
             let key = self.registry.runs.get(&call)?;
             self.registry.blocked.get(key).filter(|blocked| !blocked.alarmed).map(|_| *key)
         });
-        runner.map_or(Branch::Moves, |key| Branch::Needs(vec![Node::Thread(key)]))
+        runner.map_or(Branch::Moves, |key| Branch::Needs(Node::Thread(key)))
     }
 
-    fn queued_in(&self, id: PoolId) -> Branch<Node> {
-        let Some(pool) = self.pool(id) else { return Branch::Moves };
-        let staff = pool.staff();
-        let blocked = self.registry.blocked.iter();
-        let threads = blocked.filter(|(_, other)| other.worker_of == id && !other.alarmed);
-        let blocked: Vec<_> = threads.map(|(key, _)| Node::Thread(*key)).collect();
-        if staff.may_grow || staff.workers > blocked.len() {
-            return Branch::Moves;
+    /// Some worker of the pool takes a call.
+    fn taken_by(&self, id: PoolId) -> Branch<Node> {
+        match self.registry.pools.get(&id) {
+            Some(pool) if !pool.has_another_worker() => Branch::Needs(Node::Pool(id)),
+            _ => Branch::Moves,
         }
-        Branch::Needs(blocked)
     }
 
     /// Whether `thread` waits for a call that it could run in place.
-    fn can_help(&self, thread: Key) -> bool {
-        self.groups.take(); // not those of an earlier look
-        let Some(blocked) = self.registry.blocked.get(&thread) else { return false };
-        let own = blocked.worker_of;
-        if own == 0 {
+    fn can_run(&mut self, thread: ThreadKey) -> bool {
+        let registry = self.registry;
+        let Some(blocked) = registry.blocked.get(&thread) else { return false };
+        let (Awaits::Calls(calls), false) = (blocked.awaited.get(), blocked.out_of_stack) else {
+            return false;
+        };
+        if blocked.worker_of == 0 {
             return false;
         }
         let mut groups = Vec::new();
-        let helps = |call: &dyn Upstream, groups: &mut Vec<usize>| match self.end_of(call, None) {
-            End::Call(Some(look), _) => look.pool == own && look.state.phase() == Phase::Pending,
-            End::Group(look) => {
-                groups.push(look.call);
-                false
-            }
-            End::Call(None, _) | End::InTime => false,
-        };
-        let mut composed = blocked.awaited.iter().map(|call| call.call());
-        if composed.any(|call| helps(call, &mut groups)) {
+        if backwards(calls).any(|call| self.is_for(blocked.worker_of, call, &mut groups)) {
             return true;
         }
         let mut next = 0;
         while let Some(group) = groups.get(next).copied() {
             next += 1;
-            if self.members(group).iter().any(|member| helps(&**member, &mut groups)) {
-                return true;
+            let Some(group) = self.groups.get(&group).cloned() else { continue };
+            let mut end = usize::MAX;
+            while let Some((index, member)) = group.get().member_before(end) {
+                end = index;
+                if self.is_for(blocked.worker_of, Call::Followed(member), &mut groups) {
+                    return true;
+                }
             }
         }
         false
     }
 
-    fn members(&self, group: usize) -> Vec<Followed> {
-        self.groups.borrow().get(&group).map_or_else(Vec::new, |group| group.members.clone())
+    /// Whether `call` comes down to one that waits in the queue of `pool`; if it is made of others,
+    /// these are to be looked at.
+    fn is_for(&mut self, pool: PoolId, call: Call<'a>, groups: &mut Vec<usize>) -> bool {
+        match self.end_of(call, None, true) {
+            End::Call(Some(look), _) => look.pool == pool && look.state.phase() == Phase::Pending,
+            End::Group(look) => {
+                groups.push(look.call);
+                false
+            }
+            End::Call(None, _) | End::InTime => false,
+        }
+    }
+
+    fn cure(&self, key: ThreadKey) -> &'static str {
+        let blocked = self.registry.blocked.get(&key);
+        if blocked.is_some_and(|blocked| blocked.out_of_stack) { NO_STACK } else { CURE }
     }
 
     /// The cycle in words: each thread's innermost call, and what it waits for.
-    fn describe(&self, path: &[Node]) -> String {
+    fn describe(&mut self, path: &[Node]) -> String {
+        let registry = self.registry;
         let mut text = String::new();
         for pair in path.windows(2) {
-            let needed = |branch: Option<Branch<Node>>| matches!(branch, Some(Branch::Needs(nodes)) if nodes.contains(&pair[1]));
-            let (name, end) = match pair[0] {
+            let (name, of_what) = match pair[0] {
+                Node::Pool(_) => continue, // the thread before says it
                 Node::Thread(key) => {
-                    let Some(blocked) = self.registry.blocked.get(&key) else { continue };
-                    let mut calls = blocked.awaited.iter().map(|call| call.call());
-                    let call = calls.find(|call| needed(self.branch(*call, None, blocked.goal)));
-                    let name = blocked.calls.first().map_or("a thread", |call| call.name);
-                    (name, call.map(|call| self.end_of(call, None)))
+                    let Some(blocked) = registry.blocked.get(&key) else { continue };
+                    (blocked.name, self.awaited_text(blocked, pair[1]))
                 }
                 Node::Group(group) => {
-                    let members = self.members(group);
-                    let mut members = members.iter().map(|member| &**member as &dyn Upstream);
-                    let of_group = |call: &dyn Upstream| self.branch(call, Some(group), Goal::All);
-                    let call = members.find(|call| needed(of_group(*call)));
-                    let name = self.groups.borrow().get(&group).map_or("", |group| group.name);
-                    (name, call.map(|call| self.end_of(call, None)))
+                    let Some(group) = self.groups.get(&group).cloned() else { continue };
+                    let Some(look) = group.get().look() else { continue };
+                    (look.name, self.member_text(&group, look.call, pair[1]))
                 }
             };
-            let comma = if text.is_empty() { "" } else { ", and " };
-            let _ = match end {
-                Some(End::Call(Some(look), _)) => {
-                    write!(text, "{comma}`{name}` waits for {}", self.whereabouts(look))
-                }
-                Some(End::Group(look)) => write!(text, "{comma}`{name}` waits for `{}`", look.name),
-                Some(End::Call(None, _) | End::InTime) | None => Ok(()),
-            };
+            if let Some(of_what) = of_what {
+                let comma = if text.is_empty() { "" } else { ", and " };
+                let _ = write!(text, "{comma}`{name}` waits for {of_what}");
+            }
         }
         text
     }
 
+    /// What `blocked` waits for on the way to `next`.
+    fn awaited_text(&mut self, blocked: &'a Blocked, next: Node) -> Option<String> {
+        let calls = match blocked.awaited.get() {
+            Awaits::Calls(calls) => calls,
+            Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
+            Awaits::RoomIn(pool) => {
+                return Some(format!("room in the queue of {}", self.pool_name(pool)));
+            }
+        };
+        let needs = Some(Branch::Needs(next));
+        let call =
+            backwards(calls).find(|call| self.branch(call.clone(), None, blocked.goal) == needs)?;
+        self.end_text(call)
+    }
+
+    fn member_text(&mut self, group: &Call<'a>, follower: usize, next: Node) -> Option<String> {
+        let needs = Some(Branch::Needs(next));
+        let mut end = usize::MAX;
+        while let Some((index, member)) = group.get().member_before(end) {
+            end = index;
+            let member = Call::Followed(member);
+            if self.branch(member.clone(), Some(follower), Goal::All) == needs {
+                return self.end_text(member);
+            }
+        }
+        None
+    }
+
+    fn end_text(&mut self, call: Call<'a>) -> Option<String> {
+        match self.end_of(call, None, self.beyond_deadlines) {
+            End::Call(Some(look), _) => Some(self.whereabouts(look)),
+            End::Group(look) => Some(format!("`{}`", look.name)),
+            End::Call(None, _) | End::InTime => None,
+        }
+    }
+
     fn whereabouts(&self, call: Look) -> String {
-        let name = call.name;
-        let pool = self.pool(call.pool);
-        let pool = pool.as_deref().map_or("a pool", |pool| pool.name());
+        let (name, pool) = (call.name, self.pool_name(call.pool));
         match call.state.phase() {
             Phase::Pending => format!("`{name}`, queued in {pool}"),
             Phase::Running => format!("`{name}`, running in {pool}"),
             Phase::Finished | Phase::Cancelled => format!("what follows `{name}`"),
         }
     }
+
+    fn pool_name(&self, id: PoolId) -> &str {
+        self.registry.pools.get(&id).map_or("a pool", |pool| pool.name())
+    }
+}
+
+/// All that is awaited, the last first: what was submitted last is likely to end last, so that what
+/// is learned about it holds longest.
+fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = Call<'a>> {
+    let mut end = usize::MAX;
+    std::iter::from_fn(move || {
+        let (index, call) = calls.before(end)?;
+        end = index;
+        Some(Call::Awaited(call))
+    })
 }
 
 impl Waits for View<'_> {
     type Node = Node;
 
-    fn mode(&self, node: Node) -> Mode {
-        let Node::Thread(thread) = node else { return Mode::Some };
-        match self.registry.blocked.get(&thread).map(|blocked| blocked.goal) {
-            Some(Goal::Any | Goal::Failure) => Mode::Any,
-            Some(Goal::All) | None => Mode::All,
+    fn needs_all(&self, node: Node) -> bool {
+        match node {
+            Node::Thread(thread) if self.running.contains(&thread) => true,
+            Node::Thread(thread) => {
+                let goal = self.registry.blocked.get(&thread).map(|blocked| blocked.goal);
+                goal.is_none_or(|goal| goal == Goal::All)
+            }
+            // A group may end by any of its members; if it does not, it is looked at again.
+            Node::Pool(_) | Node::Group(_) => false,
         }
     }
 
-    fn branches(&self, node: Node) -> Vec<Branch<Node>> {
-        let branches: Vec<_> = match node {
-            Node::Thread(thread) => {
-                let Some(blocked) = self.registry.blocked.get(&thread) else { return Vec::new() };
-                if self.helping.contains(&thread) {
-                    return vec![Branch::Moves];
-                }
-                self.reached.borrow_mut().push(thread);
-                let branch = |call| self.branch(call, None, blocked.goal);
-                blocked.awaited.iter().filter_map(|call| branch(call.call())).collect()
-            }
-            Node::Group(group) => {
-                let members = self.members(group);
-                let branch = |call| self.branch(call, Some(group), Goal::All);
-                members.iter().filter_map(|member| branch(&**member)).collect()
-            }
+    /// Calls are looked at from the last to the first: `looked_at` is how far that is from the end of
+    /// all numbers. Threads are looked at by rising keys.
+    fn next_branch(&mut self, node: Node, mut looked_at: usize) -> Option<(Branch<Node>, usize)> {
+        let registry = self.registry;
+        let worker = |pool: PoolId| {
+            let key = registry.pools.get(&pool)?.blocked_after(looked_at)?;
+            Some((Branch::Needs(Node::Thread(key)), key))
         };
-        if branches.is_empty() { vec![Branch::Moves] } else { branches }
+        match node {
+            Node::Pool(pool) => worker(pool),
+            Node::Group(address) => {
+                let group = self.groups.get(&address)?.clone();
+                loop {
+                    let (index, member) = group.get().member_before(usize::MAX - looked_at)?;
+                    looked_at = usize::MAX - index;
+                    let member = Call::Followed(member);
+                    if let Some(branch) = self.branch(member, Some(address), Goal::All) {
+                        return Some((branch, looked_at));
+                    }
+                }
+            }
+            Node::Thread(thread) => {
+                let blocked = registry.blocked.get(&thread)?;
+                if self.running.contains(&thread) {
+                    return None; // it waits for nothing
+                }
+                let calls = match blocked.awaited.get() {
+                    Awaits::EndOf(pool) => return worker(pool),
+                    Awaits::RoomIn(pool) if looked_at == 0 => {
+                        return Some((self.taken_by(pool), 1));
+                    }
+                    Awaits::RoomIn(_) => return None,
+                    Awaits::Calls(calls) => calls,
+                };
+                loop {
+                    let (index, call) = calls.before(usize::MAX - looked_at)?;
+                    looked_at = usize::MAX - index;
+                    if blocked.goal == Goal::Failure {
+                        // Before its state is read: it checks again when this one has ended well.
+                        blocked.signal.alarm_from(index);
+                    }
+                    if let Some(branch) = self.branch(Call::Awaited(call), None, blocked.goal) {
+                        return Some((branch, looked_at));
+                    }
+                }
+            }
+        }
     }
 }

@@ -5,29 +5,35 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::job::help;
+use crate::futures::call::assist::One;
 use crate::futures::call::waiter::{Signal, Until, Waiter};
 use crate::futures::call::{self, Ending};
-use crate::futures::deadlock::{self, Goal};
+use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
 use crate::sync::{deadline_after, spin_until};
 
 impl<T> Future<T> {
     /// Blocks until the call is done.
     pub(crate) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
-        let core = self.call().core();
-        if core.state().is_done() {
-            return Ok(());
-        }
-        if deadline.is_none() && help(self.call()) && core.state().is_done() {
-            return Ok(());
-        }
+        let call = self.call();
+        let core = call.core();
         let done = || core.state().is_done();
-        self.call().body().attend(&done, deadline);
+        if done() {
+            return Ok(());
+        }
+        let one = One(call);
+        let mut run = InPlaceRun::default();
+        if deadline.is_none() {
+            run.while_nobody_is_free(&one);
+            if done() {
+                return Ok(());
+            }
+        }
+        call.body().attend(&done, deadline);
         if spin_until(done) {
             return Ok(());
         }
         // A call that follows another ends only after that one's callbacks have returned.
-        if call::is_notifying_source(self.call()) {
+        if deadline.is_none() && call::is_notifying_source(call) {
             return Err(self.in_own_callback());
         }
         let signal = Signal::new();
@@ -38,11 +44,8 @@ impl<T> Future<T> {
             Some(_) if signal.wait(Until::ONE, deadline) => return Ok(()),
             Some(_) => Err(Error::Timeout { unfinished: 1, total: 1 }),
             None => {
-                let awaited = || vec![call::awaited(self.call())];
-                let help = || {
-                    help(self.call());
-                };
-                deadlock::wait(&signal, Until::ONE, Goal::Any, awaited, help)
+                let wait = Wait::new(Awaits::Calls(&one), Goal::All);
+                deadlock::wait(&signal, Until::ONE, &wait, &mut run)
             }
         };
         if waited.is_ok() {
@@ -50,7 +53,7 @@ impl<T> Future<T> {
         }
         core.with_waiters(|waiters| waiters.remove_signal(&signal));
         // It may have ended between the deadline and the removal.
-        if core.state().is_done() { Ok(()) } else { waited }
+        if done() { Ok(()) } else { waited }
     }
 
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> Result<()> {

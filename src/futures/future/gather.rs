@@ -3,6 +3,8 @@
 //! A call that was made of others has a [`Group`] for a body. Each member reports its end to it; the
 //! group ends when it has what it needs, and then cancels the members that are left.
 
+use std::sync::Arc;
+
 use crate::error::Error;
 use crate::futures::Future;
 use crate::futures::call::chain::{Chain, try_end, when_settled};
@@ -10,7 +12,7 @@ use crate::futures::call::core::Outcome;
 use crate::futures::call::counted::Counted;
 use crate::futures::call::upstream::{Followed, Follows, request_cancel, source_of, upstream};
 use crate::futures::call::{self, AnyCall, Body, Call, Ending, take_ending};
-use crate::futures::deadlock::look_again;
+use crate::futures::deadlock::{Recheck, recheck_blocked};
 use crate::guard::contain;
 use crate::sync::Mutex;
 
@@ -171,8 +173,9 @@ struct Open<G> {
     left: usize,
     /// `None` for those that have ended.
     members: Vec<Option<Followed>>,
-    /// A blocked thread counts on a member that may end in a way that does not end the group.
-    watched: bool,
+    /// Blocked threads looked at the members with such an index, or a higher one: they count on one
+    /// of them, which may end in a way that does not end the group.
+    watched_from: usize,
 }
 
 impl<T, G: Send + 'static> Body<T> for Group<G> {
@@ -184,14 +187,19 @@ impl<T, G: Send + 'static> Body<T> for Group<G> {
         Follows::Group
     }
 
-    fn members(&self, watch: bool) -> Vec<Followed> {
-        match &mut *self.open.lock() {
-            Some(open) => {
-                open.watched |= watch;
-                open.members.iter().flatten().cloned().collect()
-            }
-            None => Vec::new(),
-        }
+    fn members(&self) -> Vec<Followed> {
+        let open = self.open.lock();
+        open.as_ref().map_or_else(Vec::new, |open| open.members.iter().flatten().cloned().collect())
+    }
+
+    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+        let mut open = self.open.lock();
+        let open = open.as_mut()?;
+        let members = open.members[..end.min(open.members.len())].iter().enumerate().rev();
+        let (index, member) =
+            members.filter_map(|(index, member)| Some((index, member.as_ref()?))).next()?;
+        open.watched_from = open.watched_from.min(index);
+        Some((index, Arc::clone(member)))
     }
 
     fn cancelled(&self, chain: &mut Chain) {
@@ -227,7 +235,7 @@ where
     G: Gathered<T>,
 {
     let members = calls.iter().map(|call| Some(upstream(call))).collect();
-    let open = Open { gathered, left: calls.len(), members, watched: false };
+    let open = Open { gathered, left: calls.len(), members, watched_from: usize::MAX };
     let (group, future) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
     Chain::with(|chain| {
         for (index, member) in calls.into_iter().enumerate() {
@@ -259,12 +267,18 @@ fn member_ended<T, G: Gathered<T>>(
         };
         open.left -= 1;
         open.members[index] = None;
+        while open.members.last().is_some_and(Option::is_none) {
+            open.members.pop();
+        }
         match open.gathered.add(index, ending, open.left) {
             Verdict::Wait(unneeded) => {
-                let watched = std::mem::take(&mut open.watched);
+                let watched = index >= open.watched_from;
+                if watched {
+                    open.watched_from = usize::MAX;
+                }
                 drop(slot);
                 if watched {
-                    look_again(); // the group depends on fewer calls now
+                    recheck_blocked(Recheck::Composed); // the group depends on fewer calls now
                 }
                 contain("dropping a failure that nobody needs", || drop(unneeded));
                 return;

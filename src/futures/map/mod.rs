@@ -1,18 +1,16 @@
 //! [`Map`]: the iterator that `map` returns.
 
-mod unordered;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::awaited;
-use crate::futures::call::job::help;
-use crate::futures::deadlock::Awaited;
-use crate::futures::map::unordered::Unordered;
+use crate::futures::call::upstream::Upstream;
+use crate::futures::call::waiter::Signal;
+use crate::futures::wait::wait_set::{Member, WaitSet, unwatch, watch};
 use crate::guard::catch;
 use crate::sync::deadline_after;
 
@@ -105,21 +103,6 @@ impl<R> Piece<R> {
         }
     }
 
-    /// Runs the call in place if it waits for this worker.
-    pub(crate) fn help(&self) -> bool {
-        match self {
-            Self::One(call) => help(call.call()),
-            Self::Chunk(call) => help(call.call()),
-        }
-    }
-
-    pub(crate) fn awaited(&self) -> Awaited {
-        match self {
-            Self::One(call) => awaited(call.call()),
-            Self::Chunk(call) => awaited(call.call()),
-        }
-    }
-
     pub(crate) fn done(&self) -> bool {
         match self {
             Self::One(call) => call.done(),
@@ -145,6 +128,29 @@ impl<R> Piece<R> {
                 }
                 Err(error) => Some(Err(error)),
             },
+        }
+    }
+}
+
+impl<R> Member for Piece<R> {
+    fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
+        match self {
+            Self::One(call) => watch(call.call(), signal, index),
+            Self::Chunk(call) => watch(call.call(), signal, index),
+        }
+    }
+
+    fn unwatch(&self, signal: &Arc<Signal>) {
+        match self {
+            Self::One(call) => unwatch(call.call(), signal),
+            Self::Chunk(call) => unwatch(call.call(), signal),
+        }
+    }
+
+    fn call(&self) -> &dyn Upstream {
+        match self {
+            Self::One(call) => call.call(),
+            Self::Chunk(call) => call.call(),
         }
     }
 }
@@ -184,7 +190,7 @@ type Source<'a, R> = Box<dyn FnMut() -> Option<Result<Piece<R>>> + Send + 'a>;
 
 enum Calls<R> {
     Ordered(VecDeque<Piece<R>>),
-    Unordered(Unordered<R>),
+    Unordered(WaitSet<Piece<R>>),
 }
 
 impl<R> Map<'static, R> {
@@ -227,7 +233,7 @@ impl<'a, R> Map<'a, R> {
 
     fn empty(options: &MapOptions) -> Self {
         let calls = if options.unordered {
-            Calls::Unordered(Unordered::new())
+            Calls::Unordered(WaitSet::new())
         } else {
             Calls::Ordered(VecDeque::new())
         };
@@ -274,7 +280,12 @@ impl<'a, R> Map<'a, R> {
                 }
                 None => Ok(None),
             },
-            Calls::Unordered(pieces) => pieces.next_done(self.deadline),
+            Calls::Unordered(pieces) => match pieces.next_done(self.deadline)? {
+                None if !pieces.is_empty() => {
+                    Err(Error::Timeout { unfinished: pieces.left(), total: pieces.left() })
+                }
+                next => Ok(next),
+            },
         }
     }
 
@@ -302,7 +313,7 @@ impl<'a, R> Map<'a, R> {
         self.pieces().for_each(Piece::cancel);
         match &mut self.calls {
             Calls::Ordered(pieces) => pieces.clear(),
-            Calls::Unordered(pieces) => *pieces = Unordered::new(),
+            Calls::Unordered(pieces) => *pieces = WaitSet::new(),
         }
     }
 }

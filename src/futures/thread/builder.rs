@@ -9,6 +9,7 @@ use super::life_settings::{Hooks, check_workers};
 use super::pool::{Settings, ThreadPoolExecutor};
 use super::queue::{Discipline, FullQueue, Shape};
 use crate::error::{Error, Outcome, Result};
+use crate::futures::call::assist::RunInPlace;
 
 /// Calls per processor that the default number of workers allows for: pool calls often wait.
 const WORKERS_PER_CPU: usize = 5;
@@ -42,6 +43,7 @@ pub struct ThreadPoolBuilder {
     pub(super) min_workers: usize,
     pub(super) keep_alive: Option<Duration>,
     pub(super) hooks: Hooks,
+    run_in_place: RunInPlace,
 }
 
 impl ThreadPoolBuilder {
@@ -95,6 +97,35 @@ impl ThreadPoolBuilder {
         initializer: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
         self.initializer = Some(Arc::new(move || initializer().into_result()));
+        self
+    }
+
+    /// When a worker that waits for a queued call of this pool runs that call itself. Default:
+    /// [`RunInPlace::IfNobodyIsFree`].
+    ///
+    /// This is for waits inside of calls: `result` without a time limit, [`wait`] for all of several,
+    /// the end of a [`scope`](ThreadPoolExecutor::scope). What such a call shares with the one that
+    /// waits is said at [`RunInPlace`].
+    ///
+    /// [`wait`]: crate::futures::wait()
+    ///
+    /// ```
+    /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
+    /// use std::sync::Arc;
+    ///
+    /// let builder = ThreadPoolExecutor::builder().max_workers(2);
+    /// let pool = Arc::new(builder.run_in_place(RunInPlace::Always).build()?);
+    /// let inner = Arc::clone(&pool);
+    /// let sum = pool.spawn(move || {
+    ///     let half = inner.spawn(|| (1..=50).sum::<u32>())?;
+    ///     let rest = (51..=100).sum::<u32>();
+    ///     Ok::<_, concurrent::Error>(half.into_result()? + rest)
+    /// })?;
+    /// assert_eq!(sum.into_result()??, 5050);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn run_in_place(mut self, when: RunInPlace) -> Self {
+        self.run_in_place = when;
         self
     }
 
@@ -223,6 +254,7 @@ impl ThreadPoolBuilder {
             stack_size: self.stack_size,
             initializer: self.initializer,
             hooks: self.hooks,
+            run_in_place: self.run_in_place,
         }))
     }
 }

@@ -88,6 +88,10 @@ impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
 struct Unasked;
 
 impl Running for Unasked {
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     fn is_cancel_requested(&self) -> bool {
         false
     }

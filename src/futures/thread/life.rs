@@ -1,12 +1,17 @@
 //! How many workers there are, and their end: they leave their loop, and somebody joins their
 //! threads.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::pool::ThreadPoolExecutor;
 use super::queue::{Flag, Queue, Start};
 use crate::error::{Cause, Error, Result};
-use crate::futures::deadlock::look_again;
+use crate::futures::call::context::PoolId;
+use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::deadlock::{
+    self, Awaits, Goal, InPlaceRun, OnDeadlock, Recheck, Wait, recheck_blocked,
+};
 use crate::guard::contain;
 use crate::sync::{JoinHandle, wait_until};
 
@@ -21,7 +26,7 @@ impl Queue {
             control.take_finished()
         };
         if left_early {
-            look_again(); // calls may have counted on this worker
+            recheck_blocked(Recheck::All); // calls may have counted on this worker
         }
         self.ended.notify_all();
         finished.into_iter().for_each(join_thread);
@@ -43,6 +48,7 @@ impl Queue {
     fn resize(&self, max_workers: usize, start: Start<'_>) {
         let mut control = self.control.lock();
         control.max_workers = max_workers;
+        control.publish_capacity();
         let surplus = control.has_surplus();
         if surplus {
             // Whoever comes by first leaves; those who sleep come at once.
@@ -52,7 +58,7 @@ impl Queue {
         drop(control);
         if surplus {
             self.wake.notify_all();
-            look_again(); // the pool may no longer start workers
+            recheck_blocked(Recheck::All); // the pool may no longer start workers
         } else {
             self.grow(start); // each worker that starts sees to the next
         }
@@ -76,7 +82,10 @@ impl Queue {
     /// Waits until all workers have ended and joins their threads; false if time ran out first.
     ///
     /// Must not be called by one of the workers.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+    pub(crate) fn join(&self, pool: PoolId, deadline: Option<Instant>) -> bool {
+        if deadline.is_none() && deadlock::concerns_this_thread() && !self.has_ended(pool) {
+            return false;
+        }
         let mut control = self.control.lock();
         while control.alive > 0 {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -97,6 +106,31 @@ impl Queue {
             wait_until(&self.ended, &mut control, None);
         }
         true
+    }
+}
+
+impl Queue {
+    /// Waits in a call until the last worker has left its loop; false if that call is a reason why one
+    /// never would.
+    fn has_ended(&self, pool: PoolId) -> bool {
+        let signal = Signal::new();
+        {
+            let mut control = self.control.lock();
+            if control.alive == 0 {
+                return true;
+            }
+            control.end_awaited.push(Arc::clone(&signal));
+        }
+        // Whoever waits for a result can be told of the deadlock; this has no way to tell.
+        let wait =
+            Wait { on_deadlock: OnDeadlock::Insists, ..Wait::new(Awaits::EndOf(pool), Goal::All) };
+        let waited = deadlock::wait(&signal, Until::ONE, &wait, &mut InPlaceRun::default());
+        let Err(error) = waited else { return true };
+        self.control.lock().end_awaited.retain(|other| !Arc::ptr_eq(other, &signal));
+        contain("logging a shutdown that does not wait", || {
+            log::warn!(target: crate::LOG_TARGET, "a shutdown in a call does not wait: {error}");
+        });
+        false
     }
 }
 

@@ -29,4 +29,3 @@ pub use scope::{Scope, ScopedFuture};
 pub use state::with_worker_state;
 pub use stats::PoolStats;
 pub use submit::TrySubmitError;
-pub(crate) use worker::{Nested, begin_nested};

@@ -1,7 +1,7 @@
 //! [`ThreadPoolExecutor`]: the user's side of the pool.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use super::builder::{Initializer, ThreadPoolBuilder};
 use super::life_settings::Hooks;
@@ -10,10 +10,11 @@ use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::Call;
+use crate::futures::call::assist::RunInPlace;
 use crate::futures::call::context::PoolId;
 use crate::futures::call::job::{CallName, Job, NameOf};
 use crate::futures::call::token::StopFlag;
-use crate::futures::deadlock::{PoolView, register_pool};
+use crate::futures::deadlock::{PoolCapacity, register_pool};
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
 use crate::guard::{contain, install_hook};
 use crate::sync::{JoinHandle, spawn};
@@ -70,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) stack_size: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
     pub(crate) hooks: Hooks,
+    pub(crate) run_in_place: RunInPlace,
 }
 
 impl Shared {
@@ -212,12 +214,11 @@ impl ThreadPoolExecutor {
             // ORDERING: Relaxed; only the number itself matters.
             format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
         });
-        let queue = Queue::new(settings.shape);
-        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
-            let id = register_pool(Weak::clone(shared) as Weak<dyn PoolView>);
-            Shared { id, queue, settings, prefix, stop: StopFlag::default() }
-        });
-        Self { shared }
+        let capacity = PoolCapacity::new(prefix.clone());
+        let queue = Queue::new(settings.shape, Arc::clone(&capacity));
+        let id = register_pool(capacity);
+        let stop = StopFlag::default();
+        Self { shared: Arc::new(Shared { id, queue, settings, prefix, stop }) }
     }
 
     /// The most threads this pool will have; see [`resize`](Self::resize).

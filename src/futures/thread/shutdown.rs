@@ -66,7 +66,7 @@ impl ThreadPoolExecutor {
             }
         }
         if options.wait && !is_worker_of(self.shared()) {
-            queue.join(deadline);
+            queue.join(self.shared().id(), deadline);
         }
         let left = queue.left();
         report.pending = left.waiting;

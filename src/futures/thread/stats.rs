@@ -3,7 +3,7 @@
 use super::pool::ThreadPoolExecutor;
 use super::queue::{Counts, Job, Queue};
 use crate::futures::call::state::Phase;
-use crate::futures::deadlock::with_blocked_of;
+use crate::futures::deadlock::blocked_of;
 use crate::sync::yield_now;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
@@ -108,6 +108,6 @@ impl ThreadPoolExecutor {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let shared = self.shared();
-        with_blocked_of(shared.id(), |blocked| shared.queue().stats(blocked))
+        shared.queue().stats(blocked_of(shared.id()))
     }
 }

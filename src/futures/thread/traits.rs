@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use super::pool::{Shared, ThreadPoolExecutor};
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::deadlock::{PoolView, Staff, forget_pool};
+use crate::futures::deadlock::forget_pool;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 
@@ -33,16 +33,6 @@ impl fmt::Debug for ThreadPoolExecutor {
             .field("running", &left.running)
             .field("blocked", &left.blocked)
             .finish_non_exhaustive()
-    }
-}
-
-impl PoolView for Shared {
-    fn name(&self) -> &str {
-        self.prefix()
-    }
-
-    fn staff(&self) -> Staff {
-        self.queue().staff()
     }
 }
 

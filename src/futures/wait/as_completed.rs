@@ -1,20 +1,14 @@
 //! [`as_completed`]: calls in the order in which they are done.
 
 use std::borrow::Borrow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::wait_set::WaitSet;
+use super::{Handle, distinct};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::awaited;
-use crate::futures::call::job::help;
-use crate::futures::call::waiter::{Signal, Until, Waiter};
-use crate::futures::deadlock::{self, Goal};
-use crate::futures::wait::distinct;
 use crate::sync::deadline_after;
 
 /// Yields calls as they finish, fail or are cancelled; those that are done already first.
@@ -91,95 +85,14 @@ pub fn as_completed_timeout<T, H: Borrow<Future<T>>>(
 /// The iterator that [`as_completed`] returns.
 #[must_use = "iterators are lazy"]
 pub struct AsCompleted<T, H: Borrow<Future<T>>> {
-    /// What was given; `None` once yielded.
-    handles: Vec<Option<H>>,
-    /// Indices of handles that are done and not yielded yet.
-    ready: VecDeque<usize>,
-    unfinished: usize,
-    /// How many handles were looked at for running them in place.
-    helped: usize,
-    signal: Arc<Signal>,
-    value: PhantomData<fn() -> T>,
+    calls: WaitSet<Handle<T, H>>,
+    total: usize,
 }
 
 impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
     fn new(futures: impl IntoIterator<Item = H>) -> Self {
-        let handles = distinct(futures);
-        let signal = Signal::new();
-        let mut ready = VecDeque::new();
-        for (index, handle) in handles.iter().enumerate() {
-            let core = handle.borrow().call().core();
-            let done = core.state().is_done()
-                || core.register(Waiter::Done(Arc::clone(&signal), index)).is_err();
-            if done {
-                ready.push_back(index);
-            }
-        }
-        let unfinished = handles.len() - ready.len();
-        let handles = handles.into_iter().map(Some).collect();
-        Self { handles, ready, unfinished, helped: 0, signal, value: PhantomData }
-    }
-
-    /// The next handle; `Err` if `deadline` passed first.
-    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<H>> {
-        if self.ready.is_empty() {
-            if self.unfinished == 0 {
-                return None;
-            }
-            let waited = match deadline {
-                Some(_) if self.signal.wait(Until::ONE, deadline) => Ok(()),
-                Some(_) => {
-                    let total = self.handles.len();
-                    Err(Error::Timeout { unfinished: self.unfinished, total })
-                }
-                None => self.wait_in_call(),
-            };
-            if let Err(error) = waited {
-                return Some(Err(error));
-            }
-            self.signal.take_ended(&mut self.ready);
-            self.unfinished -= self.ready.len();
-        }
-        let index = self.ready.pop_front()?;
-        self.handles[index].take().map(Ok)
-    }
-
-    /// Waits without a time limit, running in place what waits for this worker.
-    fn wait_in_call(&mut self) -> Result<()> {
-        while let Some(handle) = self.handles.get(self.helped) {
-            if self.signal.holds(Until::ONE) {
-                return Ok(());
-            }
-            // Each is looked at once; a call that follows no other never becomes pending again.
-            self.helped += 1;
-            if let Some(handle) = handle {
-                help(handle.borrow().call());
-            }
-        }
-        let (handles, signal) = (&self.handles, &self.signal);
-        let left = || handles.iter().flatten();
-        let awaited = || left().map(|handle| awaited(handle.borrow().call())).collect();
-        // What was not pending then may follow a call that is.
-        let help_all = || {
-            for handle in left().take_while(|_| !signal.holds(Until::ONE)) {
-                help(handle.borrow().call());
-            }
-        };
-        deadlock::wait(signal, Until::ONE, Goal::Any, awaited, help_all)
-    }
-
-    /// The first handle that is left, after a deadlock.
-    fn next_stuck(&mut self) -> Option<H> {
-        let handle = self.handles.iter_mut().find_map(Option::take)?;
-        self.unfinished -= 1;
-        let core = handle.borrow().call().core();
-        let removed = core.with_waiters(|waiters| waiters.remove_signal(&self.signal));
-        drop(removed);
-        Some(handle)
-    }
-
-    fn left(&self) -> usize {
-        self.ready.len() + self.unfinished
+        let calls = WaitSet::of(distinct(futures).into_iter().map(Handle::new));
+        Self { total: calls.left(), calls }
     }
 }
 
@@ -187,38 +100,27 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompleted<T, H> {
     type Item = H;
 
     fn next(&mut self) -> Option<H> {
-        match self.next_until(None)? {
-            Ok(handle) => Some(handle),
-            Err(_) => self.next_stuck(),
-        }
+        let next = match self.calls.next_done(None) {
+            Ok(done) => done,
+            Err(_) => self.calls.take_stuck(),
+        };
+        next.map(|handle| handle.0)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left(), Some(self.left()))
+        (self.calls.left(), Some(self.calls.left()))
     }
 }
 
 impl<T, H: Borrow<Future<T>>> ExactSizeIterator for AsCompleted<T, H> {}
 impl<T, H: Borrow<Future<T>>> FusedIterator for AsCompleted<T, H> {}
 
-impl<T, H: Borrow<Future<T>>> Drop for AsCompleted<T, H> {
-    fn drop(&mut self) {
-        if self.unfinished == 0 {
-            return;
-        }
-        for handle in self.handles.iter().flatten() {
-            let core = handle.borrow().call().core();
-            core.with_waiters(|waiters| waiters.remove_signal(&self.signal));
-        }
-    }
-}
-
 impl<T, H: Borrow<Future<T>>> fmt::Debug for AsCompleted<T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ready, unfinished) = (self.ready.len(), self.unfinished);
+        let ready = self.calls.iter().filter(|handle| handle.0.borrow().done()).count();
         f.debug_struct("AsCompleted")
             .field("ready", &ready)
-            .field("unfinished", &unfinished)
+            .field("unfinished", &(self.calls.left() - ready))
             .finish_non_exhaustive()
     }
 }
@@ -238,9 +140,15 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompletedTimeout<T, H> {
         if self.expired {
             return None;
         }
-        let next = self.calls.next_until(self.deadline);
-        self.expired = matches!(next, Some(Err(_)));
-        next
+        let calls = &mut self.calls.calls;
+        let next = match calls.next_done(self.deadline) {
+            Ok(Some(handle)) => return Some(Ok(handle.0)),
+            Ok(None) if calls.is_empty() => return None,
+            Ok(None) => Error::Timeout { unfinished: calls.left(), total: self.calls.total },
+            Err(error) => error,
+        };
+        self.expired = true;
+        Some(Err(next))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -248,7 +156,8 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompletedTimeout<T, H> {
         if self.expired {
             (0, Some(0))
         } else {
-            (self.calls.left().min(1), Some(self.calls.left()))
+            let left = self.calls.calls.left();
+            (left.min(1), Some(left))
         }
     }
 }

@@ -1,18 +1,20 @@
 //! [`wait`]: blocks until some or all of a set of calls are done.
 
 pub(crate) mod as_completed;
+pub(crate) mod wait_set;
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::wait_set::{Member, WaitSet, unwatch, watch};
 use crate::futures::Future;
-use crate::futures::call::awaited;
 use crate::futures::call::counted::Counted;
-use crate::futures::call::job::help;
-use crate::futures::call::waiter::{Signal, Until, Waiter};
-use crate::futures::deadlock::{self, Goal};
+use crate::futures::call::upstream::Upstream;
+use crate::futures::call::waiter::Signal;
+use crate::futures::deadlock::Goal;
 use crate::sync::deadline_after;
 
 /// When [`wait`] returns.
@@ -78,59 +80,54 @@ pub fn wait<T, H: Borrow<Future<T>>>(
     return_when: ReturnWhen,
 ) -> DoneAndNotDone<H> {
     let deadline = timeout.into().and_then(deadline_after);
-    let handles = distinct(futures);
-    if let Some(until) = still_needed(&handles, return_when) {
-        let signal = Signal::new();
-        // A call that ended since it was looked at reports itself, as if it had been waited for.
-        for (index, handle) in handles.iter().enumerate() {
-            let core = handle.borrow().call().core();
-            if core.register(Waiter::Done(Arc::clone(&signal), index)).is_err() {
-                signal.notify(index, core.state().is_failed());
-            }
+    let mut handles = distinct(futures);
+    if let Some(goal) = still_needed(&handles, return_when) {
+        let mut set = WaitSet::of(handles.into_iter().map(Handle::new));
+        // A call that ended since it was looked at may be what was waited for.
+        let over = |handle: &Handle<T, H>| match goal {
+            Goal::Any => handle.future().done(),
+            Goal::Failure => handle.future().call().core().state().is_failed(),
+            Goal::All => false,
+        };
+        if !set.iter().any(over) {
+            // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
+            let _ = set.wait_for(goal, deadline);
         }
-        match deadline {
-            Some(_) => drop(signal.wait(until, deadline)),
-            None => wait_in_call(&handles, &signal, until, return_when),
-        }
-        for handle in &handles {
-            let core = handle.borrow().call().core();
-            if !core.state().is_done() {
-                core.with_waiters(|waiters| waiters.remove_signal(&signal));
-            }
-        }
+        handles = set.into_members().map(|handle| handle.0).collect();
     }
     let (done, not_done) = handles.into_iter().partition(|handle| handle.borrow().done());
     DoneAndNotDone { done, not_done }
 }
 
-/// Waits without a time limit, running in place what waits for this worker.
-fn wait_in_call<T, H: Borrow<Future<T>>>(
-    handles: &[H],
-    signal: &Arc<Signal>,
-    until: Until,
-    return_when: ReturnWhen,
-) {
-    let help_all = || {
-        for handle in handles {
-            if signal.holds(until) {
-                return;
-            }
-            help(handle.borrow().call());
-        }
-    };
-    help_all();
-    let goal = match return_when {
-        ReturnWhen::FirstCompleted => Goal::Any,
-        ReturnWhen::FirstException => Goal::Failure,
-        ReturnWhen::AllCompleted => Goal::All,
-    };
-    let awaited = || handles.iter().map(|handle| awaited(handle.borrow().call())).collect();
-    // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
-    let _ = deadlock::wait(signal, until, goal, awaited, help_all);
+/// A handle of a call among others that are waited for.
+pub(crate) struct Handle<T, H>(pub(crate) H, PhantomData<fn() -> T>);
+
+impl<T, H: Borrow<Future<T>>> Handle<T, H> {
+    pub(crate) fn new(handle: H) -> Self {
+        Self(handle, PhantomData)
+    }
+
+    fn future(&self) -> &Future<T> {
+        self.0.borrow()
+    }
+}
+
+impl<T, H: Borrow<Future<T>>> Member for Handle<T, H> {
+    fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
+        watch(self.future().call(), signal, index)
+    }
+
+    fn unwatch(&self, signal: &Arc<Signal>) {
+        unwatch(self.future().call(), signal);
+    }
+
+    fn call(&self) -> &dyn Upstream {
+        self.future().call()
+    }
 }
 
 /// What must happen before `return_when` holds; `None` if it does.
-fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen) -> Option<Until> {
+fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen) -> Option<Goal> {
     let mut done = 0;
     let mut failed = false;
     for handle in handles {
@@ -138,12 +135,11 @@ fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen)
         done += usize::from(state.is_done());
         failed |= state.is_failed();
     }
-    let all = Until { ended: handles.len(), or_failure: false };
     match return_when {
         _ if done == handles.len() => None,
-        ReturnWhen::FirstCompleted => (done == 0).then_some(Until::ONE),
-        ReturnWhen::FirstException => (!failed).then_some(Until { or_failure: true, ..all }),
-        ReturnWhen::AllCompleted => Some(all),
+        ReturnWhen::FirstCompleted => (done == 0).then_some(Goal::Any),
+        ReturnWhen::FirstException => (!failed).then_some(Goal::Failure),
+        ReturnWhen::AllCompleted => Some(Goal::All),
     }
 }
 

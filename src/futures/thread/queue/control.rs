@@ -7,6 +7,8 @@ use super::bounded::Blocked;
 use super::entry::Job;
 use super::store::Store;
 use crate::error::{Cause, Error};
+use crate::futures::call::waiter::Signal;
+use crate::futures::deadlock::PoolCapacity;
 use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
 
 #[derive(Debug)]
@@ -41,6 +43,10 @@ pub(crate) struct Control {
     /// place. The longest waiting first, so that tickets rise.
     pub(crate) blocked: VecDeque<Blocked>,
     pub(crate) next_ticket: u64,
+    /// What the registry of waits knows of the pool.
+    known: Arc<PoolCapacity>,
+    /// Threads that wait for the last worker to end, and that the registry of waits knows.
+    pub(crate) end_awaited: Vec<Arc<Signal>>,
 }
 
 #[derive(Debug)]
@@ -195,7 +201,7 @@ pub(crate) struct Left {
 pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
 
 impl Control {
-    pub(crate) fn new(incoming: Store, max_workers: usize) -> Self {
+    pub(crate) fn new(incoming: Store, max_workers: usize, known: Arc<PoolCapacity>) -> Self {
         Self {
             incoming,
             sleeping: 0,
@@ -214,6 +220,8 @@ impl Control {
             places: 0,
             blocked: VecDeque::new(),
             next_ticket: 0,
+            known,
+            end_awaited: Vec::new(),
         }
     }
 
@@ -254,10 +262,28 @@ impl Control {
         let index = self.workers.iter().enumerate().take_while(in_place).count();
         let started = start(Arc::clone(&flag), index);
         self.refused_thread = started.is_err();
-        self.workers.insert(index, Worker { index, flag, thread: started?, ended: false });
-        self.alive += 1;
-        self.peak = self.peak.max(self.workers.len());
-        Ok(())
+        let started = started.map(|thread| {
+            self.workers.insert(index, Worker { index, flag, thread, ended: false });
+            self.alive += 1;
+            self.peak = self.peak.max(self.workers.len());
+        });
+        self.publish_capacity();
+        started
+    }
+
+    fn may_grow(&self) -> bool {
+        self.workers.len() < self.max_workers && !self.refused_thread && self.refusal().is_none()
+    }
+
+    /// Whether a worker is free to take a call, or one can be started.
+    pub(crate) fn has_worker_to_spare(&self) -> bool {
+        let is_free = |worker: &Worker| !worker.ended && !worker.flag.is_raised();
+        self.may_grow() || self.workers.iter().any(is_free)
+    }
+
+    /// Tells the registry of waits who could come for a call that waits here.
+    pub(crate) fn publish_capacity(&self) {
+        self.known.set(self.alive, self.may_grow());
     }
 
     pub(crate) fn has_surplus(&self) -> bool {
@@ -271,12 +297,17 @@ impl Control {
             let worker = self.workers.remove(at);
             self.counts.add(worker.flag.counts().0);
             self.retired.push(worker.thread);
+            self.publish_capacity();
         }
     }
 
     /// Returns whether it had been struck out before.
     pub(crate) fn mark_ended(&mut self, flag: &Flag) -> bool {
         self.alive -= 1;
+        self.publish_capacity();
+        if self.alive == 0 {
+            self.end_awaited.drain(..).for_each(|signal| signal.notify(0, false));
+        }
         let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
         match self.workers.iter_mut().find(own) {
             Some(worker) => {

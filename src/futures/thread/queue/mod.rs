@@ -36,6 +36,7 @@ mod store;
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bounded::Blocked;
@@ -49,8 +50,9 @@ pub(crate) use entry::{Entry, Job};
 pub use store::Discipline;
 
 use crate::error::Error;
+use crate::futures::call::assist::Begin;
 use crate::futures::call::state::Phase;
-use crate::futures::deadlock::{Staff, look_again};
+use crate::futures::deadlock::{PoolCapacity, Recheck, recheck_blocked};
 use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};
@@ -101,11 +103,11 @@ pub(crate) struct Shape {
 }
 
 impl Queue {
-    pub(crate) fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape, known: Arc<PoolCapacity>) -> Self {
         let incoming = Store::new(shape.discipline);
         Self {
             outgoing: Apart(Mutex::new(Jobs::default())),
-            control: Apart(Mutex::new(Control::new(incoming, shape.max_workers))),
+            control: Apart(Mutex::new(Control::new(incoming, shape.max_workers, known))),
             has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
@@ -172,7 +174,7 @@ impl Queue {
         let present = control.workers.len();
         drop((control, outgoing)); // a logger is user code
         if let Err(error) = started {
-            look_again(); // calls may have counted on that worker
+            recheck_blocked(Recheck::All); // calls may have counted on that worker
             contain("logging a failed thread start", || {
                 log::warn!(
                     target: crate::LOG_TARGET,
@@ -285,8 +287,16 @@ impl Queue {
     ///
     /// It takes what is over off the end of the queue, where a call that waits for what it has just
     /// submitted left it: a deep tree of calls would fill the memory otherwise.
-    pub(crate) fn begin_nested(&self, flag: &Flag, start: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn begin_nested(
+        &self,
+        flag: &Flag,
+        unless_free: bool,
+        start: &mut dyn FnMut() -> bool,
+    ) -> Begin {
         let mut control = self.control.lock();
+        if unless_free && control.has_worker_to_spare() {
+            return Begin::LeftToAnother;
+        }
         let started = start();
         if started {
             flag.take_on_nested();
@@ -296,18 +306,19 @@ impl Queue {
         if over.iter().any(Option::is_some) {
             contain("dropping a call that was run in place", || drop(over));
         }
-        started
+        if started { Begin::Begun } else { Begin::Gone }
     }
 
     /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
     pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
         let was_open = !std::mem::replace(&mut control.closed, true);
+        control.publish_capacity();
         control.notified = control.sleeping;
         control.blocked.iter().for_each(Blocked::wake);
         drop(control);
         self.wake.notify_all();
-        look_again(); // a pool that was shut down starts no more workers
+        recheck_blocked(Recheck::All); // a pool that was shut down starts no more workers
         was_open
     }
 
@@ -316,6 +327,7 @@ impl Queue {
         let mut outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         control.broken.get_or_insert(error);
+        control.publish_capacity();
         control.notified = control.sleeping;
         control.blocked.iter().for_each(Blocked::wake);
         let jobs = outgoing.take_all(&mut control.incoming);
@@ -356,16 +368,6 @@ impl Queue {
         control.incoming.for_each(&mut count);
         let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
         Left { waiting, running, blocked: control.blocked.len() }
-    }
-
-    /// For the registry of waits: who could come for a call that waits here.
-    pub(crate) fn staff(&self) -> Staff {
-        let control = self.control.lock();
-        let workers = control.alive;
-        let may_grow = control.workers.len() < control.max_workers
-            && !control.refused_thread
-            && control.refusal().is_none();
-        Staff { workers, may_grow }
     }
 }
 

@@ -1,14 +1,15 @@
 //! The calls of one scope: which are pending, what waits until all are gone.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::futures::call::job::help;
-use crate::futures::call::waiter::{Signal, Until, Waiter};
-use crate::futures::call::{AnyCall, awaited, cancel_now};
-use crate::futures::deadlock::{self, Goal, Stuck, Terms};
+use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::upstream::Upstream;
+use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::call::{AnyCall, cancel_now};
+use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, OnDeadlock, Recheck, Wait};
+use crate::futures::wait::wait_set::{unwatch, watch};
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// A call of a scope, as its scope sees it.
@@ -88,7 +89,7 @@ impl Calls {
         }; // dropped without the lock: an error may hold what is the user's
         self.changed.notify_all();
         if watched {
-            deadlock::look_again(); // the thread of the scope may have to run it
+            deadlock::recheck_blocked(Recheck::All); // the thread of the scope may have to run it
         }
     }
 
@@ -118,21 +119,13 @@ impl Calls {
         cancelled
     }
 
-    /// Runs in place what waits for this worker.
-    fn help(&self) {
-        self.each(|call| {
-            help(&call);
-        });
-    }
-
     /// Waits until all calls have ended and no ticket is left. Then gives the first call with a
     /// failure that nobody looked at; or the deadlock for which calls had to be cancelled.
     pub(super) fn wait(&self) -> Result<Option<Known>, Error> {
         let mut deadlock = Ok(());
         loop {
-            self.help(); // before it waits for any that runs
             let calls = self.next_to_end();
-            if calls.is_empty() {
+            if calls.0.is_empty() {
                 let mut state = self.state.lock();
                 let lost =
                     state.known.iter().position(|call| call.core().state().is_lost_failure());
@@ -144,60 +137,64 @@ impl Calls {
         }
     }
 
-    /// The calls that have not ended; none if no ticket is left.
-    fn next_to_end(&self) -> Vec<Known> {
+    /// The calls that have not ended, for a thread that is about to wait for them; none if no ticket
+    /// is left.
+    fn next_to_end(&self) -> NotDone {
         let mut state = self.state.lock();
         loop {
             let calls = state.not_done();
             if !calls.is_empty() || state.tickets == 0 {
-                return calls;
+                state.watched = true;
+                return NotDone(calls);
             }
             // A destructor of a cancelled call may still be at work, and even spawn.
             wait_until(&self.changed, &mut state, None);
         }
     }
 
-    /// Waits until all of `calls` have ended, whatever it takes. If they never would, other waits
-    /// have to fail; if there are none that may, those of the scope's calls that have not started
-    /// are cancelled, and the error says why.
-    fn wait_for(&self, calls: &[Known]) -> Result<(), Error> {
+    /// Waits until all of `calls` have ended, whatever it takes, or one was added. If they never would,
+    /// other waits have to fail; if there are none that may, those of the scope's calls that have not
+    /// started are cancelled, and the error says why.
+    fn wait_for(&self, calls: &NotDone) -> Result<(), Error> {
         let signal = Signal::new();
-        for (index, call) in calls.iter().enumerate() {
-            if call.core().register(Waiter::Done(Arc::clone(&signal), index)).is_err() {
+        for (index, call) in calls.0.iter().enumerate() {
+            if !watch(call, &signal, index) {
                 signal.notify(index, false);
             }
         }
-        // All that are known by then: what is added while this waits is waited for as well.
-        let seen = RefCell::new(Vec::new());
-        let all_awaited = || {
-            let calls = self.watch();
-            let all = calls.iter().map(awaited).collect();
-            // They stay where they are, on the heap, until the wait is off the registry.
-            drop(seen.replace(calls));
-            all
-        };
-        let until = Until { ended: calls.len(), or_failure: false };
-        let mut deadlock = Ok(());
+        let until = Until { ended: calls.0.len(), or_failure: false };
         let is_current = || self.state.lock().watched;
-        let mut terms = Terms { goal: Goal::All, stuck: Stuck::Insists, is_current: &is_current };
-        while let Err(error) =
-            deadlock::wait_on_terms(&signal, until, terms, all_awaited, || self.help())
-        {
+        let mut wait = Wait {
+            on_deadlock: OnDeadlock::Insists,
+            is_current: &is_current,
+            ..Wait::new(Awaits::Calls(calls), Goal::All)
+        };
+        let mut run = InPlaceRun::default();
+        let mut deadlock = Ok(());
+        while let Err(error) = deadlock::wait(&signal, until, &wait, &mut run) {
             if self.cancel_pending() > 0 {
                 deadlock = Err(error);
-                terms.stuck = Stuck::Insists;
+                wait.on_deadlock = OnDeadlock::Insists;
             } else {
-                terms.stuck = Stuck::Forces;
+                wait.on_deadlock = OnDeadlock::Forces;
             }
         }
+        calls.0.iter().for_each(|call| unwatch(call, &signal));
         deadlock
     }
+}
 
-    /// The calls that have not ended, for a thread that is about to wait for them.
-    fn watch(&self) -> Vec<Known> {
-        let mut state = self.state.lock();
-        state.watched = true;
-        state.not_done()
+/// Calls of a scope that had not ended when the thread of the scope began to wait for them.
+struct NotDone(Vec<Known>);
+
+impl AwaitedSet for NotDone {
+    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
+        let index = end.min(self.0.len()).checked_sub(1)?;
+        Some((index, &self.0[index]))
+    }
+
+    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
+        Some((start, self.0.get(start)?))
     }
 }
 

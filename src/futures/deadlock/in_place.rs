@@ -1,0 +1,89 @@
+//! What a waiting worker runs in place.
+
+use super::REGISTRY;
+use super::pools::Generation;
+use crate::futures::call::assist::{AwaitedSet, RunInPlace, setting};
+use crate::futures::call::context;
+use crate::futures::call::job::InPlace;
+use crate::futures::call::upstream::{Kind, run_in_place};
+
+/// How far a wait, or several for the same calls, came in running these in place.
+#[derive(Debug, Default)]
+pub(crate) struct InPlaceRun {
+    /// The index of the call that comes next, if all are stuck.
+    next: usize,
+    /// They were found to be stuck then.
+    stuck_at: Option<Generation>,
+    out_of_stack: bool,
+}
+
+impl InPlaceRun {
+    pub(crate) fn is_out_of_stack(&self) -> bool {
+        self.out_of_stack
+    }
+
+    /// For a wait that ends only when all its calls have ended: runs those that wait for this worker's
+    /// pool, as long as no other worker is free to take them and none can be started.
+    pub(crate) fn while_nobody_is_free(&mut self, calls: &dyn AwaitedSet) {
+        let kind = match setting() {
+            None | Some(RunInPlace::IfStuck) => return,
+            Some(RunInPlace::IfNobodyIsFree) => Kind::Certain { unless_free: true },
+            Some(RunInPlace::Always) => Kind::Certain { unless_free: false },
+        };
+        let mut next = 0;
+        while let Some((index, call)) = calls.from(next) {
+            next = index + 1;
+            match run_in_place(call, kind, &mut || true) {
+                InPlace::Ran | InPlace::NotOurs => {}
+                InPlace::LeftToAnother => return,
+                InPlace::NoStack => {
+                    self.out_of_stack = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The registry found that nothing which is awaited can move.
+    pub(super) fn found_stuck(&mut self, generation: Generation) {
+        self.stuck_at = Some(generation);
+    }
+
+    /// Whether what was found then holds still.
+    pub(super) fn is_stuck(&self, generation: impl FnOnce() -> Generation) -> bool {
+        !self.out_of_stack && self.stuck_at.is_some_and(|then| then == generation())
+    }
+
+    /// Something was added to what is awaited.
+    pub(crate) fn has_more(&mut self) {
+        self.stuck_at = None;
+        self.next = 0;
+    }
+
+    /// Runs the next of `calls` that waits for this worker, or what it is made of, until the wait
+    /// `is_over` or another worker can move.
+    pub(super) fn while_stuck(&mut self, calls: &dyn AwaitedSet, is_over: impl Fn() -> bool) {
+        let pool = context::worker_of();
+        let then = self.stuck_at;
+        let mut go_on = || !is_over() && then == Some(REGISTRY.lock().generation(pool));
+        while let Some((index, call)) = calls.from(self.next) {
+            self.next = index + 1;
+            match run_in_place(call, Kind::Any, &mut go_on) {
+                InPlace::Ran => {
+                    // If it follows another call now, that may be one that can move.
+                    if call.look().is_some_and(|look| !look.state.is_done()) {
+                        self.stuck_at = None;
+                    }
+                    return;
+                }
+                InPlace::NotOurs | InPlace::LeftToAnother => {}
+                InPlace::NoStack => {
+                    self.out_of_stack = true;
+                    break;
+                }
+            }
+        }
+        self.stuck_at = None;
+        self.next = 0;
+    }
+}

@@ -1,0 +1,115 @@
+//! What the registry of waits knows of pools.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{REGISTRY, ThreadKey};
+use crate::futures::call::context::PoolId;
+
+/// How many workers a pool has, and whether it may start another; written by the pool, read by the
+/// registry. It owns nothing else of the pool's, so that the registry may keep it.
+#[derive(Debug)]
+pub(crate) struct PoolCapacity {
+    name: String,
+    /// Twice the number of workers, and one more if there may be more of them: both of the same
+    /// moment. Not seen by model checkers: it is written under the pool's lock, and what it takes
+    /// away is followed by [`recheck_blocked`](super::recheck_blocked), which takes the registry's.
+    word: AtomicUsize,
+}
+
+impl PoolCapacity {
+    pub(crate) fn new(name: String) -> Arc<Self> {
+        Arc::new(Self { name, word: AtomicUsize::new(1) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Under the pool's lock, so that the latest is what stays.
+    pub(crate) fn set(&self, workers: usize, may_grow: bool) {
+        // ORDERING: Relaxed; a look that comes too early for a loss is made again after
+        // `recheck_blocked`, and one that comes too early for a gain might have been made before it.
+        self.word.store(workers * 2 + usize::from(may_grow), Ordering::Relaxed);
+    }
+
+    fn word(&self) -> usize {
+        self.word.load(Ordering::Relaxed) // ORDERING: see `set`
+    }
+}
+
+/// A pool in the registry.
+pub(super) struct Pool {
+    capacity: Arc<PoolCapacity>,
+    /// Its workers that are blocked and were not told to check again.
+    blocked: BTreeSet<ThreadKey>,
+    /// How often one was added or taken out.
+    changes: u64,
+    /// How many blocked threads wait for its end.
+    pub(super) ends_awaited: usize,
+}
+
+impl Pool {
+    pub(super) fn name(&self) -> &str {
+        self.capacity.name()
+    }
+
+    pub(super) fn block(&mut self, key: ThreadKey) {
+        self.changes += u64::from(self.blocked.insert(key));
+    }
+
+    pub(super) fn unblock(&mut self, key: ThreadKey) {
+        self.changes += u64::from(self.blocked.remove(&key));
+    }
+
+    /// Whether a worker can come for a call that waits in the queue although none of the blocked
+    /// ones can move.
+    pub(super) fn has_another_worker(&self) -> bool {
+        let word = self.capacity.word();
+        word % 2 == 1 || word / 2 > self.blocked.len()
+    }
+
+    /// A blocked worker with a key above `key`.
+    pub(super) fn blocked_after(&self, key: ThreadKey) -> Option<ThreadKey> {
+        self.blocked.range(key + 1..).next().copied()
+    }
+}
+
+/// A state of a pool, as far as it concerns a worker that runs calls in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    changes: u64,
+    capacity: usize,
+}
+
+impl Generation {
+    pub(super) fn of(pool: Option<&Pool>) -> Self {
+        let (changes, capacity) = pool.map_or((0, 0), |pool| (pool.changes, pool.capacity.word()));
+        Self { changes, capacity }
+    }
+}
+
+/// Enters a pool; the number names it until [`forget_pool`].
+pub(crate) fn register_pool(capacity: Arc<PoolCapacity>) -> PoolId {
+    let mut registry = REGISTRY.lock();
+    loop {
+        registry.last_pool = registry.last_pool.wrapping_add(1);
+        let id = registry.last_pool;
+        if id != 0 && !registry.pools.contains_key(&id) {
+            let pool = Pool { capacity, blocked: BTreeSet::new(), changes: 0, ends_awaited: 0 };
+            registry.pools.insert(id, pool);
+            return id;
+        }
+    }
+}
+
+pub(crate) fn forget_pool(pool: PoolId) {
+    let forgotten = REGISTRY.lock().pools.remove(&pool);
+    drop(forgotten);
+}
+
+/// The number of workers of `pool` that are blocked.
+pub(crate) fn blocked_of(pool: PoolId) -> usize {
+    REGISTRY.lock().pools.get(&pool).map_or(0, |pool| pool.blocked.len())
+}

@@ -1,0 +1,195 @@
+//! [`WaitSet`]: the one loop that waits for several calls.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::futures::call::AnyCall;
+use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::upstream::Upstream;
+use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
+
+/// What can be waited for together with others.
+pub(crate) trait Member {
+    /// Has the end of the call reported as `index`; false if it is done already.
+    fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool;
+
+    /// Ends that.
+    fn unwatch(&self, signal: &Arc<Signal>);
+
+    fn call(&self) -> &dyn Upstream;
+}
+
+/// [`Member::watch`] for a call.
+pub(crate) fn watch<T>(call: &AnyCall<T>, signal: &Arc<Signal>, index: usize) -> bool {
+    let core = call.core();
+    !core.state().is_done() && core.register(Waiter::Done(Arc::clone(signal), index)).is_ok()
+}
+
+/// [`Member::unwatch`] for a call.
+pub(crate) fn unwatch<T>(call: &AnyCall<T>, signal: &Arc<Signal>) {
+    let core = call.core();
+    if !core.state().is_done() {
+        drop(core.with_waiters(|waiters| waiters.remove_signal(signal)));
+    }
+}
+
+/// Calls that one thread waits for, and in which order they ended.
+pub(crate) struct WaitSet<M: Member> {
+    /// By index; `None` once taken.
+    slots: Vec<Option<M>>,
+    /// Slots that may be used again, so that an endless input takes no endless memory.
+    free: Vec<usize>,
+    /// INVARIANT: all slots from this one on are empty.
+    top: usize,
+    left: usize,
+    /// Those that are done. An index may be of a slot that is empty by now.
+    ready: VecDeque<usize>,
+    signal: Arc<Signal>,
+    run: InPlaceRun,
+}
+
+impl<M: Member> WaitSet<M> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            top: 0,
+            left: 0,
+            ready: VecDeque::new(),
+            signal: Signal::new(),
+            run: InPlaceRun::default(),
+        }
+    }
+
+    pub(crate) fn of(members: impl IntoIterator<Item = M>) -> Self {
+        let mut set = Self::new();
+        let members = members.into_iter();
+        set.slots.reserve(members.size_hint().0);
+        members.for_each(|member| set.insert(member));
+        set
+    }
+
+    pub(crate) fn insert(&mut self, member: M) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        if !member.watch(&self.signal, index) {
+            self.ready.push_back(index);
+        }
+        self.slots[index] = Some(member);
+        self.top = self.top.max(index + 1);
+        self.left += 1;
+        self.run.has_more();
+    }
+
+    /// How many were not taken.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &M> {
+        self.slots.iter().flatten()
+    }
+
+    fn take(&mut self, index: usize) -> Option<M> {
+        let member = self.slots.get_mut(index)?.take()?;
+        self.left -= 1;
+        while self.top > 0 && self.slots[self.top - 1].is_none() {
+            self.top -= 1;
+        }
+        Some(member)
+    }
+
+    /// The next that is done; `None` if none is left, or if `deadline` passed first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Deadlock`](crate::Error::Deadlock) if none of those that are left can ever be done.
+    pub(crate) fn next_done(&mut self, deadline: Option<Instant>) -> Result<Option<M>> {
+        while self.left > 0 {
+            while let Some(index) = self.ready.pop_front() {
+                if let Some(member) = self.take(index) {
+                    self.free.push(index);
+                    return Ok(Some(member));
+                }
+            }
+            if !self.wait(Until::ONE, Goal::Any, deadline)? {
+                break;
+            }
+            self.signal.take_ended(&mut self.ready);
+        }
+        Ok(None)
+    }
+
+    /// Takes the first of those that are left, after a deadlock. It may have ended since: it is not
+    /// given a second time.
+    pub(crate) fn take_stuck(&mut self) -> Option<M> {
+        let index = self.slots.iter().position(Option::is_some)?;
+        let member = self.take(index)?;
+        member.unwatch(&self.signal);
+        Some(member)
+    }
+
+    /// Waits until `return_when` holds for all that are here; false if `deadline` passed first.
+    pub(crate) fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<bool> {
+        let unfinished = self.left - self.ready.len();
+        let until = match goal {
+            Goal::Any => Until::ONE,
+            Goal::All => Until { ended: unfinished, or_failure: false },
+            Goal::Failure => Until { ended: unfinished, or_failure: true },
+        };
+        self.wait(until, goal, deadline)
+    }
+
+    /// Waits until `until` holds of those that are not ready; false if `deadline` passed first.
+    fn wait(&mut self, until: Until, goal: Goal, deadline: Option<Instant>) -> Result<bool> {
+        if deadline.is_some() {
+            return Ok(self.signal.wait(until, deadline));
+        }
+        let mut run = std::mem::take(&mut self.run);
+        let waited = {
+            let wait = Wait::new(Awaits::Calls(self), goal);
+            deadlock::wait(&self.signal, until, &wait, &mut run)
+        };
+        self.run = run;
+        waited.map(|()| true)
+    }
+
+    /// What was not taken, in the order of insertion if nothing was.
+    pub(crate) fn into_members(mut self) -> impl Iterator<Item = M> {
+        self.unwatch_all();
+        std::mem::take(&mut self.slots).into_iter().flatten()
+    }
+
+    fn unwatch_all(&mut self) {
+        for member in self.slots.iter().flatten() {
+            member.unwatch(&self.signal);
+        }
+    }
+}
+
+impl<M: Member> AwaitedSet for WaitSet<M> {
+    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
+        let slots = self.slots[..end.min(self.top)].iter().enumerate().rev();
+        slots.filter_map(|(index, slot)| Some((index, slot.as_ref()?.call()))).next()
+    }
+
+    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
+        let slots = self.slots[start.min(self.top)..self.top].iter().zip(start..);
+        slots.filter_map(|(slot, index)| Some((index, slot.as_ref()?.call()))).next()
+    }
+}
+
+impl<M: Member> Drop for WaitSet<M> {
+    fn drop(&mut self) {
+        self.unwatch_all();
+    }
+}
