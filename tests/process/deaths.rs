@@ -80,6 +80,7 @@ fn each_death_fails_its_call_only_and_says_how() {
         let Err(error @ Error::WorkerDied(_)) = bad.into_result() else { panic!("{how}") };
         let death = error.worker_death().unwrap();
         assert_eq!((death.exit_code, death.signal), (exit_code, signal), "{how}: {error}");
+        assert!(!error.to_string().contains("not ready"), "it was: {error}");
         assert!(death.pid > 0);
         let call = death.call.as_deref().unwrap();
         assert!(call.contains("deaths.rs") && call.contains("String"), "{call}");

@@ -2,12 +2,15 @@
 
 use std::os::unix::process::CommandExt;
 
+use concurrent::Error;
+
 use crate::support::{in_own_process, own, trials};
 
 trials![
     more_workers_than_descriptors_allow,
     no_descriptors_at_all,
     more_workers_than_the_process_limit_allows,
+    no_thread_for_the_first_worker,
 ];
 
 // case 130, case 132
@@ -32,6 +35,15 @@ fn more_workers_than_the_process_limit_allows() {
     }
     let mut command = own(&["few-processes"]);
     command.uid(somebody()).gid(somebody()).current_dir("/");
+    assert!(command.status().unwrap().success());
+}
+
+fn no_thread_for_the_first_worker() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
+    let mut command = own(&["no-threads"]);
+    command.uid(somebody() + 1).gid(somebody()).current_dir("/");
     assert!(command.status().unwrap().success());
 }
 
@@ -63,10 +75,30 @@ pub(crate) fn act(test: &str) {
             assert!(pool.stats().workers < 12);
         }
         "no-descriptors" => {
-            allow_descriptors(4);
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            let few = rustix::process::Rlimit { current: Some(4), ..limit };
+            for _ in 0..2 {
+                rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+                let calls = [1, 2].map(|n| pool.submit(|n: u64| n, n).unwrap());
+                for call in calls {
+                    let error = call.into_result().unwrap_err();
+                    assert!(matches!(error, Error::ProcessStart(_)), "{error}");
+                    assert!(error.to_string().contains("can't start new process"), "{error}");
+                }
+                // They were the errors of these calls: the pool goes on.
+                rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+            }
+            assert_eq!(pool.submit(|n: u64| n, 7).unwrap().into_result().unwrap(), 7);
+        }
+        "no-threads" => {
+            use rustix::process::Resource::Nproc;
+            let limit = rustix::process::getrlimit(Nproc);
+            let none = rustix::process::Rlimit { current: Some(1), ..limit };
+            rustix::process::setrlimit(Nproc, none).unwrap();
             let error = pool.submit(|n: u64| n, 1).unwrap().into_result().unwrap_err();
-            assert!(error.is_broken_executor(), "{error}");
-            assert!(error.to_string().contains("can't start new process"), "{error}");
+            assert!(matches!(error, Error::ThreadStart(_)), "{error}");
+            rustix::process::setrlimit(Nproc, limit).unwrap();
+            assert_eq!(pool.submit(|n: u64| n, 7).unwrap().into_result().unwrap(), 7);
         }
         _ => unreachable!("no such act"),
     }

@@ -65,6 +65,8 @@ mod shutdown;
 #[cfg(target_os = "linux")]
 mod starts;
 #[cfg(target_os = "linux")]
+mod stopped;
+#[cfg(target_os = "linux")]
 mod support;
 #[cfg(target_os = "linux")]
 mod surroundings;
@@ -103,6 +105,7 @@ fn main() {
         settings::trials(),
         shutdown::trials(),
         starts::trials(),
+        stopped::trials(),
         surroundings::trials(),
         user_code::trials(),
     ];

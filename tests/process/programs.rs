@@ -25,7 +25,9 @@ pub(crate) fn act() {
     }
     match arguments.next().unwrap().as_str() {
         test @ ("pools" | "deaths") => crate::leaks::act(test),
-        test @ ("few-descriptors" | "few-processes" | "no-descriptors") => crate::limits::act(test),
+        test @ ("few-descriptors" | "few-processes" | "no-descriptors" | "no-threads") => {
+            crate::limits::act(test)
+        }
         test @ ("no-temp" | "descriptors-run-out" | "parent-memory" | "unruly") => {
             crate::scarce::act(test)
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::clock::STALLED;
 use super::deferred::Deferred;
 use super::desk::Desk;
 use super::seat::Seat;
@@ -161,7 +162,7 @@ impl Shared {
     fn give(&self, state: &mut State, index: usize, count: usize, after: &mut Deferred) -> bool {
         let now = Instant::now();
         let State { queue, seats, batch, .. } = state;
-        let Seat { slot, link: Some(link), .. } = &mut seats[index] else { return false };
+        let Seat { slot, link: Some(link), alarm, .. } = &mut seats[index] else { return false };
         batch.clear();
         let mut given = 0;
         while given < count {
@@ -207,8 +208,10 @@ impl Shared {
             link.signal(Signal::KILL);
         }
         let watched = slot.in_flight() > 1 || self.settings.deadline.is_some();
-        if watched && !link.armed {
-            link.armed = true;
+        let soon = now + STALLED;
+        if watched && !link.armed || alarm.is_none_or(|alarm| alarm > soon) {
+            link.armed |= watched;
+            *alarm = Some(soon); // or before: it looks as soon as it is awake
             link.wake();
         }
         given > 0
@@ -244,8 +247,8 @@ impl Shared {
                     state.finished.retain(|desk| !desk.has_ended());
                 }
                 Err(error) if alive == 0 => {
-                    let cause = Error::ThreadStart(Cause::new(error));
-                    state.break_off(Cause::new(cause), after);
+                    // Nobody is there who could run what is queued. The next call finds out anew.
+                    state.fail_queued(&Error::ThreadStart(Cause::new(error)), after);
                     return;
                 }
                 Err(_) => return, // with those there are

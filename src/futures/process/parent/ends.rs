@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::crew::{DRAIN, SLOW, Shared, State};
+use super::crew::{Shared, State};
 use super::deferred::Deferred;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
@@ -16,7 +16,6 @@ use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::link::Link;
 use crate::futures::process::child::worker::LOST;
-use crate::futures::process::sys::program::is_stopped;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
@@ -29,10 +28,10 @@ const REFUSALS: u32 = 60;
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Why a worker is killed whose start takes too long.
-const NOT_READY: &str =
+pub(crate) const NOT_READY: &str =
     "it was not ready in time (`start_timeout`): what does `main` do before `process::init()`?";
-const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
-const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
+pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
+pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
 /// What a supervisor does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,92 +59,6 @@ impl Shared {
     /// A worker has said that it is there; it may still have to run its initializer.
     pub(crate) fn greeted(&self, index: usize) {
         self.state.lock().seats[index].greeted = true;
-    }
-
-    /// Looks at the clock for one worker; gives when to look again.
-    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> (Deferred, Option<Instant>) {
-        let mut state = self.state.lock();
-        let mut deferred = Deferred::default();
-        let next = self.check_time(&mut state, index, &mut deferred);
-        state.seats[index].alarm = next;
-        (deferred, next)
-    }
-
-    pub(crate) fn check_time(
-        self: &Arc<Self>,
-        state: &mut State,
-        index: usize,
-        deferred: &mut Deferred,
-    ) -> Option<Instant> {
-        let settings = self.settings();
-        let now = Instant::now();
-        let seat = &mut state.seats[index];
-        let due = |at: Option<Instant>| at.filter(|at| *at <= now).is_some();
-        if let Some(link) = &mut seat.link {
-            link.armed = false;
-        }
-        match seat.slot.phase() {
-            Phase::Starting => {
-                let at = seat.since.checked_add(settings.start_timeout);
-                if due(at) {
-                    let how = match &seat.link {
-                        Some(link) if seat.greeted && is_stopped(link.pid) => STOPPED,
-                        _ if seat.greeted => INITIALIZER_HANGS,
-                        _ => NOT_READY,
-                    };
-                    seat.kill(Reason::Unruly(how), Signal::KILL);
-                    return None;
-                }
-                at
-            }
-            Phase::Idle => {
-                let at = settings.idle_timeout.and_then(|limit| seat.since.checked_add(limit));
-                if due(at) {
-                    seat.retire();
-                    return seat.since.checked_add(DRAIN);
-                }
-                at
-            }
-            Phase::Busy => {
-                if let Some(link) = &mut seat.link {
-                    link.armed = true;
-                }
-                let (_, since) = seat.slot.head()?;
-                let deadline = settings.deadline.and_then(|limit| since.checked_add(limit));
-                if due(deadline) {
-                    let (returned, still_runs) = seat.take_back(1);
-                    if still_runs && seat.kill(Reason::Deadline, Signal::KILL) {
-                        state.counts.killed += 1;
-                    }
-                    state.requeue(returned);
-                    deferred.add(self.balance(state));
-                    return None; // an end or an answer is about to come
-                }
-                let slow = since.checked_add(SLOW).filter(|_| !seat.slow);
-                if due(slow) {
-                    seat.slow = true;
-                    let (returned, _) = seat.take_back(1);
-                    state.requeue(returned);
-                    deferred.add(self.balance(state));
-                    return deadline;
-                }
-                match (deadline, slow) {
-                    (Some(deadline), Some(slow)) => Some(deadline.min(slow)),
-                    (deadline, slow) => deadline.or(slow),
-                }
-            }
-            Phase::Draining => {
-                let at = seat.since.checked_add(DRAIN);
-                if due(at) {
-                    if let Some(link) = &seat.link {
-                        link.signal(Signal::KILL);
-                    }
-                    return None;
-                }
-                at
-            }
-            Phase::Empty | Phase::Killing(_) | Phase::Exited => None,
-        }
     }
 
     /// Kills a worker that breaks the rules of its channel. One that was told to end may leave it
@@ -180,8 +93,9 @@ impl Shared {
             return (deferred, Next::StartLater);
         }
         if needed {
-            // Nobody is left who could run what is queued.
-            state.break_off(Cause::new(Error::ProcessStart(Cause::new(error))), &mut deferred);
+            // Nobody is left who could run what is queued. The next call finds out anew.
+            state.refusals = 0;
+            state.fail_queued(&Error::ProcessStart(Cause::new(error)), &mut deferred);
         } else if wanted {
             state.refused_until = Instant::now().checked_add(BACK_OFF);
             deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
@@ -325,6 +239,11 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
 }
 
 impl State {
+    /// Fails the calls that wait for a worker that is not to be had.
+    pub(crate) fn fail_queued(&mut self, error: &Error, deferred: &mut Deferred) {
+        deferred.failed.extend(self.queue.drain(..).map(|task| (task, error.clone())));
+    }
+
     /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
     pub(crate) fn break_off(&mut self, cause: Cause<Error>, deferred: &mut Deferred) {
         let mut tasks: Vec<Task> = Vec::new();

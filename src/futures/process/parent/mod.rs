@@ -2,6 +2,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod attend;
+mod clock;
 mod courier;
 pub(crate) mod crew;
 mod deferred;

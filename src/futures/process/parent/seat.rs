@@ -68,6 +68,11 @@ impl Seat {
         }
     }
 
+    /// Whether the worker has begun the first of its calls.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.calls().next().is_some_and(|(_, begun)| begun)
+    }
+
     /// The calls that the worker has, and whether it has begun them.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&Task, bool)> {
         let page = self.link.as_ref().map(Link::page);
