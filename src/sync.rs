@@ -18,8 +18,13 @@ pub(crate) use shuttle as checker;
 
 pub(crate) use imp::{AtomicBool, AtomicU8, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 pub(crate) use imp::{
-    ThreadId, UnsafeCell, current_thread, exclusive_load, is_finished, spawn, wait_until, yield_now,
+    ThreadId, UnsafeCell, current_thread, exclusive_load, is_finished, spawn, wait_until,
 };
+
+#[cfg(all(test, concurrent_loom))]
+pub(crate) use checker::thread::yield_now;
+#[cfg(all(test, not(concurrent_loom)))]
+pub(crate) use std::thread::yield_now;
 
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -149,7 +154,7 @@ mod imp {
     #[cfg(not(miri))]
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
+    pub(crate) use std::thread::{JoinHandle, ThreadId};
 
     use std::time::Instant;
 
@@ -218,7 +223,7 @@ mod imp {
 mod imp {
     use super::checker;
     pub(crate) use super::checker::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use super::checker::thread::{JoinHandle, ThreadId, yield_now};
+    pub(crate) use super::checker::thread::{JoinHandle, ThreadId};
 
     pub(crate) use super::locks::{Condvar, Mutex, MutexGuard};
 

@@ -62,7 +62,7 @@ impl Crossroads {
     }
 }
 
-/// A worker that ends a call while its caller takes the result.
+/// A worker that ends a call while its caller takes the result: one of them is told that it is last.
 #[test]
 fn what_one_owner_did_comes_before_the_drop_by_the_other() {
     let outcomes = Outcomes::of(|| {
@@ -71,15 +71,17 @@ fn what_one_owner_did_comes_before_the_drop_by_the_other() {
         let own = roads.other();
         let worker = thread::spawn(move || {
             assert_eq!(one.watched.get(), 9);
-            drop(one);
+            let is_last = Counted::leave(one).is_some();
             own.passes();
+            is_last
         });
         roads.looks();
-        let alone = Counted::is_only_owner(&other);
-        drop(other);
-        worker.join().unwrap();
+        let last = Counted::leave(other);
+        let is_last = last.is_some();
+        drop(last);
+        assert_eq!(usize::from(worker.join().unwrap()) + usize::from(is_last), 1);
         assert_eq!(drops(), 1);
-        alone
+        is_last
     });
     outcomes.assert([false, true]);
 }

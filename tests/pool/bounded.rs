@@ -50,32 +50,135 @@ fn at_no_time_do_more_calls_wait_than_the_capacity() {
     watched(|| {
         const CAPACITY: usize = 3;
         let pool = Arc::new(builder(2).queue_capacity(CAPACITY).build().unwrap());
-        let waiting = Arc::new(AtomicUsize::new(0));
+        pool.prestart().unwrap();
         let threads: Vec<_> = (0..4)
             .map(|_| {
-                let (pool, waiting) = (Arc::clone(&pool), Arc::clone(&waiting));
+                let pool = Arc::clone(&pool);
                 thread::spawn(move || {
                     for _ in 0..500 {
-                        let count = Arc::clone(&waiting);
-                        let call = pool.spawn(move || count.fetch_sub(1, Ordering::SeqCst));
-                        waiting.fetch_add(1, Ordering::SeqCst);
-                        drop(call.unwrap());
-                        let pending = pending(&pool);
-                        assert!(pending <= CAPACITY, "{pending} calls wait");
+                        drop(pool.spawn(|| ()).unwrap());
+                        let stats = pool.stats();
+                        // Idle workers are about to take one each.
+                        assert!(stats.queued <= CAPACITY + stats.idle, "{stats:?}");
                     }
                 })
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         pool.shutdown();
-        assert_eq!(waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(pool.stats().finished, 2000);
     });
 }
 
-fn pending(pool: &ThreadPoolExecutor) -> usize {
-    let text = format!("{pool:?}");
-    let (_, rest) = text.split_once("pending: ").unwrap();
-    rest.split_once(',').unwrap().0.parse().unwrap()
+#[test]
+fn calls_that_idle_workers_are_about_to_take_need_no_room() {
+    watched(|| {
+        for prestarted in [true, false] {
+            for _ in 0..50 {
+                let pool = builder(4).queue_capacity(2).build().unwrap();
+                if prestarted {
+                    pool.prestart().unwrap();
+                }
+                let (open, gate) = mpsc::channel::<()>();
+                let gate = Arc::new(Mutex::new(gate));
+                let accepted = (0..20)
+                    .filter(|_| {
+                        let gate = Arc::clone(&gate);
+                        pool.try_spawn(move || gate.lock().unwrap().recv().is_ok()).is_ok()
+                    })
+                    .count();
+                assert_eq!(accepted, 6, "four run, or are about to, and two wait");
+                drop(open);
+            }
+        }
+    });
+}
+
+#[test]
+fn run_in_caller_leaves_a_call_to_an_idle_worker() {
+    watched(|| {
+        for _ in 0..50 {
+            let pool = builder(4).queue_capacity(1).when_full(FullQueue::RunInCaller);
+            let pool = pool.build().unwrap();
+            pool.prestart().unwrap();
+            let me = thread::current().id();
+            let (open, gate) = mpsc::channel::<()>();
+            let gate = Arc::new(Mutex::new(gate));
+            let calls: Vec<_> = (0..5)
+                .map(|_| {
+                    let gate = Arc::clone(&gate);
+                    let call = move || {
+                        let id = thread::current().id();
+                        if id != me {
+                            let _ = gate.lock().unwrap().recv();
+                        }
+                        id
+                    };
+                    pool.spawn(call).unwrap()
+                })
+                .collect();
+            let here = pool.spawn(|| thread::current().id()).unwrap();
+            assert_eq!(here.into_result().unwrap(), me, "now all are taken, and one waits");
+            drop(open);
+            assert!(calls.into_iter().all(|call| call.into_result().unwrap() != me));
+        }
+    });
+}
+
+#[test]
+fn a_refused_call_has_no_place_while_it_is_dropped() {
+    /// Looks whether there is room while the call that captured it is dropped.
+    struct Looks(Arc<ThreadPoolExecutor>, Box<dyn Fn() + Send>, mpsc::Sender<bool>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            (self.1)();
+            let _ = self.2.send(self.0.try_spawn(|| ()).is_ok());
+        }
+    }
+    watched(|| {
+        let pool = Arc::new(bounded(2).when_full(FullQueue::Refuse).build().unwrap());
+        let gate = Mutex::new(Some(Gate::close(&pool)));
+        let (begin, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let _waits = pool.spawn(move || (begin.send(()), ended.recv())).unwrap();
+        let _waits_too = pool.spawn(|| ()).unwrap();
+        // Of two that wait one begins.
+        let makes_room = move || {
+            if let Some(gate) = gate.lock().unwrap().take() {
+                gate.open();
+            }
+        };
+        let begun = Mutex::new(begun);
+        let makes_room = move || {
+            makes_room();
+            begun.lock().unwrap().recv().unwrap();
+        };
+        let (tell, told) = mpsc::channel();
+        let looks = Looks(Arc::clone(&pool), Box::new(makes_room), tell);
+        assert!(matches!(pool.spawn(move || drop(looks)), Err(Error::QueueFull)));
+        assert!(told.recv().unwrap());
+        drop(end);
+    });
+}
+
+#[test]
+fn a_submitter_that_gives_up_lets_nobody_in_and_is_in_nobodys_way() {
+    watched(|| {
+        let full = FullQueue::BlockFor(Duration::from_millis(20));
+        let pool = Arc::new(bounded(1).when_full(full).build().unwrap());
+        let gate = Gate::close(&pool);
+        let waits = pool.spawn(|| 1).unwrap();
+        let gives_up = submitter(&pool, || 2);
+        until(|| blocked(&pool) == 1);
+        // A map waits for room whatever the pool says.
+        let own = Arc::clone(&pool);
+        let patient = thread::spawn(move || own.map(|n| n, 3..5).map(Result::unwrap).sum::<i32>());
+        until(|| blocked(&pool) == 2);
+        assert!(matches!(gives_up.join().unwrap(), Err(Error::QueueFull)));
+        assert_eq!((blocked(&pool), pool.stats().queued), (1, 1));
+        gate.open();
+        assert_eq!(waits.into_result().unwrap() + patient.join().unwrap(), 8);
+    });
 }
 
 #[test]
@@ -138,13 +241,16 @@ fn a_pool_that_breaks_releases_blocked_submitters_with_the_cause() {
             Err::<(), _>("no licence")
         });
         let pool = Arc::new(pool.build().unwrap());
-        let queued = pool.spawn(|| 1).unwrap();
+        // The worker that starts takes one of them.
+        let queued = [pool.spawn(|| 1).unwrap(), pool.spawn(|| 1).unwrap()];
         let thread = submitter(&pool, || 2);
         until(|| blocked(&pool) == 1);
         drop(fail);
         let error = thread.join().unwrap().unwrap_err();
         assert!(error.is_broken_executor() && error.to_string().contains("no licence"));
-        assert!(queued.into_result().unwrap_err().is_broken_executor());
+        for queued in queued {
+            assert!(queued.into_result().unwrap_err().is_broken_executor());
+        }
     });
 }
 

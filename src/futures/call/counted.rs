@@ -76,6 +76,9 @@ pub(crate) struct Counted<C: ?Sized>(NonNull<Block<C>>);
 /// What can become an owner as long as there is one.
 pub(crate) struct WeakCounted<C: ?Sized>(NonNull<Block<C>>);
 
+/// What the last owner has when it [has left](Counted::leave): the value, which nobody else can reach.
+pub(crate) struct LastOwner<C: ?Sized>(NonNull<Block<C>>);
+
 // SAFETY: as for `Arc`: the value is shared by threads, and dropped in the one that has it last.
 unsafe impl<C: Send + Sync + ?Sized> Send for Counted<C> {}
 // SAFETY: as above; whoever has a reference can make itself an owner.
@@ -115,10 +118,22 @@ impl<C: ?Sized> Counted<C> {
         Self(unsafe { NonNull::new_unchecked(block) })
     }
 
-    /// Whether there is no other owner. Nobody can become one meanwhile unless there are weak ones.
-    pub(crate) fn is_only_owner(this: &Self) -> bool {
-        // ORDERING: Acquire; what others did with the value before they left it is visible then.
-        owners(this.counts().load(Ordering::Acquire)) == 1
+    /// Ends this ownership. Whoever was the last owner gets the value, to drop it when it is ready to.
+    #[inline]
+    pub(crate) fn leave(this: Self) -> Option<LastOwner<C>> {
+        let block = this.0;
+        let counts = ManuallyDrop::new(this);
+        let counts = counts.counts();
+        // ORDERING: Acquire; who was an owner before, or a weak one, left with Release.
+        if counts.load(Ordering::Acquire) == ALONE {
+            return Some(LastOwner(block));
+        }
+        // ORDERING: Release; what this owner did comes before the drop.
+        if owners(counts.fetch_sub(1, Ordering::Release)) == 1 {
+            acquire(counts);
+            return Some(LastOwner(block));
+        }
+        None
     }
 
     pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
@@ -169,23 +184,38 @@ impl<C: fmt::Debug + ?Sized> fmt::Debug for Counted<C> {
 impl<C: ?Sized> Drop for Counted<C> {
     #[inline]
     fn drop(&mut self) {
-        // ORDERING: Acquire; who was an owner before, or a weak one, left with Release.
-        if self.counts().load(Ordering::Acquire) == ALONE {
-            // SAFETY: no other owner is left, and no weak one that could become one. The box frees
-            // the memory even if the drop of the value unwinds, and does not drop it itself.
+        // It is not used again.
+        drop(Self::leave(Self(self.0)));
+    }
+}
+
+impl<C: ?Sized> Deref for LastOwner<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        // SAFETY: the value is there until this drops it, and nobody else can reach it.
+        unsafe { &(*self.0.as_ptr()).value }
+    }
+}
+
+impl<C: ?Sized> Drop for LastOwner<C> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the memory is there.
+        let counts = unsafe { &(*self.0.as_ptr()).counts };
+        // ORDERING: Acquire; what weak owners did before they left.
+        if weak(counts.load(Ordering::Acquire)) == 1 {
+            // SAFETY: no other owner is left, and no weak one. The box frees the memory even if the
+            // drop of the value unwinds, and does not drop it itself.
             let mut block = unsafe { Box::from_raw(self.0.as_ptr()) };
             // SAFETY: the value is there, and not touched again.
             return unsafe { ManuallyDrop::drop(&mut block.value) };
         }
-        // ORDERING: Release; what this owner did comes before the drop.
-        if owners(self.counts().fetch_sub(1, Ordering::Release)) == 1 {
-            acquire(self.counts());
-            let _memory = WeakCounted(self.0); // that of the owners proper
-            // SAFETY: the memory is there, and nobody else looks at the value any more.
-            let value = unsafe { &mut (*self.0.as_ptr()).value };
-            // SAFETY: no owner is left, and nobody can become one.
-            unsafe { ManuallyDrop::drop(value) };
-        }
+        let _memory = WeakCounted(self.0); // that of the owners proper
+        // SAFETY: the memory is there, and nobody else looks at the value any more.
+        let value = unsafe { &mut (*self.0.as_ptr()).value };
+        // SAFETY: no owner is left, and nobody can become one.
+        unsafe { ManuallyDrop::drop(value) };
     }
 }
 
@@ -258,12 +288,12 @@ mod tests {
     #[test]
     fn the_last_owner_drops_the_value_and_no_one_else() {
         let (one, other, drops) = pair(false);
-        assert!(Counted::ptr_eq(&one, &other) && !Counted::is_only_owner(&one));
+        assert!(Counted::ptr_eq(&one, &other));
         let third = Counted::clone(&other);
-        drop((one, third));
-        assert!(Counted::is_only_owner(&other));
-        assert_eq!(drops(), 0);
-        drop(other);
+        assert!(Counted::leave(one).is_none() && Counted::leave(third).is_none());
+        let last = Counted::leave(other).expect("there is no other");
+        assert_eq!((last.shown(), drops()), (7, 0));
+        drop(last);
         assert_eq!(drops(), 1);
     }
 

@@ -6,6 +6,7 @@ use std::mem::ManuallyDrop;
 
 use crate::error::Error;
 use crate::futures::call::assist::{Begin, ask_worker};
+use crate::futures::call::chain::Chain;
 use crate::futures::call::context::{Entered, within, worker_of};
 use crate::futures::call::counted::Counted;
 use crate::futures::call::state::{Phase, State};
@@ -74,23 +75,34 @@ impl CallName for &'static str {
 ///
 /// The function is alive exactly while the call is PENDING. Whoever makes the transition out of
 /// PENDING owns it: the worker that starts the call or the thread that cancels it.
-pub(crate) struct Job<F, N> {
+///
+/// `P` is what the queue gave the call.
+pub(crate) struct Job<F, N, P = ()> {
     function: UnsafeCell<ManuallyDrop<F>>,
+    permit: P,
     name: N,
 }
 
-impl<F, N: CallName> Job<F, N> {
-    pub(crate) fn new(function: F, name: N) -> Self {
-        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), name }
+/// What a queue gives a call that it takes.
+pub(crate) trait Permit: Send + Sync {
+    /// The call was cancelled.
+    fn cancelled(&self) {}
+}
+
+impl Permit for () {}
+
+impl<F, N: CallName, P> Job<F, N, P> {
+    pub(crate) fn new(function: F, name: N, permit: P) -> Self {
+        Self { function: UnsafeCell::new(ManuallyDrop::new(function)), permit, name }
     }
 }
 
 // SAFETY: the function is touched by one thread only, the one that won the transition out of
 // PENDING, and it may be another than the one that made it (F: Send). The name may be read by all
-// (N: Sync).
-unsafe impl<F: Send, N: Sync> Sync for Job<F, N> {}
+// (N: Sync), and so may the permit (P: Sync).
+unsafe impl<F: Send, N: Sync, P: Sync> Sync for Job<F, N, P> {}
 
-impl<T, F: FnOnce() -> T + Send, N: CallName> Body<T> for Job<F, N> {
+impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> Body<T> for Job<F, N, P> {
     fn name(&self) -> &'static str {
         self.name.name()
     }
@@ -110,6 +122,10 @@ impl<T, F: FnOnce() -> T + Send, N: CallName> Body<T> for Job<F, N> {
             unsafe { ManuallyDrop::take(slot) }
         };
         function()
+    }
+
+    fn cancelled(&self, _chain: &mut Chain) {
+        self.permit.cancelled();
     }
 }
 
@@ -138,21 +154,32 @@ where
 }
 
 /// A call that others know of.
-impl<T, F, N> Entry for Counted<Call<T, Job<F, N>>>
+impl<T, F, N, P> Entry for Counted<Call<T, Job<F, N, P>>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
     N: CallName,
+    P: Permit + 'static,
 {
     fn run(self, stage: &dyn Stage) {
         if let Err(state) = self.core().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {
                 stage.found_cancelled(); // its captures are gone already
             }
+            contain("dropping a result that nobody took", || drop(self));
             return;
         }
         stage.begins();
-        // SAFETY: this thread made the transition above.
+        self.run_started(stage);
+    }
+
+    fn start(&self) -> bool {
+        self.core().transition(State::start_and_claim).is_ok()
+    }
+
+    #[inline]
+    fn run_started(self, stage: &dyn Stage) {
+        // SAFETY: this thread made the transition that starts and claims the call.
         let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {
             let call = Counted::clone(&self).erase();
@@ -160,30 +187,42 @@ where
         }
         // What was moved out already is not dropped here; a lost failure is logged here.
         let something_left = std::mem::needs_drop::<T>() || state.is_failed();
-        if something_left && Counted::is_only_owner(&self) && !self.core().state().is_taken() {
-            stage.enters_user_code();
-            contain("dropping a result that nobody took", || drop(self));
+        if !something_left {
+            return;
         }
+        // Whoever leaves last drops it, and this worker must not do so while it seems to be free.
+        let Some(last) = Counted::leave(self) else { return };
+        if !last.core().state().is_taken() {
+            stage.enters_user_code();
+        }
+        contain("dropping a result that nobody took", || drop(last));
     }
 
     fn phase(&self) -> Phase {
         self.core().state().phase()
     }
 
-    fn cancel(self) -> bool {
-        cancel_now(&self.erase()).is_ok()
+    fn cancel(self) -> Phase {
+        let call = self.erase();
+        let found = cancel_now(&call).map_or_else(State::phase, |()| Phase::Pending);
+        contain("dropping a result that nobody took", || drop(call));
+        found
     }
 
-    fn fail(self, error: Error) {
-        if self.core().transition(State::start_and_claim).is_err() {
-            return;
+    fn fail(self, error: Error) -> Phase {
+        if let Err(state) = self.core().transition(State::start_and_claim) {
+            contain("dropping a result that nobody took", || drop(self));
+            return state.phase();
         }
         contain("dropping a call that cannot run", || {
             // SAFETY: this thread made the transition out of PENDING, so it owns the function.
             unsafe { self.body().discard() };
         });
+        let call = self.erase();
         // SAFETY: the transition above set the claim.
-        unsafe { finish(&self.erase(), Err(Box::new(error))) };
+        unsafe { finish(&call, Err(Box::new(error))) };
+        contain("dropping a result that nobody took", || drop(call));
+        Phase::Pending
     }
 }
 

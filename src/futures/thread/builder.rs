@@ -131,7 +131,8 @@ impl ThreadPoolBuilder {
 
     /// At most this many calls wait for a worker. Default: no limit.
     ///
-    /// A call that runs does not count, nor one that was cancelled.
+    /// A call that runs does not count, nor one that was cancelled, nor those that idle workers are
+    /// about to take: with four of them and room for two, six calls are taken at once.
     /// [`when_full`](Self::when_full) says what `submit` and `spawn` do beyond that;
     /// [`try_submit`](ThreadPoolExecutor::try_submit) and
     /// [`try_spawn`](ThreadPoolExecutor::try_spawn) hand the call back.

@@ -51,8 +51,17 @@ impl<F, N> Drop for Detached<F, N> {
 
 impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
     fn run(self, stage: &dyn Stage) {
-        let (function, traced) = self.take_apart();
         stage.begins();
+        self.run_started(stage);
+    }
+
+    fn start(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn run_started(self, stage: &dyn Stage) {
+        let (function, traced) = self.take_apart();
         traced.started();
         // Its identity need only be no other call's that runs: a place on this stack.
         let place = 0u8;
@@ -69,18 +78,19 @@ impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
         Phase::Pending
     }
 
-    fn cancel(self) -> bool {
+    fn cancel(self) -> Phase {
         let (function, traced) = self.take_apart();
         traced.ended(End::Cancelled);
         contain("dropping a cancelled call", || drop(function));
-        true
+        Phase::Pending
     }
 
-    fn fail(self, error: Error) {
+    fn fail(self, error: Error) -> Phase {
         let (function, traced) = self.take_apart();
         traced.ended(End::Failed);
         contain("dropping a call that cannot run", || drop(function));
         log_lost(type_name::<N>(), &error);
+        Phase::Pending
     }
 }
 
@@ -135,8 +145,8 @@ impl ThreadPoolExecutor {
             let call = Detached::<F, F>::queued(shared, function);
             shared.queue().push(Job::new(call), 0, &|flag, index| shared.start(flag, index))
         } else {
-            let around = shared.around();
-            let function = move || around.run(function);
+            let wrapper = shared.wrapper();
+            let function = move || wrapper.run(function);
             let call = Detached::<_, F>::queued(shared, function);
             shared.push_on_terms(Job::new(call), shared.terms())
         };

@@ -135,7 +135,8 @@ impl Queue {
 }
 
 fn join_thread(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
+    if let Err(payload) = thread.join() {
+        contain("dropping the panic of a thread", || drop(payload));
         contain("logging the panic of a thread", || {
             log::error!(target: crate::LOG_TARGET, "a worker thread panicked as it ended");
         });

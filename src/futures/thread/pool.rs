@@ -75,6 +75,19 @@ pub(crate) struct Settings {
 }
 
 impl Shared {
+    /// Each by itself: a drop may panic.
+    pub(super) fn drop_what_is_the_users(&mut self) {
+        let Hooks { on_start, on_stop, state, context } = std::mem::take(&mut self.settings.hooks);
+        let initializer = self.settings.initializer.take();
+        let broken = self.queue.control.lock().broken.take();
+        contain("dropping an initializer", || drop(initializer));
+        contain("dropping on_worker_start", || drop(on_start));
+        contain("dropping on_worker_stop", || drop(on_stop));
+        contain("dropping what makes the state of workers", || drop(state));
+        contain("dropping what captures the context of calls", || drop(context));
+        contain("dropping the error of an initializer", || drop(broken));
+    }
+
     pub(crate) fn id(&self) -> PoolId {
         self.id
     }
@@ -135,7 +148,7 @@ impl Shared {
         if !self.settings.is_plain() {
             return self.enqueue_on_terms(function, name, self.terms());
         }
-        let (call, future) = Call::<T, _>::queued(self.id, Job::new(function, name));
+        let (call, future) = Call::<T, _>::queued(self.id, Job::new(function, name, ()));
         match self.queue.push(Queued::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {

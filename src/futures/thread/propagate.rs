@@ -70,16 +70,27 @@ pub(super) fn capture(settings: &Settings) -> Option<Enter> {
 
 /// Calls `function` inside of `enter`.
 pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
-    let mut function = Some(function);
-    let mut result = None;
+    let mut function = Contained(Some(function));
+    let mut result = Contained(None);
     enter(&mut || {
-        if let Some(function) = function.take() {
-            result = Some(function());
+        if let Some(function) = function.0.take() {
+            result.0 = Some(function());
         }
     });
-    match (result, function) {
+    match (result.0.take(), function.0.take()) {
         (Some(result), _) => result,
         (None, Some(function)) => function(),
         (None, None) => panic!("the call panicked, and the hook around it caught the panic"),
+    }
+}
+
+/// What is still there when the hook panics. Its drop may panic too, which must not meet that panic.
+struct Contained<T>(Option<T>);
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            contain("dropping what a hook around a call left behind", || drop(value));
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::thread::panicking;
 
 use super::pool::ThreadPoolExecutor;
+use super::queue::discard;
 use super::worker::is_worker_of;
+use crate::futures::call::state::Phase;
 use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::sync::deadline_after;
 
@@ -61,8 +63,13 @@ impl ThreadPoolExecutor {
             self.shared().stop_flag().raise();
         }
         if options.cancel_futures {
-            for job in queue.drain() {
-                report.cancelled += usize::from(job.cancel());
+            let given_up = queue.drain();
+            discard(given_up.cancelled);
+            for job in given_up.pending {
+                match job.cancel() {
+                    Phase::Pending => report.cancelled += 1,
+                    found => queue.was_not_pending(found, |counts| &mut counts.cancelled),
+                }
             }
         }
         if options.wait && !is_worker_of(self.shared()) {

@@ -1,10 +1,8 @@
 //! [`PoolStats`]: what a pool is doing and what it has done.
 
 use super::pool::ThreadPoolExecutor;
-use super::queue::{Counts, Job, Queue};
-use crate::futures::call::state::Phase;
+use super::queue::{Control, Counts, Job, Queue};
 use crate::futures::deadlock::blocked_of;
-use crate::sync::yield_now;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
 ///
@@ -20,7 +18,8 @@ pub struct PoolStats {
     /// Workers that are blocked in waits without a time limit, for calls that they cannot run
     /// themselves. Their own calls count as running.
     pub blocked: usize,
-    /// Calls that wait for a worker. Those of blocked submitters are not accepted yet.
+    /// Calls that wait for a worker, or are just being taken by one. Those of blocked submitters are
+    /// not accepted yet.
     pub queued: usize,
     /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
     /// a call which it runs in place runs two.
@@ -36,50 +35,27 @@ pub struct PoolStats {
 }
 
 impl Queue {
+    /// The numbers of the moment at which both locks are held.
+    ///
+    /// Of a call that a worker has in its hands nobody can tell yet whether it runs there, or was
+    /// cancelled, or is run in place elsewhere. It still counts as queued: those are the calls that
+    /// were accepted and are nowhere else. So nobody has to wait until the worker knows.
     fn stats(&self, blocked: usize) -> PoolStats {
-        loop {
-            if let Some(stats) = self.look(blocked) {
-                return stats;
-            }
-            yield_now();
-        }
-    }
-
-    /// `None` while a worker has a call in its hands of which it is not known yet whether it runs:
-    /// it may need a lock until it is.
-    fn look(&self, blocked: usize) -> Option<PoolStats> {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
-        if control.workers.iter().any(|worker| worker.flag.is_undecided()) {
-            return None;
-        }
-        let mut stats = PoolStats {
-            blocked,
-            running: control.in_callers,
-            peak_workers: control.peak,
-            ..PoolStats::default()
-        };
-        let mut ended = control.counts;
-        let mut look = |job: &Job| {
-            let phase = job.phase(); // once: it may be cancelled just now
-            stats.queued += usize::from(phase == Phase::Pending);
-            ended.cancelled += usize::from(phase == Phase::Cancelled);
-        };
+        let mut stats = look_at_workers(&control, blocked);
+        let mut look = |job: &Job| stats.cancelled += usize::from(job.is_cancelled());
         outgoing.0.iter().for_each(&mut look);
         control.incoming.for_each(&mut look);
-        for worker in &control.workers {
-            let (counts, running) = worker.flag.counts();
-            ended.add(counts);
-            stats.running += running;
-            stats.workers += usize::from(!worker.ended);
-            stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
-        }
-        let Counts { finished, failed, cancelled } = ended;
-        Some(PoolStats { finished, failed, cancelled, ..stats })
+        let elsewhere = stats.running + stats.finished + stats.failed + stats.cancelled;
+        stats.queued = control.accepted.saturating_sub(elsewhere);
+        stats
     }
 
     pub(super) fn run_in_caller_begins(&self) {
-        self.control.lock().in_callers += 1;
+        let mut control = self.control.lock();
+        control.accepted += 1;
+        control.in_callers += 1;
     }
 
     pub(super) fn run_in_caller_ends(&self, counts: Counts) {
@@ -89,12 +65,35 @@ impl Queue {
     }
 }
 
+/// All that does not depend on what is in the queue.
+fn look_at_workers(control: &Control, blocked: usize) -> PoolStats {
+    let mut stats = PoolStats {
+        blocked,
+        running: control.in_callers,
+        peak_workers: control.peak,
+        ..PoolStats::default()
+    };
+    let mut ended = control.counts;
+    for worker in &control.workers {
+        let (counts, running) = worker.flag.counts();
+        ended.add(counts);
+        stats.running += running;
+        stats.workers += usize::from(!worker.ended);
+        stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
+    }
+    let Counts { finished, failed, cancelled } = ended;
+    PoolStats { finished, failed, cancelled, ..stats }
+}
+
 impl ThreadPoolExecutor {
     /// What the pool is doing and has done, all numbers of the same moment.
     ///
-    /// Whoever has seen the result of a call finds it counted. It takes the pool's locks and the one
-    /// under which workers begin to block, for a time proportional to the number of workers and
-    /// queued calls; counting costs calls nothing.
+    /// Whoever has seen the result of a call finds it counted. A call that is cancelled while a worker
+    /// takes it out of the queue may count as queued until the worker has seen that.
+    ///
+    /// It takes the pool's locks for a time proportional to the number of workers and queued calls,
+    /// and before that, for a moment, the one under which workers begin to block. It waits for nothing
+    /// else, so that it can be called anywhere, in a logger too.
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;

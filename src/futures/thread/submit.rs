@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::pool::{Settings, Shared, ThreadPoolExecutor};
 use super::propagate::{Enter, capture, run_within};
-use super::queue::{Counts, Discipline, FullQueue, Job as AnyJob, Place, Pushed};
+use super::queue::{Counts, Discipline, FullQueue, Job as AnyJob, Pushed, QueuePermit};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
@@ -22,15 +22,13 @@ pub(crate) struct Terms {
     pub(crate) full: FullQueue,
 }
 
-/// What a pool puts around a function. Dropped unrun, it gives back its place all the same.
-pub(super) struct Around {
-    place: Option<Place>,
+/// What a pool puts around a function.
+pub(super) struct CallWrapper {
     enter: Option<Enter>,
 }
 
-impl Around {
+impl CallWrapper {
     pub(super) fn run<T>(self, function: impl FnOnce() -> T) -> T {
-        drop(self.place);
         match self.enter {
             Some(enter) => run_within(enter, function),
             None => function(),
@@ -93,8 +91,9 @@ impl Shared {
         F: FnOnce() -> T + Send + 'static,
         N: CallName,
     {
-        let around = self.around();
-        let job = Job::new(move || around.run(function), name);
+        let wrapper = self.wrapper();
+        let permit = QueuePermit::for_pool(self);
+        let job = Job::new(move || wrapper.run(function), name, permit);
         let (call, future) = Call::<T, _>::queued(self.id(), job);
         match self.push_on_terms(AnyJob::new(call), terms) {
             Ok(()) => Ok(future),
@@ -106,12 +105,11 @@ impl Shared {
     }
 
     /// What goes around the function of a call that this thread submits.
-    pub(super) fn around(self: &Arc<Self>) -> Around {
-        let place = self.settings().shape.capacity.is_some().then(|| Place::new(self));
-        Around { place, enter: capture(self.settings()) }
+    pub(super) fn wrapper(&self) -> CallWrapper {
+        CallWrapper { enter: capture(self.settings()) }
     }
 
-    /// Queues a call that has what [`around`](Self::around) gives, or does with it what `terms` say.
+    /// Queues a call, or does with it what `terms` say.
     pub(super) fn push_on_terms(
         self: &Arc<Self>,
         job: AnyJob,
@@ -147,9 +145,9 @@ impl Shared {
         let mut future = None;
         let make = || {
             let (input, run, enter) = parts.take().expect("it is made once");
-            let bounded = self.settings().shape.capacity.is_some();
-            let around = Around { place: bounded.then(|| Place::new(self)), enter };
-            let job = Job::new(move || around.run(|| run(input)), NameOf::<N>::new());
+            let wrapper = CallWrapper { enter };
+            let permit = QueuePermit::for_pool(self);
+            let job = Job::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
             let (call, own) = Call::<T, _>::queued(self.id(), job);
             future = Some(own);
             AnyJob::new(call)

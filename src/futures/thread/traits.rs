@@ -36,8 +36,10 @@ impl fmt::Debug for ThreadPoolExecutor {
     }
 }
 
+/// The last owner may be any thread: a worker that ends, or one that had a look at the pool.
 impl Drop for Shared {
     fn drop(&mut self) {
         forget_pool(self.id());
+        self.drop_what_is_the_users();
     }
 }

@@ -1,16 +1,18 @@
 //! The life of one worker thread.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::life_settings::Hook;
 use super::pool::Shared;
-use super::queue::Flag;
+use super::queue::{Flag, Job, discard};
 use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::call::assist::{Begin, RunInPlace, WorkerContext, Working};
 use crate::futures::call::context::{become_worker_of, worker_of};
 use crate::futures::call::job::Stage;
+use crate::futures::call::state::Phase;
 use crate::futures::call::token::StopFlag;
 use crate::guard::{catch, contain};
 
@@ -22,13 +24,14 @@ pub(crate) fn is_worker_of(pool: &Shared) -> bool {
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     become_worker_of(pool.id());
-    let stage = AtWork { pool, flag };
+    let stage = AtWork { pool, flag, over: RefCell::default(), has_over: Cell::new(false) };
     let at_work = Working::begin(&stage);
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
             let start = |flag, index| pool.start(flag, index);
+            let bounded = pool.queue().capacity.is_some();
             let mut fresh = true;
             let mut ended = false;
             while !ended {
@@ -36,13 +39,16 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
                 contain("running a call", || {
                     while let Some(job) = pool.queue().take(flag, fresh, &start) {
                         fresh = false;
-                        job.run(&stage);
-                        flag.settle();
+                        if bounded {
+                            job.run_started(&stage)
+                        } else {
+                            job.run(&stage)
+                        }
+                        stage.drop_over();
                         flag.lower();
                     }
                     ended = true;
                 });
-                flag.settle();
                 flag.lower();
             }
         }
@@ -78,15 +84,36 @@ fn break_pool(pool: &Shared, cause: Error) {
     contain("logging a failed initializer", || {
         log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
     });
-    for job in pool.queue().break_off(error.clone()) {
-        job.fail(error.clone());
+    let queue = pool.queue();
+    let given_up = queue.break_off(error.clone());
+    discard(given_up.cancelled.into_iter().chain(given_up.in_place));
+    for job in given_up.pending {
+        match job.fail(error.clone()) {
+            Phase::Pending => {}
+            found => queue.was_not_pending(found, |counts| &mut counts.failed),
+        }
     }
+    contain("dropping the error of an initializer", || drop(error));
 }
 
 /// A worker in its loop; tells the queue whether it is inside of user code.
 struct AtWork<'a> {
     pool: &'a Arc<Shared>,
     flag: &'a Arc<Flag>,
+    /// What it took off the queue when it ran a call in place.
+    over: RefCell<Vec<Job>>,
+    has_over: Cell<bool>,
+}
+
+impl AtWork<'_> {
+    /// Drops what it took off the queue, which may hold values of the user's. While it seems to be busy.
+    #[inline]
+    fn drop_over(&self) {
+        if self.has_over.get() {
+            self.has_over.set(false);
+            discard(self.over.take());
+        }
+    }
 }
 
 impl WorkerContext for AtWork<'_> {
@@ -95,7 +122,16 @@ impl WorkerContext for AtWork<'_> {
     }
 
     fn begin_in_place(&self, unless_free: bool, start: &mut dyn FnMut() -> bool) -> Begin {
-        self.pool.queue().begin_nested(self.flag, unless_free, start)
+        self.drop_over();
+        let start_worker = |flag, index| self.pool.start(flag, index);
+        let mut over = Vec::new();
+        let queue = self.pool.queue();
+        let begun = queue.begin_nested(self.flag, unless_free, start, &mut over, &start_worker);
+        if !over.is_empty() {
+            self.over.borrow_mut().append(&mut over);
+            self.has_over.set(true);
+        }
+        begun
     }
 
     fn ended(&self, failed: bool) {

@@ -1,24 +1,27 @@
 //! The bounded queue: places, and those who are blocked because there is none.
 //!
-//! A call takes a place in the queue when it is pushed, and carries a [`Place`] in its closure,
-//! whose drop gives it back: when a worker starts it, or when it is cancelled, at once. The queue
-//! counts the calls that were handed to it, the refused ones too, so that each drop has its count.
+//! A call takes a place when it enters the queue. Whoever makes it leave PENDING gives the place
+//! back: the worker that starts it, in the queue or in place, under the control lock; or the thread that
+//! cancels it, by the call's [`QueuePermit`]. So each place is given back once. There are as many
+//! places as the capacity says, and one for each worker that is about to take a call.
 //!
 //! Who finds no place leaves the call in `blocked` and sleeps. Whoever gives a place back moves the
 //! call that waits longest into the queue, so that calls run in the order in which they came.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Queue;
 use super::control::{Control, Start};
-use super::entry::Job;
+use super::entry::{Job, discard};
 use crate::error::Error;
+use crate::futures::call::job::Permit;
+use crate::futures::call::state::Phase;
 use crate::futures::thread::pool::Shared;
-use crate::sync::{Condvar, MutexGuard, deadline_after, wait_until};
+use crate::sync::{Condvar, MutexGuard, Ordering, deadline_after, wait_until};
 
-/// Cancelled calls are swept out of the queue when it holds this many times its capacity.
-const SWEEP_AT: usize = 2;
+/// This many calls that are over stay in the queue, or as many as wait there; then it is swept.
+const KEPT_DEAD: usize = 16;
 
 /// What submitting to a full queue does; see [`ThreadPoolBuilder::when_full`].
 ///
@@ -37,30 +40,33 @@ pub enum FullQueue {
     RunInCaller,
 }
 
-/// A call's place in a bounded queue; its drop gives it back. It may not happen under a lock.
-pub(crate) struct Place(Arc<Shared>);
+/// What a call in a bounded queue gives its place back with when it is cancelled.
+pub(crate) struct QueuePermit(Weak<Shared>);
 
-impl Place {
-    pub(crate) fn new(pool: &Arc<Shared>) -> Self {
-        Self(Arc::clone(pool))
+impl QueuePermit {
+    /// None for a queue without bound.
+    pub(crate) fn for_pool(pool: &Arc<Shared>) -> Option<Self> {
+        pool.queue().capacity.map(|_| Self(Arc::downgrade(pool)))
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.queue().release(&|flag, index| self.0.start(flag, index));
+impl Permit for Option<QueuePermit> {
+    fn cancelled(&self) {
+        if let Some(pool) = self.as_ref().and_then(|permit| permit.0.upgrade()) {
+            pool.queue().give_back_cancelled(&|flag, index| pool.start(flag, index));
+        }
     }
 }
 
 /// A call whose submitter sleeps until there is room.
-pub(crate) struct Blocked {
+pub(crate) struct BlockedSubmitter {
     ticket: u64,
     job: Job,
     priority: i32,
     wake: Arc<Condvar>,
 }
 
-impl Blocked {
+impl BlockedSubmitter {
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -74,7 +80,7 @@ pub(crate) enum Pushed {
 }
 
 impl Queue {
-    /// Puts a call that holds a [`Place`] into the queue, or does with it what `full` says.
+    /// Puts a call into the queue, or does with it what `full` says.
     pub(crate) fn push_bounded(
         &self,
         job: Job,
@@ -83,15 +89,14 @@ impl Queue {
         start: Start<'_>,
     ) -> Result<Pushed, (Error, Job)> {
         let mut control = self.control.lock();
-        let is_full = self.is_full(&control);
-        control.places += 1;
         if let Err(error) = control.make_ready(start) {
             return Err((error, job));
         }
-        if !is_full {
-            let dead = self.take_dead(&mut control);
+        if !self.is_full(&control) {
+            control.places += 1;
+            let dead = self.sweep(&mut control);
             self.admit(control, job, priority, start);
-            drop(dead);
+            discard(dead);
             return Ok(Pushed::Queued);
         }
         match full {
@@ -116,11 +121,14 @@ impl Queue {
         if self.is_full(&control) {
             return Err(Error::QueueFull);
         }
-        control.places += usize::from(self.capacity.is_some());
-        let dead = self.take_dead(&mut control);
+        let mut dead = Vec::new();
+        if self.capacity.is_some() {
+            control.places += 1;
+            dead = self.sweep(&mut control);
+        }
         let job = make();
         self.admit(control, job, priority, start);
-        drop(dead);
+        discard(dead);
         Ok(())
     }
 
@@ -135,7 +143,12 @@ impl Queue {
         let ticket = control.next_ticket;
         control.next_ticket += 1;
         let wake = Arc::new(Condvar::new());
-        control.blocked.push_back(Blocked { ticket, job, priority, wake: Arc::clone(&wake) });
+        control.blocked.push_back(BlockedSubmitter {
+            ticket,
+            job,
+            priority,
+            wake: Arc::clone(&wake),
+        });
         loop {
             let Ok(at) = control.blocked.binary_search_by_key(&ticket, |blocked| blocked.ticket)
             else {
@@ -151,38 +164,58 @@ impl Queue {
         }
     }
 
-    /// Gives a place back, and lets in whoever waits longest.
-    fn release(&self, start: Start<'_>) {
-        let mut control = self.control.lock();
-        control.places -= 1;
-        if control.blocked.is_empty() || self.is_full(&control) || control.refusal().is_some() {
-            return;
+    /// A call in the queue was cancelled.
+    fn give_back_cancelled(&self, start: Start<'_>) {
+        let let_in = self.give_back(&mut self.control.lock());
+        if let_in {
+            self.call_next(false, start);
         }
-        if let Some(blocked) = control.blocked.pop_front() {
+    }
+
+    /// Gives a place back, and lets in whoever waits longest. If that was somebody, the caller sees
+    /// to it that a worker comes.
+    pub(super) fn give_back(&self, control: &mut Control) -> bool {
+        // Calls that were taken out by a shutdown give back places of which nobody takes account.
+        control.places = control.places.saturating_sub(1);
+        let mut let_in = false;
+        while !control.blocked.is_empty() && !self.is_full(control) && control.refusal().is_none() {
+            let Some(blocked) = control.blocked.pop_front() else { break };
             blocked.wake();
-            self.admit(control, blocked.job, blocked.priority, start);
+            control.places += 1;
+            control.accepted += 1;
+            control.incoming.push(blocked.job, blocked.priority);
+            let_in = true;
         }
+        if let_in {
+            self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
+        }
+        let_in
     }
 
     fn is_full(&self, control: &Control) -> bool {
-        let taken = control.places - control.blocked.len();
-        self.capacity.is_some_and(|capacity| taken >= capacity.get())
+        let Some(capacity) = self.capacity else { return false };
+        // In this order: workers are counted only if it matters.
+        control.places >= capacity.get()
+            && control.places - capacity.get() >= control.free_workers()
     }
 
-    /// Calls that were cancelled have given back their place, but their shell is still queued.
-    fn take_dead(&self, control: &mut Control) -> Vec<Job> {
-        match self.capacity {
-            Some(capacity) if control.incoming.len() >= capacity.get().saturating_mul(SWEEP_AT) => {
-                let dead = control.incoming.take_dead();
-                control.counts.cancelled += dead.iter().filter(|job| job.is_cancelled()).count();
-                dead
-            }
-            _ => Vec::new(),
+    /// Takes out calls that are over, if there are many: those that were cancelled gave their place
+    /// back. Those are for the caller to drop; the others are left to a worker.
+    fn sweep(&self, control: &mut Control) -> Vec<Job> {
+        let over = control.incoming.len().saturating_sub(control.places);
+        if over < KEPT_DEAD.max(control.places) {
+            return Vec::new();
         }
+        let dead = control.incoming.take_dead();
+        let (cancelled, run): (Vec<_>, Vec<_>) =
+            dead.into_iter().partition(|job| job.phase() == Phase::Cancelled);
+        control.counts.cancelled += cancelled.len();
+        control.dead.extend(run);
+        cancelled
     }
 }
 
-impl std::fmt::Debug for Blocked {
+impl std::fmt::Debug for BlockedSubmitter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "call number {}", self.ticket)
     }

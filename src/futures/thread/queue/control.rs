@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::bounded::Blocked;
+use super::bounded::BlockedSubmitter;
 use super::entry::Job;
 use super::store::Store;
 use crate::error::{Cause, Error};
+use crate::futures::call::state::Phase;
 use crate::futures::call::waiter::Signal;
 use crate::futures::deadlock::PoolCapacity;
 use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
@@ -24,6 +25,8 @@ pub(crate) struct Control {
     pub(crate) retired: Vec<JoinHandle<()>>,
     /// The most workers there have been.
     pub(crate) peak: usize,
+    /// Calls that were accepted, whatever became of them.
+    pub(crate) accepted: usize,
     /// What was counted elsewhere than with a present worker.
     pub(crate) counts: Counts,
     /// Calls that run in the thread that submitted them.
@@ -37,11 +40,15 @@ pub(crate) struct Control {
     pub(crate) refused_thread: bool,
     pub(crate) closed: bool,
     pub(crate) broken: Option<Error>,
-    /// Bounded queue: calls that hold a [`Place`](super::bounded::Place), blocked ones included.
+    /// Bounded queue: how many calls have a place in it, which are those that are pending there. A
+    /// call that is being cancelled has it until its captures are gone.
     pub(crate) places: usize,
+    /// Calls that were run in place and swept out of a bounded queue. A worker drops them: they may
+    /// hold a value that nobody took.
+    pub(crate) dead: Vec<Job>,
     /// INVARIANT: if somebody is blocked, the queue is full, or somebody is about to give back a
-    /// place. The longest waiting first, so that tickets rise.
-    pub(crate) blocked: VecDeque<Blocked>,
+    /// place or to look at the queue. The longest waiting first, so that tickets rise.
+    pub(crate) blocked: VecDeque<BlockedSubmitter>,
     pub(crate) next_ticket: u64,
     /// What the registry of waits knows of the pool.
     known: Arc<PoolCapacity>,
@@ -68,11 +75,8 @@ pub(crate) struct Flag {
     /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
     /// checker: who is about to sleep looks in any case.
     summons: Counter,
-    /// Calls that it took out of the queue, or ran in place; written under a lock of the queue.
-    taken: Counter,
-    /// Not 0 from when it took a call until it is known whether the call runs here: it may have been
-    /// cancelled, or be run in place elsewhere.
-    undecided: Counter,
+    /// Calls that it started, those that it runs in place too.
+    begun: Counter,
     finished: Counter,
     failed: Counter,
     cancelled: Counter,
@@ -99,38 +103,19 @@ impl Flag {
         Arc::new(Self {
             busy: AtomicBool::new(false),
             summons: Counter::default(),
-            taken: Counter::default(),
-            undecided: Counter::default(),
+            begun: Counter::default(),
             finished: Counter::default(),
             failed: Counter::default(),
             cancelled: Counter::default(),
         })
     }
 
-    /// Says that this worker has taken a call. Under the outgoing lock.
-    pub(crate) fn take_on(&self) {
-        self.raise();
-        self.undecided.set(1);
-        self.taken.increment();
-    }
-
-    /// The call that was taken runs.
+    /// This worker has started a call.
     pub(crate) fn begins(&self) {
-        self.undecided.set(0);
+        self.begun.increment();
     }
 
-    /// Whether it has taken a call of which it is not known yet what becomes of it. That takes it a
-    /// few instructions, none of them the user's.
-    pub(crate) fn is_undecided(&self) -> bool {
-        self.undecided.get() != 0
-    }
-
-    /// Says that this worker runs another call within the one it has. Under the control lock.
-    pub(crate) fn take_on_nested(&self) {
-        self.taken.increment();
-    }
-
-    /// A call that was taken has run.
+    /// A call that it started has run.
     pub(crate) fn ended(&self, failed: bool) {
         let counter = if failed { &self.failed } else { &self.finished };
         counter.increment();
@@ -139,29 +124,19 @@ impl Flag {
     /// The call that was taken had been cancelled.
     pub(crate) fn found_cancelled(&self) {
         self.cancelled.increment();
-        self.undecided.set(0);
     }
 
     /// What ended, and how many calls run: more than one if it waits for calls that it runs in
-    /// place. Under both locks, so that no call begins meanwhile, and when it is not
-    /// [undecided](Self::is_undecided): then it does not matter when one that runs ends.
+    /// place. Under both locks, so that it takes no call meanwhile: then it does not matter when one
+    /// that it took begins, or ends.
     pub(crate) fn counts(&self) -> (Counts, usize) {
         let counts = Counts {
             finished: self.finished.get(),
             failed: self.failed.get(),
             cancelled: self.cancelled.get(),
         };
-        let ended = counts.finished + counts.failed + counts.cancelled;
-        (counts, self.taken.get().saturating_sub(ended))
-    }
-
-    /// The worker is done with what it took, also if that was neither run nor cancelled here.
-    pub(crate) fn settle(&self) {
-        let ended = self.finished.get() + self.failed.get() + self.cancelled.get();
-        if self.taken.get() != ended {
-            self.taken.set(ended);
-            self.undecided.set(0);
-        }
+        let ended = counts.finished + counts.failed;
+        (counts, self.begun.get().saturating_sub(ended)) // read last, so that it is not behind
     }
 
     pub(crate) fn summon(&self, summon: bool) {
@@ -209,6 +184,7 @@ impl Control {
             workers: Vec::new(),
             retired: Vec::new(),
             peak: 0,
+            accepted: 0,
             counts: Counts::default(),
             in_callers: 0,
             alive: 0,
@@ -218,6 +194,7 @@ impl Control {
             closed: false,
             broken: None,
             places: 0,
+            dead: Vec::new(),
             blocked: VecDeque::new(),
             next_ticket: 0,
             known,
@@ -226,10 +203,10 @@ impl Control {
     }
 
     /// Takes the call out of the queue that was put there last, unless it is pending.
-    pub(crate) fn pop_over(&mut self) -> Option<Job> {
-        let job = self.incoming.pop_over()?;
-        self.counts.cancelled += usize::from(job.is_cancelled()); // others count where they ran
-        Some(job)
+    pub(crate) fn pop_over(&mut self) -> Option<(Job, Phase)> {
+        let (job, phase) = self.incoming.pop_over()?;
+        self.counts.cancelled += usize::from(phase == Phase::Cancelled); // others count where they ran
+        Some((job, phase))
     }
 
     /// Why no more calls are taken.
@@ -284,6 +261,16 @@ impl Control {
     /// Tells the registry of waits who could come for a call that waits here.
     pub(crate) fn publish_capacity(&self) {
         self.known.set(self.alive, self.may_grow());
+    }
+
+    /// How many calls workers are about to take: no more than there are workers outside of user code,
+    /// each of which looks at the queue next unless there are too many of them.
+    pub(crate) fn free_workers(&self) -> usize {
+        let present = self.workers.iter().filter(|worker| !worker.ended);
+        let (mut free, mut busy) = (0, 0);
+        present
+            .for_each(|worker| *if worker.flag.is_raised() { &mut busy } else { &mut free } += 1);
+        self.max_workers.saturating_sub(busy).min(free)
     }
 
     pub(crate) fn has_surplus(&self) -> bool {

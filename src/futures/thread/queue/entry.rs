@@ -13,34 +13,48 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use crate::error::Error;
 use crate::futures::call::job::Stage;
 use crate::futures::call::state::Phase;
+use crate::guard::contain;
 
 /// What can stand in the queue.
 pub(crate) trait Entry: Send + 'static {
-    /// Runs it on this thread, unless it was cancelled.
+    /// Starts it and runs it on this thread, unless it is over or runs elsewhere; tells `stage`.
     fn run(self, stage: &dyn Stage);
+
+    /// Starts it, unless it is over or runs elsewhere. Runs nothing of the user's. Whoever started it
+    /// goes on with [`run_started`](Self::run_started).
+    fn start(&self) -> bool;
+
+    /// Runs what was started, on this thread; whoever started it has seen to [`Stage::begins`].
+    fn run_started(self, stage: &dyn Stage);
 
     /// A call that others can reach may leave PENDING at any moment: look once.
     fn phase(&self) -> Phase;
 
-    /// Cancels it if it is pending; returns whether this did it.
-    fn cancel(self) -> bool;
+    /// Cancels it if it is pending; returns the phase that it was in.
+    fn cancel(self) -> Phase;
 
-    /// Fails it if it was not started.
-    fn fail(self, error: Error);
+    /// Fails it if it is pending; returns the phase that it was in.
+    fn fail(self, error: Error) -> Phase;
 }
 
 impl<E: Entry> Entry for Box<E> {
     fn run(self, stage: &dyn Stage) {
         (*self).run(stage);
     }
+    fn start(&self) -> bool {
+        (**self).start()
+    }
+    fn run_started(self, stage: &dyn Stage) {
+        (*self).run_started(stage);
+    }
     fn phase(&self) -> Phase {
         (**self).phase()
     }
-    fn cancel(self) -> bool {
+    fn cancel(self) -> Phase {
         (*self).cancel()
     }
-    fn fail(self, error: Error) {
-        (*self).fail(error);
+    fn fail(self, error: Error) -> Phase {
+        (*self).fail(error)
     }
 }
 
@@ -57,12 +71,15 @@ pub(crate) struct Job {
 // SAFETY: what is in it is Send, by the bound on `Entry`.
 unsafe impl Send for Job {}
 
-/// What can be done with a word that holds a certain type. All but `phase` take the value out.
+/// What can be done with a word that holds a certain type. Those that take a word by value take the
+/// value out.
 struct Table {
     run: unsafe fn(Word, &dyn Stage),
+    start: unsafe fn(&Word) -> bool,
+    run_started: unsafe fn(Word, &dyn Stage),
     phase: unsafe fn(&Word) -> Phase,
-    cancel: unsafe fn(Word) -> bool,
-    fail: unsafe fn(Word, Error),
+    cancel: unsafe fn(Word) -> Phase,
+    fail: unsafe fn(Word, Error) -> Phase,
     drop: unsafe fn(Word),
 }
 
@@ -77,6 +94,8 @@ impl<E: Entry> Typed<E> {
     const FITS: bool = size_of::<E>() <= size_of::<Word>() && align_of::<E>() <= align_of::<Word>();
     const TABLE: Table = Table {
         run: Self::run,
+        start: Self::start,
+        run_started: Self::run_started,
         phase: Self::phase,
         cancel: Self::cancel,
         fail: Self::fail,
@@ -93,19 +112,29 @@ impl<E: Entry> Typed<E> {
         unsafe { Self::take(word) }.run(stage);
     }
 
+    unsafe fn start(word: &Word) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { &*word.as_ptr().cast::<E>() }.start()
+    }
+
+    unsafe fn run_started(word: Word, stage: &dyn Stage) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::take(word) }.run_started(stage);
+    }
+
     unsafe fn phase(word: &Word) -> Phase {
         // SAFETY: the caller's promise.
         unsafe { &*word.as_ptr().cast::<E>() }.phase()
     }
 
-    unsafe fn cancel(word: Word) -> bool {
+    unsafe fn cancel(word: Word) -> Phase {
         // SAFETY: the caller's promise.
         unsafe { Self::take(word) }.cancel()
     }
 
-    unsafe fn fail(word: Word, error: Error) {
+    unsafe fn fail(word: Word, error: Error) -> Phase {
         // SAFETY: the caller's promise.
-        unsafe { Self::take(word) }.fail(error);
+        unsafe { Self::take(word) }.fail(error)
     }
 
     unsafe fn drop(word: Word) {
@@ -134,6 +163,17 @@ impl Job {
         unsafe { (job.table.run)(job.word, stage) }
     }
 
+    pub(crate) fn start(&self) -> bool {
+        // SAFETY: the invariant.
+        unsafe { (self.table.start)(&self.word) }
+    }
+
+    pub(crate) fn run_started(self, stage: &dyn Stage) {
+        let job = ManuallyDrop::new(self);
+        // SAFETY: the invariant; the word is not used again.
+        unsafe { (job.table.run_started)(job.word, stage) }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         // SAFETY: the invariant.
         unsafe { (self.table.phase)(&self.word) }
@@ -147,16 +187,23 @@ impl Job {
         self.phase() == Phase::Cancelled
     }
 
-    pub(crate) fn cancel(self) -> bool {
+    pub(crate) fn cancel(self) -> Phase {
         let job = ManuallyDrop::new(self);
         // SAFETY: the invariant; the word is not used again.
         unsafe { (job.table.cancel)(job.word) }
     }
 
-    pub(crate) fn fail(self, error: Error) {
+    pub(crate) fn fail(self, error: Error) -> Phase {
         let job = ManuallyDrop::new(self);
         // SAFETY: the invariant; the word is not used again.
         unsafe { (job.table.fail)(job.word, error) }
+    }
+}
+
+/// Drops what was taken out of a queue. What is over may hold a value that nobody took.
+pub(crate) fn discard(jobs: impl IntoIterator<Item = Job>) {
+    for job in jobs {
+        contain("dropping a call that left the queue", || drop(job));
     }
 }
 
@@ -181,41 +228,51 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Counts how it ends, on top of whatever size `T` has.
-    struct Ends<T>(Arc<[AtomicUsize; 4]>, T);
+    struct Ends<T>(Arc<[AtomicUsize; 5]>, T);
 
     impl<T: Send + 'static> Entry for Ends<T> {
         fn run(self, _: &dyn Stage) {
             self.0[0].fetch_add(1, Ordering::Relaxed);
         }
+        fn start(&self) -> bool {
+            true
+        }
+        fn run_started(self, _: &dyn Stage) {
+            self.0[1].fetch_add(1, Ordering::Relaxed);
+        }
         fn phase(&self) -> Phase {
             Phase::Pending
         }
-        fn cancel(self) -> bool {
-            self.0[1].fetch_add(1, Ordering::Relaxed);
-            true
-        }
-        fn fail(self, _: Error) {
+        fn cancel(self) -> Phase {
             self.0[2].fetch_add(1, Ordering::Relaxed);
+            Phase::Pending
+        }
+        fn fail(self, _: Error) -> Phase {
+            self.0[3].fetch_add(1, Ordering::Relaxed);
+            Phase::Running
         }
     }
 
     impl<T> Drop for Ends<T> {
         fn drop(&mut self) {
-            self.0[3].fetch_add(1, Ordering::Relaxed);
+            self.0[4].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn each_end<T: Copy + Send + 'static>(more: T) {
-        let ends = Arc::new([const { AtomicUsize::new(0) }; 4]);
+        let ends = Arc::new([const { AtomicUsize::new(0) }; 5]);
         let job = || Job::new(Ends(Arc::clone(&ends), more));
         assert!(job().is_pending() && !job().is_cancelled());
         job().run(&Elsewhere);
-        assert!(job().cancel());
-        job().fail(Error::Shutdown);
+        let started = job();
+        assert!(started.start());
+        started.run_started(&Elsewhere);
+        assert_eq!(job().cancel(), Phase::Pending);
+        assert_eq!(job().fail(Error::Shutdown), Phase::Running);
         drop(job());
         let ends =
             Arc::into_inner(ends).expect("each was dropped once").map(AtomicUsize::into_inner);
-        assert_eq!(ends, [1, 1, 1, 6]);
+        assert_eq!(ends, [1, 1, 1, 1, 7]);
     }
 
     #[test]
@@ -237,26 +294,42 @@ mod tests {
                 assert_eq!(std::ptr::from_ref(&self).addr() % 64, 0);
                 SEEN.fetch_add(usize::from(self.0), Ordering::Relaxed);
             }
+            fn start(&self) -> bool {
+                true
+            }
+            fn run_started(self, stage: &dyn Stage) {
+                self.run(stage);
+            }
             fn phase(&self) -> Phase {
                 Phase::Pending
             }
-            fn cancel(self) -> bool {
-                false
+            fn cancel(self) -> Phase {
+                self.phase()
             }
-            fn fail(self, _: Error) {}
+            fn fail(self, _: Error) -> Phase {
+                self.phase()
+            }
         }
         struct Nothing;
         impl Entry for Nothing {
             fn run(self, _: &dyn Stage) {
                 SEEN.fetch_add(1, Ordering::Relaxed);
             }
+            fn start(&self) -> bool {
+                true
+            }
+            fn run_started(self, stage: &dyn Stage) {
+                self.run(stage);
+            }
             fn phase(&self) -> Phase {
                 Phase::Cancelled
             }
-            fn cancel(self) -> bool {
-                false
+            fn cancel(self) -> Phase {
+                self.phase()
             }
-            fn fail(self, _: Error) {}
+            fn fail(self, _: Error) -> Phase {
+                self.phase()
+            }
         }
         Job::new(Aligned(40)).run(&Elsewhere);
         let nothing = Job::new(Nothing);

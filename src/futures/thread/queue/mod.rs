@@ -32,6 +32,7 @@
 mod bounded;
 mod control;
 mod entry;
+mod give_up;
 mod store;
 
 use std::collections::VecDeque;
@@ -39,14 +40,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bounded::Blocked;
-use control::Control;
 use store::Store;
 
 pub use bounded::FullQueue;
-pub(crate) use bounded::{Place, Pushed};
-pub(crate) use control::{Counts, Flag, Left, Start};
-pub(crate) use entry::{Entry, Job};
+pub(crate) use bounded::{Pushed, QueuePermit};
+pub(crate) use control::{Control, Counts, Flag, Start};
+pub(crate) use entry::{Entry, Job, discard};
 pub use store::Discipline;
 
 use crate::error::Error;
@@ -57,10 +56,12 @@ use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};
 
+/// What submitters need comes first, at the address of the whole: that saves them some instructions.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Queue {
-    pub(crate) outgoing: Apart<Mutex<Jobs>>,
     pub(crate) control: Apart<Mutex<Control>>,
+    pub(crate) outgoing: Apart<Mutex<Jobs>>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
@@ -144,6 +145,7 @@ impl Queue {
         priority: i32,
         start: Start<'_>,
     ) {
+        control.accepted += 1;
         control.incoming.push(job, priority);
         self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
         if control.sleeping > 0 {
@@ -186,7 +188,8 @@ impl Queue {
 
     /// Takes the next call, sleeping while there is none; `None` when the worker is to end.
     ///
-    /// `fresh` is whether the worker has not been here before.
+    /// `fresh` is whether the worker has not been here before. A call of a bounded queue was started,
+    /// any other was not.
     pub(crate) fn take(&self, flag: &Flag, fresh: bool, start: Start<'_>) -> Option<Job> {
         let mut called = fresh;
         let mut looked = false;
@@ -223,21 +226,16 @@ impl Queue {
                     continue;
                 }
                 if self.single {
-                    let job = control.incoming.pop();
-                    flag.take_on();
-                    let more = !control.incoming.is_empty();
-                    self.has_incoming.store(more, Ordering::Relaxed); // ORDERING: a hint
-                    drop((control, outgoing));
-                    if called {
-                        self.call_next(more, start);
+                    match self.take_single((outgoing, control), flag, called, start) {
+                        Some(job) => return Some(job),
+                        None => continue,
                     }
-                    return job;
                 }
                 self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
                 control.incoming.move_to(&mut outgoing.0);
             }
             let job = outgoing.0.pop_front();
-            flag.take_on();
+            flag.raise();
             let more = !outgoing.0.is_empty();
             drop(outgoing);
             if called {
@@ -245,6 +243,46 @@ impl Queue {
             }
             return job;
         }
+    }
+
+    /// Takes a call from `incoming`, which is not empty. `None` if the worker is to look again.
+    #[inline(never)] // so that it costs the usual queue nothing
+    fn take_single(
+        &self,
+        (outgoing, mut control): (MutexGuard<'_, Jobs>, MutexGuard<'_, Control>),
+        flag: &Flag,
+        called: bool,
+        start: Start<'_>,
+    ) -> Option<Job> {
+        flag.raise();
+        if !control.dead.is_empty() {
+            let dead = std::mem::take(&mut control.dead);
+            drop((control, outgoing));
+            self.call_next(true, start); // whoever counted on this worker
+            discard(dead);
+            flag.lower();
+            return None;
+        }
+        let job = control.incoming.pop()?;
+        let mut let_in = false;
+        if self.capacity.is_some() {
+            if !job.start() {
+                if job.is_cancelled() {
+                    flag.found_cancelled();
+                }
+                control.dead.push(job);
+                return None;
+            }
+            flag.begins();
+            let_in = self.give_back(&mut control);
+        }
+        let more = !control.incoming.is_empty();
+        self.has_incoming.store(more, Ordering::Relaxed); // ORDERING: a hint
+        drop((control, outgoing));
+        if called || let_in {
+            self.call_next(more, start);
+        }
+        Some(job)
     }
 
     fn sleep(&self, mut control: MutexGuard<'_, Control>, deadline: Option<Instant>) {
@@ -283,98 +321,54 @@ impl Queue {
         self.grow(start);
     }
 
-    /// The worker `flag` starts a queued call by `start` within another one.
+    /// The worker `flag` starts a queued call by `begin` within another one.
     ///
     /// It takes what is over off the end of the queue, where a call that waits for what it has just
-    /// submitted left it: a deep tree of calls would fill the memory otherwise.
+    /// submitted left it: a deep tree of calls would fill the memory otherwise. What may hold a value
+    /// goes to `over`, to be dropped when no call is begun and does not run yet.
     pub(crate) fn begin_nested(
         &self,
         flag: &Flag,
         unless_free: bool,
-        start: &mut dyn FnMut() -> bool,
+        begin: &mut dyn FnMut() -> bool,
+        over: &mut Vec<Job>,
+        start: Start<'_>,
     ) -> Begin {
         let mut control = self.control.lock();
         if unless_free && control.has_worker_to_spare() {
             return Begin::LeftToAnother;
         }
-        let started = start();
-        if started {
-            flag.take_on_nested();
+        let begun = begin();
+        if begun {
+            flag.begins();
         }
-        let over = [control.pop_over(), control.pop_over()]; // one comes, so two keep it short
+        // One comes for each that begins, so two keep it short.
+        let first = control.pop_over();
+        let second = if first.is_some() { control.pop_over() } else { None };
+        let mut let_in = false;
+        if self.capacity.is_some() {
+            over.append(&mut control.dead);
+            let_in = begun && self.give_back(&mut control);
+        }
         drop(control);
-        if over.iter().any(Option::is_some) {
-            contain("dropping a call that was run in place", || drop(over));
+        let mut leave = |(job, phase)| match phase {
+            Phase::Running => drop(job), // whoever runs it owns it as well
+            _ => over.push(job),
+        };
+        if let Some(job) = first {
+            leave(job);
         }
-        if started { Begin::Begun } else { Begin::Gone }
-    }
-
-    /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
-    pub(crate) fn close(&self) -> bool {
-        let mut control = self.control.lock();
-        let was_open = !std::mem::replace(&mut control.closed, true);
-        control.publish_capacity();
-        control.notified = control.sleeping;
-        control.blocked.iter().for_each(Blocked::wake);
-        drop(control);
-        self.wake.notify_all();
-        recheck_blocked(Recheck::All); // a pool that was shut down starts no more workers
-        was_open
-    }
-
-    /// Refuses calls from now on because of `error`, and gives up those that wait.
-    pub(crate) fn break_off(&self, error: Error) -> Vec<Job> {
-        let mut outgoing = self.outgoing.lock();
-        let mut control = self.control.lock();
-        control.broken.get_or_insert(error);
-        control.publish_capacity();
-        control.notified = control.sleeping;
-        control.blocked.iter().for_each(Blocked::wake);
-        let jobs = outgoing.take_all(&mut control.incoming);
-        for job in &jobs {
-            match job.phase() {
-                Phase::Cancelled => control.counts.cancelled += 1,
-                Phase::Pending => control.counts.failed += 1,
-                Phase::Running | Phase::Finished => {} // in place, and counted there
-            }
+        if let Some(job) = second {
+            leave(job);
         }
-        drop((control, outgoing));
-        self.wake.notify_all();
-        jobs
-    }
-
-    /// Gives up the calls that wait, to be cancelled.
-    pub(crate) fn drain(&self) -> Vec<Job> {
-        let mut outgoing = self.outgoing.lock();
-        let mut control = self.control.lock();
-        let jobs = outgoing.take_all(&mut control.incoming);
-        // Those that are pending will be cancelled by the caller.
-        let cancelled = |job: &&Job| matches!(job.phase(), Phase::Cancelled | Phase::Pending);
-        control.counts.cancelled += jobs.iter().filter(cancelled).count();
-        jobs
+        if let_in {
+            self.call_next(false, start);
+        }
+        if begun { Begin::Begun } else { Begin::Gone }
     }
 
     pub(crate) fn max_workers(&self) -> usize {
         self.control.lock().max_workers
-    }
-
-    pub(crate) fn left(&self) -> Left {
-        let outgoing = self.outgoing.lock();
-        let control = self.control.lock();
-        let mut waiting = 0;
-        // A cancelled call stays in the queue until a worker gets to it.
-        let mut count = |job: &Job| waiting += usize::from(job.is_pending());
-        outgoing.0.iter().for_each(&mut count);
-        control.incoming.for_each(&mut count);
-        let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
-        Left { waiting, running, blocked: control.blocked.len() }
-    }
-}
-
-impl Jobs {
-    fn take_all(&mut self, newer: &mut Store) -> Vec<Job> {
-        let older = std::mem::take(&mut self.0);
-        older.into_iter().chain(newer.take_all()).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::entry::Job;
+use crate::futures::call::state::Phase;
 
 /// A queue whose empty buffer is larger than this is given back to the allocator.
 const KEPT_CAPACITY: usize = 1024;
@@ -79,13 +80,22 @@ impl Store {
     }
 
     /// Takes the call out that was pushed last, unless it is pending. Not in a queue by priority.
-    pub(crate) fn pop_over(&mut self) -> Option<Job> {
-        let over = |job: &Job| !job.is_pending();
-        match self {
-            Self::Fifo(jobs) if jobs.back().is_some_and(over) => jobs.pop_back(),
-            Self::Lifo(jobs) if jobs.last().is_some_and(over) => jobs.pop(),
-            _ => None,
+    pub(crate) fn pop_over(&mut self) -> Option<(Job, Phase)> {
+        let last = match self {
+            Self::Fifo(jobs) => jobs.back()?,
+            Self::Lifo(jobs) => jobs.last()?,
+            Self::Priority { .. } => return None,
+        };
+        let phase = last.phase();
+        if phase == Phase::Pending {
+            return None;
         }
+        let job = match self {
+            Self::Fifo(jobs) => jobs.pop_back()?,
+            Self::Lifo(jobs) => jobs.pop()?,
+            Self::Priority { .. } => return None,
+        };
+        Some((job, phase))
     }
 
     /// Moves all calls to `empty`, at once if they are in the order in which they came.

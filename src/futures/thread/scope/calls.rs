@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::counted::Counted;
 use crate::futures::call::upstream::Upstream;
 use crate::futures::call::waiter::{Signal, Until};
 use crate::futures::call::{AnyCall, cancel_now};
 use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, OnDeadlock, Recheck, Wait};
 use crate::futures::wait::wait_set::{unwatch, watch};
+use crate::guard::contain;
 use crate::sync::{Condvar, Mutex, wait_until};
 
 /// A call of a scope, as its scope sees it.
@@ -25,8 +27,10 @@ pub(super) struct Calls {
 struct State {
     /// INVARIANT: how many [`Ticket`]s there are.
     tickets: usize,
-    /// In the order spawned. Has all that may be pending or running, and lost failures.
-    known: VecDeque<Known>,
+    /// In the order spawned, each with its number. Has all that may be pending or running, and lost
+    /// failures.
+    known: VecDeque<(u64, Known)>,
+    next_number: u64,
     /// With this many calls known, those that are of no interest any more are forgotten.
     sweep_at: usize,
     /// The thread of the scope is blocked, or about to be, and has seen all that are known.
@@ -75,18 +79,22 @@ impl Drop for WaitsOnDrop<'_> {
 impl Calls {
     pub(super) fn new() -> Arc<Self> {
         let known = VecDeque::new();
-        let state = State { tickets: 0, known, sweep_at: FIRST_SWEEP, watched: false };
+        let state =
+            State { tickets: 0, known, next_number: 0, sweep_at: FIRST_SWEEP, watched: false };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     pub(super) fn add(&self, call: Known) {
-        let (_forgotten, watched) = {
+        let (forgotten, watched) = {
             let mut state = self.state.lock();
-            state.known.push_back(call);
+            let number = state.next_number;
+            state.next_number += 1;
+            state.known.push_back((number, call));
             let full = state.known.len() >= state.sweep_at;
             let forgotten = if full { state.sweep() } else { VecDeque::new() };
             (forgotten, std::mem::take(&mut state.watched))
-        }; // dropped without the lock: an error may hold what is the user's
+        };
+        forget(forgotten.into_iter().map(|(_, call)| call));
         self.changed.notify_all();
         if watched {
             deadlock::recheck_blocked(Recheck::All); // the thread of the scope may have to run it
@@ -98,24 +106,34 @@ impl Calls {
         self.state.lock().tickets
     }
 
-    /// The call number `index`, counted from the earliest that is known.
-    fn nth(&self, index: usize) -> Option<Known> {
-        self.state.lock().known.get(index).cloned()
+    /// The earliest known call whose number is `least` or more.
+    fn next(&self, least: u64) -> Option<(u64, Known)> {
+        let state = self.state.lock();
+        // As far from the first as its number says, unless some before it were forgotten.
+        let first = state.known.front()?.0;
+        let mut at = usize::try_from(least.saturating_sub(first)).unwrap_or(usize::MAX);
+        if state.known.get(at).is_none_or(|(number, _)| *number != least) {
+            at = state.known.partition_point(|(number, _)| *number < least);
+        }
+        state.known.get(at).map(|(number, call)| (*number, Known::clone(call)))
     }
 
     /// Runs `visit` on the calls that are known, also on those added meanwhile; without the lock.
-    fn each(&self, mut visit: impl FnMut(Known)) {
-        let mut index = 0;
-        while let Some(call) = self.nth(index) {
-            visit(call);
-            index += 1;
+    ///
+    /// Others may be forgotten meanwhile, so that only their numbers tell where it is.
+    fn each(&self, mut visit: impl FnMut(&Known)) {
+        let mut least = 0;
+        while let Some((number, call)) = self.next(least) {
+            visit(&call);
+            forget([call]);
+            least = number + 1;
         }
     }
 
     /// Cancels what has not started; returns how many calls that were.
     pub(super) fn cancel_pending(&self) -> usize {
         let mut cancelled = 0;
-        self.each(|call| cancelled += usize::from(cancel_now(&call).is_ok()));
+        self.each(|call| cancelled += usize::from(cancel_now(call).is_ok()));
         cancelled
     }
 
@@ -128,12 +146,14 @@ impl Calls {
             if calls.0.is_empty() {
                 let mut state = self.state.lock();
                 let lost =
-                    state.known.iter().position(|call| call.core().state().is_lost_failure());
-                return deadlock.map(|()| lost.and_then(|index| state.known.remove(index)));
+                    state.known.iter().position(|(_, call)| call.core().state().is_lost_failure());
+                let lost = lost.and_then(|index| state.known.remove(index));
+                return deadlock.map(|()| lost.map(|(_, call)| call));
             }
             if let Err(error) = self.wait_for(&calls) {
                 deadlock = Err(error);
             }
+            forget(calls.0);
         }
     }
 
@@ -198,15 +218,31 @@ impl AwaitedSet for NotDone {
     }
 }
 
+/// Lets go of calls, each by itself and without the lock: this may be the last owner, and the error
+/// of a call may hold what is the user's.
+fn forget(calls: impl IntoIterator<Item = Known>) {
+    for last in calls.into_iter().filter_map(Counted::leave) {
+        contain("dropping a call of a scope", || drop(last));
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        let known = std::mem::take(&mut self.state.lock().known);
+        forget(known.into_iter().map(|(_, call)| call));
+    }
+}
+
 impl State {
     fn not_done(&self) -> Vec<Known> {
-        self.known.iter().filter(|call| !call.core().state().is_done()).cloned().collect()
+        let known = self.known.iter().map(|(_, call)| call);
+        known.filter(|call| !call.core().state().is_done()).cloned().collect()
     }
 
     /// Takes out the calls that are done and whose failure, if any, was looked at.
-    fn sweep(&mut self) -> VecDeque<Known> {
+    fn sweep(&mut self) -> VecDeque<(u64, Known)> {
         let known = std::mem::take(&mut self.known);
-        let (kept, done) = known.into_iter().partition(|call| {
+        let (kept, done) = known.into_iter().partition(|(_, call)| {
             let state = call.core().state();
             !state.is_done() || state.is_lost_failure()
         });
