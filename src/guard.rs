@@ -54,6 +54,24 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     })
 }
 
+/// Calls a comparison of the user's, perhaps with a lock held. `None` if it panics.
+///
+/// Nobody is told but the panic hook, and the payload is leaked unless it is a text: to log and to
+/// drop it would be to run the user's code.
+#[inline]
+pub(crate) fn compare<R>(f: impl FnOnce() -> R) -> Option<R> {
+    // The compiler removes the catching from a comparison that it sees cannot panic.
+    catch_unwind(AssertUnwindSafe(f)).map_err(leak_payload).ok()
+}
+
+#[cold]
+fn leak_payload(payload: Box<dyn Any + Send>) {
+    if !payload.is::<&'static str>() && !payload.is::<String>() {
+        #[expect(clippy::mem_forget, reason = "its drop is the user's")]
+        std::mem::forget(payload);
+    }
+}
+
 /// Runs `f`, typically the drop of a user's value; a panic is logged, with `what` it was, and goes
 /// no further.
 pub(crate) fn contain(what: impl fmt::Display, f: impl FnOnce()) {

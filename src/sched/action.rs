@@ -6,7 +6,7 @@ use std::fmt;
 use smallbox::{SmallBox, smallbox};
 
 use super::clock::TimePoint;
-use super::recurring::Every;
+use super::every::Every;
 use crate::error::{Outcome, Result};
 use crate::guard;
 
@@ -108,7 +108,7 @@ impl<T: TimePoint> fmt::Debug for Job<T> {
 #[cfg(test)]
 mod tests {
     use super::Job;
-    use crate::sched::heap::slot_size;
+    use crate::sched::event_queue::slot_size;
 
     #[test]
     fn a_pending_event_is_72_bytes_with_its_key() {

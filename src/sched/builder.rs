@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::{Clock, Delay, TimePoint};
+use super::clock::{Clock, Delay, DelayFunction, TimePoint};
+use super::contained::Contained;
 use super::dispatch::{Dispatch, Due};
+use super::handle::Handle;
+use super::on_error::{ErrorPolicy, OnError};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::virtual_clock::VirtualClock;
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 
 /// Which of two priority numbers runs first, at the same time.
 ///
@@ -76,11 +79,17 @@ pub struct SchedulerBuilder<T: TimePoint = Instant> {
     settings: Settings,
     clock: Clock<T>,
     dispatch: Option<Dispatch>,
+    on_error: ErrorPolicy,
 }
 
 impl SchedulerBuilder {
-    fn new() -> Self {
-        Self { settings: Settings::default(), clock: Clock::real(), dispatch: None }
+    pub(super) fn new() -> Self {
+        Self {
+            settings: Settings::default(),
+            clock: Clock::real(),
+            dispatch: None,
+            on_error: ErrorPolicy::Always(OnError::Stop),
+        }
     }
 }
 
@@ -103,11 +112,19 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         timefunc: impl Fn() -> U + Send + Sync + 'static,
         delayfunc: impl Fn(U::Delay) -> R + Send + Sync + 'static,
     ) -> SchedulerBuilder<U> {
-        let delay = Delay::User(Box::new(move |delay| delayfunc(delay).into_result()));
-        self.on(Clock { time: Box::new(timefunc), delay, steady: false })
+        let delay: Box<DelayFunction<U>> = Box::new(move |delay| delayfunc(delay).into_result());
+        let delay = Delay::User(Contained::new(delay));
+        self.on(Clock { time: Contained::new(Box::new(timefunc)), delay, steady: false })
     }
 
     /// Sets the time function and keeps the interruptible delay, which waits in real time.
+    ///
+    /// Such a clock may be set, as the system's [`SystemTime`](std::time::SystemTime) is by hand or
+    /// over the network. So a run that sleeps looks at it at least once a second: after the clock was
+    /// set, an event that it is now time for runs at most a second late, on every system, and none
+    /// runs before the clock shows its time. That look is the price: a run on such a clock wakes up
+    /// once a second even if nothing is due for hours. [`Scheduler::new`] has a clock that nobody sets,
+    /// and sleeps through.
     ///
     /// # Examples
     ///
@@ -228,7 +245,12 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// next is entered when the one before has ended.
     ///
     /// [`run`](Scheduler::run) also waits for dispatched actions to end, for they may enter events.
-    /// Only a run inside a dispatched action does not, because it would wait for itself.
+    /// So do a run that was [stopped](Scheduler::stop), and the drop of the last handle: what was
+    /// handed out is not lost. Only a run or a drop inside a dispatched action does not wait, because
+    /// it would wait for itself. The others must not happen in a thread that the actions need, say in
+    /// the only worker of their pool.
+    ///
+    /// With the last handle `dispatch` is dropped, and what it captured, say the pool.
     ///
     /// # Errors
     ///
@@ -246,6 +268,61 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         self
     }
 
+    /// Sets what a run does when an action fails; by default it [stops](OnError::Stop).
+    ///
+    /// With [`OnError::Continue`] the error is logged, at the level of errors, and the run goes on: for
+    /// a [`run_forever`](Scheduler::run_forever) in the background. It is about actions, dispatched or
+    /// not, and about a dispatcher that fails. A clock's function that fails always ends the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::{OnError, Scheduler};
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::builder().on_error(OnError::Continue).build();
+    /// s.enter(Duration::ZERO, 1, || Err("no milk"));
+    /// s.enter(Duration::ZERO, 2, || println!("still there"));
+    /// s.run()?;
+    /// # assert!(s.is_empty());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = ErrorPolicy::Always(on_error);
+        self
+    }
+
+    /// Sets a function that decides for each error what the run does.
+    ///
+    /// It is called in the thread of the run, without a lock held. Nothing is logged for an error that
+    /// it saw. If it panics, the panic is logged, and the run ends with the action's error. Otherwise
+    /// like [`on_error`](Self::on_error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::{OnError, Scheduler};
+    /// use concurrent::Error;
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::builder()
+    ///     .on_error_with(|error| match error {
+    ///         Error::Panicked(_) => OnError::Stop,
+    ///         _ => OnError::Continue,
+    ///     })
+    ///     .build();
+    /// s.enter(Duration::ZERO, 1, || Err("no milk"));
+    /// s.enter(Duration::ZERO, 2, || panic!("no cat"));
+    /// assert!(matches!(s.run(), Err(Error::Panicked(_))));
+    /// ```
+    pub fn on_error_with(
+        mut self,
+        decide: impl Fn(&Error) -> OnError + Send + Sync + 'static,
+    ) -> Self {
+        self.on_error = ErrorPolicy::Decide(Contained::new(Box::new(decide)));
+        self
+    }
+
     /// Builds the scheduler.
     ///
     /// # Examples
@@ -255,11 +332,13 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// ```
     #[must_use]
     pub fn build(self) -> Scheduler<T> {
-        Scheduler(Arc::new(Shared::new(self.settings, self.clock, self.dispatch)))
+        let shared = Shared::new(self.settings, self.clock);
+        Scheduler(Arc::new(Handle::new(shared, self.dispatch, self.on_error)))
     }
 
-    fn on<U: TimePoint>(self, clock: Clock<U>) -> SchedulerBuilder<U> {
-        SchedulerBuilder { settings: self.settings, clock, dispatch: self.dispatch }
+    pub(super) fn on<U: TimePoint>(self, clock: Clock<U>) -> SchedulerBuilder<U> {
+        let Self { settings, dispatch, on_error, .. } = self;
+        SchedulerBuilder { settings, clock, dispatch, on_error }
     }
 }
 
@@ -270,102 +349,7 @@ impl<T: TimePoint> fmt::Debug for SchedulerBuilder<T> {
             .field("bounded_latency", &self.settings.bounded_latency)
             .field("final_spin", &self.settings.final_spin)
             .field("dispatch", &self.dispatch.is_some())
+            .field("on_error", &self.on_error)
             .finish_non_exhaustive()
-    }
-}
-
-impl Scheduler {
-    /// Makes a scheduler on the system's monotonic clock, with an interruptible delay.
-    ///
-    /// # Python
-    ///
-    /// `sched.scheduler()`, whose sleep cannot be interrupted.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::sched::Scheduler;
-    /// use std::time::Duration;
-    ///
-    /// let s = Scheduler::new();
-    /// s.enter(Duration::from_millis(1), 1, || println!("a millisecond later"));
-    /// s.run()?;
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// Starts a builder: another clock, another order of priorities, actions run elsewhere.
-    ///
-    /// # Examples
-    ///
-    /// See [`SchedulerBuilder`].
-    pub fn builder() -> SchedulerBuilder {
-        SchedulerBuilder::new()
-    }
-}
-
-impl<T: TimePoint> Scheduler<T> {
-    /// Makes a scheduler on two functions: one tells the time, one waits for a delay.
-    ///
-    /// Both may keep state, and either may call the scheduler, even `run`. A delay function that
-    /// returns early is called again with what remains. It is called with zero after every action.
-    ///
-    /// They are `Fn` because several threads may be in a run: state goes into an atomic or a
-    /// `Mutex`.
-    ///
-    /// # Errors
-    ///
-    /// An `Err` of the delay function comes out of `run`, with the queue intact. So does a panic of
-    /// either.
-    ///
-    /// # Python
-    ///
-    /// `sched.scheduler(timefunc, delayfunc)`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::sched::Scheduler;
-    /// use std::sync::Arc;
-    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-    ///
-    /// let now = Arc::new(AtomicU64::new(0));
-    /// let (read, wait) = (now.clone(), now.clone());
-    /// let s = Scheduler::with_clock(
-    ///     move || read.load(Relaxed),
-    ///     move |delay| {
-    ///         wait.fetch_add(delay, Relaxed);
-    ///     },
-    /// );
-    /// s.enter(3, 1, || {});
-    /// s.run()?;
-    /// assert_eq!(now.load(Relaxed), 3);
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    #[must_use]
-    pub fn with_clock<R: Outcome>(
-        timefunc: impl Fn() -> T + Send + Sync + 'static,
-        delayfunc: impl Fn(T::Delay) -> R + Send + Sync + 'static,
-    ) -> Self {
-        SchedulerBuilder::new().clock(timefunc, delayfunc).build()
-    }
-
-    /// Makes a scheduler that sets `clock` forward instead of waiting.
-    ///
-    /// # Examples
-    ///
-    /// See [`VirtualClock`].
-    #[must_use]
-    pub fn with_virtual_clock(clock: &VirtualClock<T>) -> Self {
-        SchedulerBuilder::new().virtual_clock(clock).build()
-    }
-}
-
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::contained::Contained;
 use super::virtual_clock::VirtualClock;
 use crate::error::{Error, Result};
 use crate::guard;
@@ -12,8 +13,20 @@ use crate::sync::deadline_after;
 ///
 /// Implemented for [`Instant`] and [`SystemTime`], for [`Duration`] (time since the start of a
 /// simulation), for the integers (any unit) and for [`Float`](super::Float) (Python's way). Implement
-/// it for a time type of your own: arithmetic saturates instead of overflowing, and neither it nor
-/// the comparison may panic or call the scheduler, because events are compared under its lock.
+/// it for a time type of your own: arithmetic saturates instead of overflowing.
+///
+/// # Blocking
+///
+/// `<` and `==` are called with the lock of the scheduler held: they must not wait for anything, and
+/// must not call the scheduler, nor may a panic hook that one of them sets off. They are the only
+/// code of yours of which that is true; `after` and `since` are called without.
+///
+/// # Panics
+///
+/// None of the functions should. If a comparison does, the two times count as equal. A panic of
+/// `since` comes out of a run as an error, and so does one of `after` for the next tick of a
+/// recurrence. An order that panics or contradicts itself makes events run in a wrong one, early or
+/// late. It does no other harm: each event still runs once or is cancelled.
 ///
 /// # Python
 ///
@@ -113,16 +126,20 @@ impl TimePoint for SystemTime {
 
 /// The last point that a clock can express. The standard library does not name it, and it differs
 /// between systems; only it keeps delays that do not fit in their order.
-fn last_point<T: Copy>(mut point: T, add: impl Fn(&T, Duration) -> Option<T>) -> T {
+fn last_point<T: Copy + Ord>(mut point: T, add: impl Fn(&T, Duration) -> Option<T>) -> T {
     let mut step = Duration::MAX;
     while step > Duration::ZERO {
-        while let Some(later) = add(&point, step) {
+        // A step below the clock's resolution leads nowhere, however often.
+        while let Some(later) = add(&point, step).filter(|later| *later > point) {
             point = later;
         }
         step /= 2;
     }
     point
 }
+
+/// How long a run sleeps at most on a clock that may be set: then it looks at it again.
+pub(super) const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// A user's delay function.
 pub(super) type DelayFunction<T> = dyn Fn(<T as TimePoint>::Delay) -> Result<()> + Send + Sync;
@@ -134,7 +151,7 @@ pub(super) enum Delay<T: TimePoint> {
     /// Sets the clock forward.
     Virtual(VirtualClock<T>),
     /// Calls the user's delay function.
-    User(Box<DelayFunction<T>>),
+    User(Contained<Box<DelayFunction<T>>>),
 }
 
 /// A time function and what goes with it.
@@ -142,32 +159,32 @@ pub(super) enum Delay<T: TimePoint> {
 /// The functions are `Fn`, not `FnMut` behind a lock: several threads may run one scheduler, and a
 /// delay function may itself call `run`, which would wait for its own lock.
 pub(super) struct Clock<T: TimePoint> {
-    pub(super) time: Box<dyn Fn() -> T + Send + Sync>,
+    pub(super) time: Contained<Box<dyn Fn() -> T + Send + Sync>>,
     pub(super) delay: Delay<T>,
-    /// A clock of ours: it never goes back and nobody sees how often it is read, so a reading may
-    /// serve for as long as the next event is due by it.
+    /// A clock of ours: nobody sets it, it never goes back, and nobody sees how often it is read, so
+    /// a reading may serve for as long as the next event is due by it.
     pub(super) steady: bool,
 }
 
 impl Clock<Instant> {
     pub(super) fn real() -> Self {
         let delay = Delay::Interruptible(|time, _| Some(time));
-        Self { time: Box::new(Instant::now), delay, steady: true }
+        Self { time: Contained::new(Box::new(Instant::now)), delay, steady: true }
     }
 }
 
 impl<T: TimePoint<Delay = Duration>> Clock<T> {
     pub(super) fn interruptible(time: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let delay = Delay::Interruptible(|time: T, now| deadline_after(time.since(now)));
-        Self { time: Box::new(time), delay, steady: false }
+        Self { time: Contained::new(Box::new(time)), delay, steady: false }
     }
 }
 
 impl<T: TimePoint> Clock<T> {
     pub(super) fn virtual_time(clock: VirtualClock<T>) -> Self {
         let read = clock.clone();
-        let time = Box::new(move || read.time());
-        Self { time, delay: Delay::Virtual(clock), steady: true }
+        let time: Box<dyn Fn() -> T + Send + Sync> = Box::new(move || read.time());
+        Self { time: Contained::new(time), delay: Delay::Virtual(clock), steady: true }
     }
 
     /// Reads the time; a panic of the time function becomes an error.
@@ -178,7 +195,7 @@ impl<T: TimePoint> Clock<T> {
     /// `delayfunc(0)`, which follows every action. Only a user's delay function could tell.
     pub(super) fn pause(&self) -> Result<()> {
         match &self.delay {
-            Delay::User(delay) => call_delay::<T>(delay, T::ZERO),
+            Delay::User(delay) => call_delay::<T>(&***delay, T::ZERO),
             Delay::Interruptible(_) | Delay::Virtual(_) => Ok(()),
         }
     }
@@ -187,4 +204,47 @@ impl<T: TimePoint> Clock<T> {
 /// Calls a user's delay function; a panic becomes an error.
 pub(super) fn call_delay<T: TimePoint>(function: &DelayFunction<T>, delay: T::Delay) -> Result<()> {
     guard::catch(|| function(delay)).map_err(Error::Panicked)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{TimePoint, last_point};
+
+    /// A clock that counts in steps, as those of other systems do: 100 ns there.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Stepped<const NANOS: u64>(u64);
+
+    impl<const NANOS: u64> Stepped<NANOS> {
+        fn checked_add(&self, delay: Duration) -> Option<Self> {
+            let steps = u64::try_from(delay.as_nanos() / u128::from(NANOS)).ok()?;
+            self.0.checked_add(steps).map(Self)
+        }
+    }
+
+    impl<const NANOS: u64> TimePoint for Stepped<NANOS> {
+        type Delay = Duration;
+        const ZERO: Duration = Duration::ZERO;
+
+        fn after(self, delay: Duration) -> Self {
+            self.checked_add(delay).unwrap_or_else(|| last_point(self, Self::checked_add))
+        }
+
+        fn since(self, earlier: Self) -> Duration {
+            Duration::from_nanos(self.0.saturating_sub(earlier.0).saturating_mul(NANOS))
+        }
+    }
+
+    #[test]
+    fn the_last_point_is_found_in_steps_of_any_size() {
+        fn last<const NANOS: u64>() -> u64 {
+            Stepped::<NANOS>(5).after(Duration::MAX).0
+        }
+        assert_eq!(last::<1>(), u64::MAX);
+        assert_eq!(last::<100>(), u64::MAX);
+        assert_eq!(last::<7>(), u64::MAX);
+        assert_eq!(last::<1_000_000_000>(), u64::MAX);
+        assert_eq!(Stepped::<100>(u64::MAX).after(Duration::from_nanos(50)).0, u64::MAX);
+    }
 }

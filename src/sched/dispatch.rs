@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::clock::TimePoint;
+use super::on_error::Failure;
 use super::shared::{Shared, Taken};
-use crate::error::Result;
-use crate::sync::current_thread;
+use crate::error;
 
 /// The closure given to [`dispatch`](super::SchedulerBuilder::dispatch).
-pub(super) type Dispatch = Box<dyn Fn(Due) -> Result<()> + Send + Sync>;
+pub(super) type Dispatch = Box<dyn Fn(Due) -> error::Result<()> + Send + Sync>;
 
 /// A due action on its way to the thread that will run it: what the closure given to
 /// [`dispatch`](super::SchedulerBuilder::dispatch) receives.
@@ -18,6 +18,9 @@ pub(super) type Dispatch = Box<dyn Fn(Due) -> Result<()> + Send + Sync>;
 ///
 /// Dropped instead of run, its action does not run: a single event is gone, a recurrence goes on
 /// with its next tick.
+///
+/// Until it has run or was dropped, `run` does not return, nor does a run that was stopped, nor the
+/// drop of the last handle of its scheduler. So do not keep one in the thread that waits there.
 ///
 /// # Examples
 ///
@@ -39,8 +42,8 @@ pub(super) type Dispatch = Box<dyn Fn(Due) -> Result<()> + Send + Sync>;
 pub struct Due(Box<dyn Flight>);
 
 impl Due {
-    pub(super) fn new<T: TimePoint>(shared: Arc<Shared<T>>, taken: Taken<T>) -> Self {
-        Self(Box::new(Dispatched { shared, taken: Some(taken) }))
+    pub(super) fn new<T: TimePoint>(shared: Arc<Shared<T>>, stops: u64, taken: Taken<T>) -> Self {
+        Self(Box::new(Dispatched { shared, stops, taken: Some(taken) }))
     }
 
     /// Runs the action on this thread.
@@ -99,14 +102,16 @@ trait Flight: Send {
 
 struct Dispatched<T: TimePoint> {
     shared: Arc<Shared<T>>,
+    /// How often the scheduler was stopped before.
+    stops: u64,
     /// `None` once it ran.
     taken: Option<Taken<T>>,
 }
 
 impl<T: TimePoint> Dispatched<T> {
-    fn keep_failure(&self, outcome: Result<()>) {
-        if let Err(error) = outcome {
-            self.shared.state.lock().failures.push_back(error);
+    fn keep_failure(&self, outcome: Result<(), Failure>) {
+        if let Err(failure) = outcome {
+            self.shared.state.lock().failures.push_back(failure);
         }
     }
 }
@@ -114,13 +119,9 @@ impl<T: TimePoint> Dispatched<T> {
 impl<T: TimePoint> Flight for Dispatched<T> {
     fn run(mut self: Box<Self>) {
         if let Some(taken) = self.taken.take() {
-            let thread = current_thread();
-            self.shared.state.lock().inside.push(thread);
+            self.shared.state.lock().flights.enter();
             let outcome = self.shared.perform(taken);
-            {
-                let inside = &mut self.shared.state.lock().inside;
-                inside.iter().rposition(|other| *other == thread).map(|at| inside.swap_remove(at));
-            }
+            self.shared.state.lock().flights.leave();
             self.keep_failure(outcome);
         }
     }
@@ -133,10 +134,11 @@ impl<T: TimePoint> Flight for Dispatched<T> {
 impl<T: TimePoint> Drop for Dispatched<T> {
     fn drop(&mut self) {
         if let Some(taken) = self.taken.take() {
+            let name = taken.action.name();
             let outcome = self.shared.enter_again(taken);
-            self.keep_failure(outcome);
+            self.keep_failure(outcome.map_err(|error| Failure { name, error }));
         }
-        self.shared.state.lock().in_flight -= 1;
+        self.shared.state.lock().flights.end(self.stops);
         self.shared.changed.notify_all();
     }
 }

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use super::builder::PriorityOrder;
 use super::clock::TimePoint;
-use super::heap::Ticket;
+use super::event_queue::Ticket;
 use super::key::Key;
 
 /// An event that was entered: what [`enter`](super::Scheduler::enter) returns and

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::time_order::{earlier, same};
+
 /// Where an event stands: time, then rank, then sequence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key<T> {
@@ -35,10 +37,10 @@ impl<T: Ord> Key<T> {
     /// right, and the comparison itself needs none.
     #[inline]
     fn before(&self, other: &Self) -> bool {
-        if self.time == other.time {
+        if same(&self.time, &other.time) {
             (self.rank(), self.sequence) < (other.rank(), other.sequence)
         } else {
-            self.time < other.time
+            earlier(&self.time, &other.time)
         }
     }
 }

@@ -39,43 +39,54 @@
 //! A [`Scheduler`] is a handle: clone it into actions and threads. Anyone may enter and cancel at
 //! any time. Several threads may run one scheduler; each event runs once. Actions run in the thread
 //! that runs the scheduler, unless [`dispatch`](SchedulerBuilder::dispatch) sends them elsewhere.
-//! No action, clock function or destructor of yours is ever called with a lock held.
+//! No action, clock function or destructor of yours is ever called with a lock held; only the
+//! comparison of a [`TimePoint`] of yours is.
 //!
 //! # Failures
 //!
 //! An `Err` or a panic of an action, or of a clock's function, comes out of `run` as an
 //! [`Error`](crate::Error). The action's event is gone, everything else is still queued, and `run`
-//! may be called again.
+//! may be called again. [`on_error`](SchedulerBuilder::on_error) lets a run go on after an action that
+//! failed.
 //!
 //! # Read next
 //!
-//! [`Scheduler`], [`Event`], [`Every`]. In the source: `heap.rs` is the queue (`keys.rs` its
-//! order), without lock or clock; `shared.rs` puts the lock around it; `run.rs` is the loop, and
-//! `alarm.rs` what makes it wake up on time.
+//! [`Scheduler`], [`Event`], [`Every`]. In the source: `event_queue.rs` is the queue (`key_queue.rs`
+//! its order), without lock or clock; `shared.rs` puts the lock around it; `run_loop.rs` is the loop,
+//! and `wakeup.rs` what makes it wake up on time.
 
 mod action;
-mod alarm;
 mod builder;
 mod clock;
+mod constructors;
+mod contained;
 mod dispatch;
 mod event;
+mod event_queue;
+mod every;
+mod flights;
 mod float;
-mod heap;
+mod handle;
 mod key;
-mod keys;
+mod key_queue;
 #[cfg(all(test, concurrent_loom))]
 mod model;
-mod recurring;
+mod on_error;
 mod run;
+mod run_loop;
 mod scheduler;
 mod shared;
+mod shown_time;
+mod time_order;
 mod virtual_clock;
+mod wakeup;
 
 pub use builder::{PriorityOrder, SchedulerBuilder};
 pub use clock::TimePoint;
 pub use dispatch::Due;
 pub use event::Event;
+pub use every::{Every, MissedTicks};
 pub use float::Float;
-pub use recurring::{Every, MissedTicks};
+pub use on_error::OnError;
 pub use scheduler::Scheduler;
 pub use virtual_clock::VirtualClock;

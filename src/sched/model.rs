@@ -13,14 +13,24 @@ use crate::sync::checker::thread;
 
 use super::builder::Settings;
 use super::clock::{Clock, Delay};
+use super::contained::Contained;
+use super::dispatch::Dispatch;
+use super::handle::Handle;
+use super::on_error::{ErrorPolicy, OnError};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 
 /// Sleeps without a limit for every event after zero.
 fn frozen() -> Scheduler<u64> {
     let delay = Delay::Interruptible(|_, _| None);
-    let clock = Clock { time: Box::new(|| 0), delay, steady: false };
-    Scheduler(Arc::new(Shared::new(Settings::default(), clock, None)))
+    on(delay, None)
+}
+
+fn on(delay: Delay<u64>, dispatch: Option<Dispatch>) -> Scheduler<u64> {
+    let clock = Clock { time: Contained::new(Box::new(|| 0)), delay, steady: true };
+    let shared = Shared::new(Settings::default(), clock);
+    let on_error = ErrorPolicy::Always(OnError::Stop);
+    Scheduler(Arc::new(Handle::new(shared, dispatch, on_error)))
 }
 
 /// Runs `model` in every interleaving with at most three preemptions; returns its outcomes.
@@ -194,15 +204,11 @@ fn cancel_meets_a_running_recurrence() {
 fn run_waits_for_dispatched_actions() {
     outcomes(|| {
         let (threads, spawned) = std::sync::mpsc::channel();
-        let dispatch = move |due: super::Due| {
+        let dispatch: Dispatch = Box::new(move |due| {
             let handle = thread::spawn(move || due.run());
-            threads.send(handle).map_err(|_| "the model ended")
-        };
-        let delay = Delay::Interruptible(|_, _| None);
-        let clock = Clock { time: Box::new(|| 0), delay, steady: false };
-        let dispatch: super::dispatch::Dispatch =
-            Box::new(move |due| crate::Outcome::into_result(dispatch(due)));
-        let s = Scheduler(Arc::new(Shared::new(Settings::default(), clock, Some(dispatch))));
+            crate::Outcome::into_result(threads.send(handle).map_err(|_| "the model ended"))
+        });
+        let s = on(Delay::Interruptible(|_, _| None), Some(dispatch));
         let (add, sum) = counter();
         s.enterabs(0, 1, {
             let s = s.clone();

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::action::Job;
 use super::clock::TimePoint;
 use super::event::Event;
-use super::recurring::Every;
-use super::shared::Shared;
+use super::every::Every;
+use super::handle::Handle;
 use crate::error::{Outcome, Result};
 
 /// An event scheduler: a queue of actions, each with a time and a priority.
@@ -21,6 +21,13 @@ use crate::error::{Outcome, Result};
 ///
 /// With the last handle the events that are still queued are dropped unrun. An action that captured
 /// a handle keeps its own scheduler alive until it runs, is cancelled or [cleared](Self::clear).
+///
+/// If actions are [dispatched](super::SchedulerBuilder::dispatch), the drop of the last handle waits
+/// until those that were handed out have run or were dropped, so that the end of `main` loses none.
+/// Then it drops the dispatcher, and with it perhaps the pool that it captured. What failed since the
+/// last run is logged. Inside of an action that was handed out it does not wait, because it would wait
+/// for itself: so if such actions capture handles, [`run`](Self::run) the scheduler to its end, or
+/// [`stop`](Self::stop) it and join its runs, before the program ends.
 ///
 /// # Python
 ///
@@ -46,7 +53,7 @@ use crate::error::{Outcome, Result};
 /// assert_eq!(clock.time(), 10);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
-pub struct Scheduler<T: TimePoint = Instant>(pub(super) Arc<Shared<T>>);
+pub struct Scheduler<T: TimePoint = Instant>(pub(super) Arc<Handle<T>>);
 
 impl<T: TimePoint> Scheduler<T> {
     /// Returns what the scheduler's clock shows.
@@ -149,7 +156,8 @@ impl<T: TimePoint> Scheduler<T> {
     /// [`queue`](Self::queue).
     ///
     /// A tick that fails ends the run but not the recurrence: the next tick is queued already when
-    /// the error comes out of [`run`](Self::run).
+    /// the error comes out of [`run`](Self::run). A recurrence ends when it is cancelled, and at the
+    /// end of time: see [`Every`].
     ///
     /// # Errors
     ///

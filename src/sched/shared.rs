@@ -2,22 +2,23 @@
 //!
 //! The lock is held for a few instructions at a time and never while user code runs: not an action,
 //! not the clock's functions, not the drop of what an action captured. The only exception is the
-//! comparison of two time points.
+//! comparison of two time points, see `time_order.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::action::Job;
-use super::alarm::Alarm;
 use super::builder::Settings;
 use super::clock::{Clock, TimePoint};
-use super::dispatch::{Dispatch, Due};
 use super::event::{Event, Origin};
-use super::heap::Heap;
-use super::recurring::Every;
+use super::event_queue::EventQueue;
+use super::every::Every;
+use super::flights::Flights;
+use super::on_error::Failure;
+use super::time_order::arrange;
+use super::wakeup::Wakeup;
 use crate::error::{Error, Outcome, Result};
 use crate::guard;
-use crate::sync::{Condvar, Guess, Mutex, ThreadId, unique_id};
+use crate::sync::{Condvar, Guess, Mutex, unique_id};
 
 /// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
 /// Linux' usual slack.
@@ -26,7 +27,6 @@ pub(super) static LAG: Guess = Guess::of_micros(50);
 pub(super) struct Shared<T: TimePoint> {
     pub(super) origin: Origin,
     pub(super) clock: Clock<T>,
-    pub(super) dispatch: Option<Dispatch>,
     pub(super) state: Mutex<State<T>>,
     /// Notified when a run that sleeps has reason to look again: another event is first, the
     /// scheduler was stopped, a dispatched action ended. Always all of them: each sleeps until the
@@ -35,37 +35,32 @@ pub(super) struct Shared<T: TimePoint> {
 }
 
 pub(super) struct State<T: TimePoint> {
-    pub(super) queue: Heap<T, Job<T>>,
-    pub(super) alarm: Alarm,
+    pub(super) queue: EventQueue<T, Job<T>>,
+    pub(super) wakeup: Wakeup,
     /// How often `stop` was called. A run ends when it is no longer what it was at its start.
     pub(super) stops: u64,
-    /// How many actions were dispatched and have not ended.
-    pub(super) in_flight: usize,
-    /// The threads that are running a dispatched action. A run in one of them does not wait for
-    /// dispatched actions to end, because it would wait for itself.
-    pub(super) inside: Vec<ThreadId>,
-    /// Of dispatched actions, until a run returns them.
-    pub(super) failures: VecDeque<Error>,
+    /// Actions that were dispatched and have not ended.
+    pub(super) flights: Flights,
+    /// Of dispatched actions, until a run sees to them.
+    pub(super) failures: VecDeque<Failure>,
 }
 
 /// An event taken out of the queue to run.
-pub(super) type Taken<T> = super::heap::Taken<T, Job<T>>;
+pub(super) type Taken<T> = super::event_queue::Taken<T, Job<T>>;
 
 impl<T: TimePoint> Shared<T> {
-    pub(super) fn new(settings: Settings, clock: Clock<T>, dispatch: Option<Dispatch>) -> Self {
+    pub(super) fn new(settings: Settings, clock: Clock<T>) -> Self {
         guard::install_hook();
         let state = State {
-            queue: Heap::new(settings.bounded_latency),
-            alarm: Alarm::new(LAG.get(), settings.final_spin),
+            queue: EventQueue::new(settings.bounded_latency),
+            wakeup: Wakeup::new(LAG.get(), settings.final_spin),
             stops: 0,
-            in_flight: 0,
-            inside: Vec::new(),
+            flights: Flights::default(),
             failures: VecDeque::new(),
         };
         Self {
             origin: Origin { scheduler: unique_id(), order: settings.order },
             clock,
-            dispatch,
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -104,7 +99,7 @@ impl<T: TimePoint> Shared<T> {
                 .map(|(key, ticket, job)| Event::new(self.origin, key, ticket, job.name()))
                 .collect()
         };
-        events.sort_unstable();
+        arrange(|| events.sort_unstable());
         events
     }
 
@@ -116,57 +111,61 @@ impl<T: TimePoint> Shared<T> {
         count
     }
 
-    /// Runs the action of `taken`, here or where `dispatch` sends it.
-    #[inline]
-    pub(super) fn execute(self: &Arc<Self>, taken: Taken<T>) -> Result<()> {
-        match &self.dispatch {
-            None => self.perform(taken),
-            Some(dispatch) => {
-                let due = Due::new(Arc::clone(self), taken);
-                guard::catch(|| dispatch(due)).map_err(Error::Panicked)?
-            }
-        }
-    }
-
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     #[inline]
-    pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<()> {
+    pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<(), Failure> {
         let outcome = guard::catch(|| taken.action.call());
         let recurs = taken.action.recurs();
         if !recurs && matches!(outcome, Ok(Ok(()))) {
             return Ok(()); // the usual case first: moving the outcome about takes time
         }
+        let name = taken.action.name();
         // Of an event that ran once nothing is left.
         let again = if recurs { self.enter_again(taken) } else { Ok(()) };
-        outcome.map_err(Error::Panicked)?.and(again)
+        let outcome = outcome.map_err(Error::Panicked).and_then(|outcome| outcome.and(again));
+        outcome.map_err(|error| Failure { name, error })
     }
 
-    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile. An
-    /// event that does not recur is over, and what is left of it is dropped.
+    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile or has come to
+    /// the end of time. An event that does not recur is over, and what is left of it is dropped.
     pub(super) fn enter_again(&self, taken: Taken<T>) -> Result<()> {
         let Taken { key, ticket, action: job } = taken;
         let Some(every) = job.every() else {
             job.discard();
             return Ok(());
         };
-        let (next, outcome) = if every.needs_clock() {
-            match self.clock.read() {
-                Ok(now) => (every.next(key.time, now), Ok(())),
-                // The recurrence must outlive a clock that fails once.
-                Err(error) => (key.time.after(every.period()), Err(error)),
+        let (next, outcome) = match self.next_tick(every, key.time) {
+            Ok(next) => (next, Ok(())),
+            // The recurrence must outlive a clock that fails once.
+            Err(error) => {
+                let next = guard::catch(|| every.next_by_rate(key.time));
+                (next.unwrap_or_default(), Err(error))
             }
-        } else {
-            (key.time.after(every.period()), Ok(()))
         };
-        let entered = self.state.lock().queue.reenter(ticket, next, key.rank(), job);
+        let entered = match next {
+            Some(next) => self.state.lock().queue.reenter(ticket, next, key.rank(), job),
+            None => {
+                self.state.lock().queue.cancel(ticket); // it is away, if it is still there
+                Err(job)
+            }
+        };
         match entered {
             Ok(true) => {
                 self.changed.notify_all();
             }
             Ok(false) => {}
-            Err(cancelled) => cancelled.discard(),
+            Err(over) => over.discard(),
         }
         outcome
+    }
+
+    fn next_tick(&self, every: Every<T::Delay>, last: T) -> Result<Option<T>> {
+        if every.needs_clock() {
+            let now = self.clock.read()?;
+            guard::catch(|| every.next(last, now)).map_err(Error::Panicked)
+        } else {
+            guard::catch(|| every.next_by_rate(last)).map_err(Error::Panicked)
+        }
     }
 
     pub(super) fn enter_every<R: Outcome>(
@@ -185,7 +184,8 @@ impl<T: TimePoint> Shared<T> {
 
 impl<T: TimePoint> Drop for Shared<T> {
     fn drop(&mut self) {
-        let (jobs, _) = self.state.lock().queue.clear();
-        jobs.into_iter().for_each(Job::discard);
+        // No run will ever see to them.
+        let failures = std::mem::take(&mut self.state.lock().failures);
+        failures.iter().for_each(Failure::log);
     }
 }

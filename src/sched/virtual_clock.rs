@@ -1,12 +1,13 @@
 //! The clock of a simulation. See [`VirtualClock`].
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::atomic::AtomicCell;
-
 use super::clock::TimePoint;
+use super::shown_time::ShownTime;
+use super::time_order::earlier;
 
 /// A clock that stands still until it is told to go on.
 ///
@@ -32,8 +33,7 @@ use super::clock::TimePoint;
 /// assert_eq!(clock.time(), Duration::from_secs(86_400));
 /// # Ok::<(), concurrent::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct VirtualClock<T: TimePoint = Duration>(Arc<AtomicCell<T>>);
+pub struct VirtualClock<T: TimePoint = Duration>(Arc<ShownTime<T>>);
 
 impl VirtualClock {
     /// Makes a clock that shows zero.
@@ -63,7 +63,7 @@ impl<T: TimePoint> VirtualClock<T> {
     /// ```
     #[must_use]
     pub fn starting_at(time: T) -> Self {
-        Self(Arc::new(AtomicCell::new(time)))
+        Self(Arc::new(ShownTime::new(time)))
     }
 
     /// Returns the time that the clock shows.
@@ -77,7 +77,7 @@ impl<T: TimePoint> VirtualClock<T> {
     /// ```
     #[must_use]
     pub fn time(&self) -> T {
-        self.0.load()
+        self.0.get()
     }
 
     /// Sets the clock forward by `delay`, as work of that length would. A negative one is ignored.
@@ -95,8 +95,7 @@ impl<T: TimePoint> VirtualClock<T> {
     /// assert_eq!(clock.time(), 10);
     /// ```
     pub fn advance(&self, delay: T::Delay) {
-        // An error says that it stays where it is.
-        let _ = self.0.fetch_update(|now| Some(now.after(delay)).filter(|next| *next > now));
+        self.0.update(|now| Some(now.after(delay)).filter(|next| earlier(&now, next)));
     }
 
     /// Sets the clock forward to `time`; does nothing if it is there already.
@@ -117,8 +116,7 @@ impl<T: TimePoint> VirtualClock<T> {
 
     /// As [`advance_to`](Self::advance_to); returns what it shows then.
     pub(super) fn set_forward(&self, time: T) -> T {
-        let moved = self.0.fetch_update(|now| (now < time).then_some(time));
-        moved.map_or_else(|now| now, |_| time)
+        self.0.update(|now| earlier(&now, &time).then_some(time))
     }
 }
 
@@ -131,6 +129,12 @@ impl Default for VirtualClock {
 impl<T: TimePoint> Clone for VirtualClock<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: TimePoint> fmt::Debug for VirtualClock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VirtualClock").field(&self.time()).finish()
     }
 }
 

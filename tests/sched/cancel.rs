@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use concurrent::Error;
-use concurrent::sched::Scheduler;
+use concurrent::sched::{OnError, Scheduler};
 
-use crate::support::{HOUR, Log, simulated};
+use crate::support::{HOUR, Log, PanicsOnDrop, simulated};
 
 // S21: an event that ran, was cancelled or is running is not queued.
 #[test]
@@ -136,4 +136,62 @@ fn the_last_handle_drops_what_is_queued() {
     assert_eq!(Arc::strong_count(&capture), 2);
     drop(other);
     assert_eq!(Arc::strong_count(&capture), 1);
+}
+
+// Its actions, the functions of its clock, its dispatcher, and what decides about errors.
+#[test]
+fn what_a_dropped_scheduler_holds_may_panic_when_it_is_dropped() {
+    let dropped = Log::new();
+    let held = |name| {
+        let held = PanicsOnDrop(dropped.clone());
+        move || _ = (&held, name)
+    };
+    let (time, delay) = (held("time"), held("delay"));
+    let (dispatch, decide) = (held("dispatch"), held("decide"));
+    let s = Scheduler::builder()
+        .clock(
+            move || {
+                time();
+                0_i64
+            },
+            move |_| delay(),
+        )
+        .dispatch(move |due| {
+            dispatch();
+            due.run();
+        })
+        .on_error_with(move |_| {
+            decide();
+            OnError::Stop
+        })
+        .build();
+    (0..3).for_each(|n| _ = s.enterabs(n, 1, held("action")));
+    s.every(1, 1, held("recurring")).unwrap();
+    drop(s);
+    assert_eq!(dropped.take().len(), 8);
+}
+
+#[test]
+fn clear_counts_the_recurrence_that_calls_it() {
+    let (s, _) = simulated();
+    let counts = Log::new();
+    s.every(10, 1, {
+        let (s, counts) = (s.clone(), counts.clone());
+        move || {
+            counts.push(s.clear());
+            counts.push(s.clear());
+        }
+    })
+    .unwrap();
+    let others = [100, 200].map(|delay| s.enter(delay, 1, || unreachable!("it is cancelled")));
+    s.run().unwrap();
+    assert_eq!(counts.take(), [3, 0]);
+    assert!(s.is_empty() && others.iter().all(|event| s.cancel(event).is_err()));
+    // An event that runs once is gone when its action runs.
+    s.enter(1, 1, {
+        let (s, counts) = (s.clone(), counts.clone());
+        move || counts.push(s.clear())
+    });
+    s.run().unwrap();
+    assert_eq!(counts.take(), [0]);
 }

@@ -1,13 +1,15 @@
 //! Due actions that run somewhere else.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use concurrent::Error;
+use concurrent::futures::ThreadPoolExecutor;
 use concurrent::sched::{Due, Every, Scheduler, VirtualClock};
 
-use crate::support::{Log, SOON};
+use crate::support::{HOUR, Log, PanicsOnDrop, SOON};
 
 /// A thread that runs what it is sent.
 fn worker() -> (Sender<Due>, JoinHandle<()>) {
@@ -133,7 +135,7 @@ fn a_dispatched_action_may_call_run() {
         })
         .build();
     let (sender, receiver) = channel();
-    s.enter(std::time::Duration::ZERO, 1, {
+    s.enter(Duration::ZERO, 1, {
         let s = s.clone();
         move || {
             s.run()?;
@@ -146,30 +148,6 @@ fn a_dispatched_action_may_call_run() {
 }
 
 #[test]
-fn stop_does_not_wait_for_dispatched_actions() {
-    let (gate, closed) = channel::<()>();
-    let s = Scheduler::builder()
-        .dispatch(|due| {
-            thread::spawn(move || due.run());
-        })
-        .build();
-    let (started, running) = channel();
-    s.enter(std::time::Duration::ZERO, 1, move || {
-        started.send(()).expect("the test listens");
-        let _ = closed.recv();
-    });
-    let runner = thread::spawn({
-        let s = s.clone();
-        move || s.run()
-    });
-    running.recv_timeout(SOON).unwrap();
-    s.stop();
-    runner.join().unwrap().unwrap();
-    drop(gate);
-    s.run().unwrap(); // waits for it
-}
-
-#[test]
 fn a_due_action_shows_its_name() {
     let shown = Log::new();
     let s = Scheduler::builder()
@@ -179,8 +157,221 @@ fn a_due_action_shows_its_name() {
         })
         .build();
     fn feed_the_cat() {}
-    s.enter(std::time::Duration::ZERO, 1, feed_the_cat);
+    s.enter(Duration::ZERO, 1, feed_the_cat);
     s.run().unwrap();
     let shown = shown.take().remove(0);
     assert!(shown.starts_with("Due { name: \"") && shown.ends_with("feed_the_cat\" }"), "{shown}");
+}
+
+/// A scheduler whose actions run in threads of their own, and an event that waits at a gate.
+fn gated() -> (Scheduler, Sender<()>, Receiver<()>, Log<&'static str>) {
+    let s = Scheduler::builder()
+        .dispatch(|due| {
+            thread::spawn(move || due.run());
+        })
+        .build();
+    let (gate, closed) = channel::<()>();
+    let (started, running) = channel();
+    let log = Log::new();
+    s.enter(Duration::ZERO, 1, {
+        let log = log.clone();
+        move || {
+            started.send(()).expect("the test listens");
+            let _ = closed.recv();
+            log.push("ended");
+        }
+    });
+    (s, gate, running, log)
+}
+
+#[test]
+fn a_run_that_is_stopped_waits_for_what_it_dispatched() {
+    type Runner = fn(&Scheduler) -> concurrent::Result<()>;
+    let runners: [Runner; 3] =
+        [|s| s.run(), |s| s.run_forever(), |s| s.run_until(s.timefunc() + HOUR)];
+    for run in runners {
+        let (s, gate, running, log) = gated();
+        let runner = thread::spawn({
+            let (s, log) = (s.clone(), log.clone());
+            move || {
+                run(&s).unwrap();
+                log.push("the run returned");
+            }
+        });
+        running.recv_timeout(SOON).unwrap();
+        s.enter(Duration::ZERO, 1, || {}); // either before the stop or never
+        s.stop();
+        log.push("stopped"); // `stop` itself did not wait
+        drop(gate);
+        runner.join().unwrap();
+        assert_eq!(log.take(), ["stopped", "ended", "the run returned"]);
+    }
+}
+
+#[test]
+fn a_failure_between_the_stop_and_the_end_comes_out_of_the_run() {
+    let (sender, receiver) = channel();
+    let s = Scheduler::builder()
+        .dispatch(move |due| sender.send(due).map_err(|_| "the test is gone"))
+        .build();
+    s.enter(Duration::ZERO, 1, || Err("late"));
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run_forever()
+    });
+    let due = receiver.recv_timeout(SOON).unwrap();
+    s.stop();
+    due.run();
+    assert!(matches!(runner.join().unwrap(), Err(Error::Raised(_))));
+}
+
+// Or a run that is stopped might wait for ever, while another goes on dispatching.
+#[test]
+fn a_run_that_is_stopped_does_not_wait_for_what_later_runs_dispatch() {
+    let (sender, receiver) = channel();
+    let s = Scheduler::builder()
+        .dispatch(move |due| sender.send(due).map_err(|_| "the test is gone"))
+        .build();
+    let stopped = thread::spawn({
+        let s = s.clone();
+        move || s.run_forever()
+    });
+    s.enter(Duration::ZERO, 1, || {});
+    let first = receiver.recv_timeout(SOON).unwrap();
+    s.stop();
+    s.enter(Duration::ZERO, 1, || {});
+    s.run_pending().unwrap();
+    let second = receiver.recv_timeout(SOON).unwrap();
+    first.run();
+    stopped.join().unwrap().unwrap();
+    second.run();
+}
+
+#[test]
+fn run_pending_does_not_wait_when_it_is_stopped() {
+    let (s, gate, running, log) = gated();
+    s.enter(HOUR, 1, || {});
+    s.run_pending().unwrap();
+    running.recv_timeout(SOON).unwrap();
+    s.stop();
+    s.run_pending().unwrap();
+    assert!(log.take().is_empty());
+    drop(gate);
+}
+
+#[test]
+fn the_last_handle_waits_for_what_was_dispatched() {
+    let (s, gate, running, log) = gated();
+    let ended = thread::spawn({
+        let log = log.clone();
+        move || {
+            s.run_pending().unwrap();
+            let (other, recurring) = (s.clone(), s.every(HOUR, 1, || {}).unwrap());
+            drop(other); // not the last
+            log.push("dropping");
+            drop((s, recurring));
+            log.push("dropped");
+        }
+    });
+    running.recv_timeout(SOON).unwrap();
+    while log.take() != ["dropping"] {
+        thread::yield_now();
+    }
+    drop(gate);
+    ended.join().unwrap();
+    assert_eq!(log.take(), ["ended", "dropped"]);
+}
+
+#[test]
+fn the_last_handle_drops_the_pool_in_its_own_thread_and_loses_no_call() {
+    let rounds = if cfg!(miri) { 3 } else { 200 };
+    for _ in 0..rounds {
+        let pool = ThreadPoolExecutor::new(2).unwrap();
+        let s = Scheduler::builder()
+            .virtual_clock(&VirtualClock::starting_at(0_i64))
+            .dispatch(move |due| pool.spawn(move || due.run()).map(drop))
+            .build();
+        let log = Log::new();
+        (0..10).for_each(|n| _ = s.enter(0, 1, log.note(n)));
+        s.run_pending().unwrap();
+        drop(s);
+        let mut ran = log.take();
+        ran.sort_unstable();
+        assert_eq!(ran, Vec::from_iter(0..10));
+    }
+}
+
+// The action has the last handle: to wait in its drop would be to wait for itself.
+#[test]
+fn the_last_handle_may_be_dropped_by_a_dispatched_action() {
+    let s = Scheduler::builder()
+        .dispatch(|due| {
+            thread::spawn(move || due.run());
+        })
+        .build();
+    let (gate, closed) = channel::<()>();
+    let (sender, receiver) = channel();
+    s.enter(Duration::ZERO, 1, {
+        let s = s.clone();
+        move || {
+            let _ = closed.recv();
+            drop(s);
+            sender.send(()).expect("the test listens");
+        }
+    });
+    s.run_pending().unwrap();
+    drop(s);
+    drop(gate);
+    receiver.recv_timeout(SOON).unwrap();
+}
+
+// A recurrence that is on its way when the scheduler ends does not come back.
+#[test]
+fn a_dispatched_recurrence_ends_with_the_last_handle() {
+    let (sender, receiver) = channel();
+    let s = Scheduler::builder()
+        .virtual_clock(&VirtualClock::starting_at(0_i64))
+        .dispatch(move |due| sender.send(due).map_err(|_| "the test is gone"))
+        .build();
+    let captured = Arc::new(());
+    s.every(Every::fixed_rate(1).first_after(0), 1, {
+        let captured = Arc::clone(&captured);
+        move || assert!(Arc::strong_count(&captured) > 1)
+    })
+    .unwrap();
+    s.run_pending().unwrap();
+    let due = receiver.recv_timeout(SOON).unwrap();
+    let dropped = thread::spawn(move || drop(s));
+    due.run();
+    dropped.join().unwrap();
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+#[test]
+fn captures_of_a_dispatched_action_that_panic_when_dropped_harm_nobody() {
+    for run in [false, true] {
+        let (sender, receiver) = channel::<Due>();
+        let s = Scheduler::builder()
+            .virtual_clock(&VirtualClock::starting_at(0_i64))
+            .dispatch(move |due| sender.send(due).map_err(|_| "the test is gone"))
+            .build();
+        let capture = PanicsOnDrop(Log::new());
+        let dropped = capture.0.clone();
+        s.enter(0, 1, move || _ = &capture);
+        s.run_pending().unwrap();
+        let due = receiver.recv_timeout(SOON).unwrap();
+        if run {
+            due.run(); // the captures are dropped by the action: that is its own panic
+            assert!(matches!(s.run(), Err(Error::Panicked(_))));
+        } else {
+            drop(due);
+        }
+        assert_eq!(dropped.take(), [()]);
+        let log = Log::new();
+        s.enter(0, 1, log.note(1));
+        s.run_pending().unwrap();
+        receiver.recv_timeout(SOON).unwrap().run();
+        s.run().unwrap();
+        assert_eq!(log.take(), [1], "the scheduler works");
+    }
 }

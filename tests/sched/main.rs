@@ -6,10 +6,13 @@
 mod cancel;
 mod clocks;
 mod dispatch;
+mod every;
+mod failing_time;
 mod failures;
+mod logging;
+mod on_error;
 mod order;
 mod python_cases;
-mod recurring;
 mod run;
 mod support;
 mod threads;

@@ -65,3 +65,13 @@ pub(crate) fn simulated() -> (Scheduler<i64>, VirtualClock<i64>) {
     let clock = VirtualClock::starting_at(0);
     (Scheduler::with_virtual_clock(&clock), clock)
 }
+
+/// Writes that it was dropped, and panics.
+pub(crate) struct PanicsOnDrop(pub(crate) Log<()>);
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        self.0.push(());
+        panic!("in a destructor");
+    }
+}

@@ -9,20 +9,20 @@ use priority_queue::PriorityQueue;
 use super::work::{Peer, Sample, WARM_UP, hold_operations};
 use crate::random::Random;
 
-#[path = "../../../../src/sched/heap.rs"]
+#[path = "../../../../src/sched/event_queue.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]
-mod heap;
+mod event_queue;
 #[path = "../../../../src/sched/key.rs"]
 mod key;
-#[path = "../../../../src/sched/keys.rs"]
+#[path = "../../../../src/sched/key_queue.rs"]
 #[expect(clippy::manual_is_multiple_of, reason = "the crate is built with older compilers, too")]
-mod keys;
+mod key_queue;
 
-use heap::Heap;
+use event_queue::EventQueue;
 
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
-        Box::new(Alone("concurrent, queue alone", Ours(Heap::new(false)))),
+        Box::new(Alone("concurrent, queue alone", Ours(EventQueue::new(false)))),
         Box::new(Alone("std BinaryHeap + slots, alone", StdHeap::default())),
         Box::new(Alone("priority-queue, alone", Hashed::default())),
     ]
@@ -57,11 +57,11 @@ impl<S: Structure> Peer for Alone<S> {
     }
 }
 
-struct Ours(Heap<u64, u64>);
+struct Ours(EventQueue<u64, u64>);
 
 impl Structure for Ours {
     fn fresh() -> Self {
-        Self(Heap::new(false))
+        Self(EventQueue::new(false))
     }
 
     fn push(&mut self, time: u64, payload: u64) {

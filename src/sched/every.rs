@@ -5,6 +5,10 @@ use super::clock::TimePoint;
 /// How an event recurs: what [`every`](super::Scheduler::every) takes. A plain period means
 /// [`fixed_rate`](Self::fixed_rate).
 ///
+/// A recurrence ends by itself where its time does: after the last tick that is a whole period before
+/// the end of the range, and where the period is below the resolution of the time type, so that the
+/// next tick would not be later than the last.
+///
 /// # Python
 ///
 /// There is nothing like it; actions enter themselves again.
@@ -29,11 +33,11 @@ use super::clock::TimePoint;
 pub struct Every<D> {
     period: D,
     first: Option<D>,
-    pace: Pace,
+    cadence: Cadence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+enum Cadence {
     Rate(MissedTicks),
     Delay,
 }
@@ -73,7 +77,7 @@ impl<D> Every<D> {
     /// ```
     #[must_use]
     pub fn fixed_rate(period: D) -> Self {
-        Self { period, first: None, pace: Pace::Rate(MissedTicks::RunAll) }
+        Self { period, first: None, cadence: Cadence::Rate(MissedTicks::RunAll) }
     }
 
     /// Ticks at a fixed distance from the end of the action before. Misses none.
@@ -92,7 +96,7 @@ impl<D> Every<D> {
     /// ```
     #[must_use]
     pub fn fixed_delay(period: D) -> Self {
-        Self { period, first: None, pace: Pace::Delay }
+        Self { period, first: None, cadence: Cadence::Delay }
     }
 
     /// Sets what happens to missed ticks. A fixed delay misses none.
@@ -107,7 +111,7 @@ impl<D> Every<D> {
     /// ```
     #[must_use]
     pub fn missed(mut self, missed: MissedTicks) -> Self {
-        if let Pace::Rate(policy) = &mut self.pace {
+        if let Cadence::Rate(policy) = &mut self.cadence {
             *policy = missed;
         }
         self
@@ -149,24 +153,43 @@ impl<D: Copy> Every<D> {
 
     /// Whether the next tick depends on when the action ended.
     pub(super) fn needs_clock(&self) -> bool {
-        self.pace != Pace::Rate(MissedTicks::RunAll)
+        self.cadence != Cadence::Rate(MissedTicks::RunAll)
     }
 
-    /// When the tick after the one at `last` is due, if that one's action ended at `now`.
-    pub(super) fn next<T: TimePoint<Delay = D>>(&self, last: T, now: T) -> T {
-        let next = last.after(self.period);
-        match self.pace {
-            Pace::Rate(MissedTicks::RunAll) => next,
-            Pace::Rate(_) if now <= next => next,
-            Pace::Rate(MissedTicks::Coalesce) => latest_tick(next, self.period, now),
-            Pace::Rate(MissedTicks::Skip) => {
-                let latest = latest_tick(next, self.period, now);
-                if latest == now { latest } else { latest.after(self.period) }
-            }
-            Pace::Delay => now.after(self.period),
+    /// When the tick after the one at `last` is due, if that one's action ended at `now`. `None` if
+    /// time does not go as far.
+    pub(super) fn next<T: TimePoint<Delay = D>>(&self, last: T, now: T) -> Option<T> {
+        let period = self.period;
+        let Cadence::Rate(missed) = self.cadence else { return step(now, period) };
+        let next = step(last, period)?;
+        if missed == MissedTicks::RunAll || now <= next {
+            return Some(next);
         }
+        let latest = latest_tick(next, period, now);
+        if missed == MissedTicks::Coalesce || latest == now {
+            return Some(latest);
+        }
+        step(latest, period)
+    }
+
+    /// As [`next`](Self::next), if nobody knows when the action ended.
+    pub(super) fn next_by_rate<T: TimePoint<Delay = D>>(&self, last: T) -> Option<T> {
+        step(last, self.period)
     }
 }
+
+/// The point `delay` later, or `None` if there is none: at the end of the range, where arithmetic
+/// saturates, and where `delay` is below the resolution.
+fn step<T: TimePoint>(point: T, delay: T::Delay) -> Option<T> {
+    let later = point.after(delay);
+    // What is as far away as it should be was not cut off. A float may be rounded instead, so ask
+    // also whether it could go on from there.
+    let saturated = || later.since(point) != delay && later.after(delay) <= later;
+    (later > point && !saturated()).then_some(later)
+}
+
+/// No time type has more than twice as many doublings, from its least delay to its whole range.
+const DOUBLINGS: usize = 2_200;
 
 /// The last of `tick`, `tick + period`, `tick + 2 * period`, ... that is not after `now`.
 ///
@@ -174,19 +197,17 @@ impl<D: Copy> Every<D> {
 /// hours late.
 fn latest_tick<T: TimePoint>(mut tick: T, period: T::Delay, now: T) -> T {
     let mut steps = vec![period];
-    loop {
-        let step = steps[steps.len() - 1];
-        let half = tick.after(step);
-        let whole = half.after(step);
-        // Also the end of the range, and of a float's precision.
-        if half <= tick || whole <= half || whole > now {
+    while steps.len() < DOUBLINGS {
+        let last = steps[steps.len() - 1];
+        let Some(whole) = step(tick, last).and_then(|half| step(half, last)) else { break };
+        if whole > now {
             break;
         }
         steps.push(whole.since(tick));
     }
-    for step in steps.into_iter().rev() {
-        if tick.after(step) <= now {
-            tick = tick.after(step);
+    for length in steps.into_iter().rev() {
+        if let Some(later) = step(tick, length).filter(|later| *later <= now) {
+            tick = later;
         }
     }
     tick
@@ -194,11 +215,16 @@ fn latest_tick<T: TimePoint>(mut tick: T, period: T::Delay, now: T) -> T {
 
 #[cfg(test)]
 mod tests {
-    use super::latest_tick;
+    use super::{Every, MissedTicks, latest_tick, step};
+    use crate::sched::{Float, TimePoint};
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 10 } else { 256 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn latest_tick_is_the_division(tick: u32, period in 1..5000_u64, late in 0..u64::MAX / 2) {
@@ -208,11 +234,65 @@ mod tests {
         }
     }
 
-    // There the arithmetic saturates: what matters is that the search comes to an end.
     #[test]
     fn latest_tick_ends_at_the_end_of_time() {
         assert_eq!(latest_tick(250_u8, 2, 254), 254);
-        assert_eq!(latest_tick(250_u8, 4, 255), 255);
-        assert_eq!(latest_tick(250_u8, 255, 255), 255);
+        assert_eq!(latest_tick(250_u8, 4, 255), 254);
+        assert_eq!(latest_tick(250_u8, 255, 255), 250);
+        assert_eq!(latest_tick(0_u8, 51, 255), 255);
+        let tiny = Float::new(f64::from_bits(1)).expect("a number");
+        let last = Float::new(f64::MAX).expect("a number");
+        assert!(latest_tick(Float::ZERO, tiny, last) <= last);
+    }
+
+    #[test]
+    fn a_step_is_whole_or_none() {
+        assert_eq!(step(100_u8, 100), Some(200));
+        assert_eq!(step(200_u8, 100), None);
+        assert_eq!(step(204_u8, 51), Some(255));
+        assert_eq!(step(255_u8, 51), None);
+        assert_eq!(step(i64::MAX - 1, 1), Some(i64::MAX));
+        assert_eq!(step(i64::MAX, 1), None);
+        assert_eq!(step(-3_i64, i64::MAX), Some(i64::MAX - 3));
+        let float = |number| Float::new(number).expect("a number");
+        assert_eq!(step(float(1e17), float(1.0)), None);
+        assert_eq!(step(float(0.1), float(0.2)), Some(float(0.1 + 0.2)));
+        assert_eq!(step(float(1e308), float(1e308)), None);
+        assert_eq!(step(float(f64::INFINITY), float(1.0)), None);
+    }
+
+    #[test]
+    fn the_last_tick_has_none_after_it() {
+        let rate = Every::fixed_rate(100_u8);
+        assert_eq!((rate.next(100_u8, 100), rate.next(200_u8, 200)), (Some(200), None));
+        let coalesce = rate.missed(MissedTicks::Coalesce);
+        assert_eq!((coalesce.next(0_u8, 255), coalesce.next(200_u8, 255)), (Some(200), None));
+        let skip = rate.missed(MissedTicks::Skip);
+        assert_eq!((skip.next(0_u8, 200), skip.next(0_u8, 201)), (Some(200), None));
+        // The clock was set back: what counts is that time goes on from there.
+        let delay = Every::fixed_delay(100_u8);
+        assert_eq!((delay.next(200_u8, 50), delay.next(100_u8, 200)), (Some(150), None));
+    }
+
+    /// A time that lies about its distances.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Liar(u64);
+
+    impl TimePoint for Liar {
+        type Delay = u64;
+        const ZERO: u64 = 0;
+
+        fn after(self, _: u64) -> Self {
+            Self(self.0 + 1)
+        }
+
+        fn since(self, _: Self) -> u64 {
+            1
+        }
+    }
+
+    #[test]
+    fn a_search_among_lies_ends() {
+        assert!(latest_tick(Liar(0), 1, Liar(u64::MAX)) > Liar(0));
     }
 }

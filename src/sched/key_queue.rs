@@ -1,4 +1,4 @@
-//! Keys in order: a small binary heap in front of buckets.
+//! KeyQueue in order: a small binary heap in front of buckets.
 //!
 //! A binary heap alone is best while it fits in the processor's first cache. Beyond that each pop
 //! walks through memory at random, so only what is due next is in order: the heap, and the front.
@@ -15,6 +15,9 @@
 //!          [ any order, from bound on ]    the last is the first to be due
 //! ```
 //!
+//! An order that contradicts itself makes the keys leave in a wrong one, but each of them leaves once:
+//! nothing here indexes, counts or ends by what a comparison says.
+//!
 //! A key is moved when it arrives, in a split or two, and when its bucket is sorted. To push or to pop
 //! never touches more keys than a few buckets hold, however many there are.
 
@@ -22,6 +25,7 @@ use std::cmp::Reverse;
 use std::mem;
 
 use super::key::Key;
+use super::time_order::{arrange, earlier, same};
 
 /// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want buckets early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
@@ -36,7 +40,7 @@ const ARRIVALS: usize = HEAP_LIMIT / 4;
 const LOOK_AHEAD: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Keys<T> {
+pub(super) struct KeyQueue<T> {
     /// INVARIANT: no key is less than its parent, the one at half its index.
     heap: Vec<Key<T>>,
     /// The heap never holds more.
@@ -55,7 +59,7 @@ pub(super) struct Keys<T> {
     len: usize,
 }
 
-impl<T: Copy + Ord> Keys<T> {
+impl<T: Copy + Ord> KeyQueue<T> {
     /// With `only_heap` no key ever leaves the heap for a bucket.
     pub(super) fn new(only_heap: bool) -> Self {
         Self {
@@ -100,7 +104,7 @@ impl<T: Copy + Ord> Keys<T> {
     /// Adds a key, and tells whether it is now the first.
     #[inline]
     pub(super) fn push(&mut self, key: Key<T>) -> bool {
-        if self.heap.len() == self.limit {
+        if self.heap.len() >= self.limit {
             self.halve_heap();
         }
         self.len += 1;
@@ -121,13 +125,27 @@ impl<T: Copy + Ord> Keys<T> {
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
         let from_front = self.front_is_first();
-        let key = if from_front { self.front.pop()? } else { pop_heap(&mut self.heap)? };
-        self.len -= 1;
-        self.refill();
+        let key = self.take(from_front)?;
         let left = self.front.len();
         let announce = from_front && left % LOOK_AHEAD == 0;
         let from = if announce { left.saturating_sub(LOOK_AHEAD) } else { left };
         Some((key, &self.front[from..]))
+    }
+
+    /// Removes the least key if it is `unwanted`, and tells whether it was.
+    pub(super) fn pop_if(&mut self, unwanted: impl Fn(&Key<T>) -> bool) -> bool {
+        let from_front = self.front_is_first();
+        let first = if from_front { self.front.last() } else { self.heap.first() };
+        first.is_some_and(unwanted) && self.take(from_front).is_some()
+    }
+
+    /// Removes the first of the front, or of the heap.
+    #[inline]
+    fn take(&mut self, from_front: bool) -> Option<Key<T>> {
+        let key = if from_front { self.front.pop()? } else { pop_heap(&mut self.heap)? };
+        self.len -= 1;
+        self.refill();
+        Some(key)
     }
 
     /// Removes the keys that `keep` does not want.
@@ -158,7 +176,7 @@ impl<T: Copy + Ord> Keys<T> {
     /// Sees to it that something is in front, if there is anything.
     #[inline]
     fn refill(&mut self) {
-        if self.front.is_empty() && self.heap.is_empty() {
+        while self.front.is_empty() && self.heap.is_empty() && !self.buckets.is_empty() {
             self.open_bucket();
         }
     }
@@ -168,7 +186,7 @@ impl<T: Copy + Ord> Keys<T> {
     fn open_bucket(&mut self) {
         self.distribute();
         if let Some(bucket) = self.buckets.last_mut() {
-            bucket.sort_unstable_by_key(|key| Reverse(*key));
+            arrange(|| bucket.sort_unstable_by_key(|key| Reverse(*key)));
             self.front = self.buckets.pop().unwrap_or_default();
             self.bounds.pop();
         }
@@ -194,7 +212,7 @@ impl<T: Copy + Ord> Keys<T> {
         for at in 0..self.arrivals.len() {
             let key = self.arrivals[at];
             let mut index = self.bucket_of(&key);
-            if self.buckets[index].len() == BUCKET_LIMIT {
+            if self.buckets[index].len() >= BUCKET_LIMIT {
                 index = self.split_bucket(index, key);
             }
             self.buckets[index].push(key);
@@ -225,12 +243,19 @@ impl<T: Copy + Ord> Keys<T> {
 
     /// The bucket for a key that is not less than the last bound.
     fn bucket_of(&self, key: &Key<T>) -> usize {
-        let index = self.bounds.partition_point(|bound| key.time < bound.time);
+        let last = self.bounds.len() - 1;
+        let index = self.bounds.partition_point(|bound| earlier(&key.time, &bound.time)).min(last);
         if self.bounds[index] < *key {
             index
         } else {
-            index + self.bounds[index..].partition_point(|bound| key < bound)
+            (index + self.bounds[index..].partition_point(|bound| key < bound)).min(last)
         }
+    }
+
+    /// How many buckets there are.
+    #[cfg(test)]
+    pub(super) fn buckets(&self) -> usize {
+        self.buckets.len()
     }
 
     /// The invariants.
@@ -265,7 +290,7 @@ impl<T: Copy + Ord> Keys<T> {
 
 /// Splits off all but the `keep` least keys. Of what is split off the first is the least.
 fn split_off<T: Copy + Ord>(keys: &mut Vec<Key<T>>, keep: usize) -> Vec<Key<T>> {
-    keys.select_nth_unstable(keep);
+    arrange(|| _ = keys.select_nth_unstable(keep));
     let mut later = Vec::with_capacity(BUCKET_LIMIT);
     later.extend(keys.drain(keep..));
     later
@@ -304,10 +329,10 @@ fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
     let mut child = 1;
     while child + 1 < heap.len() {
         let (left, right) = (&heap[child], &heap[child + 1]);
-        if left.time == right.time {
+        if same(&left.time, &right.time) {
             child = lesser_of_tied(heap, child);
         } else {
-            child += usize::from(right.time < left.time);
+            child += usize::from(earlier(&right.time, &left.time));
         }
         heap[hole] = heap[child];
         hole = child;
@@ -340,5 +365,66 @@ fn make_heap<T: Copy + Ord>(heap: &mut [Key<T>]) {
             heap.swap(at, child);
             at = child;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUCKET_LIMIT, HEAP_LIMIT, Key, KeyQueue};
+
+    /// With so many keys in the order of `time`, arrivals distributed.
+    fn filled(count: usize, time: impl Fn(usize) -> usize) -> KeyQueue<usize> {
+        let mut keys = KeyQueue::new(false);
+        for n in 0..count {
+            keys.push(Key::new(time(n), 0, n as u64, 0));
+        }
+        keys.distribute();
+        keys.check();
+        keys
+    }
+
+    #[test]
+    fn there_are_as_many_buckets_as_the_keys_need() {
+        // Up to here the heap has room.
+        assert_eq!(filled(HEAP_LIMIT, |n| n).buckets(), 0);
+        assert_eq!(filled(HEAP_LIMIT + 1, |n| n).buckets(), 1);
+        let count = 100 * BUCKET_LIMIT;
+        // In order they fill one after the other; those of the first and the last may not be full.
+        let in_order = filled(count, |n| n).buckets();
+        assert!((98..=102).contains(&in_order), "{in_order}");
+        // In reverse order all come to the heap, whose later half becomes a bucket again and again.
+        let reversed = filled(count, |n| count - n).buckets();
+        assert_eq!(reversed, (count - HEAP_LIMIT).div_ceil(HEAP_LIMIT / 2));
+        // At random they are split at their median: each is half full at least, three quarters on
+        // average.
+        let random = filled(count, |n| n * 7_919 % 1_000_003).buckets();
+        assert!((100..200).contains(&random), "{random}");
+    }
+
+    #[test]
+    fn a_bucket_is_split_at_its_median() {
+        let mut keys = filled(HEAP_LIMIT + 1, |n| 100 * n);
+        let later = keys.buckets[0].len();
+        // So many that there is one too many, in the midst of the others.
+        for n in 0..=BUCKET_LIMIT - later {
+            keys.push(Key::new(100 * (HEAP_LIMIT / 2) + 1, 0, (1_000 + n) as u64, 0));
+        }
+        keys.distribute();
+        keys.check();
+        let lengths: Vec<_> = keys.buckets.iter().map(Vec::len).collect();
+        assert_eq!(lengths.iter().sum::<usize>(), BUCKET_LIMIT + 1);
+        assert!(lengths.len() == 2 && lengths.iter().all(|length| *length >= BUCKET_LIMIT / 2));
+    }
+
+    #[test]
+    fn with_bounded_latency_there_are_no_buckets() {
+        let mut keys = KeyQueue::new(true);
+        for n in 0..100 * BUCKET_LIMIT {
+            keys.push(Key::new(n * 7_919 % 1_003, 0, n as u64, 0));
+        }
+        assert_eq!((keys.buckets(), keys.heap.len()), (0, 100 * BUCKET_LIMIT));
+        keys.clear();
+        (0..100 * BUCKET_LIMIT).for_each(|n| _ = keys.push(Key::new(n, 0, n as u64, 0)));
+        assert_eq!(keys.buckets(), 0, "it stays so");
     }
 }

@@ -31,23 +31,23 @@ const LONG: Duration = Duration::from_millis(2);
 pub(super) enum Wait {
     /// Sleep for this long, or until it is woken. It is early enough; how late that ends is of no
     /// interest.
-    Doze(Duration),
+    CoarseSleep(Duration),
     /// Sleep for this long, or until it is woken, and tell how late that ended.
-    Sleep(Duration),
+    FineSleep(Duration),
     /// Look at the clock until the time has come.
     Spin,
 }
 
 /// What was learned.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(super) struct Wakeup {
     /// How late short sleeps end; rather the lower end of it, so that few are cut too short.
     lag: Duration,
     /// How long before the time the user wants the thread to be awake.
     spin: Duration,
 }
 
-impl Alarm {
+impl Wakeup {
     pub(super) fn new(lag: Duration, spin: Duration) -> Self {
         Self { lag, spin }
     }
@@ -63,11 +63,11 @@ impl Alarm {
             return Wait::Spin;
         }
         if left > LONG.saturating_add(self.spin) {
-            return Wait::Doze(left - NAP - self.spin);
+            return Wait::CoarseSleep(left - NAP - self.spin);
         }
         // A sleep as short as can be still takes the lag, which is as good as any.
         let shortest = Duration::from_micros(1);
-        Wait::Sleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
+        Wait::FineSleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
     }
 
     /// Learns that a sleep ended this late.
@@ -83,7 +83,7 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alarm, LATEST, NAP, Wait};
+    use super::{LATEST, NAP, Wait, Wakeup};
     use std::time::Duration;
 
     const fn us(count: u64) -> Duration {
@@ -92,47 +92,50 @@ mod tests {
 
     #[test]
     fn sleeps_are_cut_by_what_they_last_too_long() {
-        let mut alarm = Alarm::new(Duration::ZERO, Duration::ZERO);
-        assert_eq!(alarm.wait(us(1_000)), Wait::Sleep(us(1_000)));
-        (0..100).for_each(|_| alarm.slept(us(64)));
-        let Wait::Sleep(sleep) = alarm.wait(us(1_000)) else { panic!("it is early") };
+        let mut wakeup = Wakeup::new(Duration::ZERO, Duration::ZERO);
+        assert_eq!(wakeup.wait(us(1_000)), Wait::FineSleep(us(1_000)));
+        (0..100).for_each(|_| wakeup.slept(us(64)));
+        let Wait::FineSleep(sleep) = wakeup.wait(us(1_000)) else { panic!("it is early") };
         assert!(sleep > us(936) && sleep < us(938), "{sleep:?}");
     }
 
     #[test]
     fn one_busy_moment_is_soon_forgotten() {
-        let mut alarm = Alarm::new(Duration::ZERO, Duration::ZERO);
-        (0..100).for_each(|_| alarm.slept(us(64)));
-        alarm.slept(Duration::from_secs(1));
-        assert!(alarm.lag < LATEST / 2);
-        (0..3).for_each(|_| alarm.slept(us(64)));
-        assert!(alarm.lag < us(67), "{:?}", alarm.lag);
+        let mut wakeup = Wakeup::new(Duration::ZERO, Duration::ZERO);
+        (0..100).for_each(|_| wakeup.slept(us(64)));
+        wakeup.slept(Duration::from_secs(1));
+        assert!(wakeup.lag < LATEST / 2);
+        (0..3).for_each(|_| wakeup.slept(us(64)));
+        assert!(wakeup.lag < us(67), "{:?}", wakeup.lag);
     }
 
     #[test]
     fn the_last_bit_is_looked_at_and_a_longer_one_on_demand() {
-        assert_eq!(Alarm::new(Duration::ZERO, Duration::ZERO).wait(us(10)), Wait::Spin);
-        assert_ne!(Alarm::new(Duration::ZERO, Duration::ZERO).wait(us(50)), Wait::Spin);
-        let alarm = Alarm::new(Duration::ZERO, us(100));
-        assert_eq!(alarm.wait(us(50)), Wait::Spin);
-        assert_eq!(alarm.wait(us(1_000)), Wait::Sleep(us(900)));
-        assert_eq!(alarm.wait(us(5_000)), Wait::Doze(us(4_400)));
+        assert_eq!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(10)), Wait::Spin);
+        assert_ne!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(50)), Wait::Spin);
+        let wakeup = Wakeup::new(Duration::ZERO, us(100));
+        assert_eq!(wakeup.wait(us(50)), Wait::Spin);
+        assert_eq!(wakeup.wait(us(1_000)), Wait::FineSleep(us(900)));
+        assert_eq!(wakeup.wait(us(5_000)), Wait::CoarseSleep(us(4_400)));
     }
 
     #[test]
     fn a_long_sleep_is_two() {
-        let alarm = Alarm::new(us(60), Duration::ZERO);
-        assert_eq!(alarm.wait(us(2_000)), Wait::Sleep(us(1_940)));
-        assert_eq!(alarm.wait(us(20_000)), Wait::Doze(us(19_500)));
-        assert_eq!(alarm.wait(us(20_000 - 19_500)), Wait::Sleep(us(440)));
-        assert_eq!(alarm.wait(Duration::MAX), Wait::Doze(Duration::MAX - NAP));
-        assert_ne!(Alarm::new(us(60), Duration::MAX).wait(us(20_000)), Wait::Doze(us(19_500)));
+        let wakeup = Wakeup::new(us(60), Duration::ZERO);
+        assert_eq!(wakeup.wait(us(2_000)), Wait::FineSleep(us(1_940)));
+        assert_eq!(wakeup.wait(us(20_000)), Wait::CoarseSleep(us(19_500)));
+        assert_eq!(wakeup.wait(us(20_000 - 19_500)), Wait::FineSleep(us(440)));
+        assert_eq!(wakeup.wait(Duration::MAX), Wait::CoarseSleep(Duration::MAX - NAP));
+        assert_ne!(
+            Wakeup::new(us(60), Duration::MAX).wait(us(20_000)),
+            Wait::CoarseSleep(us(19_500))
+        );
     }
 
     #[test]
     fn a_sleep_is_never_empty() {
-        let mut alarm = Alarm::new(Duration::ZERO, Duration::ZERO);
-        (0..100).for_each(|_| alarm.slept(us(100)));
-        assert_eq!(alarm.wait(us(50)), Wait::Sleep(us(1)));
+        let mut wakeup = Wakeup::new(Duration::ZERO, Duration::ZERO);
+        (0..100).for_each(|_| wakeup.slept(us(100)));
+        assert_eq!(wakeup.wait(us(50)), Wait::FineSleep(us(1)));
     }
 }

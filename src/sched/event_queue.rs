@@ -19,7 +19,7 @@ use std::hint::black_box;
 use std::ops::{Index, IndexMut};
 
 use super::key::Key;
-use super::keys::Keys;
+use super::key_queue::KeyQueue;
 
 /// How many slots the processor can be expected to keep close by.
 const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };
@@ -131,9 +131,9 @@ impl<A> IndexMut<u32> for Slots<A> {
 }
 
 #[derive(Debug)]
-pub(super) struct Heap<T, A> {
+pub(super) struct EventQueue<T, A> {
     /// INVARIANT: the first, if any, is live, and so is at least half.
-    keys: Keys<T>,
+    keys: KeyQueue<T>,
     slots: Slots<A>,
     /// The first vacant slot, or [`NONE`].
     vacant: u32,
@@ -141,10 +141,10 @@ pub(super) struct Heap<T, A> {
     next_sequence: u64,
 }
 
-impl<T: Copy + Ord, A> Heap<T, A> {
-    /// With `bounded_latency` no operation sorts, see `keys.rs`.
+impl<T: Copy + Ord, A> EventQueue<T, A> {
+    /// With `bounded_latency` no operation sorts, see `key_queue.rs`.
     pub(super) fn new(bounded_latency: bool) -> Self {
-        let keys = Keys::new(bounded_latency);
+        let keys = KeyQueue::new(bounded_latency);
         Self { keys, slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
     }
 
@@ -184,24 +184,28 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
     #[inline]
     pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<Taken<T, A>> {
-        let (key, upcoming) = self.keys.pop()?;
-        if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
-            // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
-            for key in upcoming {
-                let slot = &self.slots[key.slot()];
-                black_box((slot.action.is_some(), slot.id)); // its two ends
+        loop {
+            let (key, upcoming) = self.keys.pop()?;
+            if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
+                // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
+                for key in upcoming {
+                    let slot = &self.slots[key.slot()];
+                    black_box((slot.action.is_some(), slot.id)); // its two ends
+                }
             }
+            let slot = &mut self.slots[key.slot()];
+            let id = slot.id;
+            // The first is live, unless the order contradicts itself.
+            let Some(action) = slot.action.take_if(|_| id <= key.sequence) else { continue };
+            let ticket = Ticket { slot: key.slot(), id };
+            self.live -= 1;
+            if !away(&action) {
+                slot.id = VACANT | u64::from(self.vacant);
+                self.vacant = key.slot();
+            }
+            self.settle();
+            return Some(Taken { key, ticket, action });
         }
-        let slot = &mut self.slots[key.slot()];
-        let ticket = Ticket { slot: key.slot(), id: slot.id };
-        let action = slot.action.take()?; // the top is live
-        self.live -= 1;
-        if !away(&action) {
-            slot.id = VACANT | u64::from(self.vacant);
-            self.vacant = key.slot();
-        }
-        self.settle();
-        Some(Taken { key, ticket, action })
     }
 
     /// Enters an event again that [`pop`](Self::pop) left away, as a new one but with the same
@@ -263,6 +267,12 @@ impl<T: Copy + Ord, A> Heap<T, A> {
         })
     }
 
+    /// How many buckets the keys are in.
+    #[cfg(test)]
+    pub(super) fn buckets(&self) -> usize {
+        self.keys.buckets()
+    }
+
     fn is_live(slots: &Slots<A>, key: &Key<T>) -> bool {
         let slot = &slots[key.slot()];
         slot.id <= key.sequence && slot.action.is_some()
@@ -285,16 +295,14 @@ impl<T: Copy + Ord, A> Heap<T, A> {
     }
 
     fn throw_out(&mut self) {
+        let slots = &self.slots;
         if self.live < self.keys.len() / 2 {
-            let slots = &self.slots;
             self.keys.retain(|key| Self::is_live(slots, key));
         }
-        while self.keys.first().is_some_and(|key| !Self::is_live(&self.slots, key)) {
-            self.keys.pop();
-        }
+        while self.keys.pop_if(|key| !Self::is_live(slots, key)) {}
     }
 }
 
 #[cfg(test)]
-#[path = "heap/tests.rs"] // also where `benches/peers` includes this file
+#[path = "event_queue/tests.rs"] // also where `benches/peers` includes this file
 mod tests;

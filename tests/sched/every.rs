@@ -1,10 +1,12 @@
 //! Recurring events.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::sched::{Every, MissedTicks, Scheduler, VirtualClock};
+use concurrent::sched::{Every, Float, MissedTicks, Scheduler, TimePoint, VirtualClock};
 
 use crate::support::{Log, recorded, simulated};
 
@@ -243,4 +245,93 @@ fn ticks_of_one_recurrence_never_overlap() {
     s.run().unwrap();
     drop(s);
     assert_eq!(receiver.try_iter().collect::<Vec<_>>(), Vec::from_iter(1..=200));
+}
+
+/// The ticks of a recurrence that runs until it ends by itself.
+fn ticks_to_the_end<T: TimePoint>(start: T, every: Every<T::Delay>) -> Vec<T> {
+    let clock = VirtualClock::starting_at(start);
+    let s = Scheduler::with_virtual_clock(&clock);
+    let log = Log::new();
+    let event = s
+        .every(every, 1, {
+            let log = log.clone();
+            move || log.push(clock.time())
+        })
+        .unwrap();
+    s.run().unwrap(); // it ends, because the recurrence does
+    assert!(s.is_empty() && matches!(s.cancel(&event), Err(Error::NotQueued)));
+    log.take()
+}
+
+#[test]
+fn a_recurrence_ends_with_its_time() {
+    let cadences = [
+        Every::fixed_rate(100),
+        Every::fixed_rate(100).missed(MissedTicks::Coalesce),
+        Every::fixed_rate(100).missed(MissedTicks::Skip),
+        Every::fixed_delay(100),
+    ];
+    for every in cadences {
+        assert_eq!(ticks_to_the_end(0_u8, every), [100, 200]);
+    }
+    assert_eq!(ticks_to_the_end(0_u8, 85.into()), [85, 170, 255], "the last point is one of them");
+    let last = i64::MAX;
+    assert_eq!(ticks_to_the_end(last - 5, 2.into()), [last - 3, last - 1]);
+    let days = Duration::from_secs(86_400);
+    assert_eq!(ticks_to_the_end(Duration::MAX - days, days.into()), [Duration::MAX]);
+}
+
+#[test]
+fn a_recurrence_ends_where_its_period_is_below_the_resolution() {
+    let float = |number| Float::new(number).unwrap();
+    let limit = 9_007_199_254_740_992.0; // 2^53: from here on a float does not count by ones
+    let ticks = ticks_to_the_end(float(limit - 2.0), float(1.0).into());
+    assert_eq!(ticks, [float(limit - 1.0), float(limit)]);
+}
+
+// The other events of the run go on, and `run_until` returns.
+#[test]
+fn a_recurrence_that_ended_holds_up_nothing() {
+    let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u8));
+    let log = Log::new();
+    s.every(100, 1, {
+        let log = log.clone();
+        move || log.push(100)
+    })
+    .unwrap();
+    s.enterabs(255, 1, log.note(255));
+    s.run_until(u8::MAX).unwrap();
+    assert_eq!(log.take(), [100, 100, 255]);
+}
+
+// What it captured is dropped with its end, not with the scheduler.
+#[test]
+fn a_recurrence_that_ended_keeps_nothing() {
+    let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u8));
+    let captured = Arc::new(());
+    s.every(200, 1, {
+        let captured = Arc::clone(&captured);
+        move || assert!(Arc::strong_count(&captured) > 1)
+    })
+    .unwrap();
+    s.run().unwrap();
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+// A fixed delay counts from the end of the action, also if the clock was set back meanwhile.
+#[test]
+fn a_clock_that_was_set_back_does_not_end_a_recurrence() {
+    let (s, now, _) = recorded();
+    let log = Log::new();
+    s.every(Every::fixed_delay(10).first_after(100), 1, {
+        let (now, log) = (now.clone(), log.clone());
+        let mut set_back = Some(50);
+        move || {
+            log.push(now.load(Relaxed));
+            now.store(set_back.take().unwrap_or(now.load(Relaxed)), Relaxed);
+        }
+    })
+    .unwrap();
+    s.run_until(100).unwrap();
+    assert_eq!(log.take(), [100, 60, 70, 80, 90, 100]);
 }

@@ -1,0 +1,103 @@
+//! Making a scheduler without a builder.
+
+use super::builder::SchedulerBuilder;
+use super::clock::TimePoint;
+use super::scheduler::Scheduler;
+use super::virtual_clock::VirtualClock;
+use crate::error::Outcome;
+
+impl Scheduler {
+    /// Makes a scheduler on the system's monotonic clock, with an interruptible delay.
+    ///
+    /// # Python
+    ///
+    /// `sched.scheduler()`, whose sleep cannot be interrupted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::new();
+    /// s.enter(Duration::from_millis(1), 1, || println!("a millisecond later"));
+    /// s.run()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Starts a builder: another clock, another order of priorities, actions run elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// See [`SchedulerBuilder`].
+    pub fn builder() -> SchedulerBuilder {
+        SchedulerBuilder::new()
+    }
+}
+
+impl<T: TimePoint> Scheduler<T> {
+    /// Makes a scheduler on two functions: one tells the time, one waits for a delay.
+    ///
+    /// Both may keep state, and either may call the scheduler, even `run`. A delay function that
+    /// returns early is called again with what remains. It is called with zero after every action.
+    ///
+    /// They are `Fn` because several threads may be in a run: state goes into an atomic or a
+    /// `Mutex`.
+    ///
+    /// # Errors
+    ///
+    /// An `Err` of the delay function comes out of `run`, with the queue intact. So does a panic of
+    /// either.
+    ///
+    /// # Python
+    ///
+    /// `sched.scheduler(timefunc, delayfunc)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::Scheduler;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// let now = Arc::new(AtomicU64::new(0));
+    /// let (read, wait) = (now.clone(), now.clone());
+    /// let s = Scheduler::with_clock(
+    ///     move || read.load(Relaxed),
+    ///     move |delay| {
+    ///         wait.fetch_add(delay, Relaxed);
+    ///     },
+    /// );
+    /// s.enter(3, 1, || {});
+    /// s.run()?;
+    /// assert_eq!(now.load(Relaxed), 3);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_clock<R: Outcome>(
+        timefunc: impl Fn() -> T + Send + Sync + 'static,
+        delayfunc: impl Fn(T::Delay) -> R + Send + Sync + 'static,
+    ) -> Self {
+        SchedulerBuilder::new().clock(timefunc, delayfunc).build()
+    }
+
+    /// Makes a scheduler that sets `clock` forward instead of waiting.
+    ///
+    /// # Examples
+    ///
+    /// See [`VirtualClock`].
+    #[must_use]
+    pub fn with_virtual_clock(clock: &VirtualClock<T>) -> Self {
+        SchedulerBuilder::new().virtual_clock(clock).build()
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,62 @@
+//! What was dispatched and has not ended.
+//!
+//! Pure: no clock, no lock, no thread but the names of some.
+
+use std::collections::BTreeMap;
+
+use crate::sync::{ThreadId, current_thread};
+
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    /// How many were dispatched between one `stop` and the next, by how many those were before. None
+    /// is zero.
+    count: BTreeMap<u64, usize>,
+    /// The threads that are running one. What waits in one of them does not wait for flights to land,
+    /// because it would wait for itself.
+    inside: Vec<ThreadId>,
+}
+
+impl Flights {
+    /// One begins, after so many stops.
+    pub(super) fn begin(&mut self, stops: u64) {
+        *self.count.entry(stops).or_default() += 1;
+    }
+
+    /// One that began then has ended.
+    pub(super) fn end(&mut self, stops: u64) {
+        if let Some(count) = self.count.get_mut(&stops) {
+            *count -= 1;
+            if *count == 0 {
+                self.count.remove(&stops);
+            }
+        }
+    }
+
+    /// This thread begins to run one.
+    pub(super) fn enter(&mut self) {
+        self.inside.push(current_thread());
+    }
+
+    /// This thread has run one.
+    pub(super) fn leave(&mut self) {
+        let thread = current_thread();
+        self.inside
+            .iter()
+            .rposition(|other| *other == thread)
+            .map(|at| self.inside.swap_remove(at));
+    }
+
+    /// Whether all have ended that this thread may wait for.
+    pub(super) fn have_landed(&self) -> bool {
+        self.count.is_empty() || self.is_inside()
+    }
+
+    /// As [`have_landed`](Self::have_landed), of those that began after no more stops than this.
+    pub(super) fn have_landed_until(&self, stops: u64) -> bool {
+        self.count.range(..=stops).next().is_none() || self.is_inside()
+    }
+
+    fn is_inside(&self) -> bool {
+        self.inside.contains(&current_thread())
+    }
+}

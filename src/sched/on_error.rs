@@ -1,0 +1,89 @@
+//! What a run does about an action that fails. See [`OnError`].
+
+use std::fmt;
+
+use super::contained::Contained;
+use crate::error::{Error, Result};
+use crate::guard;
+
+/// What a run does when an action fails: what
+/// [`on_error`](super::SchedulerBuilder::on_error) takes.
+///
+/// # Python
+///
+/// The exception comes out of `run`, which is [`Stop`](Self::Stop).
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::sched::OnError;
+///
+/// assert_eq!(OnError::default(), OnError::Stop);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// The run ends, and the error comes out of it.
+    #[default]
+    Stop,
+    /// The run goes on.
+    Continue,
+}
+
+/// An action that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) name: &'static str,
+    pub(super) error: Error,
+}
+
+/// A function of the user's that decides.
+pub(super) type Decide = dyn Fn(&Error) -> OnError + Send + Sync;
+
+/// What the builder was told.
+pub(super) enum ErrorPolicy {
+    Always(OnError),
+    Decide(Contained<Box<Decide>>),
+}
+
+impl ErrorPolicy {
+    /// An error, if the run must end with it.
+    #[cold]
+    pub(super) fn settle(&self, failure: Failure) -> Result<()> {
+        match self {
+            Self::Always(OnError::Stop) => Err(failure.error),
+            Self::Always(OnError::Continue) => {
+                failure.log();
+                Ok(())
+            }
+            Self::Decide(decide) => {
+                let mut decision = OnError::Stop;
+                guard::contain("deciding about an action that failed", || {
+                    decision = decide(&failure.error);
+                });
+                match decision {
+                    OnError::Stop => Err(failure.error),
+                    OnError::Continue => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// For an error that no caller receives.
+    pub(super) fn log(&self) {
+        guard::contain("logging an error", || {
+            let Self { name, error } = self;
+            log::error!(target: crate::LOG_TARGET, "the scheduled action {name} failed: {error}");
+        });
+    }
+}
+
+impl fmt::Debug for ErrorPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always(on_error) => on_error.fmt(f),
+            Self::Decide(_) => f.write_str("Decide"),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Running: what a thread inside of a run does.
+
+use std::time::{Duration, Instant};
+
+use super::action::Job;
+use super::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, call_delay};
+use super::handle::Handle;
+use super::on_error::Failure;
+use super::shared::{LAG, State, Taken};
+use super::time_order::earlier;
+use super::wakeup::Wait;
+use crate::error::{Error, Result};
+use crate::guard;
+use crate::sync::{MutexGuard, wait_until};
+
+/// How many events that were entered after it began one `run_pending` runs.
+const LATECOMERS: usize = 1_000;
+
+/// For how long a run that looks at the clock does so without a look at the queue.
+const GLANCE: Duration = Duration::from_micros(1);
+
+/// When a run returns, unless it is stopped first.
+#[derive(Clone, Copy)]
+pub(super) enum Until<T> {
+    /// Nothing is queued, and everything dispatched has ended.
+    Empty,
+    /// This time has come, and what was due up to it has run.
+    Time(T),
+    /// Only when it is stopped.
+    Stopped,
+    /// Nothing is due.
+    Idle,
+}
+
+impl<T: TimePoint> Until<T> {
+    /// When a run that has nothing to do now should look again, if the first event is at `first`.
+    fn target(self, first: Option<T>) -> Option<T> {
+        match self {
+            Self::Empty | Self::Stopped => first,
+            Self::Time(end) => Some(first.filter(|time| earlier(time, &end)).unwrap_or(end)),
+            Self::Idle => None,
+        }
+    }
+}
+
+/// One call of a run function.
+struct Run<T> {
+    until: Until<T>,
+    /// `State::stops` at its start.
+    stops: u64,
+    /// The sequence of the first event entered after its start.
+    boundary: u64,
+    /// How many of those it ran.
+    latecomers: usize,
+    /// The last reading of a clock of ours.
+    seen: Option<T>,
+}
+
+/// What to do next, decided under the lock and done without it.
+enum Step<'a, T: TimePoint> {
+    Execute(Taken<T>),
+    /// A dispatched action failed.
+    Failed(Failure),
+    /// Calls the delay function, for the time from the second point to the first.
+    Delay(&'a DelayFunction<T>, T, T),
+    Sleep(Sleep<T>),
+    Spin(Instant),
+    LookAgain,
+    /// The time of the next event, and what the clock showed.
+    Return(Option<(T, Option<T>)>),
+}
+
+/// A sleep in real time.
+struct Sleep<T> {
+    /// Makes an instant of the two times.
+    deadline: fn(time: T, now: T) -> Option<Instant>,
+    time: T,
+    now: T,
+    /// The sequence of the first event, when it was decided.
+    first: Option<u64>,
+}
+
+impl<T: TimePoint> Handle<T> {
+    /// Runs events. Returns the delay until the next one, `None` if the queue is empty.
+    pub(super) fn run(&self, until: Until<T>) -> Result<Option<T::Delay>> {
+        let mut run = {
+            let state = self.state.lock();
+            let boundary = state.queue.next_sequence();
+            Run { until, stops: state.stops, boundary, latecomers: 0, seen: None }
+        };
+        loop {
+            let is_old = run.seen.is_some();
+            let now = self.time_for(&mut run)?;
+            let mut next = self.step(&mut run, now, is_old);
+            if let Step::Sleep(sleep) = next {
+                next = self.sleep(&run, &sleep)?;
+            }
+            match next {
+                Step::Execute(taken) => {
+                    if let Err(failure) = self.execute(taken, run.stops) {
+                        self.on_error.settle(failure)?;
+                    }
+                    self.clock.pause()?;
+                }
+                Step::Failed(failure) => self.on_error.settle(failure)?,
+                Step::Delay(function, time, now) => {
+                    call_delay::<T>(function, distance(time, now)?)?
+                }
+                Step::Spin(until) => {
+                    while Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                }
+                Step::Sleep(_) | Step::LookAgain => {}
+                Step::Return(None) => return Ok(None),
+                Step::Return(Some((time, now))) => {
+                    let later = now.filter(|now| earlier(now, &time));
+                    return later.map_or(Ok(T::ZERO), |now| distance(time, now)).map(Some);
+                }
+            }
+        }
+    }
+
+    /// The time, for the step that follows.
+    ///
+    /// PYTHON: read without the lock (there a clock that needs the scheduler deadlocks), but as
+    /// often: a clock that is not ours is read once per look at a queue with something in it.
+    fn time_for(&self, run: &mut Run<T>) -> Result<Option<T>> {
+        if run.seen.is_some() {
+            return Ok(run.seen);
+        }
+        if matches!(self.clock.delay, Delay::Virtual(_)) {
+            return Ok(None); // read in `step`: nobody's code runs in that
+        }
+        let needs_time = self.clock.steady || matches!(run.until, Until::Time(_));
+        if !needs_time && self.state.lock().queue.len() == 0 {
+            return Ok(None);
+        }
+        let now = self.clock.read()?;
+        if self.clock.steady {
+            run.seen = Some(now);
+        }
+        Ok(Some(now))
+    }
+
+    /// Decides what to do next. Waits here for what only a change can end, since the decision and the
+    /// beginning of the wait must be one: a change in between would wake nobody.
+    fn step<'a>(&'a self, run: &mut Run<T>, mut now: Option<T>, is_old: bool) -> Step<'a, T> {
+        let mut state = self.state.lock();
+        let is_stopped = state.stops != run.stops;
+        if is_stopped && !matches!(run.until, Until::Idle) {
+            // What it dispatched before the stop, not what others go on to dispatch.
+            while !state.flights.have_landed_until(run.stops) {
+                wait_until(&self.changed, &mut state, None);
+            }
+        }
+        if let Some(failure) = state.failures.pop_front() {
+            return Step::Failed(failure);
+        }
+        let first = state.queue.first().copied();
+        if is_stopped {
+            return Step::Return(first.map(|key| (key.time, now)));
+        }
+        if let Delay::Virtual(clock) = &self.clock.delay {
+            // Under the lock, so that the event that the clock is set to is the one that runs.
+            // LOCK: the clock's, if it has one, is held for a copy only, and last.
+            now = Some(match run.until.target(first.map(|key| key.time)) {
+                Some(time) => clock.set_forward(time),
+                None => clock.time(),
+            });
+        }
+        if let Some(key) = first.filter(|key| run.allows(key.time, now)) {
+            if matches!(run.until, Until::Idle) && key.sequence >= run.boundary {
+                if run.latecomers == LATECOMERS {
+                    return Step::Return(Some((key.time, None)));
+                }
+                run.latecomers += 1;
+            }
+            let Some(taken) = state.queue.pop(Job::recurs) else { return Step::LookAgain };
+            if self.dispatch.is_some() {
+                state.flights.begin(run.stops);
+            }
+            return Step::Execute(taken);
+        }
+        if is_old || (now.is_none() && first.is_some()) {
+            run.seen = None;
+            return Step::LookAgain;
+        }
+
+        match (run.until, first) {
+            (Until::Idle, _) => return Step::Return(first.map(|key| (key.time, now))),
+            (Until::Time(end), _) if now.is_some_and(|now| !earlier(&now, &end)) => {
+                return Step::Return(None);
+            }
+            (Until::Empty, None) if state.flights.have_landed() => return Step::Return(None),
+            (Until::Empty | Until::Stopped | Until::Time(_), _) => {}
+        }
+        run.seen = None;
+        match (&self.clock.delay, run.until.target(first.map(|key| key.time)).zip(now)) {
+            (_, None) => wait_until(&self.changed, &mut state, None),
+            (Delay::Interruptible(deadline), Some((time, now))) => {
+                let first = first.map(|key| key.sequence);
+                return Step::Sleep(Sleep { deadline: *deadline, time, now, first });
+            }
+            (Delay::Virtual(_), Some(_)) => {} // it is there already
+            (Delay::User(function), Some((time, now))) => {
+                return Step::Delay(function.as_ref(), time, now);
+            }
+        }
+        Step::LookAgain
+    }
+
+    /// Sleeps until something changes or it is time to look at the clock.
+    fn sleep<'a>(&self, run: &Run<T>, sleep: &Sleep<T>) -> Result<Step<'a, T>> {
+        // Without the lock, for the distance may be the user's.
+        let deadline = guard::catch(|| (sleep.deadline)(sleep.time, sleep.now));
+        let deadline = deadline.map_err(Error::Panicked)?;
+        let state = self.state.lock();
+        let unchanged = state.stops == run.stops
+            && state.failures.is_empty()
+            && state.queue.first().map(|key| key.sequence) == sleep.first;
+        Ok(if unchanged { self.sleep_until(state, deadline) } else { Step::LookAgain })
+    }
+
+    fn sleep_until<'a>(
+        &self,
+        mut state: MutexGuard<'_, State<T>>,
+        deadline: Option<Instant>,
+    ) -> Step<'a, T> {
+        let now = Instant::now();
+        let longest = if self.clock.steady { None } else { Some(LOOK_AT_LEAST) };
+        let Some(deadline) = deadline else {
+            wait_until(&self.changed, &mut state, longest.map(|length| now + length));
+            return Step::LookAgain;
+        };
+        match state.wakeup.wait(deadline.saturating_duration_since(now)) {
+            Wait::Spin => return Step::Spin(deadline.min(now + GLANCE)),
+            Wait::CoarseSleep(length) => {
+                let length = longest.map_or(length, |longest| length.min(longest));
+                wait_until(&self.changed, &mut state, Some(now + length)); // before the deadline
+            }
+            Wait::FineSleep(length) => {
+                let wake = now + length;
+                wait_until(&self.changed, &mut state, Some(wake));
+                // If it was woken before, that says nothing about how late sleeps end.
+                if let Some(late) = Instant::now().checked_duration_since(wake) {
+                    state.wakeup.slept(late);
+                    LAG.set(state.wakeup.lag());
+                }
+            }
+        }
+        Step::LookAgain
+    }
+}
+
+impl<T: TimePoint> Run<T> {
+    /// Whether an event at `time` is due, and this run's to execute.
+    fn allows(&self, time: T, now: Option<T>) -> bool {
+        let in_bounds = match self.until {
+            Until::Time(end) => !earlier(&end, &time),
+            Until::Empty | Until::Stopped | Until::Idle => true,
+        };
+        in_bounds && now.is_some_and(|now| !earlier(&now, &time))
+    }
+}
+
+/// The distance between two times, which may be the user's to compute.
+fn distance<T: TimePoint>(time: T, now: T) -> Result<T::Delay> {
+    guard::catch(|| time.since(now)).map_err(Error::Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Delay;
+    use crate::sched::clock::Clock;
+    use crate::sched::contained::Contained;
+    use crate::sched::{Every, Scheduler, SchedulerBuilder};
+
+    /// A clock like our own, which nobody sees how often it is read: it goes on with each reading.
+    fn counted() -> (Scheduler<usize>, Arc<AtomicUsize>) {
+        let readings = Arc::new(AtomicUsize::new(0));
+        let read = Arc::clone(&readings);
+        let time = Contained::new(Box::new(move || read.fetch_add(1, Ordering::Relaxed)) as Box<_>);
+        let clock = Clock { time, delay: Delay::Interruptible(|_, _| None), steady: true };
+        (SchedulerBuilder::new().on(clock).build(), readings)
+    }
+
+    #[test]
+    fn a_clock_of_ours_is_read_again_only_if_the_next_event_is_not_due_by_the_last_reading() {
+        let (s, readings) = counted();
+        (0..100).for_each(|_| _ = s.enterabs(0, 1, || {}));
+        s.run().expect("no action fails");
+        // Once for all of them, and once to see that no more is due.
+        assert_eq!(readings.load(Ordering::Relaxed), 2);
+        let now = readings.load(Ordering::Relaxed);
+        (0..10).for_each(|n| _ = s.enterabs(now + n, 1, || {}));
+        s.run().expect("no action fails");
+        assert_eq!(readings.load(Ordering::Relaxed) - now, 11, "each is due at the next reading");
+    }
+
+    #[test]
+    fn a_tick_costs_no_reading_unless_its_rhythm_needs_one() {
+        for (every, own) in [(Every::fixed_rate(1), 0), (Every::fixed_delay(1), 1)] {
+            let (s, readings) = counted();
+            let ticks = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&ticks);
+            s.every(every, 1, move || _ = count.fetch_add(1, Ordering::Relaxed))
+                .expect("the period is positive");
+            s.run_until(99).expect("no action fails");
+            let (ticks, readings) =
+                (ticks.load(Ordering::Relaxed), readings.load(Ordering::Relaxed));
+            assert!(readings <= 2 + ticks * (1 + own), "{readings} of {ticks}");
+            assert!(ticks >= 30, "{ticks}");
+        }
+    }
+
+    #[test]
+    fn bounded_latency_reaches_the_queue() {
+        for (builder, buckets) in
+            [(Scheduler::builder(), true), (Scheduler::builder().bounded_latency(), false)]
+        {
+            let s = builder.build();
+            let now = s.timefunc();
+            (0..100).for_each(|_| _ = s.enterabs(now, 1, || {}));
+            assert_eq!(s.0.state.lock().queue.buckets() > 0, buckets);
+        }
+    }
+}
