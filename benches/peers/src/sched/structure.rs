@@ -18,6 +18,21 @@ mod key;
 #[expect(clippy::manual_is_multiple_of, reason = "the crate is built with older compilers, too")]
 mod key_queue;
 
+/// The order of times as the crate has it, for times that are numbers: these do not panic.
+mod time_order {
+    pub(super) fn earlier<T: Ord>(a: &T, b: &T) -> bool {
+        a < b
+    }
+
+    pub(super) fn same<T: Ord>(a: &T, b: &T) -> bool {
+        a == b
+    }
+
+    pub(super) fn arrange(sort: impl FnOnce()) {
+        sort();
+    }
+}
+
 use event_queue::EventQueue;
 
 pub fn all() -> Vec<Box<dyn Peer>> {
