@@ -144,7 +144,8 @@ fn a_refused_call_has_no_place_while_it_is_dropped() {
         let _waits_too = pool.spawn(|| ()).unwrap();
         // Of two that wait one begins.
         let makes_room = move || {
-            if let Some(gate) = gate.lock().unwrap().take() {
+            let gate = gate.lock().unwrap().take();
+            if let Some(gate) = gate {
                 gate.open();
             }
         };

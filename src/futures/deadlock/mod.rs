@@ -93,8 +93,6 @@ pub(crate) enum Awaits<'a> {
     Calls(&'a dyn AwaitedSet),
     /// That all workers of the pool have ended.
     EndOf(PoolId),
-    /// That a worker of the pool takes a call out of its full queue.
-    RoomIn(PoolId),
 }
 
 /// How a thread waits.
@@ -316,7 +314,7 @@ impl Registered {
                     run.found_stuck(registry.generation(worker_of));
                     match wait.awaits {
                         Awaits::Calls(calls) => Ok(Entered::MayRun(calls)),
-                        Awaits::EndOf(_) | Awaits::RoomIn(_) => Ok(Entered::NotCurrent),
+                        Awaits::EndOf(_) => Ok(Entered::NotCurrent),
                     }
                 }
                 Verdict::Stuck(_, text) => {

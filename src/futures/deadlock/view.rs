@@ -298,9 +298,6 @@ impl<'a> View<'a> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
-            Awaits::RoomIn(pool) => {
-                return Some(format!("room in the queue of {}", self.pool_name(pool)));
-            }
         };
         let needs = Some(Branch::Needs(next));
         let call =
@@ -397,10 +394,6 @@ impl Waits for View<'_> {
                 }
                 let calls = match blocked.awaited.get() {
                     Awaits::EndOf(pool) => return worker(pool),
-                    Awaits::RoomIn(pool) if looked_at == 0 => {
-                        return Some((self.taken_by(pool), 1));
-                    }
-                    Awaits::RoomIn(_) => return None,
                     Awaits::Calls(calls) => calls,
                 };
                 loop {

@@ -25,7 +25,7 @@ use crate::futures::process::shm::segments::{Foreign, Recent};
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::landing::failure;
 use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, spawn};
 
 /// Bytes of a small answer, more or less.
 const SMALL_ANSWER: u32 = 24;
@@ -66,10 +66,40 @@ impl Incoming {
         let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
     }
 
-    /// Leaves something to the supervisor.
+    /// Leaves something to the supervisor; to a thread of its own if that has gone on to the next
+    /// worker.
     pub(crate) fn leave(&self, step: Step) {
-        self.receiver.lock().steps.push_back(step);
-        wake(self.wake.as_fd());
+        {
+            let mut receiver = self.receiver.lock();
+            if !receiver.closed {
+                receiver.steps.push_back(step);
+                drop(receiver);
+                return wake(self.wake.as_fd());
+            }
+        }
+        let step = Arc::new(Mutex::new(Some(step)));
+        let own = Arc::clone(&step);
+        let run = move || {
+            let step = own.lock().take();
+            if let Some(step) = step {
+                step.run();
+            }
+        };
+        if spawn("concurrent-late".into(), None, run).is_err() {
+            let step = step.lock().take();
+            if let Some(step) = step {
+                step.run();
+            }
+        }
+    }
+
+    /// The worker has ended, and nobody comes back for what is left: gives that, and the error of a
+    /// failed start.
+    pub(crate) fn close(&self, steps: &mut Steps) -> Option<Error> {
+        let mut receiver = self.receiver.lock();
+        receiver.closed = true;
+        steps.append(&mut receiver.steps);
+        receiver.start_error.take()
     }
 
     /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
@@ -94,6 +124,8 @@ pub(crate) struct Receiver {
     pub(crate) bell: OwnedFd,
     /// The bell has ended.
     ended: bool,
+    /// The supervisor does not look here any more.
+    closed: bool,
     pub(crate) page: Arc<Page>,
     socket: Arc<OwnedFd>,
     inbox: Inbox,
@@ -144,6 +176,7 @@ impl Receiver {
             index,
             bell,
             ended: false,
+            closed: false,
             page,
             socket,
             inbox: Inbox::new(REPLY_LIMIT),

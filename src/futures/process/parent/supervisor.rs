@@ -200,7 +200,7 @@ impl Service {
             self.receive(pool, index, ended, rung, steps);
         }
         if ended {
-            let start_error = self.incoming.receiver.lock().start_error.take();
+            let start_error = self.incoming.close(steps);
             let (deferred, next, link) = pool.ended(index, self.process.wait(), start_error);
             steps.extend(deferred.into_steps());
             return Some((next, link));
