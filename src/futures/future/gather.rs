@@ -25,7 +25,7 @@ use crate::sync::Mutex;
 /// call counts as pending. Of no futures it is done at once.
 ///
 /// To wait for calls whatever becomes of each, see [`wait`](crate::futures::wait()) and
-/// [`as_completed`](crate::futures::wait::as_completed()).
+/// [`as_completed`](crate::futures::as_completed()).
 ///
 /// # Blocking
 ///
