@@ -231,12 +231,19 @@ fn map(key: u32, bodies: &[Vec<Step>], late: bool) {
     let left = items.iter().map(|(label, _)| *label).collect();
     let mut results = if late {
         let options = MapOptions::new().timeout(Duration::ZERO);
-        Stepped.map_with(options, run, items).expect("the options are good")
+        match Stepped.map_with(options, run, items) {
+            Ok(results) => results,
+            // As in Python.
+            Err(error) => {
+                assert!(matches!(error, Error::Shutdown), "{error}");
+                return note("refused");
+            }
+        }
     } else {
         Executor::map(&Stepped, run, items)
     };
     if world(|w| w.closed) && !bodies.is_empty() {
-        // Departure: the refusal comes out of the iterator.
+        // Departure: the refusal of `map` comes out of the iterator.
         let refusal = results.next();
         assert!(matches!(refusal, Some(Err(Error::Shutdown))), "{refusal:?}");
         return note("refused");
