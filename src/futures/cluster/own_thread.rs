@@ -153,7 +153,16 @@ impl<T: Transport> Attendant for OwnThread<T> {
             // Nothing moves. Perhaps it takes one of these.
             let ended = self.manager.borrow_mut().next_ended();
             match (ended, pause) {
-                (Some(task), _) => on_enough_stack(|| task.tell()),
+                (Some(task), _) => {
+                    let mut untold = Some(task);
+                    let mut tell = || {
+                        if let Some(task) = untold.take() {
+                            task.tell();
+                        }
+                    };
+                    // Without further stack it must do with what there is.
+                    on_enough_stack(&mut tell).unwrap_or_else(&mut tell);
+                }
                 (None, Some((pause, seen))) => self.shared.sleep(pause, seen),
                 (None, None) => return, // it is not for this pool to bring it about
             }

@@ -4,7 +4,7 @@ use super::*;
 use crate::futures::remote::wire::Place;
 
 fn token(number: u32) -> Token {
-    let place = Place { image: number, offset: !number };
+    let place = Place { image: number.into(), offset: !number };
     Token { trampoline: place, function: place }
 }
 
