@@ -121,6 +121,7 @@ impl Drop for Working<'_> {
 }
 
 /// Asks the worker that this thread is; `None` if it is none.
+#[inline]
 pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> Option<R> {
     let worker = WORKER.try_with(Cell::get).ok()??;
     // SAFETY: by the invariant it is alive, and it cannot end before this returns: the frame that it

@@ -258,6 +258,11 @@ pub(crate) fn run_in_place(
     kind: Kind,
     go_on: &mut dyn FnMut() -> bool,
 ) -> InPlace {
+    if let Follows::Nothing = call.follows(false) {
+        // The usual case.
+        let unless_free = matches!(kind, Kind::Certain { unless_free: true });
+        return if go_on() { call.run_in_place(unless_free) } else { InPlace::NotOurs };
+    }
     let mut outcome = InPlace::NotOurs;
     // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
     let mut path: Vec<Followed> = Vec::new();

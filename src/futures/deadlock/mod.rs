@@ -189,6 +189,7 @@ pub(crate) fn recheck_blocked(which: Recheck) {
 }
 
 /// A call that this thread ran, or whose callbacks it ran, when it was blocked has left it.
+#[cold]
 pub(crate) fn forget_running(call: usize) {
     let key = THREAD.try_with(Cell::get).unwrap_or(0);
     let mut registry = REGISTRY.lock();
@@ -283,10 +284,11 @@ impl Registered {
             if !(wait.is_current)() {
                 return Ok(Entered::NotCurrent);
             }
-            if let Awaits::Calls(calls) = wait.awaits
-                && run.is_stuck(|| registry.generation(worker_of))
-            {
-                return Ok(Entered::MayRun(calls));
+            match wait.awaits {
+                Awaits::Calls(calls) if run.is_stuck(|| registry.generation(worker_of)) => {
+                    return Ok(Entered::MayRun(calls));
+                }
+                Awaits::Calls(_) | Awaits::EndOf(_) => {}
             }
             let key = registry.enter(blocked);
             // From here on it leaves in whatever way this ends.
@@ -381,10 +383,10 @@ impl Registry {
         if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {
             pool.block(key);
         }
-        if let Awaits::EndOf(id) = blocked.awaited.get()
-            && let Some(pool) = self.pools.get_mut(&id)
-        {
-            pool.ends_awaited += 1;
+        if let Awaits::EndOf(id) = blocked.awaited.get() {
+            if let Some(pool) = self.pools.get_mut(&id) {
+                pool.ends_awaited += 1;
+            }
         }
         self.blocked.insert(key, blocked);
         key
@@ -395,10 +397,10 @@ impl Registry {
         if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {
             pool.unblock(key);
         }
-        if let Awaits::EndOf(id) = blocked.awaited.get()
-            && let Some(pool) = self.pools.get_mut(&id)
-        {
-            pool.ends_awaited -= 1;
+        if let Awaits::EndOf(id) = blocked.awaited.get() {
+            if let Some(pool) = self.pools.get_mut(&id) {
+                pool.ends_awaited -= 1;
+            }
         }
         Some(blocked)
     }
