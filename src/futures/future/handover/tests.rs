@@ -104,7 +104,9 @@ fn outcomes<T: Ord + Send + 'static>(model: impl Fn() -> T + Send + Sync + 'stat
         let outcome = model();
         seen.lock().expect("nothing panics").insert(outcome);
     };
-    #[cfg(concurrent_loom)]
+    #[cfg(concurrent_shuttle)]
+    shuttle::check_random(run, 300);
+    #[cfg(all(concurrent_loom, not(concurrent_shuttle)))]
     {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(2));
