@@ -111,6 +111,7 @@ impl AtWork<'_> {
     fn drop_over(&self) {
         if self.has_over.get() {
             self.has_over.set(false);
+            self.flag.raise_after_call();
             discard(self.over.take());
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Cause, Error};
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiter::Signal;
 use crate::futures::deadlock::PoolCapacity;
-use crate::sync::{AtomicBool, Counter, JoinHandle, Ordering, is_finished};
+use crate::sync::{AtomicU8, Counter, JoinHandle, Ordering, is_finished};
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -71,7 +71,7 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Flag {
-    busy: AtomicBool,
+    place: AtomicU8,
     /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
     /// checker: who is about to sleep looks in any case.
     summons: Counter,
@@ -81,6 +81,13 @@ pub(crate) struct Flag {
     failed: Counter,
     cancelled: Counter,
 }
+
+/// Outside of user code: the worker looks at the queue next.
+const AT_THE_QUEUE: u8 = 0;
+/// It has taken a call, and runs it, has run it, or is about to.
+const WITH_A_CALL: u8 = 1;
+/// Inside of user code that is no call: a callback, or the drop of a value that nobody took.
+const AFTER_A_CALL: u8 = 2;
 
 /// How many calls ended, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,7 +108,7 @@ impl Counts {
 impl Flag {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            busy: AtomicBool::new(false),
+            place: AtomicU8::new(AT_THE_QUEUE),
             summons: Counter::default(),
             begun: Counter::default(),
             finished: Counter::default(),
@@ -147,19 +154,40 @@ impl Flag {
         self.summons.get() != 0
     }
 
+    /// Says that this worker has taken a call.
     pub(crate) fn raise(&self) {
-        self.busy.store(true, Ordering::Relaxed); // ORDERING: read under the same lock
+        // ORDERING: Release, for `has_taken_at_most`.
+        self.place.store(WITH_A_CALL, Ordering::Release);
+    }
+
+    /// Says that this worker is inside of user code that is no call.
+    pub(crate) fn raise_after_call(&self) {
+        // ORDERING: Relaxed; where it was lowered before, this is read under the same lock.
+        self.place.store(AFTER_A_CALL, Ordering::Relaxed);
     }
 
     /// Says that this worker looks at the queue next.
     pub(crate) fn lower(&self) {
         // ORDERING: Relaxed suffices for those who saw the result: it is published after this
         // with Release. Others may see it late and start a worker too many.
-        self.busy.store(false, Ordering::Relaxed);
+        self.place.store(AT_THE_QUEUE, Ordering::Relaxed);
     }
 
     pub(crate) fn is_raised(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) // ORDERING: see `raise` and `lower`
+        // ORDERING: see `raise_after_call` and `lower`.
+        self.place.load(Ordering::Relaxed) != AT_THE_QUEUE
+    }
+
+    /// Whether this worker runs no user code. It may have taken a call that it has not begun: that may
+    /// be the very call that another wants to run in place.
+    fn has_taken_at_most(&self) -> bool {
+        // ORDERING: Acquire pairs with `raise`: what ended before it took this call is seen, so that
+        // it seems to run one only if it does.
+        match self.place.load(Ordering::Acquire) {
+            AT_THE_QUEUE => true,
+            WITH_A_CALL => self.counts().1 == 0,
+            _ => false,
+        }
     }
 }
 
@@ -254,7 +282,7 @@ impl Control {
 
     /// Whether a worker is free to take a call, or one can be started.
     pub(crate) fn has_worker_to_spare(&self) -> bool {
-        let is_free = |worker: &Worker| !worker.ended && !worker.flag.is_raised();
+        let is_free = |worker: &Worker| !worker.ended && worker.flag.has_taken_at_most();
         self.may_grow() || self.workers.iter().any(is_free)
     }
 

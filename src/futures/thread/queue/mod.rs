@@ -315,7 +315,7 @@ impl Queue {
     pub(crate) fn enter_user_code(&self, flag: &Flag, start: Start<'_>) {
         {
             let _outgoing = self.outgoing.lock();
-            flag.raise();
+            flag.raise_after_call();
         }
         // Whoever pushed a call in between counted on this worker.
         self.grow(start);
