@@ -32,6 +32,7 @@ pub use crate::panic::Panic;
 /// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than it may |
 /// | [`Encode`](Error::Encode) | `PicklingError` | an argument or result that serde refuses |
 /// | [`Decode`](Error::Decode) | `UnpicklingError` | the same at the other end |
+/// | [`Undelivered`](Error::Undelivered) | `OSError` | no descriptors or memory for an argument or result |
 /// | [`MessageTooLarge`](Error::MessageTooLarge) | (none) | an argument or result above the limit |
 /// | [`NotInitialized`](Error::NotInitialized) | `RuntimeError` | a process pool without `process::init()` |
 /// | [`ProcessStart`](Error::ProcessStart) | `OSError` | the system refused a process or its channel |
@@ -136,6 +137,11 @@ pub enum Error {
     /// The argument or the result could not be deserialised; the text says which and why.
     #[error("cannot decode {0}")]
     Decode(Arc<str>),
+
+    /// The system had no descriptor or no memory for the argument or the result, at either end; the
+    /// text says for which, and what was missing. The pool goes on.
+    #[error("cannot deliver {0}")]
+    Undelivered(Arc<str>),
 
     /// The argument or the result has more bytes than a message may have.
     #[error("the argument or result is larger than max_message_size, {limit} bytes")]
@@ -283,6 +289,7 @@ impl Error {
             Self::DeadlineExceeded { .. } => "DeadlineExceeded",
             Self::Encode(_) => "Encode",
             Self::Decode(_) => "Decode",
+            Self::Undelivered(_) => "Undelivered",
             Self::MessageTooLarge { .. } => "MessageTooLarge",
             Self::NotInitialized(_) => "NotInitialized",
             Self::ProcessStart(_) => "ProcessStart",

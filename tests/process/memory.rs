@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::{OnWorkerDeath, SharedBytes};
 
-use crate::support::{replacing, trials};
+use crate::support::{children, eventually, in_own_process, replacing, trials};
 
 trials![
     payloads_of_all_sizes_come_back,
@@ -13,6 +13,7 @@ trials![
     many_large_calls_at_once,
     large_calls_survive_deaths,
     many_shared_bytes_in_one_call,
+    memory_of_large_payloads_is_given_back,
 ];
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -99,4 +100,47 @@ fn many_shared_bytes_in_one_call() {
         (0..100).map(|n| SharedBytes::copy_from(&bytes(n)).unwrap()).collect();
     let back = pool.submit(|v: Vec<SharedBytes>| v, many.clone()).unwrap();
     assert_eq!(back.into_result().unwrap(), many);
+}
+
+fn memory_of_large_payloads_is_given_back() {
+    in_own_process(&["memory-kept"]);
+}
+
+/// The shared memory that a process and its workers have open or mapped.
+fn shared_memory() -> u64 {
+    let own = std::process::id();
+    let mut files = std::collections::BTreeMap::new();
+    for pid in children(own).into_iter().chain([own]) {
+        for kind in ["fd", "map_files"] {
+            let entries = std::fs::read_dir(format!("/proc/{pid}/{kind}")).into_iter().flatten();
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let link = std::fs::read_link(&path).unwrap_or_default();
+                if !link.to_string_lossy().contains("memfd:concurrent") {
+                    continue;
+                }
+                let Ok(file) = std::fs::metadata(&path) else { continue };
+                files.insert(file.ino(), file.blocks() * 512);
+            }
+        }
+    }
+    files.values().sum()
+}
+
+pub(crate) fn memory_kept() {
+    const MIB: usize = 1 << 20;
+    let pool = replacing(2);
+    let echo = |text: String| text;
+    let (huge, some) = ("x".repeat(80 * MIB), "y".repeat(3 * MIB));
+    for _ in 0..3 {
+        for text in [&some, &huge, &some, &huge] {
+            let calls = [(); 2].map(|()| pool.submit(echo, text.clone()).unwrap());
+            calls.into_iter().for_each(|call| assert!(call.into_result().unwrap() == *text));
+        }
+        // The huge ones are gone with their calls, or as soon as their worker has read on.
+        eventually("the end of what is huge", || shared_memory() < (40 * MIB) as u64);
+    }
+    eventually("the end of what was kept", || shared_memory() < MIB as u64);
+    let call = pool.submit(echo, some.clone()).unwrap();
+    assert!(call.into_result().unwrap() == some, "and it goes on");
+    assert_eq!(pool.stats().died, 0);
 }

@@ -28,9 +28,13 @@ pub(crate) fn act() {
         test @ ("few-descriptors" | "few-processes" | "no-descriptors" | "no-threads") => {
             crate::limits::act(test)
         }
-        test @ ("no-temp" | "descriptors-run-out" | "parent-memory" | "unruly") => {
-            crate::scarce::act(test)
-        }
+        test @ ("no-temp"
+        | "descriptors-run-out"
+        | "parent-memory"
+        | "large-result"
+        | "cut-off"
+        | "no-descriptors-left") => crate::scarce::act(test),
+        "memory-kept" => crate::memory::memory_kept(),
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
         "empty-root" => crate::reasons::act(&arguments.next().unwrap()),
         "surroundings" => {

@@ -17,7 +17,11 @@ trials![
     descriptors_that_run_out_and_come_back,
     no_memory_for_a_result_is_an_error_and_no_death,
     no_memory_in_the_parent_for_a_result,
-    no_call_goes_to_a_worker_that_is_about_to_be_killed,
+    a_result_that_finds_no_memory_costs_no_worker,
+    descriptors_that_are_cut_off_in_a_worker,
+    descriptors_that_are_cut_off_in_the_parent,
+    no_descriptors_for_large_results,
+    an_argument_that_finds_no_memory_in_a_worker,
 ];
 
 fn double(n: u64) -> u64 {
@@ -29,7 +33,9 @@ pub(crate) fn act(test: &str) {
         "no-temp" => without_temporary_files(),
         "descriptors-run-out" => descriptors_run_out(),
         "parent-memory" => little_memory(),
-        "unruly" => unruly(),
+        "large-result" => large_result(),
+        "cut-off" => cut_off_in_the_parent(),
+        "no-descriptors-left" => no_descriptors_left(),
         _ => unreachable!("no such act"),
     }
 }
@@ -87,10 +93,9 @@ fn descriptors_run_out() {
     for (n, call) in large.into_iter().enumerate() {
         match call.into_result() {
             Ok(bytes) => assert!(bytes == vec![n as u8; 4 << 20]),
-            // Its result could not be fetched, or its worker was ended for another's.
             Err(error) => {
-                let lost = matches!(error, Error::Decode(_) | Error::WorkerDied(_));
-                assert!(lost, "{n} {error}");
+                let lost = matches!(error, Error::Undelivered(_));
+                assert!(lost && error.to_string().contains("too many open files"), "{n} {error}");
             }
         }
     }
@@ -170,12 +175,11 @@ fn little_memory() {
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
 }
 
-fn no_call_goes_to_a_worker_that_is_about_to_be_killed() {
-    in_own_process(&["unruly"]);
+fn a_result_that_finds_no_memory_costs_no_worker() {
+    in_own_process(&["large-result"]);
 }
 
-/// Its result cannot be mapped here, and so it is killed: before the caller hears of that.
-fn unruly() {
+fn large_result() {
     let pool = std::sync::Arc::new(replacing(1));
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
     let maximum = allow_little_memory();
@@ -184,11 +188,133 @@ fn unruly() {
     let same = std::sync::Arc::clone(&pool);
     call.add_done_callback(move |_| {
         allow_memory(maximum, maximum);
-        let idle = same.stats().idle;
-        seen.send((idle, same.submit(double, 5).unwrap())).unwrap();
+        seen.send(same.submit(double, 5).unwrap()).unwrap();
     });
-    let (idle, other) = next.recv().unwrap();
-    assert_eq!((idle, other.into_result().unwrap()), (0, 10));
+    assert_eq!(next.recv().unwrap().into_result().unwrap(), 10);
     let error = call.into_result().unwrap_err();
-    assert!(matches!(error, Error::Decode(_)), "{error}");
+    assert!(error.to_string().contains("no memory"), "{error}");
+    assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
+}
+
+/// In a worker: takes all descriptors that it may have, but for so many.
+fn exhaust(left: usize) {
+    static TAKEN: std::sync::Mutex<Vec<std::fs::File>> = std::sync::Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().unwrap();
+    taken.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
+    let count = taken.len();
+    taken.truncate(count - left);
+}
+
+fn sum(ones: Vec<u64>) -> u64 {
+    ones.iter().sum()
+}
+
+fn descriptors_that_are_cut_off_in_a_worker() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder
+        .limit(ResourceLimit::OpenFiles, 64)
+        .on_worker_death(OnWorkerDeath::FailCall)
+        .build()
+        .unwrap();
+    let both = |(shared, text): (SharedBytes, String)| shared.len() + text.len();
+    let shared = SharedBytes::copy_from(&[7; 5000]).unwrap();
+    for left in [1, 0] {
+        pool.submit(exhaust, left).unwrap().into_result().unwrap();
+        for _ in 0..2 {
+            let call = pool.submit(both, (shared.clone(), "x".repeat(10_000))).unwrap();
+            let error = call.into_result().unwrap_err();
+            assert!(matches!(error, Error::Undelivered(_)), "{error}");
+            assert!(error.to_string().contains("too many open files"), "{error}");
+        }
+        for ones in [2000, 30_000, 2000] {
+            let call = pool.submit(sum, vec![1; ones]).unwrap();
+            match call.into_result() {
+                Ok(sum) => assert_eq!(sum, ones as u64),
+                Err(error) => {
+                    assert!(left == 0 && matches!(error, Error::Undelivered(_)), "{error}")
+                }
+            }
+            assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+        }
+    }
+    // A result of its own: it has no descriptor for the memory.
+    let error = pool.submit(|len: usize| vec![1u8; len], 1 << 20).unwrap().into_result();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("no shared memory") && error.contains("open files"), "{error}");
+    assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
+}
+
+fn descriptors_that_are_cut_off_in_the_parent() {
+    in_own_process(&["cut-off"]);
+}
+
+/// All descriptors that this process may have, but for so many.
+fn take_descriptors(left: usize) -> Vec<std::fs::File> {
+    allow_descriptors(200);
+    let mut files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    files.truncate(files.len() - left);
+    files
+}
+
+fn cut_off_in_the_parent() {
+    let both = |n: usize| (SharedBytes::copy_from(&[7; 5000]).unwrap(), vec![n as u32; 50_000]);
+    let twos = |n: usize| vec![n as u64; 50_000];
+    for left in [1, 0] {
+        let pool = replacing(1);
+        assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+        let taken = take_descriptors(left);
+        for _ in 0..2 {
+            // The first brings two descriptors, the next none or one.
+            match pool.submit(both, 3).unwrap().into_result() {
+                Ok((_, numbers)) => assert!(left == 1 && numbers == [3; 50_000]),
+                Err(error) => assert!(matches!(error, Error::Undelivered(_)), "{left} {error}"),
+            }
+            match pool.submit(twos, 2).unwrap().into_result() {
+                Ok(numbers) => assert!(left == 1 && numbers == twos(2)),
+                Err(error) => {
+                    assert!(left == 0 && matches!(error, Error::Undelivered(_)), "{error}");
+                }
+            }
+            assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+        }
+        drop(taken);
+        assert!(pool.submit(both, 3).unwrap().into_result().unwrap().1 == [3; 50_000]);
+        assert!(pool.submit(twos, 2).unwrap().into_result().unwrap() == twos(2));
+        assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
+    }
+}
+
+fn no_descriptors_for_large_results() {
+    in_own_process(&["no-descriptors-left"]);
+}
+
+fn no_descriptors_left() {
+    let pool = replacing(1);
+    let zeros = |len: usize| vec![7u8; len];
+    assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    let taken = take_descriptors(0);
+    for _ in 0..3 {
+        let error = pool.submit(zeros, 1 << 20).unwrap().into_result().map(drop).unwrap_err();
+        assert!(error.to_string().contains("too many open files"), "{error}");
+        let error = pool.submit(sum, vec![1; 1 << 20]).unwrap().into_result().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("shared memory") && text.contains("open files"), "{text}");
+        assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    }
+    drop(taken);
+    assert!(pool.submit(zeros, 1 << 20).unwrap().into_result().unwrap() == zeros(1 << 20));
+    assert_eq!(pool.submit(sum, vec![1; 1 << 20]).unwrap().into_result().unwrap(), 1 << 20);
+    assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
+}
+
+fn an_argument_that_finds_no_memory_in_a_worker() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool = builder.limit(ResourceLimit::AddressSpace, 256 << 20).build().unwrap();
+    for _ in 0..2 {
+        let call = pool.submit(|text: String| text.len(), "x".repeat(300 << 20)).unwrap();
+        let error = call.into_result().unwrap_err();
+        assert!(error.to_string().contains("no memory for 3145728"), "{error}");
+        assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
+    }
+    assert_eq!(pool.stats().died, 0);
 }

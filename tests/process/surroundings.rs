@@ -146,7 +146,7 @@ fn file_size() {
     let pool = replacing(1);
     let call = pool.submit(|bytes: Vec<u8>| bytes.len(), large(2 * MIB));
     let error = call.and_then(|call| call.into_result()).unwrap_err();
-    assert!(matches!(error, Error::Encode(_)), "{error:?}");
+    assert!(matches!(error, Error::Undelivered(_)), "{error:?}");
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
     let error = pool.submit(large, 2 * MIB).unwrap().into_result().unwrap_err();
     assert!(!error.is_broken_executor(), "{error:?}");

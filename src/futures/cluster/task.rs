@@ -12,6 +12,7 @@ use crate::futures::call::counted::{Block, Counted};
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, Body, Call};
 use crate::futures::remote::attached::Files;
+use crate::futures::remote::codec::Source;
 use crate::futures::remote::landing::{self, Landed, Landing};
 use crate::futures::remote::wire::Kind;
 use crate::sync::Mutex;
@@ -212,7 +213,7 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     }
 
     fn land(&self, kind: Kind, bytes: &[u8]) -> bool {
-        let outcome = landing::decode(self, kind, bytes, &Files::default());
+        let outcome = landing::decode(self, kind, &mut Source::new(bytes, &Files::default()));
         landing::end(self, outcome)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::pool::ProcessPoolExecutor;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::process::channel::link::Link;
+use crate::futures::process::channel::link::{Link, Unsent};
 use crate::futures::process::parent::task::Message;
 use crate::futures::process::resource_limit::ResourceLimit;
 use crate::futures::process::shm::segments::Arena;
@@ -102,7 +102,15 @@ impl Settings {
         let Some(message) = &self.initializer else { return Ok(()) };
         link.page().offer(0);
         let mut batch = Vec::new();
-        link.frame(&mut batch, 0, &mut message.lock(), arena)?;
+        {
+            let mut message = message.lock();
+            message.make_ready(arena).map_err(std::io::Error::other)?;
+            let sent = link.frame(&mut batch, 0, &message);
+            sent.map_err(|unsent| match unsent {
+                Unsent::Refused(error) => std::io::Error::from(error),
+                Unsent::NoRoom => std::io::ErrorKind::WouldBlock.into(),
+            })?;
+        }
         link.write(&batch)?;
         Ok(())
     }

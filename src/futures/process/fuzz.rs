@@ -22,7 +22,7 @@ use crate::futures::remote::identity::resolve;
 use crate::futures::remote::number_chunk::decode_number_chunk;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::futures::remote::wire::{
-    Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
+    Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put_with_files,
 };
 
 /// A value of every shape that serde knows, with lengths wherever one can stand.
@@ -44,11 +44,12 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         any::<[u8; 2 * Far::BYTES]>().prop_map(|bytes| bytes.to_vec()),
         any::<(u32, [u8; 8])>().prop_map(|(len, text)| [&len.to_ne_bytes()[..], &text].concat()),
     ];
-    let frame = (kind, 0..4_u8, any::<u64>(), body);
+    let frame = (kind, 0..8_u8, 0..3_u8, any::<u64>(), body);
     let frames = vec(frame, 0..5).prop_map(|frames| {
         let mut bytes = Vec::new();
-        for (kind, flags, seq, body) in &frames {
-            put(&mut bytes, *kind, *flags, *seq, &[body]);
+        for (kind, flags, files, seq, body) in &frames {
+            let (kind, flags, files, seq) = (*kind, *flags, *files, *seq);
+            put_with_files(&mut bytes, Header { len: 0, kind, flags, files, seq }, &[body]);
         }
         bytes
     });

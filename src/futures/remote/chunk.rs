@@ -60,7 +60,7 @@ pub(crate) fn call_chunk<A: Portable, R: Portable>(
 ) -> Verdict {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
-    let mut run = match source.take_u64() {
+    let mut run = match source.load().and_then(|()| source.take_u64()) {
         Ok(left) => Run { function, left, at: sink.len(), stage: Kind::BadArgument },
         Err(error) => return Verdict::BadArgument(text(error)),
     };
@@ -158,6 +158,7 @@ pub(crate) fn decode_chunk<R: Portable>(
     source: &mut Source<'_>,
     items: usize,
 ) -> Result<Vec<Result<R>>> {
+    source.load().map_err(|error| bad_result(&error))?;
     let mut results = Vec::with_capacity(items);
     loop {
         let decoded = catch(|| {

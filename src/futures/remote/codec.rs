@@ -4,6 +4,8 @@
 //! `Deserialize`) runs inside of [`catch`], so that its panics belong to one call.
 
 use std::any::type_name;
+use std::cell::OnceCell;
+use std::mem::MaybeUninit;
 
 use postcard::Deserializer;
 use postcard::de_flavors;
@@ -13,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files, MOST_DESCRIPTORS};
 use super::depth::{Depth, TOO_DEEP, on_large_stack};
-use super::numbers::decode_numbers;
+use super::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use super::reasons::reason;
 use super::shared_bytes::SharedBytes;
 use crate::error::Panic;
@@ -328,16 +330,65 @@ impl Flavor for PostcardOut<'_, '_> {
     }
 }
 
+/// Bytes that lie where others may write to them.
+pub(crate) trait FarBytes {
+    fn len(&self) -> u64;
+
+    /// Copies all of them; gives what was filled.
+    fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]>;
+}
+
+/// A payload that is copied before it is looked at, at most once.
+pub(crate) struct FarPayload<'a> {
+    bytes: &'a dyn FarBytes,
+    copy: OnceCell<Vec<u8>>,
+}
+
+impl<'a> FarPayload<'a> {
+    pub(crate) fn new(bytes: &'a dyn FarBytes) -> Self {
+        Self { bytes, copy: OnceCell::new() }
+    }
+
+    fn copy(&self) -> Result<&[u8], String> {
+        if let Some(copy) = self.copy.get() {
+            return Ok(copy);
+        }
+        let copy = copy_numbers::<u8>(self.bytes)?;
+        Ok(self.copy.get_or_init(|| copy))
+    }
+}
+
+impl std::fmt::Debug for FarPayload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FarPayload").field("len", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
 /// Where encoded bytes come from.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     bytes: &'a [u8],
     files: &'a Files,
+    /// Until it was copied.
+    far: Option<&'a FarPayload<'a>>,
 }
 
 impl<'a> Source<'a> {
     pub(crate) fn new(bytes: &'a [u8], files: &'a Files) -> Self {
-        Self { bytes, files }
+        Self { bytes, files, far: None }
+    }
+
+    /// Of a payload that is still to be copied.
+    pub(crate) fn far(payload: &'a FarPayload<'a>, files: &'a Files) -> Self {
+        Self { bytes: &[], files, far: Some(payload) }
+    }
+
+    /// Copies the payload, before it is taken apart.
+    pub(crate) fn load(&mut self) -> Result<(), String> {
+        if let Some(far) = self.far.take() {
+            self.bytes = far.copy()?;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -357,7 +408,7 @@ impl<'a> Source<'a> {
     /// The next `len` bytes, as a source of their own.
     #[inline]
     pub(crate) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
-        Ok(Source { bytes: self.take(len)?, files: self.files })
+        Ok(Source { bytes: self.take(len)?, files: self.files, far: None })
     }
 
     #[inline]
@@ -385,21 +436,30 @@ impl<'a> Source<'a> {
 
     /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
     pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
-        if let Some(numbers) = decode_numbers(self.bytes) {
+        let bytes = match self.far {
+            Some(far) => {
+                if let Some(numbers) = decode_far_numbers(far.bytes) {
+                    return numbers;
+                }
+                far.copy()?
+            }
+            None => self.bytes,
+        };
+        if let Some(numbers) = decode_numbers(bytes) {
             return numbers;
         }
         // Descriptors are taken once, so that what has some is not read a second time.
         let once = !self.files.borrow().is_empty();
         let depth = Depth::new();
         if !once {
-            let read = self.read_within(&depth);
+            let read = self.read_within(bytes, &depth);
             if !depth.was_reached() {
                 return read;
             }
         }
         on_large_stack(|| {
             let depth = Depth::new();
-            let read = self.read_within(&depth);
+            let read = self.read_within(bytes, &depth);
             if depth.was_reached() {
                 Err(format!("`{}`: {TOO_DEEP}", type_name::<T>()))
             } else {
@@ -408,9 +468,13 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn read_within<T: DeserializeOwned + 'static>(&self, depth: &Depth) -> Result<T, String> {
+    fn read_within<T: DeserializeOwned + 'static>(
+        &self,
+        bytes: &[u8],
+        depth: &Depth,
+    ) -> Result<T, String> {
         let decoding = Decoding::begin(self.files);
-        let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes: self.bytes, depth });
+        let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes, depth });
         let decoded = T::deserialize(&mut deserializer);
         drop(decoding);
         match decoded.map(|value| (value, deserializer.finalize())) {

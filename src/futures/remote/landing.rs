@@ -1,6 +1,5 @@
 //! How a call that ran elsewhere ends here.
 
-use super::attached::Files;
 use super::codec::Source;
 use super::wire::{Kind, Text};
 use crate::error::{Error, Panic, Result};
@@ -27,14 +26,13 @@ pub(crate) trait Landed<R>: Body<R> {
 pub(crate) fn decode<R, B: Landed<R>>(
     call: &Call<R, B>,
     kind: Kind,
-    bytes: &[u8],
-    files: &Files,
+    source: &mut Source<'_>,
 ) -> Result<R> {
     if kind != Kind::Done {
-        return Err(failure(kind, bytes));
+        return Err(failure(kind, source.rest()));
     }
     let Landing { decode, items, .. } = *call.body().landing();
-    decode(&mut Source::new(bytes, files), items)
+    decode(source, items)
 }
 
 /// The error that a frame stands for.
@@ -44,6 +42,8 @@ pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
     match kind {
         Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
         Kind::BadResult => Error::Encode(format!("the result {}", text.message).into()),
+        Kind::Undelivered => Error::Undelivered(format!("the argument: {}", text.message).into()),
+        Kind::Unsent => Error::Undelivered(format!("the result: {}", text.message).into()),
         Kind::Raised => Error::raised(text.message),
         Kind::TooLarge => {
             Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }

@@ -1,15 +1,16 @@
 //! The short cut for long vectors of numbers.
 
 use std::any::{Any, TypeId};
+use std::mem::MaybeUninit;
 
-use super::codec::Sink;
+use super::codec::{FarBytes, Sink};
 use crate::futures::process::shm::memory::advise_huge;
 
 /// The types whose vectors are copied as they lie in memory. Serde would go through them one by
 /// one, several times slower.
 macro_rules! for_each_number {
     ($with:ident) => {
-        $with!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64)
+        $with! { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64 }
     };
 }
 
@@ -42,6 +43,70 @@ impl Sink<'_> {
     }
 }
 
+/// Numbers of these types are bytes, and any bytes are numbers.
+///
+/// # Safety
+///
+/// That is so.
+pub(crate) unsafe trait Number: Copy {}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        // SAFETY: it has no padding and no invalid values.
+        unsafe impl Number for $number {}
+    )*};
+}
+for_each_number!(numbers);
+
+/// A vector with room for so many.
+fn room<N>(count: usize) -> Result<Vec<N>, String> {
+    let mut numbers = Vec::new();
+    let none = |_| format!("finds no memory for {count} times {} bytes", size_of::<N>());
+    numbers.try_reserve_exact(count).map_err(none)?;
+    advise_huge(numbers.spare_capacity_mut());
+    Ok(numbers)
+}
+
+/// Copies bytes that lie elsewhere to where they are to be.
+pub(crate) fn copy_numbers<N: Number>(bytes: &dyn FarBytes) -> Result<Vec<N>, String> {
+    let len = usize::try_from(bytes.len()).map_err(|_| "is longer than memory")?;
+    if len % size_of::<N>() != 0 {
+        return Err("not a whole number of items".into());
+    }
+    let count = len / size_of::<N>();
+    let mut numbers = room::<N>(count)?;
+    let to = numbers.spare_capacity_mut().as_mut_ptr().cast::<MaybeUninit<u8>>();
+    // SAFETY: there is room for `count` numbers, which are `len` bytes; nothing else borrows it.
+    let to = unsafe { std::slice::from_raw_parts_mut(to, len) };
+    let start = to.as_ptr().addr();
+    let filled = bytes.read(to).map_err(|error| format!("could not be read: {error}"))?;
+    if (filled.as_ptr().addr(), filled.len()) != (start, len) {
+        return Err("could not be read to its end".into());
+    }
+    // SAFETY: all bytes of `count` numbers were filled, and any bytes are a number.
+    unsafe { numbers.set_len(count) };
+    Ok(numbers)
+}
+
+/// `None` if `T` is no vector of numbers.
+pub(crate) fn decode_far_numbers<T: 'static>(bytes: &dyn FarBytes) -> Option<Result<T, String>> {
+    let mut decoded: Option<T> = None;
+    let slot: &mut dyn Any = &mut decoded;
+    macro_rules! attempt {
+        ($($number:ty),*) => {$(
+            if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
+                match copy_numbers(bytes) {
+                    Ok(numbers) => *slot = Some(numbers),
+                    Err(error) => return Some(Err(error)),
+                }
+                return Some(decoded.ok_or_else(String::new));
+            }
+        )*};
+    }
+    for_each_number!(attempt);
+    None
+}
+
 /// `None` if `T` is no vector of numbers.
 pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
     let mut decoded: Option<T> = None;
@@ -54,8 +119,10 @@ pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, Strin
                     let read = |part: &[u8]| {
                         <$number>::from_ne_bytes(part.try_into().expect("exact chunks"))
                     };
-                    let mut numbers = Vec::with_capacity(bytes.len() / SIZE);
-                    advise_huge(numbers.spare_capacity_mut());
+                    let mut numbers = match room(bytes.len() / SIZE) {
+                        Ok(numbers) => numbers,
+                        Err(error) => return Some(Err(error)),
+                    };
                     numbers.extend(bytes.chunks_exact(SIZE).map(read));
                     *slot = Some(numbers);
                 }

@@ -5,15 +5,14 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attached::{add_outgoing, take_incoming};
 use crate::error::{Error, Result};
-use crate::futures::process::shm::memory::{
-    Mapping, is_sealed_against_writing, memory_file, seal_against_writing,
-};
+use crate::futures::process::shm::memory::{Mapping, map_constant, memory_file, seal_for_ever};
 
 /// Bytes in shared memory, which a call takes or returns without copying them.
 ///
@@ -59,7 +58,20 @@ impl SharedBytes {
         let (file, mut mapping) = make().map_err(no_memory)?;
         // SAFETY: the mapping is writable, and the file is known to this function only.
         fill(unsafe { mapping.bytes_mut() });
-        seal_against_writing(file.as_fd()).map_err(no_memory)?;
+        Self::seal(file, mapping).map_err(no_memory)
+    }
+
+    /// Nobody can write from now on, this process included.
+    fn seal(file: OwnedFd, mapping: Mapping) -> rustix::io::Result<Self> {
+        drop(mapping); // as long as it is there, the system does not seal
+        let file = match seal_for_ever(file.as_fd()) {
+            Ok(()) => file,
+            // A process that was forked while `fill` ran has the mapping.
+            Err(Errno::BUSY) => constant_copy(file.as_fd())?,
+            Err(error) => return Err(error),
+        };
+        let len = usize::try_from(rustix::fs::fstat(&file)?.st_size);
+        let mapping = map_constant(file.as_fd(), len.map_err(|_| Errno::OVERFLOW)?)?;
         Ok(Self(Some(Arc::new(Shared { file, mapping }))))
     }
 
@@ -78,13 +90,30 @@ impl SharedBytes {
 
     /// What another process handed over.
     fn open(file: OwnedFd, len: u64) -> rustix::io::Result<Self> {
-        let len = usize::try_from(len).map_err(|_| rustix::io::Errno::OVERFLOW)?;
-        if !is_sealed_against_writing(file.as_fd()) {
-            return Err(rustix::io::Errno::PERM);
-        }
-        let mapping = Mapping::new(file.as_fd(), len, false)?;
+        let len = usize::try_from(len).map_err(|_| Errno::OVERFLOW)?;
+        let mapping = map_constant(file.as_fd(), len)?;
         Ok(Self(Some(Arc::new(Shared { file, mapping }))))
     }
+}
+
+/// What is in `file`, where nobody can change it.
+fn constant_copy(file: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let len = usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| Errno::OVERFLOW)?;
+    let copy = memory_file(len)?;
+    let mut mapping = Mapping::new(copy.as_fd(), len, true)?;
+    // SAFETY: the mapping is writable, and the file is known to this function only.
+    let to = unsafe { mapping.bytes_mut() };
+    let mut at = 0;
+    while at < len {
+        let read = rustix::io::pread(file, &mut to[at..], at as u64)?;
+        if read == 0 {
+            break;
+        }
+        at += read;
+    }
+    drop(mapping);
+    seal_for_ever(copy.as_fd())?;
+    Ok(copy)
 }
 
 fn no_memory(error: rustix::io::Errno) -> Error {
@@ -96,8 +125,8 @@ impl Deref for SharedBytes {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            // SAFETY: the file is sealed against writing; the one writable mapping there may be is
-            // in the `Shared` that made it, which writes no more.
+            // SAFETY: the file is sealed, which the system allows only if there is no writable mapping
+            // of it: nobody writes to it any more.
             Some(shared) => unsafe { shared.mapping.bytes() },
             None => &[],
         }
@@ -244,7 +273,58 @@ mod tests {
     #[test]
     fn nobody_can_write_to_what_was_sealed() {
         let bytes = SharedBytes::copy_from(b"abc").unwrap();
-        assert!(Mapping::new(bytes.file().unwrap(), 3, true).is_err());
-        assert!(rustix::fs::ftruncate(bytes.file().unwrap(), 0).is_err());
+        let file = bytes.file().unwrap();
+        assert!(Mapping::new(file, 3, true).is_err());
+        assert!(rustix::fs::ftruncate(file, 0).is_err() && rustix::fs::ftruncate(file, 9).is_err());
+        assert!(rustix::io::pwrite(file, b"x", 0).is_err());
+        // And this process neither: no mapping of the file is, or can become, writable.
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let address = format!("{:x}-", bytes.as_ptr() as usize);
+        let own = maps.lines().find(|line| line.starts_with(&address)).expect("it is mapped");
+        assert_eq!(own.split(' ').nth(1), Some("r--p"));
+    }
+
+    fn sent(file: OwnedFd) -> rustix::io::Result<SharedBytes> {
+        SharedBytes::open(file, 4096)
+    }
+
+    #[test]
+    fn what_somebody_could_still_change_is_refused() {
+        let made = || {
+            let file = memory_file(4096).unwrap();
+            let mapping = Mapping::new(file.as_fd(), 4096, true).unwrap();
+            (file, mapping)
+        };
+        let (open, _mapping) = made();
+        assert!(sent(open).is_err(), "not sealed");
+        let (half, mapping) = made();
+        crate::futures::process::shm::memory::seal_for_readers(half.as_fd()).unwrap();
+        assert!(seal_for_ever(half.as_fd()).is_err(), "its maker has it mapped");
+        assert!(sent(half).is_err(), "its maker can write");
+        drop(mapping);
+        let (sealed, mapping) = made();
+        drop(mapping);
+        seal_for_ever(sealed.as_fd()).unwrap();
+        assert!(SharedBytes::open(sealed.try_clone().unwrap(), 5000).is_err(), "longer than it is");
+        assert_eq!(&*sent(sealed).unwrap(), &[0; 4096]);
+        let flags = rustix::fs::MemfdFlags::ALLOW_SEALING | rustix::fs::MemfdFlags::HUGETLB;
+        if let Ok(huge) = rustix::fs::memfd_create("test", flags) {
+            rustix::fs::ftruncate(&huge, 2 << 20).unwrap();
+            seal_for_ever(huge.as_fd()).unwrap();
+            assert!(sent(huge).is_err(), "its pages may not be there");
+        }
+        assert!(sent(std::fs::File::open("/proc/self/exe").unwrap().into()).is_err());
+    }
+
+    #[test]
+    fn what_a_forked_process_could_write_to_is_copied() {
+        let file = memory_file(3 << 20).unwrap();
+        let mut mapping = Mapping::new(file.as_fd(), 3 << 20, true).unwrap();
+        // SAFETY: as in `new`.
+        unsafe { mapping.bytes_mut() }.fill(5);
+        let other = Mapping::new(file.as_fd(), 3 << 20, true).unwrap(); // as if in another process
+        let bytes = SharedBytes::seal(file, mapping).unwrap();
+        assert!(bytes.len() == 3 << 20 && bytes.iter().all(|byte| *byte == 5));
+        drop(other);
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!   0      4    5     6       8            16
-//!   ├──────┼────┼─────┼───────┼─────────────┼──────────────────┐
-//!   │ len  │kind│flags│   0   │     seq     │ body: len bytes  │   native endian
+//!   ├──────┼────┼─────┼───┬───┼─────────────┼──────────────────┐
+//!   │ len  │kind│flags│ n │ 0 │     seq     │ body: len bytes  │   native endian
 //!   └──────┴────┴─────┴───────┴─────────────┴──────────────────┘
 //! ```
+//!
+//! `n` is how many descriptors were sent over the socket before the frame, for it. Nothing is known on
+//! both sides but what a frame says: a segment of shared memory is announced by the frame that brings
+//! its descriptor, named by later ones, and forgotten by the one that says so.
 //!
 //! Both ends are the same program image on the same machine, so that nothing here is a promise to
 //! anybody else. Nothing in a frame is trusted: a length is checked before it is used, an unknown
@@ -22,8 +26,10 @@ pub(crate) const REPLY_LIMIT: usize = 64 * 1024;
 
 /// The body is a [`Far`]: the payload lies in shared memory.
 pub(crate) const FAR: u8 = 1;
-/// Descriptors for this frame were sent over the socket before it.
-pub(crate) const DESCRIPTORS: u8 = 2;
+/// With [`FAR`]: the last of the frame's descriptors is that of the segment.
+pub(crate) const ANNOUNCED: u8 = 2;
+/// With [`FAR`]: no later frame names the segment.
+pub(crate) const ONCE: u8 = 4;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +37,15 @@ pub(crate) const DESCRIPTORS: u8 = 2;
 pub(crate) enum Kind {
     /// To the worker: call this. The body is two code places and the argument.
     Call = 1,
-    /// To the worker: the shared memory named by `seq` may be reused.
+    /// To the worker: its segment named by `seq` was read, and may be used again.
     Free = 2,
     /// To the worker: end. That the channel is closed says the same, but a fork of the parent may keep
     /// it open.
     Stop = 3,
+    /// To the worker: its segment named by `seq` did not come, and is to be announced again.
+    Lost = 4,
+    /// To either: the sender's segment named by `seq` is never used again.
+    Forget = 5,
     /// To the parent: the channel works; the body says who speaks.
     Ready = 16,
     /// To the parent: the result.
@@ -52,6 +62,11 @@ pub(crate) enum Kind {
     Raised = 22,
     /// To the parent: the call had been taken back and was not run.
     Skipped = 23,
+    /// To the parent: the descriptors of the call could not be had, and it was not run. The body is
+    /// what [`split_segment`] splits, and a [`Text`].
+    Undelivered = 24,
+    /// To the parent: the result could not be sent; the body is a [`Text`].
+    Unsent = 25,
 }
 
 impl Kind {
@@ -60,6 +75,8 @@ impl Kind {
             1 => Self::Call,
             2 => Self::Free,
             3 => Self::Stop,
+            4 => Self::Lost,
+            5 => Self::Forget,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Panicked,
@@ -68,9 +85,28 @@ impl Kind {
             21 => Self::TooLarge,
             22 => Self::Raised,
             23 => Self::Skipped,
+            24 => Self::Undelivered,
+            25 => Self::Unsent,
             _ => return None,
         })
     }
+}
+
+impl Kind {
+    /// Whether it is the one answer to a call.
+    pub(crate) fn is_answer(self) -> bool {
+        !matches!(
+            self,
+            Self::Call | Self::Free | Self::Stop | Self::Lost | Self::Forget | Self::Ready
+        )
+    }
+}
+
+/// The body of [`Kind::Undelivered`]: the segment that the call announced (0 for none), and a text.
+pub(crate) fn split_segment(body: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let parts = body.split_first_chunk::<8>();
+    let (segment, text) = parts.ok_or(Malformed("an answer is too short"))?;
+    Ok((u64::from_ne_bytes(*segment), text))
 }
 
 /// The fixed part of a frame.
@@ -79,6 +115,8 @@ pub(crate) struct Header {
     pub(crate) len: u32,
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
+    /// Descriptors that were sent for it.
+    pub(crate) files: u8,
     pub(crate) seq: u64,
 }
 
@@ -91,8 +129,12 @@ impl Header {
         self.flags & FAR != 0
     }
 
-    pub(crate) fn has_descriptors(self) -> bool {
-        self.flags & DESCRIPTORS != 0
+    pub(crate) fn announces(self) -> bool {
+        self.flags & ANNOUNCED != 0
+    }
+
+    pub(crate) fn is_used_once(self) -> bool {
+        self.flags & ONCE != 0
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
@@ -100,6 +142,7 @@ impl Header {
         bytes[..4].copy_from_slice(&self.len.to_ne_bytes());
         bytes[4] = self.kind as u8;
         bytes[5] = self.flags;
+        bytes[6] = self.files;
         bytes[8..].copy_from_slice(&self.seq.to_ne_bytes());
         bytes
     }
@@ -109,13 +152,17 @@ impl Header {
         let len = u32::from_ne_bytes(part(bytes, 0));
         let kind = Kind::from_byte(bytes[4]).ok_or(Malformed("unknown kind of frame"))?;
         let flags = bytes[5];
-        if flags & !(FAR | DESCRIPTORS) != 0 || bytes[6] != 0 || bytes[7] != 0 {
+        if flags & !(FAR | ANNOUNCED | ONCE) != 0 || bytes[7] != 0 {
             return Err(Malformed("unknown flags"));
+        }
+        let files = bytes[6];
+        if flags & (FAR | ANNOUNCED) == ANNOUNCED || flags & ANNOUNCED != 0 && files == 0 {
+            return Err(Malformed("a segment is announced without a descriptor"));
         }
         if len as usize > limit {
             return Err(Malformed("frame too long"));
         }
-        Ok(Self { len, kind, flags, seq: u64::from_ne_bytes(part(bytes, 8)) })
+        Ok(Self { len, kind, flags, files, seq: u64::from_ne_bytes(part(bytes, 8)) })
     }
 }
 
@@ -124,11 +171,16 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
 }
 
-/// Appends a frame.
-pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, flags: u8, seq: u64, body: &[&[u8]]) {
+/// Appends a frame that no descriptors belong to.
+pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[&[u8]]) {
+    put_with_files(out, Header { len: 0, kind, flags: 0, files: 0, seq }, body);
+}
+
+/// Appends a frame; the length in `header` does not matter.
+pub(crate) fn put_with_files(out: &mut Vec<u8>, header: Header, body: &[&[u8]]) {
     let len: usize = body.iter().map(|part| part.len()).sum();
     let len = u32::try_from(len).expect("larger payloads travel in shared memory");
-    out.extend_from_slice(&Header { len, kind, flags, seq }.to_bytes());
+    out.extend_from_slice(&Header { len, ..header }.to_bytes());
     body.iter().for_each(|part| out.extend_from_slice(part));
 }
 
@@ -276,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_length_above_the_limit_is_refused_before_it_is_used() {
-        let header = Header { len: u32::MAX, kind: Kind::Done, flags: 0, seq: 1 };
+        let header = Header { len: u32::MAX, kind: Kind::Done, flags: 0, files: 0, seq: 1 };
         let refused = Header::from_bytes(&header.to_bytes(), REPLY_LIMIT);
         assert_eq!(refused, Err(Malformed("frame too long")));
     }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use rustix::io::{Errno, Result};
 use rustix::process::Signal;
 
+use super::files::send_files;
 use super::page::Page;
 use super::ring::{CAPACITY, ring};
 use crate::futures::process::parent::receiver::Incoming;
-use crate::futures::process::parent::spawn::{send_signal, send_with_files, wake};
+use crate::futures::process::parent::spawn::{send_signal, wake};
 use crate::futures::process::parent::task::{Message, NEAR};
-use crate::futures::process::shm::segments::{Arena, Recent, Segment};
+use crate::futures::process::shm::segments::Announced;
 use crate::futures::remote::codec::Payload;
 use crate::futures::remote::wire::{
-    DESCRIPTORS, FAR, Far, HEADER, Kind, REQUEST_LIMIT, Token, put,
+    ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REQUEST_LIMIT, Token, put, put_with_files,
 };
 
 /// What submitters and supervisors use of a channel, under the lock of the pool.
@@ -28,10 +29,10 @@ pub(crate) struct Link {
     pidfd: OwnedFd,
     incoming: Arc<Incoming>,
     page: Arc<Page>,
-    /// The segments that the worker has mapped.
-    known: Recent<()>,
-    /// Segments of the worker that it may use again; told with the next call.
-    owed: VecDeque<u64>,
+    /// Our segments that the worker has.
+    announced: Announced,
+    /// Segments of the worker that were read, and whether they arrived; told with the next call.
+    owed: VecDeque<(u64, Owed)>,
     /// Whether the supervisor watches the clock for the call that runs.
     pub(crate) armed: bool,
 }
@@ -42,6 +43,23 @@ pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 /// Bytes in flight that a payload in shared memory counts for: few are in flight at a time.
 pub(crate) const FAR_WEIGHT: usize = 12 * 1024;
 
+/// What became of a segment of the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Read,
+    /// Its descriptor could not be received.
+    Lost,
+}
+
+/// Why descriptors were not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The worker has not received those before.
+    NoRoom,
+    /// The system has none to spare.
+    Refused(Errno),
+}
+
 impl Link {
     pub(crate) fn new(
         pid: u32,
@@ -51,9 +69,9 @@ impl Link {
         incoming: Arc<Incoming>,
         page: Arc<Page>,
     ) -> Self {
-        let (known, owed) = (Recent::new(), VecDeque::new());
+        let (announced, owed) = (Announced::default(), VecDeque::new());
         let bell = Some(bell);
-        Self { pid, bell, socket, pidfd, incoming, page, known, owed, armed: false }
+        Self { pid, bell, socket, pidfd, incoming, page, announced, owed, armed: false }
     }
 
     pub(crate) fn page(&self) -> &Arc<Page> {
@@ -76,13 +94,18 @@ impl Link {
     /// The worker ends when it has read what was written.
     pub(crate) fn close(&mut self) {
         let mut stop = Vec::new();
-        put(&mut stop, Kind::Stop, 0, 0, &[]);
+        put(&mut stop, Kind::Stop, 0, &[]);
         let _ = self.write(&stop); // should there be no room, it sees that the channel is closed
         self.bell = None;
     }
 
-    pub(crate) fn owe(&mut self, segment: u64) {
-        self.owed.push_back(segment);
+    pub(crate) fn owe(&mut self, segment: u64, how: Owed) {
+        self.owed.push_back((segment, how));
+    }
+
+    /// The worker could not receive this segment.
+    pub(crate) fn not_received(&mut self, segment: u64) {
+        self.announced.remove(segment);
     }
 
     /// How many bytes in flight a call will count for.
@@ -93,54 +116,82 @@ impl Link {
         }
     }
 
+    /// Appends what the worker is to know of segments.
+    fn tidy(&mut self, out: &mut Vec<u8>) {
+        while let Some((segment, how)) = self.owed.pop_front() {
+            let kind = match how {
+                Owed::Read => Kind::Free,
+                Owed::Lost => Kind::Lost,
+            };
+            put(out, kind, segment, &[]);
+        }
+        while let Some(segment) = self.announced.surplus() {
+            put(out, Kind::Forget, segment, &[]);
+        }
+    }
+
+    /// Whether the worker keeps segments of ours, which may go at any time.
+    pub(crate) fn has_announced(&self) -> bool {
+        !self.announced.is_empty()
+    }
+
+    /// Tells the worker what it need not keep any more.
+    pub(crate) fn tell_tidy(&mut self) -> Result<()> {
+        let mut out = Vec::new();
+        self.tidy(&mut out);
+        if out.is_empty() { Ok(()) } else { self.write(&out) }
+    }
+
     /// Appends the frame of a call to `out`. What goes over the socket is sent at once, so that
-    /// it is there before the frame.
+    /// it is there before the frame. After an error nothing was sent, and nothing is known of it.
     pub(crate) fn frame(
         &mut self,
         out: &mut Vec<u8>,
         seq: u64,
-        message: &mut Message,
-        arena: &Arena,
-    ) -> Result<()> {
-        while let Some(segment) = self.owed.pop_front() {
-            put(out, Kind::Free, 0, segment, &[]);
-        }
-        move_far(message, arena)?;
+        message: &Message,
+    ) -> std::result::Result<(), Unsent> {
+        self.tidy(out);
         let token = message.token.to_bytes();
-        let attached: Vec<BorrowedFd<'_>> =
+        let mut files: Vec<BorrowedFd<'_>> =
             message.attachments.iter().filter_map(|shared| shared.file()).collect();
-        let mut flags = 0;
+        let mut header = Header { len: 0, kind: Kind::Call, flags: 0, files: 0, seq };
         match &message.payload {
             Payload::Near(payload) => {
-                if !attached.is_empty() {
-                    flags |= DESCRIPTORS;
-                    self.send_files(seq, &attached)?;
-                }
-                put(out, Kind::Call, flags, seq, &[&token, payload]);
+                header.files = self.send(seq, &files)?;
+                put_with_files(out, header, &[&token, payload]);
             }
             Payload::Far(segment) => {
-                flags |= FAR;
-                let mut files = attached;
-                if !self.known.touch(segment.id()) {
-                    self.known.insert(segment.id(), ());
+                header.flags = FAR;
+                let announces = !self.announced.has(segment);
+                if announces {
+                    header.flags |= ANNOUNCED;
                     files.push(segment.file());
                 }
-                if !files.is_empty() {
-                    flags |= DESCRIPTORS;
-                    self.send_files(seq, &files)?;
+                header.files = self.send(seq, &files)?;
+                if segment.is_used_once() {
+                    header.flags |= ONCE;
+                    self.announced.remove(segment.id());
+                } else if announces {
+                    self.announced.add(segment);
                 }
                 let far = Far { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
-                put(out, Kind::Call, flags, seq, &[&token, &far]);
+                put_with_files(out, header, &[&token, &far]);
             }
         }
         Ok(())
     }
 
-    fn send_files(&self, seq: u64, files: &[BorrowedFd<'_>]) -> Result<()> {
-        match send_with_files(self.socket.as_fd(), &seq.to_ne_bytes(), files) {
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()), // its supervisor is about to see its end
-            sent => sent,
+    /// Sends descriptors without waiting; gives how many.
+    fn send(&self, seq: u64, files: &[BorrowedFd<'_>]) -> std::result::Result<u8, Unsent> {
+        if files.is_empty() {
+            return Ok(0);
         }
+        match send_files(self.socket.as_fd(), seq, files, false) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {} // its supervisor is about to see its end
+            Err(Errno::AGAIN) => return Err(Unsent::NoRoom),
+            Err(error) => return Err(Unsent::Refused(error)),
+        }
+        Ok(u8::try_from(files.len()).expect("at most FILES"))
     }
 
     /// Writes frames. An error if there was no room, which the budget excludes.
@@ -152,16 +203,4 @@ impl Link {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Moves a payload that is too long for a frame into shared memory.
-fn move_far(message: &mut Message, arena: &Arena) -> Result<()> {
-    let Payload::Near(bytes) = &message.payload else { return Ok(()) };
-    if bytes.len() <= NEAR {
-        return Ok(());
-    }
-    let mut segment: Segment = arena.take(bytes.len())?;
-    segment.extend(bytes.len())?.copy_from_slice(bytes);
-    message.payload = Payload::Far(segment);
-    Ok(())
 }

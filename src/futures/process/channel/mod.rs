@@ -1,5 +1,6 @@
 //! The channel between a worker and its parent.
 
+pub(crate) mod files;
 pub(crate) mod flow;
 pub(crate) mod inbox;
 pub(crate) mod link;

@@ -11,9 +11,9 @@ use rustix::process::Signal;
 
 use super::worker::{LOST, Order, depth, run};
 use crate::error::{Cause, Error, Result};
+use crate::futures::process::channel::files::{Received, receive_with_files};
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::handshake::{GREETING_MOST, Greeting, Mark};
-use crate::futures::process::parent::spawn::receive_with_files;
 use crate::futures::process::resource_limit;
 use crate::futures::process::sys::descriptors::{above_standard, close_inherited, empty_stdin};
 use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
@@ -194,7 +194,7 @@ fn take_order() -> io::Result<Order> {
     close_inherited();
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     let mut text = [0; GREETING_MOST];
-    let (len, files) = receive_with_files(socket.as_fd(), &mut text, true)?;
+    let Received { len, files, .. } = receive_with_files(socket.as_fd(), &mut text, true)?;
     if len == 0 {
         std::process::exit(LOST); // the parent has ended
     }

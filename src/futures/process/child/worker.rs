@@ -7,23 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
+use crate::futures::process::channel::files::{receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::channel::ring::ring;
 use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{GLANCE, LOOK, look};
-use crate::futures::process::parent::spawn::{receive_with_files, send_with_files};
-use crate::futures::process::shm::segments::{Arena, Foreign, Recent, Segment};
+use crate::futures::process::shm::segments::{Announced, Arena, Foreigners, Segment};
 use crate::futures::remote::attached::Files;
-use crate::futures::remote::codec::{Payload, Sink, Source};
+use crate::futures::remote::calls::run as run_call;
+use crate::futures::remote::codec::{FarPayload, Payload, Sink, Source};
 use crate::futures::remote::identity::fingerprint;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::futures::remote::wire::{
-    DESCRIPTORS, FAR, Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Token, put,
+    ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
+    put_with_files,
 };
 use crate::guard::install_hook;
 
@@ -58,6 +61,13 @@ impl From<crate::futures::remote::wire::Malformed> for Lost {
     }
 }
 
+/// Why a result is not sent.
+enum Unsent {
+    Lost(Lost),
+    /// The system refused something; the result alone is lost.
+    Refused(String),
+}
+
 /// Exit code of a worker that lost its channel, or never had one.
 pub(crate) const LOST: i32 = 113;
 
@@ -78,8 +88,8 @@ pub(crate) fn run(order: Order) -> ! {
         page,
         arena: Arena::new(usize::MAX),
         limit: greeting.limit,
-        segments: Recent::new(),
-        known: Recent::new(),
+        segments: Foreigners::default(),
+        announced: Announced::default(),
         lent: HashMap::new(),
         out: Vec::new(),
         prompt: false,
@@ -129,10 +139,10 @@ struct Worker {
     page: Arc<Page>,
     arena: Arena,
     limit: u64,
-    /// The parent's segments that are mapped here.
-    segments: Recent<Foreign>,
-    /// Our segments that the parent has mapped.
-    known: Recent<()>,
+    /// The parent's segments that it has announced.
+    segments: Foreigners,
+    /// Our segments that the parent has.
+    announced: Announced,
     /// Our segments that the parent reads.
     lent: HashMap<u64, Segment>,
     out: Vec<u8>,
@@ -155,11 +165,15 @@ impl Worker {
                 match header.kind {
                     Kind::Call => self.call(header, &inbox, body)?,
                     Kind::Stop => return Ok(()),
-                    Kind::Free => {
+                    Kind::Free | Kind::Lost => {
+                        if header.kind == Kind::Lost {
+                            self.announced.remove(header.seq);
+                        }
                         if let Some(segment) = self.lent.remove(&header.seq) {
                             self.arena.give_back(segment);
                         }
                     }
+                    Kind::Forget => self.segments.forgotten(header.seq),
                     _ => return Err(Lost("not a request")),
                 }
             }
@@ -173,7 +187,8 @@ impl Worker {
     /// Blocks until there are requests; gives how many bytes. It looks for them first, as long as
     /// that pays, and tells the parent of answers that it has let come together.
     fn receive(&mut self, inbox: &mut Inbox) -> Result<usize, Lost> {
-        let (answers, requests) = (self.page.answers(), self.page.requests());
+        let page = Arc::clone(&self.page);
+        let (answers, requests) = (page.answers(), page.requests());
         let mut came = Ok(0);
         let mut read = || {
             came = requests.read(inbox.room());
@@ -186,10 +201,14 @@ impl Worker {
             done = self.prompt && look(now + LOOK, &mut read);
         }
         let mut ended = false;
+        let mut kept = if done { None } else { self.trim()? };
         while !done {
             done = read() || ended;
             if !done && requests.reader_sleeps(1) {
-                ended = !self.is_rung()?; // and then it reads once more
+                ended = !self.is_rung(kept)?; // and then it reads once more
+                if kept.take().is_some() {
+                    kept = self.trim()?;
+                }
             }
         }
         requests.reader_is_awake();
@@ -197,58 +216,92 @@ impl Worker {
         came.map_err(|Overrun| Lost("the parent overran the channel"))
     }
 
-    /// Blocks until the parent rings; false if it tells the worker to end.
-    fn is_rung(&self) -> Result<bool, Lost> {
+    /// Blocks until the parent rings, or until this time; false if the parent tells the worker to end.
+    fn is_rung(&self, until: Option<Instant>) -> Result<bool, Lost> {
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).unwrap_or_default();
+            let mut bell = [PollFd::new(&self.own_bell, PollFlags::IN)];
+            if matches!(poll(&mut bell, Some(&timeout)), Ok(0) | Err(Errno::INTR)) {
+                return Ok(true); // not that, but to look costs nothing
+            }
+        }
         let rung = rustix::io::retry_on_intr(|| rustix::io::read(&self.own_bell, &mut [0; 64]))?;
         Ok(rung > 0)
     }
 
-    fn call(&mut self, header: Header, inbox: &Inbox, body: Range<usize>) -> Result<(), Lost> {
-        let mut files = Vec::new();
-        if header.has_descriptors() {
-            let mut seq = [0; 8];
-            let (len, received) = receive_with_files(self.socket.as_fd(), &mut seq, true)?;
-            if len != 8 || u64::from_ne_bytes(seq) != header.seq {
-                return Err(Lost("descriptors of another call"));
-            }
-            files = received;
+    /// Lets go of memory that has not been used for a while, on both sides; gives when to do it next.
+    fn trim(&mut self) -> Result<Option<Instant>, Lost> {
+        let next = self.arena.trim(Instant::now());
+        let mut out = Vec::new();
+        self.forget(&mut out);
+        if !out.is_empty() {
+            let answers = self.page.answers();
+            answers.write(&out, || ring(&self.bell))?;
+            answers.ring_for_anything(|| ring(&self.bell))?;
         }
-        let (token, rest) = Token::split(inbox.body(body))?;
-        let argument = if header.is_far() {
-            let far = Far::from_bytes(rest)?;
-            if !self.segments.touch(far.segment) {
-                let file = files.pop().ok_or(Lost("shared memory did not come"))?;
-                self.segments.insert(far.segment, Foreign::new(file));
-            }
-            Some(far)
-        } else {
-            None
+        Ok(next)
+    }
+
+    /// Appends what the parent need not keep.
+    fn forget(&mut self, out: &mut Vec<u8>) {
+        while let Some(segment) = self.announced.surplus() {
+            put(out, Kind::Forget, segment, &[]);
+        }
+    }
+
+    fn call(&mut self, header: Header, inbox: &Inbox, body: Range<usize>) -> Result<(), Lost> {
+        let (seq, count) = (header.seq, header.files.into());
+        let mut files = match count {
+            0 => Ok(Vec::new()),
+            _ => receive_files(self.socket.as_fd(), seq, count, true)?,
         };
-        if !self.page.begin(header.seq) {
-            put_frame(&mut self.out, Kind::Skipped, header.seq, &[]);
+        let (token, rest) = Token::split(inbox.body(body))?;
+        let far = if header.is_far() { Some(Far::from_bytes(rest)?) } else { None };
+        let announced = far.filter(|_| header.announces());
+        if let (Some(far), Ok(files)) = (announced, &mut files) {
+            self.segments.announced(far.segment, files.pop())?;
+        }
+        let files = match files {
+            Ok(files) => Files::new(files.into_iter().map(Some).collect()),
+            Err(why) => {
+                let segment = announced.map_or(0, |far| far.segment).to_ne_bytes();
+                let why = format!("{why}, in worker process {}", std::process::id());
+                let text = Text { message: why, location: None };
+                put_frame(&mut self.out, Kind::Undelivered, seq, &[&segment, &text.to_bytes()]);
+                return self.flush();
+            }
+        };
+        let once = far.filter(|_| header.is_used_once());
+        if !self.page.begin(seq) {
+            if let Some(far) = once {
+                self.segments.forgotten(far.segment);
+            }
+            put_frame(&mut self.out, Kind::Skipped, seq, &[]);
             return self.flush();
         }
         self.page.say("");
-        let argument = match argument {
-            Some(far) => {
-                let segment = self.segments.first().ok_or(Lost("no shared memory"))?;
-                segment.bytes(far.len)?
-            }
-            None => rest,
-        };
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         out.resize(HEADER, 0);
-        let files = Files::new(files.into_iter().map(Some).collect());
-        let mut source = Source::new(argument, &files);
         let mut sink = Sink::new(out, REPLY_LIMIT, self.limit, &self.arena);
-        let verdict = crate::futures::remote::calls::run(token, &mut source, &mut sink);
+        let verdict = match far {
+            Some(far) => {
+                let window = self.segments.window(far)?;
+                let payload = FarPayload::new(&window);
+                run_call(token, &mut Source::far(&payload, &files), &mut sink)
+            }
+            None => run_call(token, &mut Source::new(rest, &files), &mut sink),
+        };
+        if let Some(far) = once {
+            self.segments.forgotten(far.segment);
+        }
         let (payload, attachments) = sink.into_parts();
         match verdict.failure() {
-            None => self.send(header.seq, payload, &attachments),
+            None => self.send(seq, payload, &attachments),
             Some((kind, text)) => {
                 payload.give_back(&self.arena);
-                put_frame(&mut self.out, kind, header.seq, &text.to_bytes());
+                put_frame(&mut self.out, kind, seq, &[&text.to_bytes()]);
                 self.flush()
             }
         }
@@ -256,45 +309,102 @@ impl Worker {
 
     /// Sends a result.
     fn send(&mut self, seq: u64, payload: Payload, attached: &[SharedBytes]) -> Result<(), Lost> {
+        match self.try_send(seq, payload, attached) {
+            Ok(()) => self.flush(),
+            Err(Unsent::Lost(lost)) => Err(lost),
+            Err(Unsent::Refused(why)) => {
+                let why = format!("{why}, in worker process {}", std::process::id());
+                let text = Text { message: why, location: None };
+                put_frame(&mut self.out, Kind::Unsent, seq, &[&text.to_bytes()]);
+                self.flush()
+            }
+        }
+    }
+
+    /// Sends the descriptors of a result, and puts the frame into `out`.
+    fn try_send(
+        &mut self,
+        seq: u64,
+        payload: Payload,
+        attached: &[SharedBytes],
+    ) -> Result<(), Unsent> {
         let mut files: Vec<BorrowedFd<'_>> =
             attached.iter().filter_map(|shared| shared.file()).collect();
-        let mut flags = if files.is_empty() { 0 } else { DESCRIPTORS };
-        match payload {
+        let mut header = Header { len: 0, kind: Kind::Done, flags: 0, files: 0, seq };
+        match self.near_or_far(payload)? {
             Payload::Near(mut out) => {
-                if !files.is_empty() {
-                    send_with_files(self.socket.as_fd(), &seq.to_ne_bytes(), &files)?;
-                }
-                let Ok(len) = u32::try_from(out.len() - HEADER) else {
-                    return Err(Lost("no shared memory for a large result"));
-                };
-                if len as usize > REPLY_LIMIT {
-                    return Err(Lost("no shared memory for a large result"));
-                }
-                let header = Header { len, kind: Kind::Done, flags, seq };
-                out[..HEADER].copy_from_slice(&header.to_bytes());
+                header.files = self.send_files(seq, &files)?;
+                let len = u32::try_from(out.len() - HEADER).expect("at most REPLY_LIMIT");
+                out[..HEADER].copy_from_slice(&Header { len, ..header }.to_bytes());
                 self.out = out;
             }
             Payload::Far(segment) => {
-                flags |= FAR;
-                if !self.known.touch(segment.id()) {
-                    self.known.insert(segment.id(), ());
+                header.flags = FAR;
+                let announces = !self.announced.has(&segment);
+                if announces {
+                    header.flags |= ANNOUNCED;
                     files.push(segment.file());
-                    flags |= DESCRIPTORS;
                 }
-                if !files.is_empty() {
-                    send_with_files(self.socket.as_fd(), &seq.to_ne_bytes(), &files)?;
+                header.files = match self.send_files(seq, &files) {
+                    Ok(count) => count,
+                    Err(unsent) => {
+                        self.arena.give_back(segment);
+                        return Err(unsent);
+                    }
+                };
+                let far = Far { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
+                let once = segment.is_used_once();
+                if once {
+                    header.flags |= ONCE;
+                    self.announced.remove(segment.id());
+                    self.arena.give_back(segment); // which is the end of it
+                } else {
+                    if announces {
+                        self.announced.add(&segment);
+                    }
+                    self.lent.insert(segment.id(), segment);
                 }
-                let far = Far { segment: segment.id(), len: segment.len() as u64 };
-                self.out.clear();
-                put(&mut self.out, Kind::Done, flags, seq, &[&far.to_bytes()]);
-                self.lent.insert(segment.id(), segment);
+                let mut out = std::mem::take(&mut self.out);
+                out.clear();
+                self.forget(&mut out);
+                put_with_files(&mut out, header, &[&far]);
+                self.out = out;
             }
         }
-        self.flush()
+        Ok(())
+    }
+
+    /// A payload that is in the heap because there was no shared memory is tried once more.
+    fn near_or_far(&self, payload: Payload) -> Result<Payload, Unsent> {
+        let bytes = match &payload {
+            Payload::Near(out) if out.len() - HEADER > REPLY_LIMIT => &out[HEADER..],
+            Payload::Near(_) | Payload::Far(_) => return Ok(payload),
+        };
+        let taken = self.arena.take(bytes.len()).and_then(|mut segment| {
+            segment.extend(bytes.len())?.copy_from_slice(bytes);
+            Ok(segment)
+        });
+        let len = bytes.len();
+        let none = |error| Unsent::Refused(format!("no shared memory for {len} bytes: {error}"));
+        taken.map(Payload::Far).map_err(none)
+    }
+
+    /// Gives how many were sent.
+    fn send_files(&self, seq: u64, files: &[BorrowedFd<'_>]) -> Result<u8, Unsent> {
+        if files.is_empty() {
+            return Ok(0);
+        }
+        match send_files(self.socket.as_fd(), seq, files, true) {
+            Ok(()) => Ok(u8::try_from(files.len()).expect("at most FILES")),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Err(Unsent::Lost(error.into())),
+            Err(error) => {
+                Err(Unsent::Refused(format!("its descriptors could not be sent: {error}")))
+            }
+        }
     }
 
     fn reply(&mut self, kind: Kind, body: &[u8]) -> Result<(), Lost> {
-        put_frame(&mut self.out, kind, 0, body);
+        put_frame(&mut self.out, kind, 0, &[body]);
         self.flush()
     }
 
@@ -304,7 +414,7 @@ impl Worker {
     }
 }
 
-fn put_frame(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[u8]) {
+fn put_frame(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[&[u8]]) {
     out.clear();
-    put(out, kind, 0, seq, &[body]);
+    put(out, kind, seq, body);
 }

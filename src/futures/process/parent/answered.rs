@@ -10,6 +10,7 @@ use super::receiver::Role;
 use super::slot::{Phase, Reason};
 use super::task::Task;
 use crate::error::Error;
+use crate::futures::process::channel::link::Owed;
 use crate::futures::remote::wire::{Header, Kind, Malformed};
 
 impl Shared {
@@ -19,10 +20,17 @@ impl Shared {
         self.balance(&mut state)
     }
 
-    /// A segment of a worker has been read.
-    pub(crate) fn owe(&self, index: usize, segment: u64) {
+    /// A segment of a worker has been read, or did not come.
+    pub(crate) fn owe(&self, index: usize, segment: u64, how: Owed) {
         if let Some(link) = &mut self.state.lock().seats[index].link {
-            link.owe(segment);
+            link.owe(segment, how);
+        }
+    }
+
+    /// A worker could not receive this segment.
+    pub(crate) fn not_received(&self, index: usize, segment: u64) {
+        if let Some(link) = &mut self.state.lock().seats[index].link {
+            link.not_received(segment);
         }
     }
 

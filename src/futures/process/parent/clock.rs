@@ -9,6 +9,7 @@ use super::crew::{DRAIN, SLOW, Shared, State};
 use super::deferred::Deferred;
 use super::ends::{INITIALIZER_HANGS, NOT_READY, STOPPED};
 use super::slot::{Phase, Reason};
+use crate::futures::process::shm::segments::Arena;
 use crate::futures::process::sys::program::is_stopped;
 
 /// How long a worker may leave a call that it could begin before somebody else gets it.
@@ -52,6 +53,12 @@ impl Shared {
                 at
             }
             Phase::Idle => {
+                let mut kept = self.arena().trim(now);
+                if let (None, Some(link)) = (kept, &mut seat.link) {
+                    let _ = link.tell_tidy(); // if there is no room it is told with the next call
+                    // Others use what it keeps, and may be the last to do so.
+                    kept = now.checked_add(Arena::KEPT_FOR).filter(|_| link.has_announced());
+                }
                 let at = settings.idle_timeout.and_then(|limit| seat.since.checked_add(limit));
                 if due(at) {
                     seat.retire();
@@ -59,7 +66,7 @@ impl Shared {
                 }
                 // So long the supervisor need not be woken for a call.
                 let lingers = seat.since.checked_add(STALLED).filter(|until| *until > now);
-                earlier(at, lingers)
+                earlier(earlier(at, lingers), kept)
             }
             Phase::Busy => {
                 if let Some(link) = &mut seat.link {

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -17,10 +18,10 @@ use super::desk::Desk;
 use super::seat::Seat;
 use super::slot::{Phase, Reason};
 use super::supervisor::Supervisor;
-use super::task::Task;
+use super::task::{Task, undelivered};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::builder::Settings;
-use crate::futures::process::channel::link::{BUDGET, Link};
+use crate::futures::process::channel::link::{BUDGET, Link, Unsent};
 use crate::futures::process::handshake::Greeting;
 use crate::futures::process::shm::segments::Arena;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
@@ -122,6 +123,11 @@ impl Shared {
         Ok(())
     }
 
+    /// For a call that can be sent now.
+    pub(crate) fn look_for_worker(self: &Arc<Self>) -> Deferred {
+        self.balance(&mut self.state.lock())
+    }
+
     /// Gives calls to workers that have room, starts workers for the others, and lets workers end
     /// that are not needed any more.
     pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> Deferred {
@@ -171,11 +177,24 @@ impl Shared {
                 given += 1; // cancelled; that it is gone is progress, too
                 continue;
             }
-            let mut message = task.message().lock();
-            let Some(content) = message.as_mut() else {
+            // ORDERING: Relaxed; it is set under this lock, and unset before it is taken.
+            if task.preparing().load(Ordering::Relaxed) {
+                queue.push_front(task);
+                break; // a thread is at it, and comes back
+            }
+            let message = task.message().lock();
+            let Some(content) = message.as_ref() else {
                 drop(message);
                 continue; // cancelled just now
             };
+            if !content.is_ready() {
+                drop(message);
+                // ORDERING: Relaxed; as above.
+                task.preparing().store(true, Ordering::Relaxed);
+                after.unready.push(Task::clone(&task));
+                queue.push_front(task);
+                break;
+            }
             let weight = Link::weight(content);
             if slot.in_flight() > 0 && slot.bytes() + weight > BUDGET {
                 drop(message);
@@ -186,18 +205,29 @@ impl Shared {
             if !task.offer(link.page(), seq) {
                 continue;
             }
-            let framed = link.frame(batch, seq, content, &self.arena);
+            let framed = link.frame(batch, seq, content);
             drop(message);
-            if let Err(error) = framed {
+            if let Err(unsent) = framed {
                 task.returned();
                 if slot.in_flight() > 0 {
-                    queue.push_front(task); // when an answer has come there may be descriptors
+                    queue.push_front(task); // when an answer has come it can be sent, perhaps
                     break;
                 }
-                let text = format!("the argument: it cannot be sent: {error}");
-                after.failed.push((task, Error::Encode(text.into())));
-                given += 1;
-                continue;
+                match unsent {
+                    Unsent::Refused(error) => {
+                        let why = format!("its descriptors could not be sent: {error}");
+                        after.failed.push((task, undelivered(&why)));
+                        given += 1;
+                        continue;
+                    }
+                    Unsent::NoRoom => {
+                        queue.push_front(task);
+                        if slot.kill(Reason::Unruly("it does not receive its descriptors")) {
+                            link.signal(Signal::KILL);
+                        }
+                        break;
+                    }
+                }
             }
             slot.dispatch(task, weight, now);
             given += 1;

@@ -16,6 +16,8 @@ pub(crate) enum Step {
     /// Tells those who wait for a call that has ended.
     Tell(Task),
     Fail(Task, Error),
+    /// Makes the message of a call ready to be sent, which takes its time, and sends it.
+    MakeReady(Task),
     Cancel(Task),
     /// A logger is user code as well.
     Log(Level, String),
@@ -35,6 +37,7 @@ impl Step {
             }),
             Self::Tell(task) => contain("ending a call", || task.tell()),
             Self::Fail(task, error) => contain("ending a call", || task.fail(error)),
+            Self::MakeReady(task) => make_ready(task),
             Self::Cancel(task) => contain("cancelling a call", || cancelled = task.cancel()),
             Self::Log(level, text) => contain("logging the end of a worker", || {
                 log::log!(target: LOG_TARGET, level, "{text}");
@@ -44,10 +47,21 @@ impl Step {
     }
 }
 
+/// One call after the other, since each may find that the next is not ready.
+fn make_ready(task: Task) {
+    let mut rest = Deferred { unready: vec![task], ..Deferred::default() };
+    while let Some(task) = rest.unready.pop() {
+        rest.add(task.make_ready());
+    }
+    rest.run();
+}
+
 /// What is to be done when the lock of the pool is released.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Deferred {
+    /// Calls whose messages are not ready to be sent.
+    pub(crate) unready: Vec<Task>,
     pub(crate) failed: Vec<(Task, Error)>,
     pub(crate) cancelled: Vec<Task>,
     logs: Vec<(Level, String)>,
@@ -62,12 +76,15 @@ impl Deferred {
     pub(crate) fn into_steps(self) -> impl Iterator<Item = Step> {
         let failed = self.failed.into_iter().map(|(task, error)| Step::Fail(task, error));
         let cancelled = self.cancelled.into_iter().map(Step::Cancel);
-        failed
+        let unready = self.unready.into_iter().map(Step::MakeReady);
+        unready
+            .chain(failed)
             .chain(cancelled)
             .chain(self.logs.into_iter().map(|(level, text)| Step::Log(level, text)))
     }
 
     pub(crate) fn add(&mut self, other: Self) {
+        self.unready.extend(other.unready);
         self.failed.extend(other.failed);
         self.cancelled.extend(other.cancelled);
         self.logs.extend(other.logs);

@@ -14,17 +14,19 @@ use rustix::io::Errno;
 
 use super::crew::Shared;
 use super::deferred::{Step, Steps};
-use super::spawn::{receive_with_files, wake};
+use super::spawn::wake;
 use super::task::{Bytes, Reply, Task};
 use crate::error::Error;
+use crate::futures::process::channel::files::receive_files;
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::process::channel::link::Owed;
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::handshake::Hello;
-use crate::futures::process::shm::segments::{Foreign, Recent};
+use crate::futures::process::shm::segments::Foreigners;
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::landing::failure;
-use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT};
+use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT, split_segment};
 use crate::sync::{Mutex, spawn};
 
 /// Bytes of a small answer, more or less.
@@ -131,8 +133,10 @@ pub(crate) struct Receiver {
     inbox: Inbox,
     frames: Vec<(Header, Range<usize>)>,
     tasks: Vec<Option<Task>>,
-    /// The segments of the worker that are mapped here.
-    segments: Recent<Foreign>,
+    /// The segments of the worker that it has announced.
+    segments: Foreigners,
+    /// Those that it uses no more.
+    forgotten: Vec<u64>,
     expected: Hello,
     greeted: bool,
     /// The initializer has not answered yet.
@@ -182,7 +186,8 @@ impl Receiver {
             inbox: Inbox::new(REPLY_LIMIT),
             frames: Vec::new(),
             tasks: Vec::new(),
-            segments: Recent::new(),
+            segments: Foreigners::default(),
+            forgotten: Vec::new(),
             expected,
             greeted: false,
             initializing,
@@ -285,6 +290,13 @@ impl Receiver {
                 Ok(Some((header, body))) if self.initializing || !self.greeted => {
                     self.greet(pool, header, body)?;
                 }
+                Ok(Some((header, _))) if header.kind == Kind::Forget => {
+                    self.forgotten.push(header.seq);
+                }
+                Ok(Some((header, _))) if !header.kind.is_answer() => {
+                    bad = Some(Malformed("it said what only its parent may say"));
+                    break;
+                }
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
                 Err(malformed) => {
@@ -324,6 +336,8 @@ impl Receiver {
             fetched?;
             checked?;
         }
+        // Not before the answers ahead of that were read.
+        self.forgotten.drain(..).for_each(|segment| self.segments.forgotten(segment));
         bad.map_or(Ok(()), Err)
     }
 
@@ -362,36 +376,43 @@ impl Receiver {
         header: Header,
         body: Range<usize>,
     ) -> Result<Result<Reply, Error>, Malformed> {
-        let mut files = Vec::new();
-        if header.has_descriptors() {
-            let mut seq = [0; 8];
-            let received = receive_with_files(self.socket.as_fd(), &mut seq, false);
-            files = match received {
-                Ok((8, files)) if u64::from_ne_bytes(seq) == header.seq => files,
-                _ => return Err(Malformed("descriptors did not come")),
-            };
+        let (socket, count) = (self.socket.as_fd(), header.files.into());
+        let mut files = match count {
+            0 => Ok(Vec::new()),
+            _ => receive_files(socket, header.seq, count, false)?,
+        };
+        let mut body = self.inbox.body(body);
+        let far = if header.is_far() { Some(Far::from_bytes(body)?) } else { None };
+        if let (Some(far), Ok(files), true) = (far, &mut files, header.announces()) {
+            self.segments.announced(far.segment, files.pop())?;
         }
-        let body = self.inbox.body(body);
-        let bytes = if header.is_far() {
-            let far = Far::from_bytes(body)?;
-            if far.len > pool.settings().max_message_size {
+        if header.kind == Kind::Undelivered {
+            let segment;
+            (segment, body) = split_segment(body)?;
+            pool.not_received(self.index, segment);
+        }
+        let lost = |why: String| Error::Undelivered(format!("the result: {why}").into());
+        let bytes = match (far, &files) {
+            (Some(far), _) if far.len > pool.settings().max_message_size => {
                 return Err(Malformed("a result above the limit"));
             }
-            if !self.segments.touch(far.segment) {
-                let file = files.pop().ok_or(Malformed("shared memory did not come"))?;
-                self.segments.insert(far.segment, Foreign::new(file));
-            }
-            let segment = self.segments.first().ok_or(Malformed("no shared memory"))?;
-            let bytes = segment.bytes(far.len);
-            let bytes = Bytes::copy(bytes.map_err(|_| Malformed("not so much shared memory"))?);
-            pool.owe(self.index, far.segment);
-            bytes
-        } else {
-            Bytes::copy(body)
+            (Some(far), Ok(_)) => Bytes::fetch(&self.segments.window(far)?).map_err(lost),
+            (None, Ok(_)) => Bytes::copy(body).ok_or_else(|| lost("finds no memory".into())),
+            (_, Err(_)) => Bytes::copy(&[]).ok_or_else(|| lost(String::new())),
         };
-        Ok(match bytes {
-            Some(bytes) => Ok(Reply { kind: header.kind, bytes, files }),
-            None => Err(Error::Decode("the result: there is no memory for it".into())),
+        if let Some(far) = far {
+            if header.is_used_once() {
+                self.forgotten.push(far.segment);
+            } else {
+                let how =
+                    if files.is_ok() || !header.announces() { Owed::Read } else { Owed::Lost };
+                pool.owe(self.index, far.segment, how);
+            }
+        }
+        Ok(match (bytes, files) {
+            (_, Err(why)) => Err(lost(why)),
+            (Ok(bytes), Ok(files)) => Ok(Reply { kind: header.kind, bytes, files }),
+            (Err(error), Ok(_)) => Err(error),
         })
     }
 }

@@ -5,8 +5,7 @@
 //! page tables of a large parent. The worker's end of a socket is its standard input; everything else
 //! it needs is sent through that.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -14,20 +13,17 @@ use std::process::{Child, Command, Stdio};
 use rustix::event::EventfdFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::futures::process::builder::Settings;
+use crate::futures::process::channel::files::send_with_files;
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::handshake::{Greeting, Mark};
 use crate::futures::process::resource_limit;
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::process::sys::signals::Blocked;
-use crate::futures::remote::attached::MOST_DESCRIPTORS;
 
 /// A process that was started and greeted.
 #[derive(Debug)]
@@ -150,7 +146,7 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     let limits = resource_limit::to_wire(&settings.limits);
     let text = greeting.to_bytes(std::process::id(), &limits)?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
-    match send_with_files(socket.as_fd(), &text, &files) {
+    match send_with_files(socket.as_fd(), &text, &files, true) {
         // It has ended already: its supervisor will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
@@ -217,56 +213,6 @@ fn explain_pidfd(error: Errno) -> io::Error {
     io::Error::new(io::Error::from(error).kind(), format!("{text} ({error})"))
 }
 
-/// Sends one message with descriptors.
-pub(crate) fn send_with_files(
-    socket: BorrowedFd<'_>,
-    text: &[u8],
-    files: &[BorrowedFd<'_>],
-) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(files)) {
-        return Err(Errno::INVAL);
-    }
-    let flags = SendFlags::NOSIGNAL;
-    let send = || rustix::net::sendmsg(socket, &[IoSlice::new(text)], &mut control, flags);
-    rustix::io::retry_on_intr(send).map(drop)
-}
-
-/// The most descriptors of a message: attachments and a segment.
-const FILES: usize = MOST_DESCRIPTORS + 1;
-
-/// Receives one message with descriptors; gives its length. Zero is the end.
-pub(crate) fn receive_with_files(
-    socket: BorrowedFd<'_>,
-    text: &mut [u8],
-    block: bool,
-) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut flags = RecvFlags::CMSG_CLOEXEC;
-    if !block {
-        flags |= RecvFlags::DONTWAIT;
-    }
-    let mut receive = || {
-        let mut parts = [IoSliceMut::new(&mut *text)];
-        rustix::net::recvmsg(socket, &mut parts, &mut control, flags)
-    };
-    let received = match rustix::io::retry_on_intr(&mut receive) {
-        // The other side has ended with something unread. What it sent before is behind this error.
-        Err(Errno::CONNRESET) => rustix::io::retry_on_intr(receive)?,
-        received => received?,
-    };
-    let mut files = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            files.extend(rights);
-        }
-    }
-    let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<_>>()?;
-    Ok((received.bytes, files))
-}
-
 /// Something to wake a supervisor with.
 pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
     above_standard(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
@@ -280,42 +226,4 @@ pub(crate) fn wake(descriptor: BorrowedFd<'_>) {
 /// Makes a wake descriptor unreadable again.
 pub(crate) fn clear_wake(descriptor: BorrowedFd<'_>) {
     let _ = rustix::io::read(descriptor, &mut [0; 8]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_cross_a_socket_with_their_message() {
-        let (a, b) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
-        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        send_with_files(a.as_fd(), b"two", &[writer.as_fd(), writer.as_fd()]).unwrap();
-        let mut text = [0; 16];
-        let (len, files) = receive_with_files(b.as_fd(), &mut text, true).unwrap();
-        assert_eq!((&text[..len], files.len()), (&b"two"[..], 2));
-        rustix::io::write(&files[1], b"x").unwrap();
-        assert_eq!(rustix::io::read(&reader, &mut text).unwrap(), 1);
-        assert!(receive_with_files(b.as_fd(), &mut text, false).is_err(), "nothing there");
-        drop(a);
-        assert_eq!(receive_with_files(b.as_fd(), &mut text, true).unwrap().0, 0);
-    }
-
-    #[test]
-    fn what_was_sent_before_an_end_with_something_unread_is_received() {
-        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
-        let (a, b) = rustix::net::socketpair(kind.0, kind.1, kind.2, None).unwrap();
-        send_with_files(a.as_fd(), b"unread", &[a.as_fd()]).unwrap();
-        send_with_files(b.as_fd(), b"last", &[b.as_fd()]).unwrap();
-        drop(b);
-        let mut text = [0; 16];
-        let (len, files) = receive_with_files(a.as_fd(), &mut text, false).unwrap();
-        assert_eq!((&text[..len], files.len()), (&b"last"[..], 1));
-    }
 }

@@ -3,11 +3,12 @@
 use std::any::type_name;
 use std::os::fd::OwnedFd;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::crew::Shared;
+use super::deferred::Deferred;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::counted::{Block, Counted};
@@ -16,8 +17,9 @@ use crate::futures::call::{self, Body, Call};
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attached::Files;
-use crate::futures::remote::codec::{EncodeError, Payload, Sink};
+use crate::futures::remote::codec::{EncodeError, FarBytes, Payload, Sink, Source};
 use crate::futures::remote::landing::{self, Landed, Landing};
+use crate::futures::remote::numbers::copy_numbers;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::futures::remote::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::sync::Mutex;
@@ -57,6 +59,38 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Whether it can be sent as it is.
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(&self.payload, Payload::Near(bytes) if bytes.len() > NEAR)
+    }
+
+    /// Moves a payload that is too long for a frame into shared memory. That takes its time.
+    pub(crate) fn make_ready(&mut self, arena: &Arena) -> Result<()> {
+        let Payload::Near(bytes) = &self.payload else { return Ok(()) };
+        if bytes.len() <= NEAR {
+            return Ok(());
+        }
+        let segment = arena.take(bytes.len()).and_then(|mut segment| {
+            segment.extend(bytes.len())?.copy_from_slice(bytes);
+            Ok(segment)
+        });
+        match segment {
+            Ok(segment) => self.payload = Payload::Far(segment),
+            Err(error) => {
+                let len = bytes.len();
+                return Err(undelivered(&format!("no shared memory for {len} bytes: {error}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The argument could not be sent.
+pub(crate) fn undelivered(why: &str) -> Error {
+    Error::Undelivered(format!("the argument: {why}").into())
+}
+
 pub(crate) fn encode_error(what: &str, error: EncodeError) -> Error {
     match error {
         EncodeError::TooLarge(limit) => Error::MessageTooLarge { limit },
@@ -83,6 +117,8 @@ pub(crate) struct Crossing<R> {
     pool: Weak<Shared>,
     /// How often a worker died over it.
     deaths: AtomicU32,
+    /// A thread makes its message ready, and looks for a worker then.
+    preparing: AtomicBool,
 }
 
 impl<R: Send + 'static> Crossing<R> {
@@ -101,6 +137,7 @@ impl<R: Send + 'static> Crossing<R> {
             place: Mutex::new(Place::Queued),
             pool: Arc::downgrade(pool),
             deaths: AtomicU32::new(0),
+            preparing: AtomicBool::new(false),
         });
         let block = Counted::into_raw(call) as *mut Block<dyn Remote>;
         // SAFETY: it was made from an owner just now.
@@ -187,6 +224,11 @@ pub(crate) enum Bytes {
 impl Bytes {
     const FEW: usize = 46;
 
+    /// Copies what lies where others may write to it.
+    pub(crate) fn fetch(bytes: &dyn FarBytes) -> std::result::Result<Self, String> {
+        copy_numbers(bytes).map(Self::Many)
+    }
+
     /// `None` if there is no memory for them.
     pub(crate) fn copy(bytes: &[u8]) -> Option<Self> {
         let mut few = [0; Self::FEW];
@@ -233,6 +275,12 @@ pub(crate) trait Remote: Send + Sync {
 
     fn message(&self) -> &Mutex<Option<Message>>;
 
+    /// Set while a thread makes the message ready. Under the pool's lock.
+    fn preparing(&self) -> &AtomicBool;
+
+    /// Makes the message ready, if it is still there, and looks for a worker.
+    fn prepare(&self) -> Result<Deferred>;
+
     /// Counts one more death over it; gives how many there were.
     fn count_death(&self) -> u32;
 
@@ -269,6 +317,18 @@ impl Task {
         let is_awaited = self.land_error(error);
         if let Some(task) = landing::if_awaited(self, is_awaited) {
             task.tell();
+        }
+    }
+
+    /// Makes the message ready, and sends it if there is a worker for it.
+    pub(crate) fn make_ready(self) -> Deferred {
+        match self.prepare() {
+            Ok(deferred) => deferred,
+            Err(error) => {
+                let mut deferred = Deferred::default();
+                deferred.failed.push((self, error));
+                deferred
+            }
         }
     }
 
@@ -322,6 +382,21 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
         &self.body().message
     }
 
+    fn preparing(&self) -> &AtomicBool {
+        &self.body().preparing
+    }
+
+    fn prepare(&self) -> Result<Deferred> {
+        let Some(pool) = self.body().pool.upgrade() else { return Ok(Deferred::default()) };
+        let ready = match &mut *self.body().message.lock() {
+            Some(message) => message.make_ready(pool.arena()),
+            None => Ok(()), // cancelled
+        };
+        // ORDERING: Relaxed; the pool's lock, taken next, orders it for those who look at it.
+        self.body().preparing.store(false, Ordering::Relaxed);
+        ready.map(|()| pool.look_for_worker())
+    }
+
     fn count_death(&self) -> u32 {
         // ORDERING: Relaxed; one supervisor after the other, ordered by the pool's lock.
         self.body().deaths.fetch_add(1, Ordering::Relaxed) + 1
@@ -329,7 +404,8 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
 
     fn land(&self, reply: Reply) -> bool {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
-        let outcome = landing::decode(self, reply.kind, reply.bytes.as_slice(), &files);
+        let mut source = Source::new(reply.bytes.as_slice(), &files);
+        let outcome = landing::decode(self, reply.kind, &mut source);
         self.body().release_message();
         landing::end(self, outcome)
     }

@@ -27,14 +27,21 @@ impl Mapping {
     /// Maps `len` bytes of `file`, which must be at least as long and sealed against shrinking:
     /// a read beyond the end of a file kills the reader.
     pub(crate) fn new(file: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Self> {
+        let protection =
+            if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        Self::map(file, len, protection, MapFlags::SHARED)
+    }
+
+    fn map(
+        file: BorrowedFd<'_>,
+        len: usize,
+        protection: ProtFlags,
+        flags: MapFlags,
+    ) -> Result<Self> {
         check_file(file, len)?;
-        let mut protection = ProtFlags::READ;
-        if writable {
-            protection |= ProtFlags::WRITE;
-        }
         let null = std::ptr::null_mut();
         // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
-        let at = unsafe { rustix::mm::mmap(null, len, protection, MapFlags::SHARED, file, 0) }?;
+        let at = unsafe { rustix::mm::mmap(null, len, protection, flags, file, 0) }?;
         Ok(Self { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
     }
 
@@ -123,16 +130,30 @@ pub(crate) fn memory_file(len: usize) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Nobody can write to `file` any more, except through mappings that exist.
-pub(crate) fn seal_against_writing(file: BorrowedFd<'_>) -> Result<()> {
-    let seals = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(file, seals)
+/// Nobody can write to `file` from now on, but through the writable mapping that its maker has.
+pub(crate) fn seal_for_readers(file: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fcntl_add_seals(file, SealFlags::FUTURE_WRITE)
 }
 
-/// Whether [`seal_against_writing`] was done.
-pub(crate) fn is_sealed_against_writing(file: BorrowedFd<'_>) -> bool {
-    let wanted = SealFlags::SHRINK | SealFlags::FUTURE_WRITE;
-    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(wanted))
+/// What nobody can change has these seals.
+const CONSTANT: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Nobody can change `file` any more. An error (`BUSY`) if there is a writable mapping of it.
+pub(crate) fn seal_for_ever(file: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fcntl_add_seals(file, CONSTANT | SealFlags::SEAL)
+}
+
+/// Maps a file that [`seal_for_ever`] was done to; an error if it was not. To read from the mapping
+/// cannot fail then: the file is memory of ordinary pages, as long as it says, and stays so.
+pub(crate) fn map_constant(file: BorrowedFd<'_>, len: usize) -> Result<Mapping> {
+    let sealed = rustix::fs::fcntl_get_seals(file)?.contains(CONSTANT);
+    // Huge pages of their own file system can be missing when they are first touched.
+    let ordinary = rustix::fs::fstatfs(file)?.f_type == libc::TMPFS_MAGIC;
+    if !sealed || !ordinary {
+        return Err(Errno::PERM);
+    }
+    // Not shared: before Linux 6.7 that counted as writable, whatever the protection.
+    Mapping::map(file, len, ProtFlags::READ, MapFlags::PRIVATE)
 }
 
 #[cfg(test)]

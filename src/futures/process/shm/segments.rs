@@ -1,15 +1,23 @@
 //! The segments of shared memory that large payloads travel in.
 //!
 //! Page faults are what a large payload costs, so segments are used again: whoever made one gets
-//! it back when the other side has read it, and the other side keeps it mapped.
+//! it back when the other side has read it, and the other side keeps its descriptor. The other side
+//! can only read, and copies what it reads: it never looks at memory that may change meanwhile.
+//!
+//! Very large ones are used once, so that the memory is free as soon as the payload was read.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
-use super::memory::{Mapping, memory_file};
+use super::memory::{Mapping, memory_file, seal_for_readers};
 use crate::futures::process::sys::limits::set_len;
+use crate::futures::remote::codec::FarBytes;
+use crate::futures::remote::wire::{Far, Malformed};
 use crate::sync::Mutex;
 
 /// Memory that one payload after the other travels in, as its writer sees it.
@@ -20,10 +28,14 @@ pub(crate) struct Segment {
     mapping: Mapping,
     /// Bytes written since [`clear`](Self::clear).
     used: usize,
+    /// Gone when the segment is.
+    life: Arc<()>,
 }
 
 impl Segment {
     const SMALLEST: usize = 64 * 1024;
+    /// The most bytes of one that is used again.
+    const REUSED: usize = 64 << 20;
 
     pub(crate) fn new(capacity: usize) -> Result<Self> {
         /// Numbers the segments made by this process; no two on a channel have the same.
@@ -31,8 +43,10 @@ impl Segment {
         let len = rounded(capacity);
         let file = memory_file(len)?;
         let mapping = Mapping::new(file.as_fd(), len, true)?;
+        seal_for_readers(file.as_fd())?;
         // ORDERING: Relaxed; only the number itself matters.
-        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), file, mapping, used: 0 })
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { id, file, mapping, used: 0, life: Arc::default() })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -45,6 +59,11 @@ impl Segment {
 
     pub(crate) fn len(&self) -> usize {
         self.used
+    }
+
+    /// Whether it is not used again.
+    pub(crate) fn is_used_once(&self) -> bool {
+        self.mapping.len() > Self::REUSED
     }
 
     pub(crate) fn clear(&mut self) {
@@ -67,8 +86,8 @@ impl Segment {
         self.reserve(len)?;
         let start = self.used;
         self.used += len;
-        // SAFETY: a segment that is written to was never handed out, or has come back: by the
-        // rules of the channel its reader does not touch it until it is handed out again.
+        // SAFETY: the mapping is writable. No other process can write to the file, and those that
+        // read it do so by a system call.
         let bytes = unsafe { self.mapping.bytes_mut() };
         Ok(&mut bytes[start..start + len])
     }
@@ -112,16 +131,21 @@ struct Shelf {
     free: Vec<Segment>,
     /// Segments that were taken and not given back.
     taken: usize,
+    /// When one was last given back.
+    used: Option<Instant>,
 }
 
 impl Arena {
-    /// The most segments, and bytes of one, that are kept for later.
+    /// The most segments, and bytes of all of them, that are kept for later.
     const KEPT: usize = 4;
-    const KEPT_BYTES: usize = 256 << 20;
+    const KEPT_BYTES: usize = 128 << 20;
+
+    /// For how long they are kept.
+    pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
 
     /// An arena of which [`take_early`](Self::take_early) gives at most so many at a time.
     pub(crate) const fn new(most: usize) -> Self {
-        Self { shelf: Mutex::new(Shelf { free: Vec::new(), taken: 0 }), most }
+        Self { shelf: Mutex::new(Shelf { free: Vec::new(), taken: 0, used: None }), most }
     }
 
     /// A segment for a payload that may have to wait; `None` if many such wait already. Each holds a
@@ -155,81 +179,172 @@ impl Arena {
     }
 
     pub(crate) fn give_back(&self, segment: Segment) {
-        let surplus = {
+        let mut surplus = Vec::new();
+        {
             let mut shelf = self.shelf.lock();
             shelf.taken = shelf.taken.saturating_sub(1);
-            if segment.mapping.len() > Self::KEPT_BYTES {
-                Some(segment)
+            shelf.used = Some(Instant::now());
+            if segment.is_used_once() {
+                surplus.push(segment);
             } else {
                 shelf.free.push(segment);
-                (shelf.free.len() > Self::KEPT).then(|| shelf.free.remove(0))
             }
-        };
+            while shelf.free.len() > Self::KEPT || shelf.bytes() > Self::KEPT_BYTES {
+                surplus.push(shelf.free.remove(0));
+            }
+        }
         drop(surplus); // unmapping takes its time
+    }
+
+    /// Lets go of what was kept and not used for [`KEPT_FOR`](Self::KEPT_FOR); gives when to do it
+    /// next, if anything is kept.
+    pub(crate) fn trim(&self, now: Instant) -> Option<Instant> {
+        let surplus = {
+            let mut shelf = self.shelf.lock();
+            let until = shelf.used?.checked_add(Self::KEPT_FOR)?;
+            if until > now {
+                return Some(until);
+            }
+            shelf.used = None;
+            std::mem::take(&mut shelf.free)
+        };
+        drop(surplus);
+        None
     }
 }
 
-/// The last few segments of the other side. The side that sends keeps the same list, so that it
-/// knows which ones the reader still has: both see the same payloads in the same order.
-#[derive(Debug)]
-pub(crate) struct Recent<S>(Vec<(u64, S)>);
+impl Shelf {
+    fn bytes(&self) -> usize {
+        self.free.iter().map(|segment| segment.mapping.len()).sum()
+    }
+}
 
-impl<S> Recent<S> {
-    const KEPT: usize = 4;
+/// The segments of this side that the other side has a descriptor of, because it was told so. What
+/// goes from here, the other side is told to forget.
+#[derive(Debug, Default)]
+pub(crate) struct Announced(Vec<(u64, Weak<()>)>);
 
-    pub(crate) fn new() -> Self {
-        Self(Vec::new())
+impl Announced {
+    const MOST: usize = 4;
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Moves a segment to the front; false if it is not there.
-    pub(crate) fn touch(&mut self, id: u64) -> bool {
-        let Some(index) = self.0.iter().position(|(own, _)| *own == id) else { return false };
+    /// Whether the other side has it. If so, it is the last that goes.
+    pub(crate) fn has(&mut self, segment: &Segment) -> bool {
+        let Some(index) = self.0.iter().position(|(id, _)| *id == segment.id) else { return false };
         self.0[..=index].rotate_right(1);
         true
     }
 
-    /// Adds a segment that is not there; gives the one that goes for it.
-    pub(crate) fn insert(&mut self, id: u64, segment: S) -> Option<(u64, S)> {
-        self.0.insert(0, (id, segment));
-        if self.0.len() > Self::KEPT { self.0.pop() } else { None }
+    /// Its descriptor was sent.
+    pub(crate) fn add(&mut self, segment: &Segment) {
+        self.0.insert(0, (segment.id, Arc::downgrade(&segment.life)));
     }
 
-    /// The segment that was touched or inserted last.
-    pub(crate) fn first(&mut self) -> Option<&mut S> {
-        self.0.first_mut().map(|(_, segment)| segment)
+    /// The other side does not have it.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.0.retain(|(own, _)| *own != id);
+    }
+
+    /// Takes out one that the other side need not keep: there are many, or it is gone.
+    pub(crate) fn surplus(&mut self) -> Option<u64> {
+        let gone = self.0.iter().rposition(|(_, life)| life.strong_count() == 0);
+        let index = gone.or((self.0.len() > Self::MOST).then(|| self.0.len() - 1))?;
+        Some(self.0.remove(index).0)
     }
 }
 
-/// A segment of the other side, mapped to be read.
+/// The segments of the other side, by what it said of them.
+#[derive(Debug, Default)]
+pub(crate) struct Foreigners(Vec<(u64, Foreign)>);
+
+impl Foreigners {
+    /// More than an honest sender ever has announced: those that it keeps, and one for each message
+    /// that is not read yet.
+    const MOST: usize = Announced::MOST + 1 + 64;
+
+    /// The sender has announced a segment, by its descriptor.
+    pub(crate) fn announced(
+        &mut self,
+        id: u64,
+        file: Option<OwnedFd>,
+    ) -> std::result::Result<(), Malformed> {
+        let file = file.ok_or(Malformed("shared memory did not come"))?;
+        let segment = Foreign::new(file).map_err(|_| Malformed("this is no shared memory"))?;
+        self.forgotten(id);
+        self.0.push((id, segment));
+        if self.0.len() <= Self::MOST { Ok(()) } else { Err(Malformed("too much shared memory")) }
+    }
+
+    /// Where a payload is.
+    pub(crate) fn window(&self, far: Far) -> std::result::Result<Window<'_>, Malformed> {
+        let segment = self.0.iter().find(|(id, _)| *id == far.segment);
+        let (_, segment) = segment.ok_or(Malformed("shared memory that was not announced"))?;
+        if segment.has(far.len) {
+            Ok(Window { segment, len: far.len })
+        } else {
+            Err(Malformed("not so much shared memory"))
+        }
+    }
+
+    pub(crate) fn forgotten(&mut self, id: u64) {
+        self.0.retain(|(own, _)| *own != id);
+    }
+}
+
+/// A segment of the other side, to be read.
 #[derive(Debug)]
 pub(crate) struct Foreign {
     file: OwnedFd,
-    mapping: Option<Mapping>,
 }
 
 impl Foreign {
-    pub(crate) fn new(file: OwnedFd) -> Self {
-        Self { file, mapping: None }
+    /// An error if it is no memory: to read from something else may block.
+    pub(crate) fn new(file: OwnedFd) -> Result<Self> {
+        rustix::fs::fcntl_get_seals(&file)?;
+        Ok(Self { file })
     }
 
-    /// The first `len` bytes. An error if the segment is not that long.
-    pub(crate) fn bytes(&mut self, len: u64) -> Result<&[u8]> {
-        let len = usize::try_from(len).map_err(|_| Errno::OVERFLOW)?;
-        let file = self.file.as_fd();
-        let mapping = match self.mapping.take() {
-            Some(mut mapping) => {
-                if mapping.len() < len {
-                    mapping.grow(file, len)?;
-                }
-                mapping
+    /// Whether there are so many bytes.
+    pub(crate) fn has(&self, len: u64) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|stat| i128::from(stat.st_size) >= i128::from(len))
+    }
+
+    /// Copies bytes from the beginning; gives those that were filled. The kernel copies, so that
+    /// nothing that the other side does to its memory meanwhile can harm more than the bytes.
+    pub(crate) fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
+        let mut filled = 0;
+        while filled < into.len() {
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::pread(&self.file, &mut into[filled..], filled as u64)
+                    .map(|(read, _)| read.len())
+            })?;
+            if read == 0 {
+                return Err(Errno::INVAL); // it is shorter than its sender said
             }
-            None => Mapping::new(file, len, false)?,
-        };
-        let mapping = self.mapping.insert(mapping);
-        // SAFETY: by the rules of the channel the sender does not write to a segment between the
-        // frame that hands it over and the one that gives it back; the slice is gone by then.
-        let bytes = unsafe { mapping.bytes() };
-        bytes.get(..len).ok_or(Errno::INVAL)
+            filled += read;
+        }
+        // SAFETY: the loop above has filled all of them.
+        Ok(unsafe { &mut *(std::ptr::from_mut(into) as *mut [u8]) })
+    }
+}
+
+/// A payload in a segment of the other side.
+#[derive(Debug)]
+pub(crate) struct Window<'a> {
+    segment: &'a Foreign,
+    len: u64,
+}
+
+impl FarBytes for Window<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]> {
+        Ok(self.segment.read(into)?)
     }
 }
 
@@ -237,33 +352,118 @@ impl Foreign {
 mod tests {
     use super::*;
 
+    fn foreign(segment: &Segment) -> Foreign {
+        Foreign::new(segment.file().try_clone_to_owned().unwrap()).unwrap()
+    }
+
+    fn read(foreign: &Foreign, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![MaybeUninit::new(0); len];
+        foreign.read(&mut bytes).map(|bytes| bytes.to_vec())
+    }
+
     #[test]
-    fn a_segment_grows_and_is_read_by_another_mapping() {
+    fn a_segment_grows_and_is_read_by_others() {
         let arena = Arena::new(usize::MAX);
         let mut segment = arena.take(10).unwrap();
-        let mut foreign = Foreign::new(segment.file().try_clone_to_owned().unwrap());
+        let foreign = foreign(&segment);
         segment.extend(3).unwrap().copy_from_slice(b"abc");
-        assert_eq!(foreign.bytes(3).unwrap(), b"abc");
+        assert_eq!(read(&foreign, 3).unwrap(), b"abc");
         segment.extend(1 << 20).unwrap().fill(7);
-        let bytes = foreign.bytes(segment.len() as u64).unwrap();
+        let bytes = read(&foreign, segment.len()).unwrap();
         assert_eq!((bytes.len(), bytes[2], bytes[3], bytes[1 << 20]), ((1 << 20) + 3, b'c', 7, 7));
-        assert!(foreign.bytes(1 << 40).is_err(), "longer than the file");
+        assert!(foreign.has(1 << 20) && !foreign.has(1 << 40) && !foreign.has(u64::MAX));
+        assert!(read(&foreign, 4 << 20).is_err(), "longer than the file");
         let id = segment.id();
         arena.give_back(segment);
         assert_eq!(arena.take(5).unwrap().id(), id);
     }
 
     #[test]
-    fn both_ends_forget_the_same_segments() {
-        let (mut sender, mut reader) = (Recent::new(), Recent::new());
-        for id in [1, 2, 3, 1, 4, 5, 1, 2, 6, 7, 3] {
-            let known = sender.touch(id);
-            assert_eq!(known, reader.touch(id));
-            if !known {
-                let gone = sender.insert(id, ()).map(|(id, ())| id);
-                assert_eq!(gone, reader.insert(id, "mapping").map(|(id, _)| id));
-            }
-            assert!(reader.first().is_some());
+    fn who_has_the_descriptor_of_a_segment_cannot_write_to_it() {
+        let segment = Segment::new(10).unwrap();
+        let file = segment.file().try_clone_to_owned().unwrap();
+        assert!(Mapping::new(file.as_fd(), 10, true).is_err());
+        assert!(rustix::io::pwrite(&file, b"x", 0).is_err());
+        assert!(rustix::fs::ftruncate(&file, 1).is_err());
+        let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        assert!(rustix::fs::fallocate(&file, punch, 0, 4096).is_err());
+    }
+
+    #[test]
+    fn what_is_no_memory_is_not_read() {
+        let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+        assert!(Foreign::new(pipe).is_err());
+        assert!(Foreign::new(std::fs::File::open("/proc/self/exe").unwrap().into()).is_err());
+    }
+
+    #[test]
+    fn an_arena_that_was_refused_a_huge_segment_gives_small_ones() {
+        let arena = Arena::new(2);
+        for _ in 0..5 {
+            assert!(arena.take_early(1 << 62).is_none());
         }
+        let kept = arena.take_early(10).unwrap();
+        arena.give_back(kept);
+        for _ in 0..5 {
+            assert!(arena.take_early(1 << 62).is_none(), "and the one that was kept is gone");
+        }
+        let two = [arena.take_early(10).unwrap(), arena.take_early(10).unwrap()];
+        assert!(arena.take_early(10).is_none(), "as many as there may be");
+        two.into_iter().for_each(|segment| arena.give_back(segment));
+        assert!(arena.take_early(10).is_some());
+    }
+
+    #[test]
+    fn large_segments_are_used_once_and_the_others_kept_for_a_while() {
+        let arena = Arena::new(usize::MAX);
+        assert_eq!(arena.trim(Instant::now()), None);
+        let large = arena.take(Segment::REUSED + 1).unwrap();
+        assert!(large.is_used_once());
+        let small = arena.take(10).unwrap();
+        let (life, other) = (Arc::downgrade(&large.life), Arc::downgrade(&small.life));
+        arena.give_back(large);
+        assert_eq!(life.strong_count(), 0);
+        arena.give_back(small);
+        let next = arena.trim(Instant::now()).expect("one is kept");
+        assert_eq!((other.strong_count(), arena.trim(next), other.strong_count()), (1, None, 0));
+        let many: Vec<_> = (0..4).map(|_| arena.take(Segment::REUSED).unwrap()).collect();
+        many.into_iter().for_each(|segment| arena.give_back(segment));
+        assert!(arena.shelf.lock().bytes() <= Arena::KEPT_BYTES);
+    }
+
+    #[test]
+    fn what_the_other_side_need_not_keep_it_is_told_to_forget() {
+        let mut announced = Announced::default();
+        let segments: Vec<_> = (0..6).map(|_| Segment::new(1).unwrap()).collect();
+        assert!(!announced.has(&segments[0]));
+        segments[..4].iter().for_each(|segment| announced.add(segment));
+        assert!(announced.has(&segments[0]) && announced.surplus().is_none());
+        announced.add(&segments[4]);
+        assert_eq!(announced.surplus(), Some(segments[1].id()), "the first was just used");
+        announced.remove(segments[4].id());
+        assert!(!announced.has(&segments[4]) && announced.surplus().is_none());
+        let ids: Vec<_> = segments.iter().map(Segment::id).collect();
+        drop(segments);
+        let gone: Vec<_> = std::iter::from_fn(|| announced.surplus()).collect();
+        assert_eq!(gone.len(), 3);
+        assert!([0, 2, 3].iter().all(|index| gone.contains(&ids[*index])));
+    }
+
+    #[test]
+    fn a_sender_that_announces_without_end_is_found_out() {
+        let segment = Segment::new(1).unwrap();
+        let mut foreigners = Foreigners::default();
+        let file = || Some(segment.file().try_clone_to_owned().unwrap());
+        let far = |segment, len| Far { segment, len };
+        assert!(foreigners.window(far(1, 1)).is_err());
+        foreigners.announced(1, file()).unwrap();
+        foreigners.announced(1, file()).unwrap();
+        assert!(foreigners.window(far(1, 1)).is_ok());
+        assert!(foreigners.window(far(1, 1 << 20)).is_err(), "it is shorter");
+        foreigners.forgotten(1);
+        assert!(foreigners.window(far(1, 1)).is_err());
+        assert!(foreigners.announced(1, None).is_err());
+        let last = (0..200).take_while(|id| foreigners.announced(*id, file()).is_ok()).last();
+        assert!(last.is_some_and(|last| last < 100));
     }
 }
