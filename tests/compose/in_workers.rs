@@ -115,6 +115,25 @@ fn what_comes_up_while_the_worker_is_blocked_is_run_in_place() {
 }
 
 #[test]
+fn what_comes_up_behind_a_deadline_is_run_in_place() {
+    for round in 0..if cfg!(miri) { 4 } else { 100 } {
+        within(move || {
+            let pool = pool(1);
+            let (first, future) = Promise::pair();
+            let next = Arc::clone(&pool);
+            let composed =
+                future.and_then(move |n: usize| next.spawn(move || n + 1)).with_timeout(LATE);
+            let call = pool.spawn(move || WAITS[round % WAITS.len()](composed)).unwrap();
+            while pool.stats().blocked == 0 {
+                thread::yield_now();
+            }
+            first.set_result(1).unwrap();
+            assert_eq!(call.into_result().unwrap().unwrap(), 2);
+        });
+    }
+}
+
+#[test]
 fn a_wait_with_a_time_limit_runs_nothing_in_place() {
     in_only_worker(|pool| {
         for (what, composed) in compositions(pool) {

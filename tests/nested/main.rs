@@ -11,3 +11,4 @@ mod place;
 mod random;
 mod support;
 mod tokens;
+mod who_runs;

@@ -46,13 +46,19 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> Verdict {
         // They move if they are told; whether that is enough for this one is seen then.
         view.running.extend(running);
     }
-    let View { watches, saw_deadline, running, .. } = view;
-    // If its own deadline is all that moves it, it need not sit that out.
+    let View { mut watches, saw_deadline, mut running, .. } = view;
+    // Nobody need sit out a deadline, if that is all that moves them and they have something to run.
     if saw_deadline {
         let mut view = View { beyond_deadlines: true, ..View::new(registry) };
-        if can_move(&mut view, Node::Thread(key)).is_err() && view.can_run(key) {
-            return Verdict::CanRun;
+        if let Err(stuck) = can_move(&mut view, Node::Thread(key)) {
+            if view.can_run(key) {
+                return Verdict::CanRun;
+            }
+            let others = stuck.all.into_iter().filter_map(Node::thread);
+            let others = others.filter(|other| !running.contains(other) && view.can_run(*other));
+            running.extend(others.collect::<Vec<_>>());
         }
+        watches |= view.watches;
     }
     if let Some(blocked) = registry.blocked.get_mut(&key) {
         blocked.watches = watches;
