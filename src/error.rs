@@ -193,6 +193,9 @@ pub enum Error {
 
     /// The wait could never end, or the call goes on with one that was made of itself; the text says
     /// which, and why.
+    ///
+    /// What this crate cannot see takes part in no deadlock that it finds: a channel or a lock, and a
+    /// future that another crate's `block_on` polls. A call that waits there counts as one that goes on.
     #[error("deadlock: {0}")]
     Deadlock(Arc<str>),
 }

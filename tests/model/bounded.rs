@@ -118,6 +118,26 @@ fn a_full_queue_refuses_and_loses_nothing() {
     .assert([false, true]);
 }
 
+// Each of two workers submits to the full queue of the other: one of them runs its call itself
+#[test]
+fn a_circle_of_two_full_pools_is_opened() {
+    Outcomes::with_bound(Some(1), || {
+        let pools = [(); 2].map(|()| Arc::new(pool(FullQueue::Block)));
+        let submits_to = |other: usize| {
+            let other = Arc::clone(&pools[other]);
+            move || [other.spawn(|| 1).unwrap(), other.spawn(|| 2).unwrap()]
+        };
+        let calls =
+            [pools[0].spawn(submits_to(1)).unwrap(), pools[1].spawn(submits_to(0)).unwrap()];
+        for call in calls {
+            let [one, two] = call.into_result().unwrap();
+            assert_eq!((one.into_result().unwrap(), two.into_result().unwrap()), (1, 2));
+        }
+        pools.iter().for_each(|pool| pool.shutdown());
+    })
+    .assert([()]);
+}
+
 struct Counted(Watched, Arc<AtomicUsize>);
 
 impl Drop for Counted {

@@ -4,6 +4,7 @@
 //! [`support::Place`], which it waits for.
 
 mod cycles;
+mod ends;
 mod helping;
 mod no_false_alarm;
 #[path = "../common/place.rs"]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use concurrent::Error;
 use concurrent::futures::{Executor, FullQueue, MapOptions, ShutdownOptions, ThreadPoolExecutor};
 
-use crate::support::{Gate, bounded, builder, until, watched};
+use crate::support::{Gate, blocked, bounded, builder, until, watched};
 
 /// Whether `pool` holds `calls` calls that wait, queued or with a blocked submitter.
 fn holds(pool: &ThreadPoolExecutor, calls: usize) -> bool {
@@ -206,13 +206,6 @@ fn blocked_submitters_are_let_in_in_the_order_in_which_they_came() {
         }
         assert!(order.lock().unwrap().iter().copied().eq(0..8));
     });
-}
-
-/// How many submitters are blocked.
-fn blocked(pool: &ThreadPoolExecutor) -> usize {
-    let text = format!("{pool:?}");
-    let (_, rest) = text.split_once("blocked: ").unwrap();
-    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 #[test]

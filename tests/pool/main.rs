@@ -6,6 +6,7 @@
 mod bounded;
 mod discipline;
 mod execute;
+mod full_circles;
 mod hooks;
 mod life;
 mod refused;

@@ -68,3 +68,10 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
         thread::yield_now();
     }
 }
+
+/// How many submitters of `pool` wait for room.
+pub(crate) fn blocked(pool: &ThreadPoolExecutor) -> usize {
+    let text = format!("{pool:?}");
+    let (_, rest) = text.split_once("blocked: ").unwrap();
+    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}

@@ -16,7 +16,8 @@
 //! **Running in place.** A thread that is stuck may be one that could run what is missing: a call of
 //! its own pool that it waits for. The thread that finds the deadlock does that itself if it can;
 //! else it wakes those of the stuck threads that can, if that is enough for it to move, and waits like
-//! the others. Each of them checks again, and runs its call if it is still stuck.
+//! the others. Each of them checks again, and runs its call if it is still stuck. A thread that waits
+//! for room in a full queue is such a one as well: it runs the call that it could not submit.
 //!
 //! **Checking again.** What is not so monotonous has blocked threads check again
 //! ([`recheck_blocked`]): a pool loses the right to grow, a call follows another one than before, a
@@ -93,6 +94,8 @@ pub(crate) enum Awaits<'a> {
     Calls(&'a dyn AwaitedSet),
     /// That all workers of the pool have ended.
     EndOf(PoolId),
+    /// That a worker of the pool takes a call, so that there is room in its queue for another.
+    RoomIn(PoolId),
 }
 
 /// How a thread waits.
@@ -203,7 +206,8 @@ pub(crate) fn concerns_this_thread() -> bool {
     context::is_in_call() || context::worker_of() != 0 || is_notifying_any()
 }
 
-/// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports.
+/// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports; for
+/// room in a queue only as long as there can ever be any.
 ///
 /// # Errors
 ///
@@ -237,6 +241,7 @@ pub(crate) fn wait(
                 }
             }
             Entered::MayRun(calls) => run.while_stuck(calls, || signal.holds(until)),
+            Entered::NoRoom => return Ok(()),
             Entered::NotCurrent => {}
         }
         if !(wait.is_current)() {
@@ -253,6 +258,8 @@ enum Entered<'a> {
     Blocked(Registered),
     /// What it waits for cannot move, but has calls that it can run in place.
     MayRun(&'a dyn AwaitedSet),
+    /// There will be no room in the queue; the caller has a call to run instead.
+    NoRoom,
     NotCurrent,
 }
 
@@ -288,7 +295,7 @@ impl Registered {
                 Awaits::Calls(calls) if run.is_stuck(|| registry.generation(worker_of)) => {
                     return Ok(Entered::MayRun(calls));
                 }
-                Awaits::Calls(_) | Awaits::EndOf(_) => {}
+                Awaits::Calls(_) | Awaits::EndOf(_) | Awaits::RoomIn(_) => {}
             }
             let key = registry.enter(blocked);
             // From here on it leaves in whatever way this ends.
@@ -316,6 +323,7 @@ impl Registered {
                     run.found_stuck(registry.generation(worker_of));
                     match wait.awaits {
                         Awaits::Calls(calls) => Ok(Entered::MayRun(calls)),
+                        Awaits::RoomIn(_) => Ok(Entered::NoRoom),
                         Awaits::EndOf(_) => Ok(Entered::NotCurrent),
                     }
                 }

@@ -10,6 +10,7 @@ use crate::futures::call::context::{self, PoolId};
 use crate::futures::call::is_notifying_any;
 use crate::futures::call::state::Phase;
 use crate::futures::call::upstream::{Followed, Follows, Look, Upstream};
+use crate::futures::call::waiter::Until;
 
 /// What a thread that was entered into the registry is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -231,10 +232,12 @@ impl<'a> View<'a> {
     fn can_run(&mut self, thread: ThreadKey) -> bool {
         let registry = self.registry;
         let Some(blocked) = registry.blocked.get(&thread) else { return false };
-        let (Awaits::Calls(calls), false) = (blocked.awaited.get(), blocked.out_of_stack) else {
-            return false;
+        let calls = match blocked.awaited.get() {
+            Awaits::RoomIn(_) => return true, // the call that it could not submit
+            Awaits::Calls(calls) => calls,
+            Awaits::EndOf(_) => return false,
         };
-        if blocked.worker_of == 0 {
+        if blocked.worker_of == 0 || blocked.out_of_stack {
             return false;
         }
         let mut groups = Vec::new();
@@ -304,6 +307,7 @@ impl<'a> View<'a> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
+            Awaits::RoomIn(pool) => return Some(format!("room in {}", self.pool_name(pool))),
         };
         let needs = Some(Branch::Needs(next));
         let call =
@@ -400,6 +404,13 @@ impl Waits for View<'_> {
                 }
                 let calls = match blocked.awaited.get() {
                     Awaits::EndOf(pool) => return worker(pool),
+                    Awaits::RoomIn(_) if looked_at > 0 => return None,
+                    Awaits::RoomIn(pool) => {
+                        // It may have been let in, and not have run since.
+                        let over = blocked.signal.holds(Until::ONE);
+                        let branch = if over { Branch::Moves } else { self.taken_by(pool) };
+                        return Some((branch, 1));
+                    }
                     Awaits::Calls(calls) => calls,
                 };
                 loop {

@@ -142,8 +142,8 @@ impl ThreadPoolBuilder {
     /// `submit` and `spawn` now block while the queue is full, `map` and `map_with` as well,
     /// whatever `when_full` says, unless they run calls themselves: they lose no item. In one of the
     /// pool's own workers none of them blocks, because room might never come: the call then runs in
-    /// place. Two pools whose workers submit to each other can still block each other when both are
-    /// full; give one of them room, or [`FullQueue::RunInCaller`].
+    /// place. So it does in a call of another pool if room never would come, such as where two pools
+    /// are full whose workers submit to each other.
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -169,7 +169,8 @@ impl ThreadPoolBuilder {
     /// # Threads
     ///
     /// With [`FullQueue::RunInCaller`] the function may run in the thread that submits it, within
-    /// `submit`; so it may in a worker that submits to its own pool, unless that refuses.
+    /// `submit`; so it may in a call, see [`queue_capacity`](Self::queue_capacity), unless the pool
+    /// refuses. If the system has no more stack for it there, it is refused.
     ///
     /// ```
     /// use concurrent::futures::{FullQueue, ThreadPoolExecutor};

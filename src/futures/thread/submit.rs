@@ -124,10 +124,10 @@ impl Shared {
             // All workers might block here, with nobody left to make room.
             full = FullQueue::RunInCaller;
         }
-        if let Pushed::RunHere(job) = self.queue().push_bounded(job, priority, full, &start)? {
-            self.run_here(job);
+        match self.queue().push_bounded(self.id(), job, priority, full, &start)? {
+            Pushed::Queued => Ok(()),
+            Pushed::RunHere(job) => self.run_here(job).map_err(|job| (Error::QueueFull, job)),
         }
-        Ok(())
     }
 
     /// Queues the call of `run` with `input` if there is room at once, or gives `input` back.
@@ -182,13 +182,18 @@ impl Stage for InCaller<'_> {
 }
 
 impl Shared {
-    /// Runs a call in the thread that submitted it.
-    fn run_here(&self, job: AnyJob) {
-        let stage = InCaller { pool: self, counts: Cell::default() };
-        self.queue().run_in_caller_begins();
-        // In a worker such calls nest as deep as they submit each other.
-        on_enough_stack(|| contain("running a call", || job.run(&stage)));
-        self.queue().run_in_caller_ends(stage.counts.get());
+    /// Runs a call in the thread that submitted it. Gives it back if the system has no stack for it:
+    /// in a worker such calls nest as deep as they submit each other.
+    fn run_here(&self, job: AnyJob) -> Result<(), AnyJob> {
+        let mut job = Some(job);
+        on_enough_stack(|| {
+            let Some(job) = job.take() else { return };
+            let stage = InCaller { pool: self, counts: Cell::default() };
+            self.queue().run_in_caller_begins();
+            contain("running a call", || job.run(&stage));
+            self.queue().run_in_caller_ends(stage.counts.get());
+        });
+        job.map_or(Ok(()), Err)
     }
 }
 

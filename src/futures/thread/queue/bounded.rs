@@ -7,18 +7,24 @@
 //!
 //! Who finds no place leaves the call in `blocked` and sleeps. Whoever gives a place back moves the
 //! call that waits longest into the queue, so that calls run in the order in which they came.
+//!
+//! A submitter that sleeps in a call is known to the registry of waits. If the workers that could
+//! make room wait for that call, in whatever way, it takes its own call back and runs it.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Queue;
 use super::control::{Control, Start};
 use super::entry::{Job, discard};
 use crate::error::Error;
+use crate::futures::call::context::PoolId;
 use crate::futures::call::job::Permit;
 use crate::futures::call::state::Phase;
+use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
 use crate::futures::thread::pool::Shared;
-use crate::sync::{Condvar, MutexGuard, Ordering, deadline_after, wait_until};
+use crate::sync::{MutexGuard, Ordering, deadline_after};
 
 /// This many calls that are over stay in the queue, or as many as wait there; then it is swept.
 const KEPT_DEAD: usize = 16;
@@ -29,7 +35,8 @@ const KEPT_DEAD: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullQueue {
-    /// It blocks until there is room, whoever came first goes first.
+    /// It blocks until there is room, whoever came first goes first. In a call it runs the submitted
+    /// call itself if otherwise there would never be room.
     #[default]
     Block,
     /// It blocks this long at most, then fails with [`Error::QueueFull`].
@@ -63,12 +70,13 @@ pub(crate) struct BlockedSubmitter {
     ticket: u64,
     job: Job,
     priority: i32,
-    wake: Arc<Condvar>,
+    signal: Arc<Signal>,
 }
 
 impl BlockedSubmitter {
+    /// LOCK: the signal's within the control lock.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.signal.notify(0, false);
     }
 }
 
@@ -80,9 +88,10 @@ pub(crate) enum Pushed {
 }
 
 impl Queue {
-    /// Puts a call into the queue, or does with it what `full` says.
+    /// Puts a call into the queue, which is that of `pool`, or does with it what `full` says.
     pub(crate) fn push_bounded(
         &self,
+        pool: PoolId,
         job: Job,
         priority: i32,
         full: FullQueue,
@@ -100,8 +109,8 @@ impl Queue {
             return Ok(Pushed::Queued);
         }
         match full {
-            FullQueue::Block => self.block(control, job, priority, None),
-            FullQueue::BlockFor(limit) => self.block(control, job, priority, deadline_after(limit)),
+            FullQueue::Block => self.block(pool, control, job, priority, None),
+            FullQueue::BlockFor(limit) => self.block(pool, control, job, priority, Some(limit)),
             FullQueue::Refuse => Err((Error::QueueFull, job)),
             FullQueue::RunInCaller => Ok(Pushed::RunHere(job)),
         }
@@ -135,32 +144,35 @@ impl Queue {
     /// Waits with the call until somebody has moved it into the queue.
     fn block(
         &self,
+        pool: PoolId,
         mut control: MutexGuard<'_, Control>,
         job: Job,
         priority: i32,
-        deadline: Option<Instant>,
+        limit: Option<Duration>,
     ) -> Result<Pushed, (Error, Job)> {
         let ticket = control.next_ticket;
         control.next_ticket += 1;
-        let wake = Arc::new(Condvar::new());
-        control.blocked.push_back(BlockedSubmitter {
-            ticket,
-            job,
-            priority,
-            wake: Arc::clone(&wake),
-        });
-        loop {
-            let Ok(at) = control.blocked.binary_search_by_key(&ticket, |blocked| blocked.ticket)
-            else {
-                return Ok(Pushed::Queued);
-            };
-            let expired = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let error = control.refusal().or_else(|| expired().then_some(Error::QueueFull));
-            if let Some(error) = error {
-                let blocked = control.blocked.remove(at).expect("its index was found above");
-                return Err((error, blocked.job));
+        let signal = Signal::new();
+        let blocked = BlockedSubmitter { ticket, job, priority, signal: Arc::clone(&signal) };
+        control.blocked.push_back(blocked);
+        drop(control);
+        let gave_up = match limit.and_then(deadline_after) {
+            Some(deadline) => !signal.wait(Until::ONE, Some(deadline)),
+            None => {
+                let wait = Wait::new(Awaits::RoomIn(pool), Goal::All);
+                // In a deadlock the call runs here, however that was found.
+                let _ = deadlock::wait(&signal, Until::ONE, &wait, &mut InPlaceRun::default());
+                false
             }
-            wait_until(&wake, &mut control, deadline);
+        };
+        let mut control = self.control.lock();
+        let at = control.blocked.binary_search_by_key(&ticket, |blocked| blocked.ticket);
+        let Some(blocked) = at.ok().and_then(|at| control.blocked.remove(at)) else {
+            return Ok(Pushed::Queued);
+        };
+        match control.refusal().or_else(|| gave_up.then_some(Error::QueueFull)) {
+            Some(error) => Err((error, blocked.job)),
+            None => Ok(Pushed::RunHere(blocked.job)),
         }
     }
 
