@@ -56,10 +56,12 @@ pub(crate) trait AwaitedSet {
 pub(crate) struct One<'a>(pub(crate) &'a dyn Upstream);
 
 impl AwaitedSet for One<'_> {
+    #[inline]
     fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
         (end > 0).then_some((0, self.0))
     }
 
+    #[inline]
     fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
         (start == 0).then_some((0, self.0))
     }
@@ -130,6 +132,7 @@ pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> O
 }
 
 /// How the pool that this thread works for is set.
+#[inline]
 pub(crate) fn setting() -> Option<RunInPlace> {
     ask_worker(|worker| worker.run_in_place())
 }

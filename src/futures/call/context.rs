@@ -83,6 +83,7 @@ pub(crate) fn within<R>(
 struct Leaves<'a>(&'a Frame<'a>);
 
 impl Drop for Leaves<'_> {
+    #[inline]
     fn drop(&mut self) {
         enter(self.0.outer);
         if self.0.indexed.get() {
@@ -91,10 +92,12 @@ impl Drop for Leaves<'_> {
     }
 }
 
+#[inline]
 fn enter(frame: *const Frame<'static>) {
     let _ = CONTEXT.try_with(|context| context.innermost.set(frame));
 }
 
+#[inline]
 fn innermost() -> *const Frame<'static> {
     CONTEXT.try_with(|context| context.innermost.get()).unwrap_or(ptr::null())
 }

@@ -161,6 +161,7 @@ where
     N: CallName,
     P: Permit + 'static,
 {
+    #[inline]
     fn run(self, stage: &dyn Stage) {
         if let Err(state) = self.core().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {

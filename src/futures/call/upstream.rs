@@ -253,6 +253,7 @@ pub(crate) enum Kind {
 
 /// Runs in place what `call` depends on and waits for this worker, as long as `go_on` says so and
 /// `call` is not done.
+#[inline]
 pub(crate) fn run_in_place(
     call: &dyn Upstream,
     kind: Kind,
@@ -263,6 +264,16 @@ pub(crate) fn run_in_place(
         let unless_free = matches!(kind, Kind::Certain { unless_free: true });
         return if go_on() { call.run_in_place(unless_free) } else { InPlace::NotOurs };
     }
+    run_followed_in_place(call, kind, go_on)
+}
+
+/// The same for a call that follows others.
+#[inline(never)]
+fn run_followed_in_place(
+    call: &dyn Upstream,
+    kind: Kind,
+    go_on: &mut dyn FnMut() -> bool,
+) -> InPlace {
     let mut outcome = InPlace::NotOurs;
     // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
     let mut path: Vec<Followed> = Vec::new();

@@ -302,9 +302,19 @@ impl<T> Waiters<T> {
 }
 
 impl<T> Drop for Waiters<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.drop_all();
+        }
+    }
+}
+
+impl<T> Waiters<T> {
     /// One by one: a long list dropped recursively would overflow the stack. What is of users may
     /// panic, and concerns neither the others nor whoever drops them.
-    fn drop(&mut self) {
+    #[inline(never)]
+    fn drop_all(&mut self) {
         while let Some(waiter) = self.pop() {
             match waiter {
                 Waiter::Done(..) | Waiter::Settled(_) | Waiter::Token(_) => {}

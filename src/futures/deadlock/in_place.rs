@@ -24,7 +24,8 @@ impl InPlaceRun {
 
     /// For a wait that ends only when all its calls have ended: runs those that wait for this worker's
     /// pool, as long as no other worker is free to take them and none can be started.
-    pub(crate) fn while_nobody_is_free(&mut self, calls: &dyn AwaitedSet) {
+    #[inline] // what there is to do for a single call, as most are, is little
+    pub(crate) fn while_nobody_is_free<C: AwaitedSet + ?Sized>(&mut self, calls: &C) {
         let kind = match setting() {
             None | Some(RunInPlace::IfStuck) => return,
             Some(RunInPlace::IfNobodyIsFree) => Kind::Certain { unless_free: true },

@@ -14,13 +14,19 @@ use crate::sync::{deadline_after, spin_until};
 
 impl<T> Future<T> {
     /// Blocks until the call is done.
+    #[inline]
     pub(crate) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
+        if self.call().core().state().is_done() {
+            return Ok(());
+        }
+        self.block_until_done(deadline)
+    }
+
+    #[inline(never)] // what is done already is taken without all this
+    fn block_until_done(&self, deadline: Option<Instant>) -> Result<()> {
         let call = self.call();
         let core = call.core();
         let done = || core.state().is_done();
-        if done() {
-            return Ok(());
-        }
         let one = One(call);
         let mut run = InPlaceRun::default();
         if deadline.is_none() && context::worker_of() != 0 {

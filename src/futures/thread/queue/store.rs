@@ -59,8 +59,16 @@ impl Store {
     }
 
     /// Only [`Discipline::Priority`] looks at the priority.
-    #[inline]
+    #[inline(always)] // of what every call costs, a sixteenth
     pub(crate) fn push(&mut self, job: Job, priority: i32) {
+        match self {
+            Self::Fifo(jobs) => jobs.push_back(job),
+            _ => self.push_by_rank(job, priority),
+        }
+    }
+
+    #[inline(never)]
+    fn push_by_rank(&mut self, job: Job, priority: i32) {
         match self {
             Self::Fifo(jobs) => jobs.push_back(job),
             Self::Lifo(jobs) => jobs.push(job),
