@@ -23,8 +23,20 @@ pub(crate) trait Language {
     /// Beginnings of entries that many traces must have: a comparison of traces in which nothing
     /// happens proves nothing.
     const KINDS: &'static [&'static str];
+    /// How many programs there are if nothing else is said.
+    const PROGRAMS: u64 = 10_000;
 
     fn programs() -> BoxedStrategy<Self::Program>;
+
+    /// Whether the original came to no end. Then a program is right if it comes to one.
+    fn has_no_end(_trace: &str) -> bool {
+        false
+    }
+
+    /// Whether a program that came to an end leaves such a trace.
+    fn is_end(_trace: &str) -> bool {
+        true
+    }
 
     /// Runs a program, perhaps in several ways.
     fn run(program: &Self::Program) -> Vec<Way>;
@@ -41,8 +53,6 @@ pub(crate) struct Way {
 const BATCH: u64 = 200;
 /// Of a thousand programs, how many must have each kind of entry.
 const WITH_KIND: u64 = 5;
-/// From how many programs on that can be asked for.
-const ENOUGH: u64 = 10_000;
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {
     let Ok(text) = env::var(name) else { return default };
@@ -58,6 +68,12 @@ fn difference<L: Language>(program: &L::Program, python: &str) -> Option<String>
     let Ok(ways) = catch_unwind(AssertUnwindSafe(|| L::run(program))) else {
         return Some(format!("python: {python}\nhere:   a panic"));
     };
+    if L::has_no_end(python) {
+        // All ways to the same.
+        let is_right = |way: &&Way| L::is_end(&way.trace.join(";")) && way.trace == ways[0].trace;
+        let wrong = ways.iter().find(|way| !is_right(way))?;
+        return Some(format!("python: {python}\n{}: {}", wrong.name, wrong.trace.join(";")));
+    }
     ways.into_iter().find_map(|Way { name, trace, has }| {
         let kept: Vec<_> = python.split(';').filter(|entry| has(entry)).collect();
         let (kept, trace) = (kept.join(";"), trace.join(";"));
@@ -81,7 +97,7 @@ pub(crate) fn compare<L: Language>() {
         }
     }
 
-    let wanted: u64 = setting("DIFFERENTIAL_PROGRAMS", 10_000);
+    let wanted: u64 = setting("DIFFERENTIAL_PROGRAMS", L::PROGRAMS);
     let seed: u64 = setting("DIFFERENTIAL_SEED", 20);
     let bytes: Vec<u8> = (seed..seed + 4).flat_map(u64::to_le_bytes).collect();
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -100,10 +116,11 @@ pub(crate) fn compare<L: Language>() {
             for (kind, count) in L::KINDS.iter().zip(&mut with_kind) {
                 *count += u64::from(trace.split(';').any(|entry| entry.starts_with(kind)));
             }
-            if difference::<L>(&tree.current(), &trace).is_some() {
+            if let Some(difference) = difference::<L>(&tree.current(), &trace) {
                 // A fresh one: this one has the rest of the batch before it.
                 let python = Python::start(L::PYTHON).expect("the first one started");
-                let (program, difference) = shrink::<L>(&mut tree, python);
+                let (program, difference) = shrink::<L>(&mut tree, python)
+                    .unwrap_or_else(|| (source.clone(), difference + "\nthis once, not again"));
                 keep(&regressions, &program);
                 panic!("after {compared} programs of seed {seed}:\n{program}\n{difference}");
             }
@@ -111,17 +128,18 @@ pub(crate) fn compare<L: Language>() {
         }
     }
     println!("{compared} programs of {} of seed {seed} do the same in Python", L::NAME);
-    let enough = compared >= ENOUGH;
+    println!("{:?}", L::KINDS.iter().zip(&with_kind).collect::<Vec<_>>());
+    let enough = compared >= L::PROGRAMS;
     for (kind, count) in L::KINDS.iter().zip(with_kind).filter(|_| enough) {
         assert!(count >= compared * WITH_KIND / 1000, "only {count} programs with {kind}");
     }
 }
 
-/// The smallest program that still differs, as JSON, and how.
+/// The smallest program that still differs, as JSON, and how; `None` if it does not again.
 fn shrink<L: Language>(
     tree: &mut impl ValueTree<Value = L::Program>,
     mut python: Python,
-) -> (String, String) {
+) -> Option<(String, String)> {
     let mut differs = |program: L::Program| {
         let source = json(&program);
         python.send(std::slice::from_ref(&source));
@@ -138,7 +156,7 @@ fn shrink<L: Language>(
         may_shrink = if smaller.is_some() { tree.simplify() } else { tree.complicate() };
         smallest = smaller.or(smallest);
     }
-    smallest.unwrap_or_else(|| ("not reproducible".into(), String::new()))
+    smallest
 }
 
 fn keep(regressions: &Path, program: &str) {
