@@ -35,7 +35,7 @@ fn document(page: u64) {
     work(Duration::from_millis(1 + page));
 }
 
-/// A call that waits for calls of its own pool: what is still queued it runs in place.
+/// A call that waits for calls of its own pool: what nobody else is free to take, it runs in place.
 fn build(pool: Arc<ThreadPoolExecutor>) -> Result<usize> {
     let objects = (1..=4).map(|file| pool.submit(compile, file)).collect::<Result<Vec<_>>>()?;
     let files = objects.into_iter().map(|object| object.into_result()).collect::<Result<_>>()?;

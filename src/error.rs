@@ -194,8 +194,14 @@ pub enum Error {
     /// The wait could never end, or the call goes on with one that was made of itself; the text says
     /// which, and why.
     ///
-    /// What this crate cannot see takes part in no deadlock that it finds: a channel or a lock, and a
-    /// future that another crate's `block_on` polls. A call that waits there counts as one that goes on.
+    /// Only a wait without a time limit that is made inside of a call, or in a callback, gets it, and
+    /// only when nothing that it waits for can move any more. What is seen: the waits of this crate for
+    /// calls, and for calls made of calls; the ends of scopes; the shutdown and the drop of a pool; the
+    /// wait for room in a full queue, which runs the call in its submitter instead of failing. A thread
+    /// that does anything else counts as one that goes on, and so does who holds a promise.
+    ///
+    /// So there is no false alarm, but what blocks outside of this crate cannot be seen: a channel, a
+    /// mutex, a `join`, a future that some `block_on` polls. A circle that goes through such a wait hangs.
     #[error("deadlock: {0}")]
     Deadlock(Arc<str>),
 }

@@ -88,14 +88,26 @@
 //!
 //! # Waiting inside of calls
 //!
-//! A call may wait for other calls of its own pool. A worker that waits without a time limit for a
-//! call that is still queued runs it in place, to any depth; only the awaited call, or what that is
-//! made of, never another one. If what it waits for can never end, because every call and every
-//! worker that could move it is blocked in such waits itself, the wait fails with
-//! [`Error::Deadlock`](crate::Error::Deadlock), which names the calls of the circle. Waits with a
-//! time limit, deadlines, promises, calls in worker processes, and threads that compute, sleep or
-//! block elsewhere always count as able to move. A worker that blocks because it submits to the full
-//! queue of another pool counts so too.
+//! A call may wait for other calls, of its own pool too, and the wait ends as it does outside of a call.
+//! Where nobody else comes for a call that is still queued, the waiting worker runs it itself, *in
+//! place*: only the calls that it waits for, or what they are made of, never another one, and to any
+//! depth.
+//!
+//! | a wait that | such as | runs a queued call of its own pool in place |
+//! | --- | --- | --- |
+//! | ends when all that it waits for has | [`result`](Future::result), [`wait`] for all, the next of a [`Map`], the end of a [scope](ThreadPoolExecutor::scope) | if no other worker is free to take it and none can be started |
+//! | may end earlier | [`wait`] for the first or a failure, [`as_completed`], an unordered map; the result of [`first_ok`], [`join_all`] or [`with_timeout`](Future::with_timeout), or of what is made of these | if otherwise nothing that it waits for can move |
+//! | has a time limit | [`result_timeout`](Future::result_timeout), [`wait`] with a `timeout` | never |
+//!
+//! The first row is what [`RunInPlace`] sets for a pool. A call that is run in place shares the thread
+//! of the one that waits: its thread-locals, the runtime that it is inside of, the locks and borrows
+//! that it holds. `RunInPlace` says more about that, and which setting to choose.
+//!
+//! If what a call waits for can never end, because every call and every worker that could move it is
+//! blocked in such waits itself, the wait fails with [`Error::Deadlock`](crate::Error::Deadlock), which
+//! names the calls of the circle. Waits with a time limit, promises, calls in worker processes, and
+//! threads that compute, sleep or block elsewhere always count as able to move. So do deadlines: none
+//! is ever part of a deadlock, but no worker sits one out if it could run the awaited call itself.
 //!
 //! # Calls made of calls
 //!

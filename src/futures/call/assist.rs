@@ -13,20 +13,72 @@ use crate::sync::thread_local_static;
 /// When a worker that waits for a queued call of its own pool runs that call itself; see
 /// [`ThreadPoolBuilder::run_in_place`].
 ///
-/// A call that is run in place shares the thread of the call that waits for it: its thread-locals,
-/// the runtime that it is inside of, the locks that it holds. Where a call waits while it holds a
-/// lock or a borrow that the awaited call takes too, choose [`IfStuck`](Self::IfStuck).
+/// It is about waits that end when all that they wait for has: [`result`](crate::futures::Future::result),
+/// [`wait`](crate::futures::wait()) for all of several, the end of a
+/// [scope](crate::futures::ThreadPoolExecutor::scope). Whatever is chosen, only what is awaited is run in
+/// place, or what that is made of; a wait with a time limit runs nothing; and a wait that may end
+/// earlier (with the first of several calls, by a deadline) runs something only if it would be stuck
+/// otherwise. [The module](crate::futures#waiting-inside-of-calls) has the table.
 ///
-/// Whatever is chosen, only the awaited call is run in place, or what it is made of; a wait with a
-/// time limit runs nothing; and a wait that may end before all its calls have (for the first of
-/// several, with a deadline, of a group) runs one only if it would be stuck otherwise.
+/// # What the two calls share
+///
+/// A call that is run in place runs on the thread, and on top of the stack, of the call that waits for
+/// it. In another worker it would have had its own
+///
+/// - thread-locals: if the waiting call holds the borrow of a `RefCell` in one across its wait, the other
+///   one meets it, and panics if it borrows too;
+/// - the [state of the worker](crate::futures::with_worker_state): within an access to it, the other call finds
+///   none;
+/// - locks: what the waiting call holds and the other one takes is taken by the same thread twice. A
+///   mutex then blocks for ever, or panics. In another worker the other call would have waited for the
+///   guard, and the waiting one for the call: that is wrong in any setting;
+/// - surroundings: an async runtime that was entered, a span of a log, a current transaction.
+///
+/// So end borrows and drop guards before a wait. Where a borrow has to last, choose
+/// [`IfStuck`](Self::IfStuck), and give the pool so many workers that they are never all stuck.
+///
+/// # Which to choose
+///
+/// | | a free worker | all busy | all wait for each other |
+/// | --- | --- | --- | --- |
+/// | `IfStuck` | it takes the call | the first that is free takes it | run in place |
+/// | `IfNobodyIsFree` | it takes the call | run in place | run in place |
+/// | `Always` | who comes first | run in place | run in place |
+///
+/// The default is right for most programs: it does as Python while somebody is free, and what all are
+/// too busy for, the worker does that needs it. `IfStuck` comes closest to Python, where the last column
+/// hangs. `Always` is for programs that split their work into calls and wait for these at once: the
+/// waiting worker mostly runs them itself, with nothing handed over.
 ///
 /// [`ThreadPoolBuilder::run_in_place`]: crate::futures::ThreadPoolBuilder::run_in_place
 ///
 /// ```
 /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
+/// use std::cell::RefCell;
+/// use std::sync::Arc;
 ///
-/// let pool = ThreadPoolExecutor::builder().run_in_place(RunInPlace::IfStuck).build()?;
+/// thread_local! {
+///     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+/// }
+///
+/// fn write(word: &str) -> usize {
+///     LINE.with_borrow_mut(|line| {
+///         line.push_str(word);
+///         line.len()
+///     })
+/// }
+///
+/// let builder = ThreadPoolExecutor::builder().max_workers(2);
+/// let pool = Arc::new(builder.run_in_place(RunInPlace::IfStuck).build()?);
+/// let inner = Arc::clone(&pool);
+/// let call = pool.spawn(move || {
+///     // The borrow is held across the wait: `write` must run in the other worker.
+///     LINE.with_borrow_mut(|line| {
+///         line.push_str("waits ");
+///         Ok::<_, concurrent::Error>(line.len() + inner.submit(write, "runs")?.into_result()?)
+///     })
+/// })?;
+/// assert_eq!(call.into_result()??, 10);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -202,12 +202,15 @@ impl<T> Future<T> {
     ///
     /// # Blocking
     ///
-    /// Until the call is done. Costs one atomic load once it is.
+    /// Until the call is done. Costs one atomic load once it is. Inside of another call of the same
+    /// pool, this thread [runs it](crate::futures#waiting-inside-of-calls) if it is queued and nobody else
+    /// is free to.
     ///
     /// # Errors
     ///
     /// [`Error::Cancelled`] if it was cancelled; otherwise what the call failed with:
-    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ...
+    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ... [`Error::Deadlock`] in a
+    /// call, if the wait could never end.
     ///
     /// ```
     /// # use concurrent::futures::Promise;
@@ -223,6 +226,9 @@ impl<T> Future<T> {
     }
 
     /// Like [`result`](Self::result), waiting no longer than `timeout`; zero polls.
+    ///
+    /// It runs nothing itself, inside of calls neither: where all workers of the pool wait so, time
+    /// passes.
     ///
     /// # Errors
     ///

@@ -105,7 +105,7 @@ impl ThreadPoolBuilder {
     ///
     /// This is for waits inside of calls: `result` without a time limit, [`wait`] for all of several,
     /// the end of a [`scope`](ThreadPoolExecutor::scope). What such a call shares with the one that
-    /// waits is said at [`RunInPlace`].
+    /// waits, and which setting is for what, is said at [`RunInPlace`].
     ///
     /// [`wait`]: crate::futures::wait()
     ///

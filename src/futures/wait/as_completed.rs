@@ -21,8 +21,9 @@ use crate::sync::deadline_after;
 ///
 /// `next` blocks until a further call is done. Dropping the iterator early cancels nothing.
 ///
-/// Inside of a call: calls that wait for this very worker are run in place. If none of those that
-/// are left can ever be done, they are yielded undone, and their `result` is
+/// Inside of a call: if otherwise none of the calls can move, those that wait for this very worker are
+/// [run in place](crate::futures#waiting-inside-of-calls), one before each `next` that needs it. If none of
+/// those that are left can ever be done, they are yielded undone, and their `result` is
 /// [`Error::Deadlock`].
 ///
 /// # Python

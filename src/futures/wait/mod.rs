@@ -56,9 +56,10 @@ pub struct DoneAndNotDone<H> {
 /// Until `return_when` holds, at most `timeout` (`None`: no limit) from this call. Empty input
 /// returns at once.
 ///
-/// Inside of a call, without a `timeout`: calls that wait for this very worker are run in place. If
-/// the wait can never end, it returns early; the futures that can never be done are in `not_done`,
-/// and their `result` is [`Error::Deadlock`](crate::Error::Deadlock).
+/// Inside of a call, without a `timeout`: calls that nobody else comes for are
+/// [run in place](crate::futures#waiting-inside-of-calls); unless it is for all, only if otherwise none of
+/// them can move. If the wait can never end, it returns early; the futures that can never be done are
+/// in `not_done`, and their `result` is [`Error::Deadlock`](crate::Error::Deadlock).
 ///
 /// # Python
 ///

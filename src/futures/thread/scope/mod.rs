@@ -45,8 +45,9 @@ impl ThreadPoolExecutor {
     /// # Blocking
     ///
     /// After `body`, until all calls of the scope have ended. In one of the pool's own workers,
-    /// those that have not started are run in place: a scope in a call, in a scope, in a call ends
-    /// on a pool of one worker too.
+    /// those that no other worker is free to take are
+    /// [run in place](crate::futures#waiting-inside-of-calls): a scope in a call, in a scope, in a call
+    /// ends on a pool of one worker too.
     ///
     /// A scope never ends early. If its calls never would, because they wait in a circle with the
     /// call that it is in, one of their waits fails with [`Error::Deadlock`].

@@ -31,8 +31,8 @@ impl<T> ScopedFuture<'_, T> {
     ///
     /// # Blocking
     ///
-    /// Until the call is done; in one of the pool's own workers, a call that has not started is run
-    /// in place.
+    /// Until the call is done; in one of the pool's own workers, a call that no other worker is free
+    /// to take is [run in place](crate::futures#waiting-inside-of-calls).
     ///
     /// # Errors
     ///
