@@ -201,7 +201,8 @@ mod imp {
         }
     }
 
-    /// Whether joining the thread would not block for long. May be a false no.
+    /// Whether joining the thread blocks at most for what its thread-locals do as they are dropped. May
+    /// be a false no.
     pub(crate) fn is_finished(thread: &JoinHandle<()>) -> bool {
         thread.is_finished()
     }

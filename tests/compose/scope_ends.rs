@@ -310,3 +310,51 @@ fn a_destructor_of_a_cancelled_call_may_spawn() {
         assert_eq!(ran.into_inner(), 1);
     });
 }
+
+#[test]
+fn after_a_panic_of_the_body_nothing_that_is_pending_runs_though_the_list_is_swept() {
+    within(|| {
+        struct OnDrop<F: FnMut()>(F);
+        impl<F: FnMut()> Drop for OnDrop<F> {
+            fn drop(&mut self) {
+                (self.0)();
+            }
+        }
+        let pool = Arc::new(pool(1));
+        // No call of the scope has started when its body panics.
+        let (open, opened) = channel::<()>();
+        let (begin, begun) = sync_channel(0);
+        let busy = pool.spawn(move || (begin.send(()), opened.recv())).unwrap();
+        begun.recv().unwrap();
+        let ran = AtomicUsize::new(0);
+        let body = AssertUnwindSafe(|| {
+            pool.scope(|s| {
+                let ran = &ran;
+                let run = move || {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                };
+                // When a third of them is cancelled, so many others come that those are forgotten.
+                let mut open = Some(open);
+                for n in 0..60 {
+                    let mut open = (n == 20).then(|| open.take());
+                    let captured = OnDrop(move || {
+                        let Some(open) = open.take() else { return };
+                        (0..30).for_each(|_| drop(s.spawn(run).unwrap()));
+                        // If one is passed over, it runs before the scope ends.
+                        let opens = OnDrop(move || _ = &open);
+                        drop(s.spawn(move || drop(opens)).unwrap());
+                    });
+                    s.spawn(move || {
+                        let _captured = &captured;
+                        run();
+                    })
+                    .unwrap();
+                }
+                panic!("the body");
+            });
+        });
+        assert_eq!(message(catch_unwind(body).unwrap_err()), "the body");
+        busy.into_result().unwrap().1.unwrap_err();
+        assert_eq!(ran.into_inner(), 0);
+    });
+}

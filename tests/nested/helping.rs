@@ -167,3 +167,50 @@ fn the_place_of_a_call_that_ran_elsewhere_is_skipped() {
         assert_eq!(runs.load(Ordering::Relaxed), 1);
     });
 }
+
+/// What runs after a call that was run in place, and goes on with the next.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    Callback,
+    Map,
+    AndThen,
+    OrElse,
+}
+
+/// Has a call of its own run in place, after which it goes on so, `depth` times.
+fn after_each_other(pool: &Pool, after: After, depth: usize) -> usize {
+    let frame = std::hint::black_box([1_u8; 1024]);
+    let Some(rest) = depth.checked_sub(1) else { return 0 };
+    let inner = Arc::clone(pool);
+    let next = move || after_each_other(&inner, after, rest) + 1;
+    let call = pool.spawn(move || assert!(!matches!(after, After::OrElse))).unwrap();
+    let reached = match after {
+        After::Callback => {
+            let place = Place::new();
+            let there = place.clone();
+            call.add_done_callback(move |_| there.fill(next()));
+            call.result().unwrap();
+            *place.get()
+        }
+        After::Map => call.map(move |()| next()).into_result().unwrap(),
+        After::AndThen => call.and_then(move |()| Future::ready(next())).into_result().unwrap(),
+        After::OrElse => {
+            let call = call.map(|()| 0).or_else(move |_| Future::ready(next()));
+            call.into_result().unwrap()
+        }
+    };
+    reached * usize::from(std::hint::black_box(&frame)[7])
+}
+
+#[test]
+fn what_follows_calls_run_in_place_nests_as_deep_as_it_pleases() {
+    for after in [After::Callback, After::Map, After::AndThen, After::OrElse] {
+        timely(move || {
+            let pool = pool(1);
+            let inner = Arc::clone(&pool);
+            let depth = if cfg!(miri) { 5 } else { 3_000 };
+            let call = pool.spawn(move || after_each_other(&inner, after, depth)).unwrap();
+            assert_eq!(call.into_result().unwrap(), depth, "{after:?}");
+        });
+    }
+}

@@ -7,6 +7,7 @@ mod cycles;
 mod ends;
 mod helping;
 mod no_false_alarm;
+mod no_stack;
 #[path = "../common/place.rs"]
 mod place;
 mod random;

@@ -1,9 +1,9 @@
 //! In which order calls leave the queue.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use concurrent::Error;
-use concurrent::futures::{Discipline, ShutdownOptions, ThreadPoolExecutor};
+use concurrent::futures::{Discipline, Future, ShutdownOptions, ThreadPoolExecutor};
 
 use crate::support::{Gate, bounded, builder, watched};
 
@@ -103,6 +103,115 @@ fn a_shutdown_cancels_calls_of_every_discipline() {
             assert_eq!(pool.shutdown_with(options).cancelled, 10);
             assert!(calls.iter().all(|call| call.cancelled()));
             gate.open();
+        }
+    });
+}
+
+/// How each discipline says that a call comes before one of the priority 1 that was submitted earlier.
+fn overtake<R: Send + 'static>(
+    pool: &ThreadPoolExecutor,
+    discipline: Discipline,
+    call: impl FnOnce() -> R + Send + 'static,
+) -> Future<R> {
+    match discipline {
+        Discipline::Priority => pool.spawn_with_priority(0, call).unwrap(),
+        _ => pool.spawn(call).unwrap(),
+    }
+}
+
+#[test]
+fn a_call_that_comes_while_another_runs_overtakes_those_that_wait() {
+    watched(|| {
+        for discipline in [Discipline::Lifo, Discipline::Priority] {
+            for builder in [builder(1), bounded(100)] {
+                let pool = builder.discipline(discipline).build().unwrap();
+                let (note, notes) = mpsc::channel();
+                let first = Gate::close(&pool);
+                let waits = |name| {
+                    let note = note.clone();
+                    move || note.send(name).unwrap()
+                };
+                match discipline {
+                    Discipline::Priority => drop(pool.spawn_with_priority(1, waits("waits"))),
+                    _ => drop(pool.spawn(waits("waits"))),
+                }
+                let (begin, begun) = mpsc::channel();
+                let (open, opened) = mpsc::channel::<()>();
+                let runs = overtake(&pool, discipline, move || (begin.send(()), opened.recv()));
+                first.open();
+                begun.recv().unwrap();
+                // Now one runs, and another has seen the worker pass by.
+                let comes = overtake(&pool, discipline, waits("comes"));
+                drop((open, note));
+                assert!(notes.iter().eq(["comes", "waits"]), "{discipline:?}");
+                comes.into_result().unwrap();
+                drop(runs);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_sweep_of_a_bounded_queue_keeps_the_pending_calls_and_their_order() {
+    watched(|| {
+        for discipline in [Discipline::Fifo, Discipline::Lifo, Discipline::Priority] {
+            let pool = bounded(100).discipline(discipline).build().unwrap();
+            let gate = Gate::close(&pool);
+            let (note, notes) = mpsc::channel();
+            // So many that are over have the next submitter sweep.
+            let over: Vec<_> = (0..20).map(|_| pool.spawn(|| ()).unwrap()).collect();
+            let submit = |name: i32, priority| {
+                let note = note.clone();
+                let call = move || note.send(name).unwrap();
+                drop(match discipline {
+                    Discipline::Priority => pool.spawn_with_priority(priority, call),
+                    _ => pool.spawn(call),
+                });
+            };
+            submit(0, 7);
+            submit(1, -7);
+            submit(2, 7);
+            assert!(over.iter().all(|call| call.cancel()));
+            submit(3, 0);
+            submit(4, -7);
+            assert_eq!(pool.stats().queued, 5);
+            drop(note);
+            gate.open();
+            let order = match discipline {
+                Discipline::Lifo => [4, 3, 2, 1, 0],
+                Discipline::Priority => [1, 4, 3, 0, 2],
+                _ => [0, 1, 2, 3, 4],
+            };
+            assert!(notes.iter().eq(order), "{discipline:?}");
+        }
+    });
+}
+
+#[test]
+fn a_nested_call_leaves_the_others_in_their_order() {
+    watched(|| {
+        for discipline in [Discipline::Fifo, Discipline::Lifo, Discipline::Priority] {
+            for builder in [builder(1), bounded(100)] {
+                let pool = Arc::new(builder.discipline(discipline).build().unwrap());
+                let own = Arc::clone(&pool);
+                let (note, notes) = mpsc::channel();
+                let outer = pool.spawn(move || {
+                    let calls = [0, 1, 2, 3, 4].map(|n| {
+                        let note = note.clone();
+                        own.spawn(move || note.send(n).unwrap()).unwrap()
+                    });
+                    // The one at the end of the queue, one in its middle, and again one at the end.
+                    for taken in [4, 1, 3] {
+                        calls[taken].result().unwrap();
+                    }
+                });
+                outer.unwrap().into_result().unwrap();
+                let order = match discipline {
+                    Discipline::Lifo => [4, 1, 3, 2, 0],
+                    _ => [4, 1, 3, 0, 2],
+                };
+                assert!(notes.iter().eq(order), "{discipline:?}");
+            }
         }
     });
 }

@@ -198,3 +198,53 @@ fn resizing_up_and_down_under_load_strands_no_call() {
         }
     });
 }
+
+#[test]
+fn shrinking_takes_effect_while_calls_wait() {
+    watched(|| {
+        for builder in [builder(3), builder(3).queue_capacity(100)] {
+            let pool = builder.build().unwrap();
+            let gates: Vec<_> = (0..3).map(|_| Gate::close(&pool)).collect();
+            let (open, opened) = mpsc::channel::<()>();
+            let holds = pool.spawn(move || opened.recv().is_err()).unwrap();
+            let wait: Vec<_> = (0..5).map(|n| pool.spawn(move || n).unwrap()).collect();
+            pool.resize(1).unwrap();
+            gates.into_iter().for_each(Gate::open);
+            // Two leave; the third has taken the first of those calls.
+            until(|| pool.stats().workers == 1);
+            assert!(wait.iter().all(|call| !call.done()), "whoever leaves takes no call before");
+            drop(open);
+            assert!(holds.into_result().unwrap());
+            assert_eq!(wait.into_iter().map(|call| call.into_result().unwrap()).sum::<i32>(), 10);
+        }
+    });
+}
+
+/// How many bytes of addresses this process has in use.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+fn address_space() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').next().unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+#[test]
+fn the_threads_of_workers_that_left_are_joined() {
+    /// A thread that nobody joins keeps its stack. So much of it outweighs what other tests use.
+    const STACK: usize = 256 << 20;
+
+    watched(|| {
+        let pool = builder(2).keep_alive(SHORT).stack_size(STACK).build().unwrap();
+        let leave = |times: usize| {
+            for _ in 0..times {
+                assert_eq!(names(&pool, 2).len(), 2);
+                until(|| pool.stats().workers == 0);
+            }
+        };
+        leave(5);
+        let before = address_space();
+        leave(50);
+        let more = address_space().saturating_sub(before);
+        assert!(more < 30 * STACK, "{} stacks more after 100 workers left", more / STACK);
+    });
+}

@@ -8,8 +8,12 @@ mod discipline;
 mod execute;
 mod full_circles;
 mod hooks;
+mod joining;
 mod life;
+#[path = "../common/place.rs"]
+mod place;
 mod refused;
+mod shells;
 mod stats;
 mod stopping;
 mod support;

@@ -4,7 +4,7 @@ use std::thread::panicking;
 
 use super::pool::ThreadPoolExecutor;
 use super::queue::discard;
-use super::worker::is_worker_of;
+use super::worker::is_thread_of;
 use crate::futures::call::state::Phase;
 use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::sync::deadline_after;
@@ -13,7 +13,7 @@ impl ThreadPoolExecutor {
     /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
     ///
     /// May be called more than once, and from several threads. In one of the pool's own workers (a
-    /// call or a callback) it does not wait.
+    /// call, a callback, or the destructor of a thread-local) it does not wait.
     ///
     /// # Python
     ///
@@ -72,7 +72,7 @@ impl ThreadPoolExecutor {
                 }
             }
         }
-        if options.wait && !is_worker_of(self.shared()) {
+        if options.wait && !is_thread_of(self.shared()) {
             queue.join(self.shared().id(), deadline);
         }
         let left = queue.left();

@@ -201,7 +201,7 @@ impl Queue {
             let mut outgoing = self.outgoing.lock();
             if outgoing.0.is_empty() {
                 let mut control = self.control.lock();
-                if control.incoming.is_empty() {
+                if control.incoming.is_empty() && control.dead.is_empty() {
                     drop(outgoing);
                     if !looked {
                         drop(control);
@@ -245,7 +245,7 @@ impl Queue {
         }
     }
 
-    /// Takes a call from `incoming`, which is not empty. `None` if the worker is to look again.
+    /// Takes a call from `incoming`, or drops what is over. `None` if the worker is to look again.
     #[inline(never)] // so that it costs the usual queue nothing
     fn take_single(
         &self,
