@@ -137,19 +137,6 @@ impl<'a> Sink<'a> {
         Some(())
     }
 
-    /// `len` more bytes, for the caller to write.
-    pub(crate) fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
-        self.prepare(len)?;
-        match &mut self.payload {
-            Payload::Near(bytes) => {
-                let start = bytes.len();
-                bytes.resize(start + len, 0);
-                Some(&mut bytes[start..])
-            }
-            Payload::Far(segment) => segment.extend(len).ok(),
-        }
-    }
-
     /// Appends bytes as they are.
     #[inline(always)] // as `append`
     pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
@@ -162,7 +149,7 @@ impl<'a> Sink<'a> {
     // Inlined even where the compiler would not: data is mostly of a few bytes, whose number is
     // known then, and a call of `memcpy` would take longer than to write them.
     #[inline(always)]
-    fn append(&mut self, data: &[u8]) -> Option<()> {
+    pub(crate) fn append(&mut self, data: &[u8]) -> Option<()> {
         if let Payload::Near(bytes) = &mut self.payload {
             if bytes.len() + data.len() <= self.easy {
                 bytes.extend_from_slice(data);

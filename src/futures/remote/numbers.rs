@@ -29,12 +29,7 @@ impl Sink<'_> {
         macro_rules! attempt {
             ($($number:ty),*) => {$(
                 if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
-                    const SIZE: usize = size_of::<$number>();
-                    let Some(out) = self.extend(numbers.len() * SIZE) else { return Some(None) };
-                    for (to, from) in out.chunks_exact_mut(SIZE).zip(numbers) {
-                        to.copy_from_slice(&from.to_ne_bytes());
-                    }
-                    return Some(Some(()));
+                    return Some(self.append(as_bytes(numbers)));
                 }
             )*};
         }
@@ -57,6 +52,29 @@ macro_rules! numbers {
     )*};
 }
 for_each_number!(numbers);
+
+fn as_bytes<N: Number>(numbers: &[N]) -> &[u8] {
+    // SAFETY: numbers are bytes, without padding; the slice borrows them.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+}
+
+/// Bytes that nobody else writes to.
+impl FarBytes for &[u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]> {
+        let count = <[u8]>::len(self).min(into.len());
+        let to = into.as_mut_ptr().cast::<u8>();
+        // SAFETY: `count` bytes are there on both sides, which are borrowed, one of them mutably; after
+        // the copy those of `into` are initialized.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.as_ptr(), to, count);
+            Ok(std::slice::from_raw_parts_mut(to, count))
+        }
+    }
+}
 
 /// A vector with room for so many.
 fn room<N>(count: usize) -> Result<Vec<N>, String> {
@@ -109,27 +127,5 @@ pub(crate) fn decode_far_numbers<T: 'static>(bytes: &dyn FarBytes) -> Option<Res
 
 /// `None` if `T` is no vector of numbers.
 pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
-    let mut decoded: Option<T> = None;
-    let slot: &mut dyn Any = &mut decoded;
-    macro_rules! attempt {
-        ($($number:ty),*) => {$(
-            if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
-                const SIZE: usize = size_of::<$number>();
-                if bytes.chunks_exact(SIZE).remainder().is_empty() {
-                    let read = |part: &[u8]| {
-                        <$number>::from_ne_bytes(part.try_into().expect("exact chunks"))
-                    };
-                    let mut numbers = match room(bytes.len() / SIZE) {
-                        Ok(numbers) => numbers,
-                        Err(error) => return Some(Err(error)),
-                    };
-                    numbers.extend(bytes.chunks_exact(SIZE).map(read));
-                    *slot = Some(numbers);
-                }
-                return Some(decoded.ok_or_else(|| "not a whole number of items".into()));
-            }
-        )*};
-    }
-    for_each_number!(attempt);
-    None
+    decode_far_numbers(&bytes)
 }
