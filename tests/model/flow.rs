@@ -11,11 +11,14 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use crate::Outcomes;
-use protocol::{Flow, Overrun};
+use protocol::{Flow, Overrun, Position};
 
 /// A stream of numbers instead of bytes, with bells instead of system calls.
 struct Stream {
     flow: Flow,
+    /// The writer's and the reader's own.
+    written: Position,
+    read: Position,
     cells: Vec<Cell>,
     for_reader: Bell,
     for_writer: Bell,
@@ -63,7 +66,8 @@ impl Stream {
     fn new(capacity: u32) -> Arc<Self> {
         let cells = (0..capacity).map(|_| Cell(UnsafeCell::new(0))).collect();
         let (for_reader, for_writer) = (Bell::default(), Bell::default());
-        Arc::new(Self { flow: Flow::new(), cells, for_reader, for_writer })
+        let (written, read) = (Position::default(), Position::default());
+        Arc::new(Self { flow: Flow::new(), written, read, cells, for_reader, for_writer })
     }
 
     fn capacity(&self) -> u32 {
@@ -79,18 +83,18 @@ impl Stream {
         let mut slept = false;
         for n in 1..=count {
             let position = loop {
-                let (position, room) = self.flow.room(self.capacity());
+                let (position, room) = self.flow.room(&self.written, self.capacity()).unwrap();
                 if room > 0 {
                     break position;
                 }
                 self.rouse_reader(true);
-                if self.flow.writer_sleeps(self.capacity()) {
+                if self.flow.writer_sleeps(&self.written, self.capacity()) {
                     slept = true;
                     self.for_writer.wait();
                 }
             };
             self.cell(position).set(n);
-            self.flow.publish(1);
+            self.flow.publish(&self.written, 1);
             self.rouse_reader(false);
         }
         self.rouse_reader(true);
@@ -98,7 +102,7 @@ impl Stream {
     }
 
     fn rouse_reader(&self, for_anything: bool) {
-        if self.flow.rouse_reader(for_anything) {
+        if self.flow.rouse_reader(&self.written, for_anything) {
             self.for_reader.ring();
         }
     }
@@ -107,16 +111,16 @@ impl Stream {
     fn read(&self, count: u32, until: u32) -> bool {
         let (mut next, mut slept) = (1, false);
         while next <= count {
-            let (position, filled) = self.flow.filled(self.capacity()).unwrap();
+            let (position, filled) = self.flow.filled(&self.read, self.capacity()).unwrap();
             for at in 0..filled {
                 assert_eq!(self.cell(position.wrapping_add(at)).get(), next);
                 next += 1;
             }
             if filled > 0 {
-                if self.flow.consume(filled) {
+                if self.flow.consume(&self.read, filled) {
                     self.for_writer.ring();
                 }
-            } else if self.flow.reader_sleeps(until) {
+            } else if self.flow.reader_sleeps(&self.read, until) {
                 slept = true;
                 self.for_reader.wait();
             }
@@ -157,7 +161,7 @@ fn a_reader_that_gives_up_sleeping_reads_on() {
         let other = Arc::clone(&stream);
         let writer = thread::spawn(move || other.write(2));
         // Its time was over before it was rung for: a bell may come all the same.
-        if stream.flow.reader_sleeps(2) {
+        if stream.flow.reader_sleeps(&stream.read, 2) {
             stream.flow.reader_is_awake();
         }
         let slept = stream.read(2, 1);
@@ -168,12 +172,35 @@ fn a_reader_that_gives_up_sleeping_reads_on() {
 }
 
 #[test]
-fn positions_that_no_writer_reaches_are_refused() {
+fn positions_that_no_other_side_reaches_are_refused() {
     Outcomes::of(|| {
-        let flow = Flow::new();
-        flow.publish(3);
-        assert_eq!((flow.filled(2), flow.filled(4)), (Err(Overrun), Ok((0, 3))));
-        assert_eq!(flow.room(2), (3, 0));
+        let (flow, written, read) = (Flow::new(), Position::default(), Position::default());
+        flow.publish(&written, 3);
+        assert_eq!((flow.filled(&read, 2), flow.filled(&read, 4)), (Err(Overrun), Ok((0, 3))));
+        assert_eq!((flow.room(&written, 2), flow.room(&written, 4)), (Err(Overrun), Ok((3, 1))));
+        assert!(!flow.writer_sleeps(&written, 2), "nobody would wake it");
+        // A reader that says to have read more than was written.
+        let liar = Position::default();
+        let _ = flow.consume(&liar, 4);
+        assert_eq!(flow.room(&written, 4), Err(Overrun));
+    })
+    .assert([()]);
+}
+
+#[test]
+fn what_one_side_publishes_it_never_reads_back() {
+    Outcomes::of(|| {
+        let (flow, written, read) = (Flow::new(), Position::default(), Position::default());
+        flow.publish(&written, 2);
+        assert_eq!(flow.filled(&read, 4), Ok((0, 2)));
+        let _ = flow.consume(&read, 2);
+        // The other side overwrites both.
+        flow.publish(&Position::default(), 77);
+        let _ = flow.consume(&Position::default(), 78);
+        flow.publish(&written, 1);
+        assert_eq!(flow.filled(&read, 4), Ok((2, 1)));
+        let _ = flow.consume(&read, 1);
+        assert_eq!(flow.room(&written, 4), Ok((3, 4)));
     })
     .assert([()]);
 }

@@ -1,8 +1,9 @@
 //! Who has written how much of a stream that lies in shared memory, who has read how much of it, and
 //! who sleeps over it.
 //!
-//! One writer, one reader at a time. Each publishes its own position, and wakes the other only if
-//! that one sleeps. Nobody falls asleep over what is there: a sleeper first says so and then looks
+//! One writer, one reader at a time. Each holds its own position in its private memory and publishes a
+//! copy that it never reads back, since the other process can write to all that is shared. What the
+//! other side publishes is refused if it cannot be. Each wakes the other only if that one sleeps. Nobody falls asleep over what is there: a sleeper first says so and then looks
 //! once more; the other first publishes and then looks whether somebody sleeps. The two fences between
 //! saying and looking are in one order, so that one of the two sees the other.
 //!
@@ -10,11 +11,30 @@
 //! wakes it for anything when it has no more to write for now; that it may be long until then is the
 //! reader's concern, which looks at the clock.
 
+use std::sync::atomic::AtomicU32 as PrivateU32;
+
 #[cfg(not(concurrent_loom))]
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 #[cfg(concurrent_loom)]
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// How far one side has got, for itself.
+#[derive(Debug, Default)]
+pub(crate) struct Position(PrivateU32);
+
+impl Position {
+    pub(crate) fn get(&self) -> u32 {
+        // ORDERING: Relaxed; its owners come one after the other, and others only ask how far it is.
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn advance(&self, count: u32) -> u32 {
+        let next = self.get().wrapping_add(count);
+        self.0.store(next, std::sync::atomic::Ordering::Relaxed); // ORDERING: as in `get`
+        next
+    }
+}
 
 /// Positions count bytes, and wrap. All zero is the beginning.
 #[derive(Debug)]
@@ -33,68 +53,62 @@ struct Side {
     sleeps: AtomicU32,
 }
 
-/// The positions are further apart than the stream is long, which no honest writer brings about.
+/// The positions are further apart than the stream is long, which no honest side brings about.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overrun;
 
 impl Flow {
     /// For the writer: where it writes next, and how many bytes there is room for.
-    pub(crate) fn room(&self, capacity: u32) -> (u32, u32) {
-        // ORDERING: Relaxed; only the writer writes it.
-        let written = self.writer.position.load(Ordering::Relaxed);
+    pub(crate) fn room(&self, own: &Position, capacity: u32) -> Result<(u32, u32), Overrun> {
         // ORDERING: Acquire; pairs with `consume`: the reader is done with that room.
         let read = self.reader.position.load(Ordering::Acquire);
-        (written, capacity.saturating_sub(written.wrapping_sub(read)))
+        let unread = own.get().wrapping_sub(read);
+        let room = capacity.checked_sub(unread).ok_or(Overrun)?;
+        Ok((own.get(), room))
     }
 
     /// For the writer: `count` bytes were written. Some time later it asks `rouse_reader`.
-    pub(crate) fn publish(&self, count: u32) {
-        // ORDERING: Relaxed; only the writer writes it.
-        let written = self.writer.position.load(Ordering::Relaxed);
+    pub(crate) fn publish(&self, own: &Position, count: u32) {
+        let written = own.advance(count);
         // ORDERING: Release; pairs with `filled`: the bytes are there.
-        self.writer.position.store(written.wrapping_add(count), Ordering::Release);
+        self.writer.position.store(written, Ordering::Release);
     }
 
     /// For the writer: true if it is to wake the reader, which sleeps, because there is as much as it
     /// sleeps for, or, with `for_anything`, because there is something.
     #[must_use]
-    pub(crate) fn rouse_reader(&self, for_anything: bool) -> bool {
+    pub(crate) fn rouse_reader(&self, own: &Position, for_anything: bool) -> bool {
         self.reader.rouse(|wanted| {
-            // ORDERING: Relaxed; the fence in `rouse` orders them, and no byte is touched for them.
-            let written = self.writer.position.load(Ordering::Relaxed);
-            let unread = written.wrapping_sub(self.reader.position.load(Ordering::Relaxed));
+            // ORDERING: Relaxed; the fence in `rouse` orders it, and no byte is touched for it.
+            let unread = own.get().wrapping_sub(self.reader.position.load(Ordering::Relaxed));
             unread >= if for_anything { 1 } else { wanted }
         })
     }
 
     /// For the reader: where it reads next, and how many bytes are there.
-    pub(crate) fn filled(&self, capacity: u32) -> Result<(u32, u32), Overrun> {
-        // ORDERING: Relaxed; only readers write it, one after the other.
-        let read = self.reader.position.load(Ordering::Relaxed);
+    pub(crate) fn filled(&self, own: &Position, capacity: u32) -> Result<(u32, u32), Overrun> {
         // ORDERING: Acquire; pairs with `publish`.
         let written = self.writer.position.load(Ordering::Acquire);
-        let filled = written.wrapping_sub(read);
-        if filled <= capacity { Ok((read, filled)) } else { Err(Overrun) }
+        let filled = written.wrapping_sub(own.get());
+        if filled <= capacity { Ok((own.get(), filled)) } else { Err(Overrun) }
     }
 
     /// For the reader: `count` bytes were read. True if it is to wake the writer.
     #[must_use]
-    pub(crate) fn consume(&self, count: u32) -> bool {
-        // ORDERING: Relaxed; as in `filled`.
-        let read = self.reader.position.load(Ordering::Relaxed);
+    pub(crate) fn consume(&self, own: &Position, count: u32) -> bool {
+        let read = own.advance(count);
         // ORDERING: Release; pairs with `room`: the bytes were read.
-        self.reader.position.store(read.wrapping_add(count), Ordering::Release);
+        self.reader.position.store(read, Ordering::Release);
         self.writer.rouse(|_| true)
     }
 
     /// For the reader: it means to sleep until there are so many bytes, at least 1. False, and it
     /// does not, if something is there now.
     #[must_use]
-    pub(crate) fn reader_sleeps(&self, until: u32) -> bool {
+    pub(crate) fn reader_sleeps(&self, own: &Position, until: u32) -> bool {
         self.reader.falls_asleep(until, || {
             // ORDERING: Relaxed; the fences are what counts, and `filled` reads it again.
-            let written = self.writer.position.load(Ordering::Relaxed);
-            written == self.reader.position.load(Ordering::Relaxed) // ORDERING: as in `filled`
+            self.writer.position.load(Ordering::Relaxed) == own.get()
         })
     }
 
@@ -103,10 +117,11 @@ impl Flow {
         self.reader.wakes();
     }
 
-    /// For the writer: it means to sleep. False, and it does not, if there is room.
+    /// For the writer: it means to sleep. False, and it does not, if there is room, or the reader's
+    /// position is impossible.
     #[must_use]
-    pub(crate) fn writer_sleeps(&self, capacity: u32) -> bool {
-        self.writer.falls_asleep(1, || self.room(capacity).1 == 0)
+    pub(crate) fn writer_sleeps(&self, own: &Position, capacity: u32) -> bool {
+        self.writer.falls_asleep(1, || self.room(own, capacity).is_ok_and(|(_, room)| room == 0))
     }
 
     /// Where the writer sleeps: until it is not 1.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use rustix::io::Result;
 
-use super::ring::Ring;
+use super::ring::{Memory, Own, Ring};
 use crate::futures::process::parent::slot::MAX_DEPTH;
 use crate::futures::process::shm::memory::{Mapping, memory_file};
 use crate::futures::remote::wire::cut;
@@ -28,13 +28,16 @@ struct Layout {
     claims: [AtomicU32; WORDS],
     last_words_len: AtomicU32,
     last_words: [AtomicU8; LAST_WORDS],
-    requests: Ring,
-    answers: Ring,
+    requests: Memory,
+    answers: Memory,
 }
 
 #[derive(Debug)]
 pub(crate) struct Page {
     mapping: Mapping,
+    /// How far this side has got, where the other cannot write.
+    requests: Own,
+    answers: Own,
 }
 
 impl Page {
@@ -45,7 +48,8 @@ impl Page {
     }
 
     pub(crate) fn open(file: BorrowedFd<'_>) -> Result<Self> {
-        Ok(Self { mapping: Mapping::new(file, size_of::<Layout>(), true)? })
+        let mapping = Mapping::between_guards(file, size_of::<Layout>())?;
+        Ok(Self { mapping, requests: Own::default(), answers: Own::default() })
     }
 
     fn layout(&self) -> &Layout {
@@ -72,10 +76,21 @@ impl Page {
 
     /// In the parent: takes the call back; false if the worker has begun it.
     pub(crate) fn revoke(&self, seq: u64) -> bool {
-        self.claim(seq, REVOKED) || self.is(seq, REVOKED)
+        self.claim(seq, REVOKED) || self.is_revoked(seq)
     }
 
-    /// In the parent: whether the worker had begun the call.
+    /// In the parent: whether the worker has ended with the call begun, as far as can be told. What
+    /// nobody of ours has written there counts as begun.
+    pub(crate) fn may_have_begun(&self, seq: u64) -> bool {
+        !self.is(seq, PENDING) && !self.is(seq, REVOKED)
+    }
+
+    /// In the parent: whether the call was taken back.
+    pub(crate) fn is_revoked(&self, seq: u64) -> bool {
+        self.is(seq, REVOKED)
+    }
+
+    /// In the parent: whether the worker has begun the call.
     pub(crate) fn has_begun(&self, seq: u64) -> bool {
         self.is(seq, BEGUN)
     }
@@ -93,13 +108,13 @@ impl Page {
     }
 
     /// The stream from the parent to the worker.
-    pub(crate) fn requests(&self) -> &Ring {
-        &self.layout().requests
+    pub(crate) fn requests(&self) -> Ring<'_> {
+        Ring::new(&self.layout().requests, &self.requests)
     }
 
     /// The stream from the worker to the parent.
-    pub(crate) fn answers(&self) -> &Ring {
-        &self.layout().answers
+    pub(crate) fn answers(&self) -> Ring<'_> {
+        Ring::new(&self.layout().answers, &self.answers)
     }
 
     /// In the worker's panic hook: what the parent may have to report.

@@ -6,30 +6,60 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU8;
+use std::time::Duration;
 
+use rustix::event::Timespec;
 use rustix::io::{Errno, Result};
 use rustix::thread::futex;
 
-use super::flow::{Flow, Overrun};
+use super::flow::{Flow, Overrun, Position};
 use crate::futures::process::sys::signals::write_quietly;
 
 /// Bytes of the stream that can be unread. A power of two, because positions wrap.
 pub(crate) const CAPACITY: u32 = 64 * 1024;
 
-/// All zero is an empty one.
+/// What a writer is told whose reader claims to have read what was never written.
+pub(crate) const OVERWRITTEN: Errno = Errno::PROTO;
+
+/// How long a writer waits for room before it looks again, should nobody wake it.
+const LOOKS_AGAIN: Duration = Duration::from_millis(100);
+
+/// The part that is shared. All zero is an empty one.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Ring {
+pub(crate) struct Memory {
     flow: Flow,
     bytes: [AtomicU8; CAPACITY as usize],
 }
 
-impl Ring {
+/// How far this process has got in a stream, of which it is the writer or the reader.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) written: Position,
+    pub(crate) read: Position,
+}
+
+/// A stream, as one of its two sides sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring<'a> {
+    memory: &'a Memory,
+    own: &'a Own,
+}
+
+impl<'a> Ring<'a> {
+    pub(crate) fn new(memory: &'a Memory, own: &'a Own) -> Self {
+        Self { memory, own }
+    }
+
+    fn room(self) -> Result<(u32, u32)> {
+        self.memory.flow.room(&self.own.written, CAPACITY).map_err(|Overrun| OVERWRITTEN)
+    }
+
     /// Writes all of `bytes`, and calls `ring` if the reader is to be woken. Waits for the reader if
     /// there is no room.
-    pub(crate) fn write(&self, mut bytes: &[u8], ring: impl Fn() -> Result<()>) -> Result<()> {
+    pub(crate) fn write(self, mut bytes: &[u8], ring: impl Fn() -> Result<()>) -> Result<()> {
         while !bytes.is_empty() {
-            let (position, room) = self.flow.room(CAPACITY);
+            let (position, room) = self.room()?;
             if room == 0 {
                 self.ring_for_anything(&ring)?;
                 self.wait_for_room()?;
@@ -44,12 +74,8 @@ impl Ring {
 
     /// Like [`write`](Self::write), but it does not wait: false if there is no room for all of it,
     /// and nothing was written.
-    pub(crate) fn try_write(
-        &self,
-        bytes: &[u8],
-        ring: impl FnOnce() -> Result<()>,
-    ) -> Result<bool> {
-        let (position, room) = self.flow.room(CAPACITY);
+    pub(crate) fn try_write(self, bytes: &[u8], ring: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let (position, room) = self.room()?;
         if bytes.len() > room as usize {
             return Ok(false);
         }
@@ -60,26 +86,28 @@ impl Ring {
 
     /// For a writer that has nothing to write for now: what the reader was not woken for, it is woken
     /// for.
-    pub(crate) fn ring_for_anything(&self, ring: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn ring_for_anything(self, ring: impl FnOnce() -> Result<()>) -> Result<()> {
         self.ring_if_due(true, ring)
     }
 
-    fn ring_if_due(&self, for_anything: bool, ring: impl FnOnce() -> Result<()>) -> Result<()> {
-        if self.flow.rouse_reader(for_anything) { ring() } else { Ok(()) }
+    fn ring_if_due(self, for_anything: bool, ring: impl FnOnce() -> Result<()>) -> Result<()> {
+        let rings = self.memory.flow.rouse_reader(&self.own.written, for_anything);
+        if rings { ring() } else { Ok(()) }
     }
 
     /// Reads what is there, as far as it fits; gives how many bytes.
-    pub(crate) fn read(&self, into: &mut [u8]) -> std::result::Result<usize, Overrun> {
-        let (position, filled) = self.flow.filled(CAPACITY)?;
+    pub(crate) fn read(self, into: &mut [u8]) -> std::result::Result<usize, Overrun> {
+        let (position, filled) = self.memory.flow.filled(&self.own.read, CAPACITY)?;
         if filled == 0 {
             return Ok(0);
         }
         let count = into.len().min(filled as usize);
         let (start, end) = into[..count].split_at_mut(count.min(until_wrap(position)));
-        self.get(position, start);
-        self.get(0, end);
-        if self.flow.consume(length(&into[..count])) {
-            let _ = futex::wake(self.flow.writer_bed(), futex::Flags::empty(), 1); // it is mapped
+        self.memory.get(position, start);
+        self.memory.get(0, end);
+        if self.memory.flow.consume(&self.own.read, length(&into[..count])) {
+            let bed = self.memory.flow.writer_bed();
+            let _ = futex::wake(bed, futex::Flags::empty(), 1); // it is mapped
         }
         Ok(count)
     }
@@ -87,33 +115,37 @@ impl Ring {
     /// For the reader: from now on the writer rings, when there are `until` bytes or it has no more
     /// for now. False, and it does not, if there is something to read.
     #[must_use]
-    pub(crate) fn reader_sleeps(&self, until: u32) -> bool {
-        self.flow.reader_sleeps(until.clamp(1, CAPACITY / 2))
+    pub(crate) fn reader_sleeps(self, until: u32) -> bool {
+        self.memory.flow.reader_sleeps(&self.own.read, until.clamp(1, CAPACITY / 2))
     }
 
     /// For the reader: the writer need not ring.
-    pub(crate) fn reader_is_awake(&self) {
-        self.flow.reader_is_awake();
+    pub(crate) fn reader_is_awake(self) {
+        self.memory.flow.reader_is_awake();
     }
 
-    fn wait_for_room(&self) -> Result<()> {
-        if !self.flow.writer_sleeps(CAPACITY) {
+    fn wait_for_room(self) -> Result<()> {
+        let flow = &self.memory.flow;
+        if !flow.writer_sleeps(&self.own.written, CAPACITY) {
             return Ok(());
         }
-        match futex::wait(self.flow.writer_bed(), futex::Flags::empty(), 1, None) {
-            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => Ok(()), // the caller looks again
+        let again = Timespec::try_from(LOOKS_AGAIN).ok();
+        match futex::wait(flow.writer_bed(), futex::Flags::empty(), 1, again.as_ref()) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()), // it looks again
             Err(error) => Err(error),
         }
     }
 
     /// Writes and publishes what there is room for.
-    fn put_all(&self, position: u32, bytes: &[u8]) {
+    fn put_all(self, position: u32, bytes: &[u8]) {
         let (start, end) = bytes.split_at(bytes.len().min(until_wrap(position)));
-        self.put(position, start);
-        self.put(0, end);
-        self.flow.publish(length(bytes));
+        self.memory.put(position, start);
+        self.memory.put(0, end);
+        self.memory.flow.publish(&self.own.written, length(bytes));
     }
+}
 
+impl Memory {
     fn put(&self, position: u32, bytes: &[u8]) {
         let to = self.at(position, bytes.len()).cast_mut();
         // SAFETY: `at` has checked that the range is in the ring, whose bytes are atomics and so may
@@ -178,7 +210,7 @@ mod tests {
             let (page, mut reads) = (page(), reads.iter().cycle());
             let ring = page.answers();
             let (mut written, mut read) = (Vec::new(), Vec::new());
-            let mut read_some = |ring: &Ring, read: &mut Vec<u8>| {
+            let mut read_some = |ring: Ring<'_>, read: &mut Vec<u8>| {
                 let mut bytes = vec![0; *reads.next().unwrap()];
                 let count = ring.read(&mut bytes).unwrap();
                 read.extend_from_slice(&bytes[..count]);

@@ -15,7 +15,7 @@ use crate::futures::process::channel::files::{receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::page::Page;
-use crate::futures::process::channel::ring::ring;
+use crate::futures::process::channel::ring::{OVERWRITTEN, ring};
 use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{GLANCE, LOOK, look};
 use crate::futures::process::shm::segments::{Announced, Arena, Foreigners, Segment};
@@ -50,8 +50,11 @@ pub(crate) struct Order {
 struct Lost(&'static str);
 
 impl From<rustix::io::Errno> for Lost {
-    fn from(_: rustix::io::Errno) -> Self {
-        Self("the channel to the parent process is closed")
+    fn from(error: rustix::io::Errno) -> Self {
+        Self(match error {
+            OVERWRITTEN => "the memory of its channel was overwritten",
+            _ => "the channel to the parent process is closed",
+        })
     }
 }
 
@@ -213,7 +216,7 @@ impl Worker {
         }
         requests.reader_is_awake();
         self.prompt = Instant::now() < now + LOOK;
-        came.map_err(|Overrun| Lost("the parent overran the channel"))
+        came.map_err(|Overrun| OVERWRITTEN.into())
     }
 
     /// Blocks until the parent rings, or until this time; false if the parent tells the worker to end.

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::Signal;
+
 use super::crew::Shared;
 use super::deferred::Deferred;
 use super::receiver::Role;
@@ -12,6 +14,8 @@ use super::task::Task;
 use crate::error::Error;
 use crate::futures::process::channel::link::Owed;
 use crate::futures::remote::wire::{Header, Kind, Malformed};
+
+const SKIPPED: &str = "it skipped a call that was not taken back";
 
 impl Shared {
     pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
@@ -57,6 +61,13 @@ impl Shared {
             if header.kind == Kind::Skipped {
                 seat.slot.skipped();
                 let task = task.filter(|task| !task.is_over());
+                let revoked =
+                    seat.link.as_ref().is_some_and(|link| link.page().is_revoked(header.seq));
+                if task.is_some() && !revoked {
+                    // Now, so that it does not get the same call again.
+                    seat.kill(Reason::Unruly(SKIPPED), Signal::KILL);
+                    checked = Err(Malformed(SKIPPED));
+                }
                 if seat.slot.phase() == Phase::Killing(Reason::Asked) {
                     // Somebody wants it to end; it must not run elsewhere.
                     let pid = seat.link.as_ref().map_or(0, |link| link.pid);
@@ -83,7 +94,9 @@ impl Shared {
         if seat.slot.is_worn_out() && seat.slot.in_flight() == 0 {
             seat.retire();
         }
-        state.fruitless = 0;
+        if checked.is_ok() {
+            state.fruitless = 0;
+        }
         state.counts.answered += answered;
         state.requeue(skipped);
         let mut deferred = self.balance(&mut state);

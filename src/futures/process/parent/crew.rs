@@ -22,6 +22,7 @@ use super::task::{Task, undelivered};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::builder::Settings;
 use crate::futures::process::channel::link::{BUDGET, Link, Unsent};
+use crate::futures::process::channel::ring::OVERWRITTEN;
 use crate::futures::process::handshake::Greeting;
 use crate::futures::process::shm::segments::Arena;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
@@ -232,10 +233,14 @@ impl Shared {
             slot.dispatch(task, weight, now);
             given += 1;
         }
-        if link.write(batch).is_err()
-            && slot.kill(Reason::Unruly("there was no room for its calls"))
-        {
-            link.signal(Signal::KILL);
+        if let Err(error) = link.write(batch) {
+            let how = match error {
+                OVERWRITTEN => "it claims to have read what was not written",
+                _ => "there was no room for its calls",
+            };
+            if slot.kill(Reason::Unruly(how)) {
+                link.signal(Signal::KILL);
+            }
         }
         let watched = slot.in_flight() > 1 || self.settings.deadline.is_some();
         let soon = now + STALLED;

@@ -117,7 +117,7 @@ impl Shared {
         let mut deferred = Deferred::default();
         let seat = &mut state.seats[index];
         let link = seat.link.take();
-        let begun = |seq| link.as_ref().is_some_and(|link| link.page().has_begun(seq));
+        let begun = |seq| link.as_ref().is_some_and(|link| link.page().may_have_begun(seq));
         let aftermath = seat.slot.exited(begun);
         let death = describe(&aftermath, ended, link.as_ref());
         // The next call that comes finds a worker as if nothing had happened.

@@ -16,7 +16,12 @@ use crate::futures::process::sys::limits::set_len;
 pub(crate) struct Mapping {
     at: NonNull<u8>,
     len: usize,
+    /// Bytes before and behind that nobody may touch.
+    guard: usize,
 }
+
+/// As much as the largest pages have.
+const GUARD: usize = 64 * 1024;
 
 // SAFETY: the mapping is memory like any other; who may touch it when is its owner's business.
 unsafe impl Send for Mapping {}
@@ -32,6 +37,25 @@ impl Mapping {
         Self::map(file, len, protection, MapFlags::SHARED)
     }
 
+    /// The same to write, between pages that nobody can touch: who writes past the end of something
+    /// near does not write in here.
+    pub(crate) fn between_guards(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
+        check_file(file, len)?;
+        let null = std::ptr::null_mut();
+        let whole = len.next_multiple_of(GUARD) + 2 * GUARD;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: as in `map`.
+        let start = unsafe { rustix::mm::mmap_anonymous(null, whole, ProtFlags::empty(), flags) }?;
+        let at = NonNull::new(start.cast::<u8>().wrapping_add(GUARD)).ok_or(Errno::NOMEM)?;
+        // From here on it is given back with what lies around it.
+        let mapping = Self { at, len, guard: GUARD };
+        let (protection, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
+        // SAFETY: it replaces a part of the mapping that was made just now, which nobody else knows.
+        unsafe { rustix::mm::mmap(at.as_ptr().cast(), len, protection, flags, file, 0) }?;
+        Ok(mapping)
+    }
+
     fn map(
         file: BorrowedFd<'_>,
         len: usize,
@@ -42,11 +66,12 @@ impl Mapping {
         let null = std::ptr::null_mut();
         // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
         let at = unsafe { rustix::mm::mmap(null, len, protection, flags, file, 0) }?;
-        Ok(Self { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
+        Ok(Self { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len, guard: 0 })
     }
 
     /// Extends the mapping over more of `file`.
     pub(crate) fn grow(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<()> {
+        debug_assert_eq!(self.guard, 0, "what lies around it cannot move along");
         check_file(file, len)?;
         let at = self.at.as_ptr().cast();
         // SAFETY: `&mut self` proves that nobody borrows the old range.
@@ -87,8 +112,13 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        let start = self.at.as_ptr().wrapping_sub(self.guard);
+        let len = match self.guard {
+            0 => self.len,
+            guard => self.len.next_multiple_of(guard) + 2 * guard,
+        };
         // SAFETY: it is ours, and nobody borrows from it any more.
-        let _ = unsafe { rustix::mm::munmap(self.at.as_ptr().cast(), self.len) };
+        let _ = unsafe { rustix::mm::munmap(start.cast(), len) };
     }
 }
 
@@ -159,6 +189,26 @@ pub(crate) fn map_constant(file: BorrowedFd<'_>, len: usize) -> Result<Mapping> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_can_touch_what_lies_around_a_guarded_mapping() {
+        let file = memory_file(5000).unwrap();
+        let mapping = Mapping::between_guards(file.as_fd(), 5000).unwrap();
+        let (start, whole) = (mapping.as_ptr().addr(), 5000);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let around = |address: usize| {
+            let own = maps.lines().find(|line| {
+                let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+                let hex = |text| usize::from_str_radix(text, 16).unwrap();
+                (hex(from)..hex(to)).contains(&address)
+            });
+            own.unwrap().split(' ').nth(1).unwrap()
+        };
+        assert_eq!((around(start), around(start + whole - 1)), ("rw-s", "rw-s"));
+        for guarded in [start - GUARD, start - 1, start + GUARD, start + 2 * GUARD - 1] {
+            assert_eq!(around(guarded), "---p");
+        }
+    }
 
     #[test]
     fn a_file_that_could_shrink_is_not_mapped() {
