@@ -59,6 +59,8 @@ mod reasons;
 #[cfg(target_os = "linux")]
 mod scarce;
 #[cfg(target_os = "linux")]
+mod scribbles;
+#[cfg(target_os = "linux")]
 mod settings;
 #[cfg(target_os = "linux")]
 mod shutdown;
@@ -102,6 +104,7 @@ fn main() {
         random_kills::trials(),
         reasons::trials(),
         scarce::trials(),
+        scribbles::trials(),
         settings::trials(),
         shutdown::trials(),
         starts::trials(),

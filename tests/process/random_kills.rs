@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::mine::send;
 use crate::random::Random;
-use crate::support::{census, children, eventually, in_own_process, trial};
+use crate::support::{census, children, eventually, in_own_process, setting, trial};
 
 const SUBMITTERS: u64 = 4;
 
@@ -27,10 +27,6 @@ pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
         }),
         trial("process::random_kills::under_retry", limit, || in_own_process(&["kills", "retry"])),
     ]
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 /// For each of the two policies.
@@ -52,7 +48,7 @@ pub(crate) fn act(policy: &str) {
 }
 
 /// Tells how to see a failure again.
-struct SaysSeed(u64);
+pub(crate) struct SaysSeed(pub(crate) u64);
 
 impl Drop for SaysSeed {
     fn drop(&mut self) {

@@ -48,6 +48,11 @@ macro_rules! trials {
 }
 pub(crate) use trials;
 
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// A pool that replaces dead workers.
 pub(crate) fn replacing(workers: usize) -> ProcessPoolExecutor {
     let builder = ProcessPoolExecutor::builder().max_workers(workers);

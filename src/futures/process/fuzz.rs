@@ -61,7 +61,21 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     });
+    let damaged = (damaged, any::<bool>())
+        .prop_map(|(bytes, sums)| if sums { with_sums(bytes) } else { bytes });
     prop_oneof![1 => vec(any::<u8>(), 0..300), 4 => damaged]
+}
+
+/// With the right sums, so that readers look at more than those.
+fn with_sums(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut rest = &mut bytes[..];
+    while let Some(head) = rest.first_chunk::<4>() {
+        let len = HEADER.saturating_add(u32::from_ne_bytes(*head) as usize);
+        let Some((frame, behind)) = rest.split_at_mut_checked(len) else { break };
+        Header::seal(frame);
+        rest = behind;
+    }
+    bytes
 }
 
 /// Reads `stream` as a worker or the parent does, `cut` bytes at a time; gives the bytes of bodies.
@@ -145,6 +159,7 @@ fn the_corpus_is_read_to_an_end() {
         let bytes: Vec<_> = hex.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect();
         for cut in 1..=bytes.len() {
             read_stream(&bytes, cut);
+            read_stream(&with_sums(bytes.clone()), cut);
         }
         read_payload(&bytes);
         (0..3).for_each(|items| read_chunk(&bytes, items));
@@ -161,7 +176,7 @@ proptest! {
     fn any_header_is_within_its_limit_or_refused(bytes: [u8; HEADER], limit in 0..100_000_usize) {
         if let Ok(header) = Header::from_bytes(&bytes, limit) {
             assert!(header.len as usize <= limit);
-            assert_eq!(header.to_bytes(), bytes);
+            assert_eq!(header.to_bytes()[..16], bytes[..16]);
         }
     }
 

@@ -1,10 +1,10 @@
 //! What the two ends of a channel say to each other: frames, as bytes. No descriptor, no lock.
 //!
 //! ```text
-//!   0      4    5     6       8            16
-//!   ├──────┼────┼─────┼───┬───┼─────────────┼──────────────────┐
-//!   │ len  │kind│flags│ n │ 0 │     seq     │ body: len bytes  │   native endian
-//!   └──────┴────┴─────┴───────┴─────────────┴──────────────────┘
+//!   0      4    5     6       8            16    20
+//!   ├──────┼────┼─────┼───┬───┼─────────────┼─────┼──────────────────┐
+//!   │ len  │kind│flags│ n │ 0 │     seq     │ sum │ body: len bytes  │   native endian
+//!   └──────┴────┴─────┴───────┴─────────────┴─────┴──────────────────┘
 //! ```
 //!
 //! `n` is how many descriptors were sent over the socket before the frame, for it. Nothing is known on
@@ -12,11 +12,15 @@
 //! its descriptor, named by later ones, and forgotten by the one that says so.
 //!
 //! Both ends are the same program image on the same machine, so that nothing here is a promise to
-//! anybody else. Nothing in a frame is trusted: a length is checked before it is used, an unknown
+//! anybody else. A frame lies where the user's code in the worker can overwrite it by mistake, so that it
+//! carries a sum: what was overwritten is an error, and no other value. Nothing in a frame is trusted: a length is checked before it is used, an unknown
 //! kind or flag is [`Malformed`], and that ends the worker.
 
 /// Bytes of a header.
-pub(crate) const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 20;
+
+/// Bytes of it that are summed with the body; the sum follows.
+const SUMMED: usize = 16;
 
 /// The most bytes of a frame towards a worker: the kernel writes so many to a pipe as a whole.
 pub(crate) const REQUEST_LIMIT: usize = 4096;
@@ -143,8 +147,25 @@ impl Header {
         bytes[4] = self.kind as u8;
         bytes[5] = self.flags;
         bytes[6] = self.files;
-        bytes[8..].copy_from_slice(&self.seq.to_ne_bytes());
+        bytes[8..SUMMED].copy_from_slice(&self.seq.to_ne_bytes());
         bytes
+    }
+
+    /// Puts the sum into the first bytes of a frame, which is whole.
+    pub(crate) fn seal(frame: &mut [u8]) {
+        if let Some((head, body)) = frame.split_first_chunk_mut::<HEADER>() {
+            let sum = sum(head, body);
+            head[SUMMED..].copy_from_slice(&sum.to_ne_bytes());
+        }
+    }
+
+    /// An error if something else is there than what was written.
+    pub(crate) fn check(head: &[u8; HEADER], body: &[u8]) -> Result<(), Malformed> {
+        if u32::from_ne_bytes(part(head, SUMMED)) == sum(head, body) {
+            Ok(())
+        } else {
+            Err(Malformed("its channel was overwritten: has a call written to memory not its own?"))
+        }
     }
 
     /// Reads a header; `limit` is the most bytes that its body may have.
@@ -166,6 +187,33 @@ impl Header {
     }
 }
 
+/// Tells what was written by chance from what was meant; not what was forged.
+fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    // Each step can be undone, so that one changed word is missed once in 2^32 times.
+    let mix = |sum: u64, word: u64| {
+        let mixed = (sum ^ word).wrapping_mul(ODD);
+        mixed ^ mixed >> 32
+    };
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_ne_bytes(word)
+    };
+    // Four sums beside each other, since each step waits for the one before.
+    let mut sums = [word(&head[..8]), word(&head[8..SUMMED]), ODD, !ODD];
+    let (blocks, rest) = body.split_at(body.len() / 32 * 32);
+    for block in blocks.chunks_exact(32) {
+        for (sum, bytes) in sums.iter_mut().zip(block.chunks_exact(8)) {
+            *sum = mix(*sum, word(bytes));
+        }
+    }
+    let all = rest.chunks(8).map(word).chain(sums).fold(0, mix);
+    #[expect(clippy::cast_possible_truncation, reason = "half of it will do")]
+    let half = (all >> 32) as u32;
+    half
+}
+
 /// `N` bytes at `at`, which the caller has checked to be there.
 fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
@@ -180,8 +228,10 @@ pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[&[u8]]) {
 pub(crate) fn put_with_files(out: &mut Vec<u8>, header: Header, body: &[&[u8]]) {
     let len: usize = body.iter().map(|part| part.len()).sum();
     let len = u32::try_from(len).expect("larger payloads travel in shared memory");
+    let start = out.len();
     out.extend_from_slice(&Header { len, ..header }.to_bytes());
     body.iter().for_each(|part| out.extend_from_slice(part));
+    Header::seal(&mut out[start..]);
 }
 
 /// Where code is: a program image, named by its fingerprint, and an offset into it.
@@ -324,6 +374,29 @@ mod tests {
             let far = Far { segment: e, len: f };
             assert_eq!(Far::from_bytes(&far.to_bytes()), Ok(far));
         }
+    }
+
+    #[test]
+    fn each_byte_of_a_frame_counts_in_its_sum() {
+        for len in [0, 1, 8, 31, 32, 33, 64, 300] {
+            let mut frame = Vec::new();
+            let body: Vec<_> = (0..len).map(|n| n as u8).collect();
+            put(&mut frame, Kind::Done, 3, &[&body[..len / 2], &body[len / 2..]]);
+            let check = |frame: &[u8]| {
+                let (head, body) = frame.split_first_chunk().unwrap();
+                Header::check(head, body)
+            };
+            assert_eq!(check(&frame), Ok(()));
+            for at in 0..frame.len() {
+                for bit in 0..8 {
+                    frame[at] ^= 1 << bit;
+                    assert!(check(&frame).is_err(), "byte {at} of {len}");
+                    frame[at] ^= 1 << bit;
+                }
+            }
+        }
+        // Nor is nothing but zeros a frame, as memory that was never written is.
+        assert!(Header::check(&[0; HEADER], &[]).is_err());
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Inbox {
         if rest.len() < len {
             return Ok(None);
         }
+        Header::check(head, &rest[..len])?;
         let body = self.filled.start + HEADER..self.filled.start + HEADER + len;
         self.filled.start = body.end;
         Ok(Some((header, body)))

@@ -86,6 +86,13 @@ impl Link {
         send_signal(self.pidfd.as_fd(), signal);
     }
 
+    /// Wakes the worker.
+    pub(crate) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            let _ = ring(bell); // if it has ended, its supervisor is about to see that
+        }
+    }
+
     /// Makes the supervisor look at the slot again.
     pub(crate) fn wake(&self) {
         wake(self.incoming.wake());

@@ -5,4 +5,5 @@ pub(crate) mod flow;
 pub(crate) mod inbox;
 pub(crate) mod link;
 pub(crate) mod page;
+pub(crate) mod question;
 pub(crate) mod ring;

@@ -51,6 +51,16 @@ impl<'a> Ring<'a> {
         Self { memory, own }
     }
 
+    /// For the writer: how many bytes it has written, modulo 2^32.
+    pub(crate) fn written(self) -> u32 {
+        self.own.written.get()
+    }
+
+    /// For the reader: the same of those that it has read.
+    pub(crate) fn has_read(self) -> u32 {
+        self.own.read.get()
+    }
+
     fn room(self) -> Result<(u32, u32)> {
         self.memory.flow.room(&self.own.written, CAPACITY).map_err(|Overrun| OVERWRITTEN)
     }

@@ -205,15 +205,15 @@ fn take_order() -> io::Result<Order> {
         std::process::exit(LOST); // it ended before the signal for that was asked for
     }
     let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<Vec<_>>>()?;
-    let [own_bell, bell, page]: [OwnedFd; 3] =
-        files.try_into().map_err(|_| io::Error::other("not three descriptors came"))?;
+    let [own_bell, bell, page, questions]: [OwnedFd; 4] =
+        files.try_into().map_err(|_| io::Error::other("not four descriptors came"))?;
     let page = Page::open(page.as_fd())?;
     empty_stdin()?;
     if let Err(error) = resource_limit::set_all(&limits) {
         page.say(&error.to_string());
         return Err(error);
     }
-    Ok(Order { greeting, socket, bell, own_bell, page })
+    Ok(Order { greeting, socket, questions, bell, own_bell, page })
 }
 
 /// Ends a worker that cannot take its order. It must not become an ordinary run of the program, which

@@ -15,6 +15,7 @@ use crate::futures::process::channel::files::{receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::page::Page;
+use crate::futures::process::channel::question::{Running, answer};
 use crate::futures::process::channel::ring::{OVERWRITTEN, ring};
 use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{GLANCE, LOOK, look};
@@ -41,6 +42,7 @@ pub(crate) fn depth() -> u32 {
 pub(crate) struct Order {
     pub(crate) greeting: Greeting,
     pub(crate) socket: OwnedFd,
+    pub(crate) questions: OwnedFd,
     pub(crate) bell: OwnedFd,
     pub(crate) own_bell: OwnedFd,
     pub(crate) page: Page,
@@ -76,14 +78,15 @@ pub(crate) const LOST: i32 = 113;
 
 /// Takes calls until the parent closes the channel; then the process ends.
 pub(crate) fn run(order: Order) -> ! {
-    let Order { greeting, socket, bell, own_bell, page } = order;
+    let Order { greeting, socket, questions, bell, own_bell, page } = order;
     // ORDERING: Relaxed; no other thread is there.
     DEPTH.store(greeting.depth, Ordering::Relaxed);
     let page = Arc::new(page);
     let socket = Arc::new(socket);
     install_hook();
     keep_last_words(&page);
-    watch_parent(&socket);
+    let running = Arc::new(Running::default());
+    watch_parent(&socket, questions, &page, &running);
     let mut worker = Worker {
         bell,
         own_bell,
@@ -96,6 +99,7 @@ pub(crate) fn run(order: Order) -> ! {
         lent: HashMap::new(),
         out: Vec::new(),
         prompt: false,
+        running,
     };
     let code = match worker.serve(greeting) {
         Ok(()) => 0,
@@ -117,14 +121,33 @@ fn keep_last_words(page: &Arc<Page>) {
     }));
 }
 
-/// Ends the process when the parent's end of the socket is closed, whatever runs meanwhile.
-fn watch_parent(socket: &Arc<OwnedFd>) {
-    let socket = Arc::clone(socket);
+/// Ends the process when the parent's end of the socket is closed, whatever runs meanwhile, and says how
+/// far the worker is when the parent asks.
+fn watch_parent(
+    socket: &Arc<OwnedFd>,
+    questions: OwnedFd,
+    page: &Arc<Page>,
+    running: &Arc<Running>,
+) {
+    let (socket, page, running) = (Arc::clone(socket), Arc::clone(page), Arc::clone(running));
     let watch = move || {
-        let mut hang_up = [PollFd::new(&socket, PollFlags::empty())];
-        while !matches!(poll(&mut hang_up, None), Ok(1..)) {}
-        if hang_up[0].revents().contains(PollFlags::NVAL) {
-            return; // user code has closed it; the kernel's signal remains
+        let mut watched = 2;
+        loop {
+            let mut both =
+                [PollFd::new(&socket, PollFlags::empty()), PollFd::new(&questions, PollFlags::IN)];
+            if poll(&mut both[..watched], None).is_err() {
+                continue; // interrupted
+            }
+            let [hang_up, asked] = both.map(|descriptor| descriptor.revents());
+            if hang_up.contains(PollFlags::NVAL) {
+                return; // user code has closed it; the kernel's signal remains
+            }
+            if !hang_up.is_empty() {
+                break;
+            }
+            if !asked.is_empty() && answer(questions.as_fd(), &page, &running).is_err() {
+                watched = 1; // that is closed
+            }
         }
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     };
@@ -151,6 +174,7 @@ struct Worker {
     out: Vec<u8>,
     /// When it last had nothing to do, the next call came soon.
     prompt: bool,
+    running: Arc<Running>,
 }
 
 impl Worker {
@@ -166,14 +190,21 @@ impl Worker {
         loop {
             while let Some((header, body)) = inbox.next()? {
                 match header.kind {
-                    Kind::Call => self.call(header, &inbox, body)?,
+                    Kind::Call => {
+                        let done = self.call(header, &inbox, body);
+                        self.running.set(0);
+                        done?;
+                    }
                     Kind::Stop => return Ok(()),
                     Kind::Free | Kind::Lost => {
                         if header.kind == Kind::Lost {
                             self.announced.remove(header.seq);
                         }
-                        if let Some(segment) = self.lent.remove(&header.seq) {
-                            self.arena.give_back(segment);
+                        if let Some(mut segment) = self.lent.remove(&header.seq) {
+                            match segment.reclaim() {
+                                Ok(()) => self.arena.give_back(segment),
+                                Err(_) => self.arena.lose(segment),
+                            }
                         }
                     }
                     Kind::Forget => self.segments.forgotten(header.seq),
@@ -283,6 +314,7 @@ impl Worker {
             put_frame(&mut self.out, Kind::Skipped, seq, &[]);
             return self.flush();
         }
+        self.running.set(seq);
         self.page.say("");
         let mut out = std::mem::take(&mut self.out);
         out.clear();
@@ -339,9 +371,10 @@ impl Worker {
                 header.files = self.send_files(seq, &files)?;
                 let len = u32::try_from(out.len() - HEADER).expect("at most REPLY_LIMIT");
                 out[..HEADER].copy_from_slice(&Header { len, ..header }.to_bytes());
+                Header::seal(&mut out);
                 self.out = out;
             }
-            Payload::Far(segment) => {
+            Payload::Far(mut segment) => {
                 header.flags = FAR;
                 let announces = !self.announced.has(&segment);
                 if announces {
@@ -365,6 +398,7 @@ impl Worker {
                     if announces {
                         self.announced.add(&segment);
                     }
+                    segment.lend();
                     self.lent.insert(segment.id(), segment);
                 }
                 let mut out = std::mem::take(&mut self.out);

@@ -16,13 +16,17 @@ use crate::futures::process::sys::program::is_stopped;
 pub(crate) const STALLED: Duration = Duration::from_millis(100);
 
 impl Shared {
-    /// Looks at the clock for one worker; gives when to look again.
-    pub(crate) fn on_time(self: &Arc<Self>, index: usize) -> (Deferred, Option<Instant>) {
+    /// Looks at the clock for one worker; gives when to look again, and since when it owes an answer.
+    pub(crate) fn on_time(
+        self: &Arc<Self>,
+        index: usize,
+    ) -> (Deferred, Option<Instant>, Option<Instant>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let next = self.check_time(&mut state, index, &mut deferred);
-        state.seats[index].alarm = next;
-        (deferred, next)
+        let seat = &mut state.seats[index];
+        seat.alarm = next;
+        (deferred, next, seat.slot.owed().map(|(_, since)| since))
     }
 
     pub(crate) fn check_time(
@@ -135,6 +139,6 @@ impl Shared {
     }
 }
 
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }

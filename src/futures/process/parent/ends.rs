@@ -30,6 +30,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Why a worker is killed whose start takes too long.
 pub(crate) const NOT_READY: &str =
     "it was not ready in time (`start_timeout`): what does `main` do before `process::init()`?";
+/// Why a worker is killed that twice knows nothing of what it owes.
+pub(crate) const OUT_OF_STEP: &str = "it owes an answer and knows nothing of that: has its call overwritten memory that is not its own?";
 pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
 pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
@@ -67,6 +69,18 @@ impl Shared {
         let seat = &mut self.state.lock().seats[index];
         if seat.slot.phase() != Phase::Draining {
             seat.kill(Reason::Unruly(how), Signal::KILL);
+        }
+    }
+
+    /// The call whose answer a worker owes.
+    pub(crate) fn owed(&self, index: usize) -> Option<u64> {
+        self.state.lock().seats[index].slot.owed().map(|(seq, _)| seq)
+    }
+
+    /// Wakes a worker that may have missed that.
+    pub(crate) fn ring(&self, index: usize) {
+        if let Some(link) = &self.state.lock().seats[index].link {
+            link.ring();
         }
     }
 

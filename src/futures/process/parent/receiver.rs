@@ -203,6 +203,11 @@ impl Receiver {
         self.fault.is_some() || !self.steps.is_empty() || !self.inbox.is_empty()
     }
 
+    /// How many bytes were read, modulo 2^32, and whether they end in the middle of a frame.
+    pub(crate) fn standing(&self) -> (u32, bool) {
+        (self.page.answers().has_read(), !self.inbox.is_empty())
+    }
+
     /// In the supervisor: handles what a thread that waited has left.
     pub(crate) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<Read, Malformed> {
         if let Some(fault) = self.fault.take() {

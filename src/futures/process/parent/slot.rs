@@ -238,6 +238,12 @@ impl<C> Slot<C> {
         Some((call, self.head_since?))
     }
 
+    /// The number of the call whose answer is the next, and since when it can be running.
+    pub(crate) fn owed(&self) -> Option<(u64, Instant)> {
+        let flight = self.flights.front().filter(|_| self.phase == Phase::Busy)?;
+        Some((flight.seq, self.head_since?))
+    }
+
     /// The only call in flight, if it is likely to be over soon.
     pub(crate) fn brief(&self) -> Option<&C> {
         let alone = self.phase == Phase::Busy && self.flights.len() == 1;

@@ -30,6 +30,8 @@ use crate::futures::process::sys::signals::Blocked;
 pub(crate) struct Launched {
     pub(crate) process: Process,
     pub(crate) socket: OwnedFd,
+    /// For questions.
+    pub(crate) questions: OwnedFd,
     /// Wakes the worker; it never blocks.
     pub(crate) bell: OwnedFd,
     /// Readable when the worker wakes us; it never blocks.
@@ -122,13 +124,8 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) {
 
 /// Starts a worker and greets it. Blocks for the time of a process start, not for its answer.
 pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Launched> {
-    let (socket, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let (socket, theirs) = (above_standard(socket)?, above_standard(theirs)?);
+    let (socket, theirs) = sockets()?;
+    let (questions, their_questions) = sockets()?;
     let (their_bell, bell) = pipe()?;
     let (own_bell, from_them) = pipe()?;
     rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
@@ -145,13 +142,19 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     drop(command); // and with it our copy of the worker's end of the socket
     let limits = resource_limit::to_wire(&settings.limits);
     let text = greeting.to_bytes(std::process::id(), &limits)?;
-    let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd()];
+    let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd(), their_questions.as_fd()];
     match send_with_files(socket.as_fd(), &text, &files, true) {
         // It has ended already: its supervisor will see that, and how.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Launched { process, socket, bell, own_bell, page, greeting })
+    Ok(Launched { process, socket, questions, bell, own_bell, page, greeting })
+}
+
+fn sockets() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (flags, kind) = (SocketFlags::CLOEXEC, SocketType::SEQPACKET);
+    let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)?;
+    Ok((above_standard(one)?, above_standard(other)?))
 }
 
 fn pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {

@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::clock::earlier;
 use super::crew::Shared;
 use super::deferred::Steps;
 use super::desk::Desk;
-use super::ends::Next;
+use super::ends::{Next, OUT_OF_STEP};
 use super::receiver::{Incoming, Read, Receiver, Role};
 use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
 use super::watch;
 use crate::futures::process::channel::link::Link;
+use crate::futures::process::channel::question::{Asker, Standing, Verdict};
 use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{LOOK, look};
 use crate::futures::remote::wire::Malformed;
@@ -130,7 +132,7 @@ impl Supervisor {
 
 fn start(pool: &Arc<Shared>, index: usize) -> std::io::Result<Service> {
     let launched = launch(pool.settings(), pool.greeting())?;
-    let Launched { process, socket, bell, own_bell, page, greeting } = launched;
+    let Launched { process, socket, questions, bell, own_bell, page, greeting } = launched;
     let (socket, page) = (Arc::new(socket), Arc::new(page));
     let initializes = pool.settings().initializer.is_some();
     let Greeting { nonce, fingerprint, .. } = greeting;
@@ -144,7 +146,8 @@ fn start(pool: &Arc<Shared>, index: usize) -> std::io::Result<Service> {
     pool.settings().initialize(&mut link, pool.arena())?;
     pool.connected(index, link);
     let (channel, reads, timer) = (Channel::HasMore, 0, Some(Instant::now()));
-    Ok(Service { process, incoming, channel, reads, timer })
+    let asker = Asker::new(questions);
+    Ok(Service { process, incoming, channel, reads, timer, asker })
 }
 
 /// What is known of the answers of a worker.
@@ -171,6 +174,7 @@ struct Service {
     reads: usize,
     /// When to look at the clock.
     timer: Option<Instant>,
+    asker: Asker,
 }
 
 impl Service {
@@ -206,11 +210,31 @@ impl Service {
             return Some((next, link));
         }
         if woken || rung || looks || self.timer.is_some_and(|timer| timer <= Instant::now()) {
-            let (deferred, next) = pool.on_time(index);
+            let (deferred, next, owes_since) = pool.on_time(index);
             steps.extend(deferred.into_steps());
-            self.timer = next;
+            let mut asks = self.asker.due(owes_since.filter(|_| listens));
+            if asks.is_some_and(|due| due <= Instant::now()) {
+                asks = self.ask(pool, index, steps);
+            }
+            self.timer = earlier(next, asks);
         }
         None
+    }
+
+    /// Finds out whether a worker that has owed an answer for long can still give it; when to do that
+    /// next.
+    fn ask(&mut self, pool: &Arc<Shared>, index: usize, steps: &mut Steps) -> Option<Instant> {
+        // Should a wake-up be lost, the answer is there.
+        self.receive(pool, index, false, false, steps);
+        let owed = pool.owed(index)?;
+        let (read, cut) = self.incoming.receiver.lock().standing();
+        let now = Instant::now();
+        match self.asker.judge(Standing { owed, read, cut }, now) {
+            Verdict::Wait => {}
+            Verdict::Ring => pool.ring(index),
+            Verdict::End => pool.unruly(index, OUT_OF_STEP),
+        }
+        self.asker.next()
     }
 
     /// Waits for the end of the process, a wake-up, the bell or the time; not at all if there is

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
-use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::process::sys::limits::set_len;
@@ -79,6 +79,14 @@ impl Mapping {
         self.at = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
         self.len = len;
         Ok(())
+    }
+
+    /// From now on to write to it is a fault, or none.
+    pub(crate) fn protect(&mut self, constant: bool) -> Result<()> {
+        let flags =
+            if constant { MprotectFlags::READ } else { MprotectFlags::READ | MprotectFlags::WRITE };
+        // SAFETY: the range is ours, and `&mut self` proves that nobody borrows from it.
+        unsafe { rustix::mm::mprotect(self.at.as_ptr().cast(), self.len, flags) }
     }
 
     pub(crate) fn len(&self) -> usize {

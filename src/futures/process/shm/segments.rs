@@ -70,6 +70,16 @@ impl Segment {
         self.used = 0;
     }
 
+    /// The other side is about to read it: a stray write of the user's code is a fault from now on.
+    pub(crate) fn lend(&mut self) {
+        let _ = self.mapping.protect(true); // without it the write would only not be noticed
+    }
+
+    /// The other side has read it.
+    pub(crate) fn reclaim(&mut self) -> Result<()> {
+        self.mapping.protect(false)
+    }
+
     /// Makes sure that `more` bytes can be appended.
     pub(crate) fn reserve(&mut self, more: usize) -> Result<()> {
         let wanted = self.used.checked_add(more).ok_or(Errno::NOMEM)?;
@@ -194,6 +204,14 @@ impl Arena {
             }
         }
         drop(surplus); // unmapping takes its time
+    }
+
+    /// The same for one that cannot be used again.
+    pub(crate) fn lose(&self, segment: Segment) {
+        let mut shelf = self.shelf.lock();
+        shelf.taken = shelf.taken.saturating_sub(1);
+        drop(shelf);
+        drop(segment);
     }
 
     /// Lets go of what was kept and not used for [`KEPT_FOR`](Self::KEPT_FOR); gives when to do it
@@ -387,6 +405,23 @@ mod tests {
         assert!(rustix::fs::ftruncate(&file, 1).is_err());
         let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
         assert!(rustix::fs::fallocate(&file, punch, 0, 4096).is_err());
+    }
+
+    #[test]
+    fn a_segment_that_is_lent_is_constant_until_it_comes_back() {
+        let mut segment = Segment::new(10).unwrap();
+        segment.extend(3).unwrap().copy_from_slice(b"abc");
+        let protection = |segment: &Segment| {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let address = format!("{:x}-", segment.mapping.as_ptr().addr());
+            let own = maps.lines().find(|line| line.starts_with(&address)).unwrap();
+            own.split(' ').nth(1).unwrap().to_owned()
+        };
+        segment.lend();
+        assert_eq!((protection(&segment).as_str(), &segment.to_vec()[..]), ("r--s", &b"abc"[..]));
+        segment.reclaim().unwrap();
+        assert_eq!(protection(&segment), "rw-s");
+        segment.extend(3).unwrap().copy_from_slice(b"def");
     }
 
     #[test]

@@ -1,0 +1,294 @@
+//! "How far are you?": what a parent asks a worker that owes it an answer for long.
+//!
+//! Streams and bells go through memory that the user's code in a worker can overwrite by mistake. Then a
+//! frame can be lost, or a wake-up, and each side waits for the other. So the parent asks, over a
+//! socket that is for that alone, and a thread of the worker answers from private memory, whatever the
+//! worker is doing. Only what it says counts: a worker that is stopped says nothing, and is let be. One
+//! that says twice in a row what does not fit what the parent knows has lost its mind, and is ended.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::io::{Errno, Result};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::page::Page;
+
+/// How long a worker may owe an answer before it is asked, and is asked again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// When it is asked again after what it said did not fit.
+const DOUBT: Duration = Duration::from_millis(250);
+
+/// How often in a row that may be.
+const STRIKES: u32 = 2;
+
+/// Replies that are looked at in one go; one is asked for at a time.
+const REPLIES: usize = 8;
+
+/// The call that a worker runs; 0 for none.
+#[derive(Debug, Default)]
+pub(crate) struct Running(AtomicU64);
+
+impl Running {
+    pub(crate) fn set(&self, seq: u64) {
+        self.0.store(seq, Ordering::Relaxed); // ORDERING: a number by itself
+    }
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Of the question.
+    number: u64,
+    /// The call that it runs.
+    running: u64,
+    /// How many bytes of answers it has written, modulo 2^32.
+    written: u32,
+}
+
+impl Account {
+    const BYTES: usize = 20;
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.number.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&self.running.to_ne_bytes());
+        bytes[16..].copy_from_slice(&self.written.to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (number, rest) = bytes.split_first_chunk()?;
+        let (running, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            number: u64::from_ne_bytes(*number),
+            running: u64::from_ne_bytes(*running),
+            written: u32::from_ne_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// In the worker: answers the questions that have come. An error if none can come any more.
+pub(crate) fn answer(socket: BorrowedFd<'_>, page: &Page, running: &Running) -> Result<()> {
+    loop {
+        let mut question = [0; 8];
+        match recv(socket, &mut question, RecvFlags::DONTWAIT) {
+            Ok((_, 8)) => {}
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => return Ok(()),
+            Ok(_) => return Err(Errno::PIPE),
+            Err(error) => return Err(error),
+        }
+        let account = Account {
+            number: u64::from_ne_bytes(question),
+            running: running.0.load(Ordering::Relaxed), // ORDERING: a number by itself
+            written: page.answers().written(),
+        };
+        // If there is no room nobody reads it.
+        let _ = send(socket, &account.to_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+}
+
+/// What the parent knows of a worker that owes it an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The call whose answer is the next.
+    pub(crate) owed: u64,
+    /// How many bytes of answers were read, modulo 2^32.
+    pub(crate) read: u32,
+    /// They end in the middle of a frame.
+    pub(crate) cut: bool,
+}
+
+impl Standing {
+    /// Whether a worker that says this will answer.
+    fn fits(&self, account: Account) -> bool {
+        account.running == self.owed && account.written == self.read && !self.cut
+    }
+}
+
+/// What is to be done about a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Wait,
+    /// A wake-up may be lost.
+    Ring,
+    End,
+}
+
+/// In the parent: asks one worker, and judges what it says. No clock.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    socket: OwnedFd,
+    /// Where the parent stood when it asked last, if that was not answered yet.
+    asked: Option<Standing>,
+    number: u64,
+    strikes: u32,
+    /// When to ask next.
+    due: Option<Instant>,
+}
+
+impl Asker {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket, asked: None, number: 0, strikes: 0, due: None }
+    }
+
+    /// When to look at a worker that has owed an answer since then; `None` if it owes none.
+    pub(crate) fn due(&mut self, owes_since: Option<Instant>) -> Option<Instant> {
+        let Some(since) = owes_since else {
+            (self.due, self.strikes) = (None, 0);
+            return None;
+        };
+        let first = since.checked_add(PATIENCE)?;
+        let due = self.due.map_or(first, |due| due.max(first));
+        self.due = Some(due);
+        Some(due)
+    }
+
+    /// The same, as it was after the last question.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// At that time, after all that the worker has written was read: judges it, and asks again.
+    pub(crate) fn judge(&mut self, standing: Standing, now: Instant) -> Verdict {
+        let said = self.hear();
+        let same = self.asked == Some(standing);
+        match said {
+            // It goes on, or was asked about something else.
+            _ if !same => self.strikes = 0,
+            Some(account) if standing.fits(account) => self.strikes = 0,
+            Some(_) => self.strikes += 1,
+            None => {
+                self.due = now.checked_add(PATIENCE);
+                return Verdict::Wait;
+            }
+        }
+        if self.strikes >= STRIKES {
+            return Verdict::End;
+        }
+        self.ask(standing);
+        let (wait, verdict) = match self.strikes {
+            0 => (PATIENCE, Verdict::Wait),
+            _ => (DOUBT, Verdict::Ring),
+        };
+        self.due = now.checked_add(wait);
+        verdict
+    }
+
+    fn ask(&mut self, standing: Standing) {
+        self.number += 1;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = send(&self.socket, &self.number.to_ne_bytes(), flags);
+        // One that does not take questions says nothing.
+        self.asked = sent.is_ok().then_some(standing);
+    }
+
+    /// What it said to the last question.
+    fn hear(&mut self) -> Option<Account> {
+        let mut said = None;
+        for _ in 0..REPLIES {
+            let mut bytes = [0; Account::BYTES + 1];
+            // Descriptors that came with it are not received, and so are closed.
+            match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) | Err(_) => break,
+                Ok((_, len)) => {
+                    let account = bytes.get(..len).and_then(Account::from_bytes);
+                    said = account.filter(|account| account.number == self.number).or(said);
+                }
+            }
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::os::fd::AsFd;
+
+    const STANDING: Standing = Standing { owed: 7, read: 0, cut: false };
+
+    fn both() -> (Asker, OwnedFd, Page, Running) {
+        let (flags, kind) = (SocketFlags::CLOEXEC, SocketType::SEQPACKET);
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None).unwrap();
+        (Asker::new(ours), theirs, Page::new().unwrap().0, Running::default())
+    }
+
+    #[test]
+    fn a_worker_that_runs_its_call_is_let_be_and_one_that_waits_is_ended() {
+        let (mut asker, theirs, page, running) = both();
+        let now = Instant::now();
+        let since = asker.due(Some(now)).unwrap();
+        assert_eq!(since, now + PATIENCE);
+        running.set(7);
+        for _ in 0..5 {
+            assert_eq!(asker.judge(STANDING, since), Verdict::Wait);
+            answer(theirs.as_fd(), &page, &running).unwrap();
+        }
+        assert_eq!(asker.due(Some(now)), Some(since + PATIENCE));
+        running.set(0);
+        assert_eq!(asker.judge(STANDING, since), Verdict::Wait, "what it said fits");
+        answer(theirs.as_fd(), &page, &running).unwrap();
+        assert_eq!(asker.judge(STANDING, since), Verdict::Ring);
+        assert_eq!(asker.due(Some(now)), Some(since + DOUBT));
+        answer(theirs.as_fd(), &page, &running).unwrap();
+        assert_eq!(asker.judge(STANDING, since), Verdict::End);
+    }
+
+    #[test]
+    fn what_does_not_fit_counts_only_twice_in_a_row_and_without_progress() {
+        let (mut asker, theirs, page, running) = both();
+        let now = Instant::now();
+        for round in 0..10 {
+            let standing = Standing { read: round / 2, ..STANDING };
+            assert_ne!(asker.judge(standing, now), Verdict::End, "{round}");
+            answer(theirs.as_fd(), &page, &running).unwrap();
+        }
+        assert_eq!(asker.judge(Standing { read: 4, ..STANDING }, now), Verdict::End);
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_let_be() {
+        let (mut asker, theirs, ..) = both();
+        let now = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+        }
+        // It was asked once, so that nothing piles up.
+        assert_eq!(recv(&theirs, &mut [0; 8][..], RecvFlags::DONTWAIT).unwrap().1, 8);
+        assert!(recv(&theirs, &mut [0; 8][..], RecvFlags::DONTWAIT).is_err());
+        assert_eq!(asker.due(None), None);
+    }
+
+    #[test]
+    fn noise_is_no_answer() {
+        let (mut asker, theirs, page, running) = both();
+        let now = Instant::now();
+        running.set(7);
+        for round in 0..20_u64 {
+            assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+            for len in [1, 19, 20, 21, 300] {
+                let noise = vec![round as u8; len];
+                send(&theirs, &noise, SendFlags::DONTWAIT).unwrap();
+            }
+            answer(theirs.as_fd(), &page, &running).unwrap();
+        }
+        drop(theirs);
+        assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+    }
+
+    #[test]
+    fn half_a_frame_and_lost_bytes_do_not_fit() {
+        let account = Account { number: 1, running: 7, written: 10 };
+        assert_eq!(Account::from_bytes(&account.to_bytes()), Some(account));
+        let standing = Standing { read: 10, ..STANDING };
+        assert!(standing.fits(account));
+        assert!(!Standing { cut: true, ..standing }.fits(account));
+        assert!(!Standing { read: 9, ..standing }.fits(account));
+        assert!(!Standing { owed: 8, ..standing }.fits(account));
+    }
+}
