@@ -67,12 +67,10 @@ impl FarBytes for &[u8] {
     fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]> {
         let count = <[u8]>::len(self).min(into.len());
         let to = into.as_mut_ptr().cast::<u8>();
-        // SAFETY: `count` bytes are there on both sides, which are borrowed, one of them mutably; after
-        // the copy those of `into` are initialized.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.as_ptr(), to, count);
-            Ok(std::slice::from_raw_parts_mut(to, count))
-        }
+        // SAFETY: `count` bytes are there on both sides, which are borrowed, one of them mutably.
+        unsafe { std::ptr::copy_nonoverlapping(self.as_ptr(), to, count) };
+        // SAFETY: the copy has initialized them, and `into` is borrowed for as long.
+        Ok(unsafe { std::slice::from_raw_parts_mut(to, count) })
     }
 }
 

@@ -209,9 +209,7 @@ fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
         }
     }
     let all = rest.chunks(8).map(word).chain(sums).fold(0, mix);
-    #[expect(clippy::cast_possible_truncation, reason = "half of it will do")]
-    let half = (all >> 32) as u32;
-    half
+    (all >> 32) as u32
 }
 
 /// `N` bytes at `at`, which the caller has checked to be there.
