@@ -6,6 +6,7 @@
 
 mod early;
 mod kinds;
+mod starting;
 
 use std::fmt;
 use std::sync::Arc;
