@@ -84,11 +84,11 @@ pub enum Error {
     BrokenPromise,
 
     /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
-    #[error("A thread initializer failed, the thread pool is not usable anymore: {0}")]
+    #[error("A thread initializer failed, the thread pool is not usable anymore: {}", Broke(.0))]
     BrokenThreadPool(#[source] Cause<Error>),
 
     /// The process pool is unusable. Each call has its own error; the cause is the `source`.
-    #[error("{} {cause}{}", broken_process_pool(*accepted), setting(cause))]
+    #[error("{} {}{}", broken_process_pool(*accepted), Broke(cause), setting(cause))]
     BrokenProcessPool {
         /// Whether the call had been accepted; if not, the pool was broken before.
         accepted: bool,
@@ -98,7 +98,7 @@ pub enum Error {
     },
 
     /// The pool of ranks is unusable. Each call has its own error; the cause is the `source`.
-    #[error("{} {cause}", broken_cluster_pool(*accepted))]
+    #[error("{} {}", broken_cluster_pool(*accepted), Broke(cause))]
     BrokenClusterPool {
         /// Whether the call had been accepted; if not, the pool was broken before.
         accepted: bool,
@@ -222,6 +222,18 @@ fn broken_cluster_pool(accepted: bool) -> &'static str {
         "The pool of ranks broke while the future was running or pending."
     } else {
         "The pool of ranks is not usable anymore."
+    }
+}
+
+/// What broke a pool, in words. No call does that: an error that was returned is the initializer's.
+struct Broke<'a>(&'a Error);
+
+impl fmt::Display for Broke<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Error::Raised(cause) => write!(f, "the initializer returned an error: {cause}"),
+            cause => cause.fmt(f),
+        }
     }
 }
 

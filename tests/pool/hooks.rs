@@ -37,6 +37,19 @@ fn each_worker_starts_and_stops_once_in_its_own_thread() {
 }
 
 #[test]
+fn the_error_of_an_initializer_is_said_to_be_its_own() {
+    watched(|| {
+        let pool = builder(1).initializer(|| Err::<(), _>("no licence")).build().unwrap();
+        let error = pool.spawn(|| ()).unwrap().into_result().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "A thread initializer failed, the thread pool is not usable anymore: \
+             the initializer returned an error: no licence"
+        );
+    });
+}
+
+#[test]
 fn a_worker_that_retires_stops_too() {
     watched(|| {
         let (stop, stops) = mpsc::channel();

@@ -64,7 +64,10 @@ fn py_failing_initializer() {
     }
     let builder = || ProcessPoolExecutor::builder().max_workers(2);
     check(builder().initializer(|()| -> () { panic!("no licence") }, ()), "no licence");
-    check(builder().initializer(|()| Err::<(), _>("no disk"), ()), "no disk");
+    check(
+        builder().initializer(|()| Err::<(), _>("no disk"), ()),
+        "the initializer returned an error: no disk",
+    );
     let replacing = builder().on_worker_death(OnWorkerDeath::FailCall);
     check(replacing.initializer(|()| -> () { panic!("no luck") }, ()), "no luck");
 }

@@ -99,5 +99,5 @@ impl Verdict {
 
 /// In the parent: one result.
 pub(crate) fn decode_one<R: Portable>(source: &mut Source<'_>, _items: usize) -> Result<R> {
-    source.decode().map_err(|error| Error::Decode(format!("the result {error}").into()))
+    source.decode().map_err(|error| Error::Decode(format!("the result: {error}").into()))
 }

@@ -185,7 +185,7 @@ pub(crate) fn decode_chunk<R: Portable>(
 }
 
 pub(crate) fn bad_result(error: &str) -> Error {
-    Error::Decode(format!("the result {error}").into())
+    Error::Decode(format!("the result: {error}").into())
 }
 
 pub(crate) fn failed(tag: u8, bytes: &[u8]) -> Error {
@@ -193,7 +193,7 @@ pub(crate) fn failed(tag: u8, bytes: &[u8]) -> Error {
         Some(kind) => failure(kind, bytes),
         None => {
             let error = String::from_utf8_lossy(bytes);
-            Error::Encode(format!("the argument {error}").into())
+            Error::Encode(format!("the argument: {error}").into())
         }
     }
 }

@@ -41,14 +41,14 @@ pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
         .unwrap_or_else(|malformed| Text { message: malformed.0.into(), location: None });
     match kind {
         Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
-        Kind::BadResult => Error::Encode(format!("the result {}", text.message).into()),
+        Kind::BadResult => Error::Encode(format!("the result: {}", text.message).into()),
         Kind::Undelivered => Error::Undelivered(format!("the argument: {}", text.message).into()),
         Kind::Unsent => Error::Undelivered(format!("the result: {}", text.message).into()),
         Kind::Raised => Error::raised(text.message),
         Kind::TooLarge => {
             Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }
         }
-        _ => Error::Decode(format!("the argument {}", text.message).into()),
+        _ => Error::Decode(format!("the argument: {}", text.message).into()),
     }
 }
 

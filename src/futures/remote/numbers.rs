@@ -77,7 +77,7 @@ impl FarBytes for &[u8] {
 /// A vector with room for so many.
 fn room<N>(count: usize) -> Result<Vec<N>, String> {
     let mut numbers = Vec::new();
-    let none = |_| format!("finds no memory for {count} times {} bytes", size_of::<N>());
+    let none = |_| format!("no memory for {count} times {} bytes", size_of::<N>());
     numbers.try_reserve_exact(count).map_err(none)?;
     advise_huge(numbers.spare_capacity_mut());
     Ok(numbers)
@@ -85,7 +85,7 @@ fn room<N>(count: usize) -> Result<Vec<N>, String> {
 
 /// Copies bytes that lie elsewhere to where they are to be.
 pub(crate) fn copy_numbers<N: Number>(bytes: &dyn FarBytes) -> Result<Vec<N>, String> {
-    let len = usize::try_from(bytes.len()).map_err(|_| "is longer than memory")?;
+    let len = usize::try_from(bytes.len()).map_err(|_| "longer than memory")?;
     if len % size_of::<N>() != 0 {
         return Err("not a whole number of items".into());
     }

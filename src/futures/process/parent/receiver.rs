@@ -402,7 +402,7 @@ impl Receiver {
                 return Err(Malformed("a result above the limit"));
             }
             (Some(far), Ok(_)) => Bytes::fetch(&self.segments.window(far)?).map_err(lost),
-            (None, Ok(_)) => Bytes::copy(body).ok_or_else(|| lost("finds no memory".into())),
+            (None, Ok(_)) => Bytes::copy(body).ok_or_else(|| lost("no memory".into())),
             (_, Err(_)) => Bytes::copy(&[]).ok_or_else(|| lost(String::new())),
         };
         if let Some(far) = far {

@@ -94,7 +94,7 @@ pub(crate) fn undelivered(why: &str) -> Error {
 pub(crate) fn encode_error(what: &str, error: EncodeError) -> Error {
     match error {
         EncodeError::TooLarge(limit) => Error::MessageTooLarge { limit },
-        EncodeError::Failed(text) => Error::Encode(format!("{what} {text}").into()),
+        EncodeError::Failed(text) => Error::Encode(format!("{what}: {text}").into()),
     }
 }
 
