@@ -135,7 +135,8 @@ impl Page {
         // ORDERING: Relaxed; the process that wrote it has ended.
         let len = layout.last_words_len.load(Ordering::Relaxed) as usize;
         let bytes = layout.last_words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
-        let words = String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned();
+        // What is no text was overwritten.
+        let words = String::from_utf8(bytes.collect()).ok()?;
         (!words.is_empty()).then_some(words)
     }
 }
@@ -175,5 +176,8 @@ mod tests {
         assert_eq!(page.last_words().unwrap().len(), LAST_WORDS);
         page.say("short");
         assert_eq!(page.last_words().unwrap(), "short");
+        page.layout().last_words[0].store(0xff, Ordering::Relaxed);
+        page.layout().last_words_len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(page.last_words(), None);
     }
 }

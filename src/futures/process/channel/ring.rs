@@ -115,11 +115,21 @@ impl<'a> Ring<'a> {
         let (start, end) = into[..count].split_at_mut(count.min(until_wrap(position)));
         self.memory.get(position, start);
         self.memory.get(0, end);
-        if self.memory.flow.consume(&self.own.read, length(&into[..count])) {
+        self.consume(length(&into[..count]));
+        Ok(count)
+    }
+
+    fn consume(self, count: u32) {
+        if self.memory.flow.consume(&self.own.read, count) {
             let bed = self.memory.flow.writer_bed();
             let _ = futex::wake(bed, futex::Flags::empty(), 1); // it is mapped
         }
-        Ok(count)
+    }
+
+    /// For the reader: says once more how much it has read. A writer that has overwritten that may wait
+    /// for room that is there.
+    pub(crate) fn repeat(self) {
+        self.consume(0);
     }
 
     /// For the reader: from now on the writer rings, when there are `until` bytes or it has no more
@@ -260,6 +270,24 @@ mod tests {
         }
         assert_eq!(total, 75 * CAPACITY as usize);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_takes_the_stream_for_full_is_told_again_what_was_read() {
+        let (parent, file) = Page::new().unwrap();
+        let worker = Page::open(std::os::fd::AsFd::as_fd(&file)).unwrap();
+        let mut bytes = vec![0; 2 * CAPACITY as usize];
+        let quiet = || Ok(());
+        // Full, and read; but in the worker a stray write undoes that.
+        worker.answers().write(&[1; CAPACITY as usize], quiet).unwrap();
+        assert_eq!(parent.answers().read(&mut bytes).unwrap(), CAPACITY as usize);
+        let _ = worker.answers().memory.flow.consume(&Position::default(), 0);
+        assert!(!worker.answers().try_write(&[2], quiet).unwrap());
+        assert_eq!(parent.answers().read(&mut bytes).unwrap(), 0);
+        assert!(!worker.answers().try_write(&[2], quiet).unwrap());
+        parent.answers().repeat();
+        assert!(worker.answers().try_write(&[2], quiet).unwrap());
+        assert_eq!(parent.answers().read(&mut bytes).unwrap(), 1);
     }
 
     #[test]

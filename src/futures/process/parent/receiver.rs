@@ -203,8 +203,10 @@ impl Receiver {
         self.fault.is_some() || !self.steps.is_empty() || !self.inbox.is_empty()
     }
 
-    /// How many bytes were read, modulo 2^32, and whether they end in the middle of a frame.
+    /// How many bytes were read, modulo 2^32, and whether they end in the middle of a frame. The worker is
+    /// told again.
     pub(crate) fn standing(&self) -> (u32, bool) {
+        self.page.answers().repeat();
         (self.page.answers().has_read(), !self.inbox.is_empty())
     }
 
