@@ -149,8 +149,14 @@ fn file_size() {
     assert!(matches!(error, Error::Undelivered(_)), "{error:?}");
     assert_eq!(pool.submit(double, 4).unwrap().into_result().unwrap(), 8);
     let error = pool.submit(large, 2 * MIB).unwrap().into_result().unwrap_err();
-    assert!(!error.is_broken_executor(), "{error:?}");
+    assert!(matches!(error, Error::Undelivered(_)), "{error:?}");
+    // One that is written piece by piece reaches the limit on its way.
+    let pieces = |count: usize| vec!["x".repeat(1000); count];
+    let error = pool.submit(pieces, 2000).unwrap().into_result().unwrap_err();
+    assert!(error.to_string().contains("no shared memory"), "{error:?}");
+    assert_eq!(pool.submit(pieces, 500).unwrap().into_result().unwrap(), pieces(500));
     assert_eq!(pool.submit(double, 5).unwrap().into_result().unwrap(), 10);
+    assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
 }
 
 fn a_limit_on_files_of_calls_is_none_on_results() {
