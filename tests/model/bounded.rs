@@ -33,7 +33,8 @@ fn a_blocked_submitter_against_shutdown_runs_the_call_or_gets_its_error() {
     Outcomes::with_bound(Some(2), || {
         let pool = Arc::new(pool(FullQueue::Block));
         let drops = Arc::new(AtomicUsize::new(0));
-        let first = pool.spawn(|| ()).unwrap();
+        // Its worker is about to take one of them, and the other fills the queue.
+        let first = [pool.spawn(|| ()).unwrap(), pool.spawn(|| ()).unwrap()];
         let submitter = {
             let pool = Arc::clone(&pool);
             let captured = Counted(Watched::new(1), Arc::clone(&drops));
@@ -49,7 +50,7 @@ fn a_blocked_submitter_against_shutdown_runs_the_call_or_gets_its_error() {
             })
         };
         pool.shutdown();
-        first.into_result().unwrap();
+        first.into_iter().for_each(|call| call.into_result().unwrap());
         let ran = submitter.join().unwrap();
         assert_eq!(drops.load(Ordering::Relaxed), 1);
         ran
