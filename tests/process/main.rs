@@ -53,7 +53,11 @@ mod programs;
 #[path = "../common/random.rs"]
 mod random;
 #[cfg(target_os = "linux")]
+mod random_calls;
+#[cfg(target_os = "linux")]
 mod random_kills;
+#[cfg(target_os = "linux")]
+mod random_pools;
 #[cfg(target_os = "linux")]
 mod reasons;
 #[cfg(target_os = "linux")]
@@ -102,6 +106,7 @@ fn main() {
         plugins::trials(),
         programs::trials(),
         random_kills::trials(),
+        random_pools::trials(),
         reasons::trials(),
         scarce::trials(),
         scribbles::trials(),

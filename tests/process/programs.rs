@@ -36,6 +36,7 @@ pub(crate) fn act() {
         | "no-descriptors-left") => crate::scarce::act(test),
         "memory-kept" => crate::memory::memory_kept(),
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
+        "random-pools" => crate::random_pools::act(),
         "empty-root" => crate::reasons::act(&arguments.next().unwrap()),
         "surroundings" => {
             let [what, folder] = [(); 2].map(|()| arguments.next().unwrap());
