@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use concurrent::Error;
 use concurrent::futures::{ThreadPoolBuilder, ThreadPoolExecutor};
 
 use crate::{Outcomes, checker::thread};
@@ -90,4 +91,43 @@ fn a_call_is_not_left_with_a_surplus_worker() {
         pool.shutdown();
     })
     .assert([()]);
+}
+
+// A call waits for one of another pool, which waits for one in the queue of the first. That was for a
+// second worker, who leaves instead of taking it: nobody may go on counting on him.
+#[test]
+fn a_circle_is_found_when_the_worker_that_was_counted_on_leaves() {
+    Outcomes::with_bound(Some(1), || {
+        let (own, other) = (Arc::new(builder(2).build().unwrap()), builder(1).build().unwrap());
+        own.prestart().unwrap();
+        let inner = Arc::clone(&own);
+        let refused = |result| match result {
+            Ok(refused) => refused,
+            Err(Error::Deadlock(_)) => true,
+            Err(error) => panic!("{error}"),
+        };
+        let b = other.spawn(move || refused(inner.spawn(|| false).unwrap().into_result()));
+        let a = own.spawn(move || refused(b.unwrap().into_result()));
+        own.resize(1).unwrap();
+        let refused = a.unwrap().into_result().unwrap();
+        own.shutdown();
+        other.shutdown();
+        refused
+    })
+    .assert([false, true]);
+}
+
+// The end of a pool that a call waits for is told to it by the last worker.
+#[test]
+fn a_shutdown_in_a_call_returns_when_the_last_worker_has_left() {
+    Outcomes::with_bound(Some(2), || {
+        let (own, other) = (builder(1).build().unwrap(), builder(1).build().unwrap());
+        drop(other.spawn(|| ()).unwrap());
+        let call = own.spawn(move || {
+            other.shutdown();
+            other.stats().workers
+        });
+        call.unwrap().into_result().unwrap()
+    })
+    .assert([0]);
 }

@@ -15,8 +15,10 @@ mod call;
 mod compose;
 #[cfg(not(concurrent_shuttle))]
 mod counted;
+mod drops;
 #[cfg(not(concurrent_shuttle))]
 mod flow;
+mod in_place;
 #[cfg(concurrent_shuttle)]
 mod large;
 mod life;

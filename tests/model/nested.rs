@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use concurrent::Error;
-use concurrent::futures::{Future, ReturnWhen, RunInPlace, ThreadPoolExecutor, wait};
+use concurrent::futures::{Future, ReturnWhen, ThreadPoolExecutor, wait};
 
 use crate::{Outcomes, checker};
 
@@ -51,36 +51,6 @@ fn of_two_calls_that_wait_for_each_other_one_gets_the_error() {
         refused[0].1
     })
     .assert([false, true]);
-}
-
-/// Explores a call that waits for another one on a pool of two: whether that may run in place.
-fn runs_in_place(when: RunInPlace) -> Outcomes<bool> {
-    Outcomes::with_bound(Some(1), move || {
-        let pool = ThreadPoolExecutor::builder().max_workers(2).run_in_place(when);
-        let pool = Arc::new(pool.build().unwrap());
-        let inner = Arc::clone(&pool);
-        let call = pool.spawn(move || {
-            let me = checker::thread::current().id();
-            let other = inner.spawn(|| checker::thread::current().id()).unwrap();
-            other.into_result().unwrap() == me
-        });
-        let in_place = call.unwrap().into_result().unwrap();
-        pool.shutdown();
-        in_place
-    })
-}
-
-// Running in place against the queue: the call runs once, wherever
-#[test]
-fn an_awaited_call_is_run_in_place_or_by_another_worker() {
-    runs_in_place(RunInPlace::Always).assert([false, true]);
-}
-
-// The rule: never while another worker is free, or can be started
-#[test]
-fn an_awaited_call_is_left_to_a_worker_that_is_free_or_can_be_started() {
-    runs_in_place(RunInPlace::IfNobodyIsFree).assert([false]);
-    runs_in_place(RunInPlace::IfStuck).assert([false]);
 }
 
 // A wait for all inside of a call, against its calls' ends and a cancel from outside

@@ -142,3 +142,33 @@ fn a_scope_that_closes_a_circle_has_the_other_wait_fail() {
     })
     .assert([()]);
 }
+
+/// A call of a scope spawns another one while the worker that the scope is in enters its wait into the
+/// registry, which looks at the scope.
+#[test]
+fn a_scope_in_a_worker_gets_another_call_while_it_begins_to_wait() {
+    Outcomes::with_bound(Some(2), || {
+        let (own, other) = (pool(1), Arc::new(pool(1)));
+        let inner = Arc::clone(&other);
+        let call = own.spawn(move || {
+            let borrowed = Watched::new(7);
+            let ran = AtomicUsize::new(0);
+            inner.scope(|s| {
+                let (borrowed, ran) = (&borrowed, &ran);
+                s.spawn(move || {
+                    let count = move || {
+                        ran.fetch_add(borrowed.get() as usize, Ordering::Relaxed);
+                    };
+                    s.spawn(count).unwrap();
+                })
+                .unwrap();
+            });
+            drop(borrowed);
+            ran.into_inner()
+        });
+        assert_eq!(call.unwrap().into_result().unwrap(), 7);
+        own.shutdown();
+        other.shutdown();
+    })
+    .assert([()]);
+}

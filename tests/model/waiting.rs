@@ -1,9 +1,11 @@
 //! `wait` and `as_completed` against completion and cancel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use concurrent::futures::{Promise, ReturnWhen, as_completed, wait};
+use concurrent::Error;
+use concurrent::futures::{Future, Promise, ReturnWhen, ThreadPoolExecutor, as_completed, wait};
 
 use crate::{Outcomes, checker::thread};
 
@@ -104,4 +106,38 @@ fn dropping_as_completed_early_leaves_no_waiter_behind() {
         winner
     })
     .assert([0, 1]);
+}
+
+// A call waits for two in the queue of a pool whose only worker waits for that call, and one of the two
+// is cancelled meanwhile. The moment between the verdict and the end of the interest in that call takes
+// two preemptions, `LOOM_MAX_PREEMPTIONS=2`, and minutes.
+#[test]
+fn as_completed_in_a_deadlock_yields_each_once_against_a_cancel() {
+    Outcomes::with_bound(Some(1), || {
+        let pool = || ThreadPoolExecutor::builder().max_workers(1).build().unwrap();
+        let (own, other) = (pool(), pool());
+        let (tell, told) = Promise::pair();
+        let waits = other.spawn(move || {
+            let outer: Future<()> = told.into_result().unwrap();
+            matches!(outer.into_result(), Err(Error::Deadlock(_)))
+        });
+        let calls = [(); 2].map(|()| Arc::new(other.spawn(|| ()).unwrap()));
+        let cancelled = Arc::clone(&calls[0]);
+        let yielded = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&yielded);
+        let outer = own.spawn(move || {
+            // Tells them apart: a call that is yielded twice counts as much as the other one and more.
+            let number = |call: &Future<()>| if *call == *calls[0] { 1 } else { 10 };
+            let sum = as_completed(calls.iter().map(|call| &**call)).map(number).sum();
+            count.store(sum, Ordering::Relaxed);
+        });
+        assert!(tell.set_result(outer.unwrap()).is_ok());
+        let cancelled = cancelled.cancel(); // nobody comes to run it before
+        let refused = waits.unwrap().into_result().unwrap();
+        own.shutdown();
+        other.shutdown();
+        assert_eq!(yielded.load(Ordering::Relaxed), 11);
+        (cancelled, refused)
+    })
+    .assert([(true, false), (true, true)]);
 }

@@ -122,6 +122,81 @@ fn a_virtual_clock_never_goes_back() {
     assert_eq!(clock.clone().time(), SOON);
 }
 
+/// A time with four bytes that are never written, of the size of an atomic number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(align(8))]
+struct Padded(u32);
+
+impl TimePoint for Padded {
+    type Delay = u32;
+    const ZERO: u32 = 0;
+    fn after(self, delay: u32) -> Self {
+        Self(self.0.saturating_add(delay))
+    }
+    fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A time that is a reference, of that size too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Day(&'static u32);
+
+static DAYS: [u32; 4] = [0, 1, 2, 3];
+
+impl TimePoint for Day {
+    type Delay = u32;
+    const ZERO: u32 = 0;
+    fn after(self, delay: u32) -> Self {
+        Self(&DAYS[(*self.0 + delay).min(3) as usize])
+    }
+    fn since(self, earlier: Self) -> u32 {
+        self.0 - earlier.0
+    }
+}
+
+// What a number of that size does not have, Miri sees if it is read as one.
+#[test]
+fn a_virtual_clock_shows_times_with_padding_and_references() {
+    let clock = VirtualClock::starting_at(Padded(1));
+    clock.advance(2);
+    clock.advance_to(Padded(2));
+    assert_eq!(clock.time(), Padded(3));
+    let clock = VirtualClock::starting_at(Day(&DAYS[1]));
+    clock.advance(1);
+    assert_eq!(clock.time(), Day(&DAYS[2]));
+    assert!(std::ptr::eq(clock.time().0, &DAYS[2]));
+}
+
+#[test]
+fn a_virtual_clock_is_set_and_read_by_several_threads() {
+    /// Sets a clock forward by one `step` at a time in two threads, and reads it in a third.
+    fn goes_on<T: TimePoint>(start: T, step: T::Delay) {
+        let rounds = if cfg!(miri) { 8 } else { 1_000 };
+        let clock = VirtualClock::starting_at(start);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..rounds).for_each(|_| clock.advance(step)));
+            }
+            let mut before = start;
+            for _ in 0..rounds {
+                let now = clock.time();
+                assert!(now >= before, "{now:?} after {before:?}");
+                before = now;
+            }
+        });
+        let end = (0..2 * rounds).fold(start, |time, _| time.after(step));
+        assert_eq!(clock.time(), end, "no step was lost");
+    }
+    goes_on(0_u64, 1);
+    goes_on(Duration::ZERO, Duration::new(1, 1));
+    goes_on(0_u128, u128::from(u64::MAX));
+    goes_on(Instant::now(), Duration::new(1, 1));
+    goes_on(Float::ZERO, Float::new(1.0).unwrap());
+    goes_on(Padded(0), 1);
+    goes_on(Day(&DAYS[0]), 1);
+}
+
 #[test]
 fn types_can_be_sent_shared_and_unwound() {
     fn traits<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}

@@ -13,6 +13,7 @@ mod logging;
 mod on_error;
 mod order;
 mod python_cases;
+mod real_clock;
 mod run;
 mod support;
 mod threads;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use concurrent::Error;
@@ -64,16 +65,16 @@ fn a_background_run_survives_an_action_that_fails() {
 #[test]
 fn a_function_decides_error_by_error_and_may_call_the_scheduler() {
     let seen = Log::new();
-    let slot = std::sync::Arc::new(std::sync::OnceLock::<Scheduler<i64>>::new());
+    let slot = Arc::new(Mutex::new(None::<Scheduler<i64>>));
     let s = simulated(|builder| {
         let (seen, slot) = (seen.clone(), slot.clone());
         builder.on_error_with(move |error| {
-            let s = slot.get().expect("set before the run");
+            let s = slot.lock().unwrap().clone().expect("set before the run");
             seen.push((error.to_string(), s.len()));
             if matches!(error, Error::Panicked(_)) { OnError::Stop } else { OnError::Continue }
         })
     });
-    assert!(slot.set(s.clone()).is_ok());
+    *slot.lock().unwrap() = Some(s.clone());
     s.enter(1, 1, || Err("first"));
     s.enter(2, 1, || panic!("second"));
     s.enter(3, 1, || {});
@@ -81,6 +82,7 @@ fn a_function_decides_error_by_error_and_may_call_the_scheduler() {
     assert_eq!(s.len(), 1);
     let lengths: Vec<_> = seen.take().into_iter().map(|(_, length)| length).collect();
     assert_eq!(lengths, [2, 1]);
+    drop(slot.lock().unwrap().take()); // it had itself
 }
 
 #[test]

@@ -11,10 +11,12 @@ use concurrent::sched::{Scheduler, VirtualClock};
 
 use crate::support::{HOUR, SOON};
 
+const ROUNDS: usize = if cfg!(miri) { 10 } else { 100 };
+
 // S39: each event runs once, whoever runs it.
 #[test]
 fn several_threads_run_one_scheduler() {
-    const EVENTS: usize = 2000;
+    const EVENTS: usize = if cfg!(miri) { 60 } else { 2_000 };
     let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u64));
     let runs: Arc<Vec<AtomicUsize>> = Arc::new((0..EVENTS).map(|_| AtomicUsize::new(0)).collect());
     for n in 0..EVENTS {
@@ -39,6 +41,7 @@ fn several_threads_run_one_scheduler() {
 // S3, S18: entered, cancelled and run by many at once, every event runs or was cancelled.
 #[test]
 fn enter_and_cancel_from_many_threads() {
+    const EACH: u64 = if cfg!(miri) { 20 } else { 300 };
     let s = Scheduler::new();
     let ran = Arc::new(AtomicUsize::new(0));
     let cancelled = AtomicUsize::new(0);
@@ -47,7 +50,7 @@ fn enter_and_cancel_from_many_threads() {
         for _ in 0..3 {
             scope.spawn(|| {
                 start.wait();
-                for n in 0..300 {
+                for n in 0..EACH {
                     let ran = ran.clone();
                     let action = move || {
                         ran.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +66,8 @@ fn enter_and_cancel_from_many_threads() {
         s.run().unwrap();
     });
     s.run().unwrap();
-    assert_eq!(ran.load(Ordering::Relaxed) + cancelled.load(Ordering::Relaxed), 900);
+    let ended = ran.load(Ordering::Relaxed) + cancelled.load(Ordering::Relaxed);
+    assert_eq!(ended as u64, 3 * EACH);
 }
 
 // S19: Python sleeps on, and the event would run an hour late.
@@ -75,7 +79,7 @@ fn an_earlier_event_wakes_a_run_that_sleeps() {
         let s = s.clone();
         move || s.run()
     });
-    for n in 0..100 {
+    for n in 0..ROUNDS {
         let (sender, receiver) = channel();
         s.enter(Duration::ZERO, 1, move || sender.send(n).expect("the test listens"));
         assert_eq!(receiver.recv_timeout(SOON), Ok(n));
@@ -125,7 +129,7 @@ fn the_default_delay_can_be_interrupted_on_any_clock() {
 #[test]
 fn stop_ends_a_run_that_sleeps_and_a_later_one_works() {
     let s = Scheduler::new();
-    for _ in 0..20 {
+    for _ in 0..if cfg!(miri) { 2 } else { 20 } {
         let (sender, receiver) = channel();
         s.enter(Duration::ZERO, 1, move || sender.send(()).expect("the test listens"));
         s.enter(HOUR, 1, || {});
@@ -165,7 +169,7 @@ fn run_forever_waits_for_new_events() {
         let s = s.clone();
         move || s.run_forever()
     });
-    for n in 0..100 {
+    for n in 0..ROUNDS {
         let (sender, receiver) = channel();
         s.enter(Duration::ZERO, 1, move || sender.send(n).expect("the test listens"));
         assert_eq!(receiver.recv_timeout(SOON), Ok(n));

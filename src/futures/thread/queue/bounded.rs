@@ -26,8 +26,9 @@ use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
 use crate::futures::thread::pool::Shared;
 use crate::sync::{MutexGuard, Ordering, deadline_after};
 
-/// This many calls that are over stay in the queue, or as many as wait there; then it is swept.
-const KEPT_DEAD: usize = 16;
+/// This many calls that are over stay in the queue, or as many as wait there; then it is swept. A model
+/// has no room for so many.
+const KEPT_DEAD: usize = if cfg!(concurrent_loom) { 1 } else { 16 };
 
 /// What submitting to a full queue does; see [`ThreadPoolBuilder::when_full`].
 ///
