@@ -26,6 +26,7 @@ trials![
     a_map_ends_with_its_time_limit,
     py_ressources_gced_in_workers,
     py_gh105829_should_not_deadlock_if_wakeup_pipe_full,
+    calls_that_fill_the_channel_behind_one_that_runs,
 ];
 
 fn double(n: u64) -> u64 {
@@ -232,4 +233,23 @@ fn py_gh105829_should_not_deadlock_if_wakeup_pipe_full() {
     for (n, call) in calls.into_iter().enumerate() {
         assert_eq!(call.into_result().unwrap(), n as u64 * 2);
     }
+}
+
+/// So many bytes are not sent ahead that the channel has no room for them: that costs a worker.
+fn calls_that_fill_the_channel_behind_one_that_runs() {
+    let pool = ProcessPoolExecutor::builder().max_workers(1).prefetch(64).build().unwrap();
+    for len in [1_000, 2_000, 3_000, 4_000, 6_000, 10_000] {
+        let gate = crate::support::Gate::new();
+        let first = pool.submit(|g: String| crate::support::Gate::pass(&g), gate.name()).unwrap();
+        gate.wait_begun();
+        let bytes = |n: u8| vec![n; len];
+        let calls: Vec<_> =
+            (0..64).map(|n| pool.submit(|bytes: Vec<u8>| bytes, bytes(n)).unwrap()).collect();
+        gate.open();
+        first.into_result().unwrap();
+        for (n, call) in calls.into_iter().enumerate() {
+            assert!(call.into_result().unwrap() == bytes(n as u8), "{len} {n}");
+        }
+    }
+    assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
 }

@@ -4,10 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use concurrent::Error;
 use concurrent::futures::ProcessPoolExecutor;
+use concurrent::futures::process::{OnWorkerDeath, ResourceLimit};
+use rustix::process::WaitOptions;
 
-use crate::support::{Gate, eventually, lives, trials};
+use crate::support::{Gate, eventually, in_own_process, lives, trials};
 
 trials![
     a_binary_that_is_deleted_or_replaced,
@@ -15,6 +19,7 @@ trials![
     workers_end_with_their_parent,
     a_program_with_closed_standard_descriptors,
     a_full_environment_and_an_ignored_sigchld,
+    another_thread_that_reaps_all_children,
 ];
 
 /// Does what the command line says, if this is one of those programs.
@@ -48,6 +53,7 @@ pub(crate) fn act() {
             crate::orphans::act(&step, &gate, &what);
         }
         "stand-ins" => crate::user_code::act(),
+        "reaped" => reaped(),
         "sum" => println!("{}", sum()),
         "remove-self" => {
             let first = sum();
@@ -141,4 +147,35 @@ fn a_full_environment_and_an_ignored_sigchld() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     child.wait().unwrap();
     assert_eq!(line.trim(), "285");
+}
+
+fn another_thread_that_reaps_all_children() {
+    in_own_process(&["reaped"]);
+}
+
+fn reaped() {
+    let gates: Vec<Gate> = (0..10).map(|_| Gate::new()).collect(); // that starts programs
+    std::thread::spawn(|| {
+        loop {
+            if rustix::process::wait(WaitOptions::empty()).is_err() {
+                std::thread::park_timeout(Duration::from_micros(100)); // there is none
+            }
+        }
+    });
+    let builder = ProcessPoolExecutor::builder().max_workers(2).limit(ResourceLimit::OpenFiles, 50);
+    let pool = builder.on_worker_death(OnWorkerDeath::FailCall).build().unwrap();
+    let limit = |()| rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    for gate in gates {
+        assert_eq!(pool.submit(limit, ()).unwrap().into_result().unwrap(), Some(50));
+        let dies = pool.submit(|()| -> () { std::process::abort() }, ()).unwrap();
+        let error = dies.into_result().unwrap_err();
+        assert!(error.worker_death().is_some(), "{error}");
+        let call = pool.submit(|gate: String| Gate::pass(&gate), gate.name()).unwrap();
+        gate.wait_begun();
+        assert!(call.kill());
+        let error = call.into_result().unwrap_err();
+        assert!(matches!(error, Error::Killed { .. }), "{error}");
+    }
+    pool.shutdown();
+    assert_eq!(pool.stats().workers, 0);
 }
