@@ -1,6 +1,7 @@
 //! Every step of a worker's life x every way to end or halt it x every policy.
 //!
-//! After each, every accepted call has ended once and as it should, and nothing is left behind.
+//! After each, every accepted call has ended once and as it should, the pool takes calls as before if
+//! the policy lets it live (else it refuses them, and a new pool works), and nothing is left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use concurrent::futures::{Future, ProcessPoolExecutor, ShutdownOptions};
 use rustix::process::Signal;
 use std::time::Duration;
 
-use crate::mine::{Fault, Mine, Product, Step, is_stopped, send, size, work};
+use crate::mine::{Bytes, Fault, Mine, Product, Step, is_stopped, send, size, work};
 use crate::support::{Gate, census, eventually, in_own_process, trials};
 
 trials![
@@ -94,6 +95,26 @@ pub(crate) fn act(step: &str) {
 
 fn double(n: u64) -> u64 {
     n * 2
+}
+
+/// So much that it takes a segment of its own, there and back.
+const LARGE: usize = 3 << 20;
+
+/// Moves each byte: what comes back is what this call has made.
+fn turn(mut bytes: Bytes) -> Bytes {
+    bytes.0.rotate_left(1);
+    bytes
+}
+
+/// A small and a large value come back right.
+fn is_usable(pool: &ProcessPoolExecutor) {
+    let bytes = (0..251).collect::<Vec<u8>>().repeat(LARGE / 251);
+    let small = pool.submit(double, 21).unwrap();
+    let large = pool.submit(turn, Bytes(bytes.clone())).unwrap();
+    let last = pool.submit(double, 34).unwrap();
+    assert_eq!(small.into_result().unwrap(), 42);
+    assert!(large.into_result().unwrap().0 == turn(Bytes(bytes)).0, "bytes have changed");
+    assert_eq!(last.into_result().unwrap(), 68);
 }
 
 /// What happens to the worker.
@@ -210,6 +231,7 @@ impl Cell {
             let pid = gate.wait_begun();
             gate.open();
             let behind = self.strike_idle(pid, &pool);
+            self.use_again(&pool, &behind);
             pool.shutdown();
             call.check("the call before", Result::is_ok);
             return self.check_behind(behind);
@@ -225,6 +247,8 @@ impl Cell {
         let pid = gate.wait_begun();
         gate.open();
         self.strike(pid, &call.future);
+        let _ = call.future.result();
+        self.use_again(&pool, &behind);
         pool.shutdown();
         let died = pool.stats().died;
         drop(pool);
@@ -234,6 +258,20 @@ impl Cell {
             && self.step != Step::Ending
             && !(self.how == How::Stops && self.step.is_in_call());
         assert_eq!(died, u64::from(counts), "deaths");
+    }
+
+    /// Uses the pool when all that the fault has hit is over.
+    fn use_again(self, pool: &ProcessPoolExecutor, behind: &[Watched<u64>]) {
+        for call in behind {
+            let _ = call.future.result();
+        }
+        if !self.shutdown && !self.breaks() {
+            return is_usable(pool);
+        }
+        let error = pool.submit(double, 1).expect_err("the pool takes nothing");
+        let is_right = self.breaks() && self.is_broken(&error);
+        assert!(is_right || self.shutdown && matches!(error, Error::Shutdown), "{error}");
+        is_usable(&ProcessPoolExecutor::new(1).unwrap());
     }
 
     /// The worker has passed the gate, and what it does to itself is under way.
