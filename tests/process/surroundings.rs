@@ -1,6 +1,7 @@
 //! What surrounds a pool: signals, standard streams, limits, forks of the parent.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
-use crate::mine::send;
+use crate::mine::{Bytes, send};
 use crate::support::{Gate, in_own_process, replacing, trials};
 
 trials![
@@ -32,7 +33,7 @@ pub(crate) fn act(what: &str, folder: &str) {
         "blocked" => blocked(),
         "sigpipe" => sigpipe(),
         "file-size" => file_size(),
-        "closed-streams" => closed_streams(),
+        "closed-streams" => closed_streams(folder),
         "forked" => forked(folder),
         _ => unreachable!("no such act"),
     }
@@ -180,30 +181,57 @@ fn a_limit_that_cannot_be_set_is_told() {
 }
 
 fn standard_streams_that_are_closed_stay_closed() {
-    in_own_process(&["surroundings", "closed-streams", ""]);
+    for which in ["0", "1", "2", "01", "12", "012"] {
+        in_own_process(&["surroundings", "closed-streams", which]);
+    }
 }
 
-/// Which of the first two streams are open, as something else than `/dev/null`.
-fn open_streams(_: u32) -> Vec<String> {
-    let links = (0..2).filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+/// Which of these streams are open, as something else than `/dev/null`.
+fn open_streams(which: String) -> Vec<String> {
+    let links =
+        which.chars().filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
     let links = links.map(|link| link.display().to_string());
     links.filter(|link| link != "/dev/null").collect()
 }
 
-fn closed_streams() {
-    for fd in [0, 1] {
+fn closed_streams(which: &str) {
+    // What a panic says is to be heard, whichever stream is closed.
+    let said = File::from(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 10).unwrap());
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = writeln!(&mut &said, "{panic}");
+    }));
+    let older = replacing(1);
+    let worker = |()| std::process::id();
+    let first = older.submit(worker, ()).unwrap().into_result().unwrap();
+    for fd in which.bytes() {
         // SAFETY: nothing in this process uses it from here on.
-        unsafe { libc::close(fd) };
+        unsafe { libc::close(i32::from(fd - b'0')) };
     }
-    let pool = replacing(2);
-    for n in 0..4_u32 {
-        let sent = (large(2 * MIB), SharedBytes::copy_from(&large(MIB)).unwrap());
-        let back = pool.submit(|sent: (Vec<u8>, SharedBytes)| sent, sent).unwrap();
-        let back = back.into_result().unwrap();
-        assert_eq!((back.0.len(), back.1.len()), (2 * MIB, MIB));
-        let there = pool.submit(open_streams, n).unwrap().into_result().unwrap();
-        assert_eq!((there, open_streams(n)), (Vec::new(), Vec::new()));
+    assert_eq!(older.submit(worker, ()).unwrap().into_result().unwrap(), first);
+    let newer = replacing(2);
+    for pool in [&older, &newer] {
+        carries(pool);
+        let dies = pool.submit(|()| std::process::exit(3), ()).unwrap();
+        let error = dies.into_result().map(|(): ()| "lives on").unwrap_err();
+        assert_eq!(error.worker_death().unwrap().exit_code, Some(3), "{error}");
+        carries(pool);
+        // A worker that was started later than that, with what there was then.
+        let there = pool.submit(open_streams, which.to_owned()).unwrap().into_result().unwrap();
+        assert_eq!((there, open_streams(which.to_owned())), (Vec::new(), Vec::new()));
     }
+    assert_eq!(older.stats().died, 1);
+    assert_ne!(older.submit(worker, ()).unwrap().into_result().unwrap(), first);
+    older.shutdown();
+    newer.shutdown();
+    assert_eq!(open_streams(which.to_owned()), Vec::<String>::new());
+}
+
+/// What is large comes and goes in both ways.
+fn carries(pool: &ProcessPoolExecutor) {
+    let sent = (Bytes(large(2 * MIB)), SharedBytes::copy_from(&large(MIB)).unwrap());
+    let back = pool.submit(|sent: (Bytes, SharedBytes)| sent, sent).unwrap();
+    let back = back.into_result().unwrap();
+    assert!(back.0.0 == large(2 * MIB) && back.1[..] == large(MIB));
 }
 
 fn a_fork_of_the_parent_does_not_hold_up_a_shutdown() {
