@@ -12,7 +12,7 @@ use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::mine::{Bytes, send};
-use crate::support::{Gate, in_own_process, replacing, trials};
+use crate::support::{Gate, eventually, in_own_process, replacing, trials};
 
 trials![
     ctrl_c_while_workers_start,
@@ -235,8 +235,10 @@ fn carries(pool: &ProcessPoolExecutor) {
 }
 
 fn a_fork_of_the_parent_does_not_hold_up_a_shutdown() {
-    let folder = Gate::new();
-    in_own_process(&["surroundings", "forked", &folder.name()]);
+    for end in ["shutdown", "drop", "worn-out", "idle"] {
+        let folder = Gate::new();
+        in_own_process(&["surroundings", "forked", &format!("{end}:{}", folder.name())]);
+    }
 }
 
 static ENDED: OnceLock<String> = OnceLock::new();
@@ -245,24 +247,49 @@ extern "C" fn at_exit() {
     let _ = File::create(ENDED.get().unwrap());
 }
 
-fn forked(folder: &str) {
+/// A worker is told to end while a fork of its parent has all that the parent had open.
+fn forked(what: &str) {
+    let (end, folder) = what.split_once(':').unwrap();
     let note = format!("{folder}/ended");
-    let pool = ProcessPoolExecutor::new(1).unwrap();
-    let register = |note: String| {
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let builder = match end {
+        "worn-out" => builder.max_tasks_per_child(2),
+        "idle" => builder.idle_timeout(Duration::from_millis(1)),
+        _ => builder,
+    };
+    let pool = builder.on_worker_death(OnWorkerDeath::FailCall).build().unwrap();
+    let gate = Gate::new();
+    let register = |(note, gate): (String, String)| {
         ENDED.set(note).unwrap();
         // SAFETY: the function takes no arguments and does not unwind.
         assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+        Gate::pass(&gate);
     };
-    pool.submit(register, note.clone()).unwrap().into_result().unwrap();
+    let call = pool.submit(register, (note.clone(), gate.name())).unwrap();
+    gate.wait_begun();
     // SAFETY: the child does nothing but wait for its end.
     let fork = unsafe { libc::fork() };
     if fork == 0 {
+        // SAFETY: as above; should the test fail, this ends with it.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         loop {
             // SAFETY: as above.
             unsafe { libc::pause() };
         }
     }
-    pool.shutdown();
+    gate.open();
+    call.into_result().unwrap();
+    match end {
+        "shutdown" => pool.shutdown(),
+        "drop" => drop(pool),
+        "worn-out" => {
+            // The second of its calls, and the first of the next worker's.
+            let calls = [1, 2].map(|n| pool.submit(double, n).unwrap());
+            assert_eq!(calls.map(|call| call.into_result().unwrap()), [2, 4]);
+            assert_eq!(pool.stats().started, 2);
+        }
+        _ => eventually("the end of an idle worker", || pool.stats().workers == 0),
+    }
     // SAFETY: our own child, which nobody has reaped.
     unsafe { libc::kill(fork, libc::SIGKILL) };
     assert!(File::open(note).is_ok(), "the worker was not told to end, but killed");
