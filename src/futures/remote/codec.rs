@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::attached::{Decoding, Encoding, Files, MOST_DESCRIPTORS};
 use super::depth::{Depth, TOO_DEEP, on_large_stack};
+use super::items::{CountsItems, Items, TOO_MANY};
 use super::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use super::reasons::reason;
 use super::shared_bytes::SharedBytes;
@@ -462,8 +463,12 @@ impl<'a> Source<'a> {
     ) -> Result<T, String> {
         let decoding = Decoding::begin(self.files);
         let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes, depth });
-        let decoded = T::deserialize(&mut deserializer);
+        let items = Items::of_message(bytes.len());
+        let decoded = T::deserialize(CountsItems::new(&mut deserializer, &items));
         drop(decoding);
+        if items.were_too_many() {
+            return Err(format!("`{}`: {TOO_MANY}", type_name::<T>()));
+        }
         match decoded.map(|value| (value, deserializer.finalize())) {
             Ok((value, Ok([]))) => Ok(value),
             Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
@@ -609,6 +614,25 @@ mod tests {
             let decoded = Source::new(&bytes, &Files::default()).decode::<Node>();
             assert!(decoded.is_err_and(|error| error.contains("too deep")));
         });
+    }
+
+    #[test]
+    #[cfg(not(miri))] // millions of items
+    fn a_list_claims_no_more_items_than_its_message_has_bytes_for() {
+        type Kinds = (Vec<Vec<()>>, Vec<Option<[u8; 0]>>, std::collections::BTreeMap<u8, ()>);
+        let kinds: Kinds =
+            (vec![vec![(); 3]; 1000], vec![Some([]), None], [(1, ()), (2, ())].into());
+        assert_eq!(round_trip(&kinds, 1 << 20), kinds);
+        let most = vec![(); 1 << 20];
+        assert_eq!(round_trip(&most, 100).len(), most.len());
+        // As postcard writes the length 2^64 - 1, alone and within another value.
+        let claims = [vec![0xff; 9], vec![1]].concat();
+        let files = Files::default();
+        let error = Source::new(&claims, &files).decode::<Vec<()>>().unwrap_err();
+        assert!(error.contains("more items than bytes"), "{error}");
+        let within = [vec![1, 7], claims].concat();
+        let error = Source::new(&within, &files).decode::<Option<(u8, Vec<()>)>>().unwrap_err();
+        assert!(error.contains("more items than bytes"), "{error}");
     }
 
     #[test]

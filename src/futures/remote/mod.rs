@@ -8,6 +8,7 @@ pub(crate) mod codec;
 mod depth;
 pub(crate) mod identity;
 pub(crate) mod images;
+mod items;
 pub(crate) mod landing;
 pub(crate) mod number_chunk;
 pub(crate) mod numbers;

@@ -1,0 +1,329 @@
+//! [`CountsItems`]: how many items lists may claim to have.
+//!
+//! The format says of a list how many items follow, and items that hold nothing take no bytes: a few
+//! bytes can claim 2^64 of them, which would keep whoever reads them busy for ever. All others take a
+//! byte at least. So in all lists of a message there may be as many items as it has bytes, and
+//! [some more](EMPTY_ITEMS) that take none.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+/// Items without bytes in one message.
+const EMPTY_ITEMS: u64 = 1 << 20;
+
+pub(super) const TOO_MANY: &str =
+    "it has more items than bytes: of those that hold nothing it may have 1,048,576";
+
+/// How many items may still come.
+#[derive(Debug)]
+pub(super) struct Items {
+    left: Cell<u64>,
+    too_many: Cell<bool>,
+}
+
+impl Items {
+    /// For a message of so many bytes.
+    pub(super) fn of_message(bytes: usize) -> Self {
+        let left = Cell::new((bytes as u64).saturating_add(EMPTY_ITEMS));
+        Self { left, too_many: Cell::new(false) }
+    }
+
+    pub(super) fn were_too_many(&self) -> bool {
+        self.too_many.get()
+    }
+
+    #[inline(always)]
+    fn count<E: Error>(&self) -> Result<(), E> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(self.refuse());
+        }
+        self.left.set(left - 1);
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse<E: Error>(&self) -> E {
+        self.too_many.set(true);
+        E::custom(TOO_MANY)
+    }
+}
+
+/// What serde reads with, or a part of it, with the count of items beside it.
+///
+/// `LIST` inside of a list; not in a struct or a tuple, whose number of parts its type tells.
+pub(super) struct CountsItems<'a, D, const LIST: bool = false> {
+    inner: D,
+    items: &'a Items,
+}
+
+impl<'a, D> CountsItems<'a, D> {
+    #[inline(always)]
+    pub(super) fn new(inner: D, items: &'a Items) -> Self {
+        Self { inner, items }
+    }
+}
+
+impl<'a, D, const LIST: bool> CountsItems<'a, D, LIST> {
+    #[inline(always)]
+    fn within(inner: D, items: &'a Items) -> Self {
+        Self { inner, items }
+    }
+}
+
+macro_rules! deserialize {
+    ($($method:ident)*) => {$(
+        #[inline(always)]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.inner.$method(CountsItems::new(visitor, self.items))
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for CountsItems<'_, D> {
+    type Error = D::Error;
+
+    deserialize! {
+        deserialize_any deserialize_bool
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
+        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit
+        deserialize_identifier deserialize_ignored_any
+    }
+
+    #[inline(always)]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_seq(CountsItems::<_, true>::within(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_map(CountsItems::<_, true>::within(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_unit_struct(name, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_newtype_struct(name, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_tuple(len, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_tuple_struct(name, len, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_struct(name, fields, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_enum(name, variants, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+macro_rules! visit {
+    ($($method:ident: $value:ty,)*) => {$(
+        #[inline(always)]
+        fn $method<E: Error>(self, value: $value) -> Result<V::Value, E> {
+            self.inner.$method(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>, const LIST: bool> Visitor<'de> for CountsItems<'_, V, LIST> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    visit! {
+        visit_bool: bool,
+        visit_i8: i8, visit_i16: i16, visit_i32: i32, visit_i64: i64, visit_i128: i128,
+        visit_u8: u8, visit_u16: u16, visit_u32: u32, visit_u64: u64, visit_u128: u128,
+        visit_f32: f32, visit_f64: f64, visit_char: char,
+        visit_str: &str, visit_borrowed_str: &'de str, visit_string: String,
+        visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>,
+    }
+
+    #[inline(always)]
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    #[inline(always)]
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    #[inline(always)]
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_some(CountsItems::new(from, self.items))
+    }
+
+    #[inline(always)]
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_newtype_struct(CountsItems::new(from, self.items))
+    }
+
+    #[inline(always)]
+    fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_seq(CountsItems::<_, LIST>::within(from, self.items))
+    }
+
+    #[inline(always)]
+    fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_map(CountsItems::<_, LIST>::within(from, self.items))
+    }
+
+    #[inline(always)]
+    fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_enum(CountsItems::new(from, self.items))
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for CountsItems<'_, S> {
+    type Value = S::Value;
+
+    #[inline(always)]
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(CountsItems::new(from, self.items))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>, const LIST: bool> SeqAccess<'de> for CountsItems<'_, A, LIST> {
+    type Error = A::Error;
+
+    #[inline(always)]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let item = self.inner.next_element_seed(CountsItems::new(seed, self.items))?;
+        if LIST && item.is_some() {
+            self.items.count()?;
+        }
+        Ok(item)
+    }
+
+    #[inline(always)]
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>, const LIST: bool> MapAccess<'de> for CountsItems<'_, A, LIST> {
+    type Error = A::Error;
+
+    #[inline(always)]
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let key = self.inner.next_key_seed(CountsItems::new(seed, self.items))?;
+        if LIST && key.is_some() {
+            self.items.count()?;
+        }
+        Ok(key)
+    }
+
+    #[inline(always)]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.inner.next_value_seed(CountsItems::new(seed, self.items))
+    }
+
+    #[inline(always)]
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, 'a, A: EnumAccess<'de>> EnumAccess<'de> for CountsItems<'a, A> {
+    type Error = A::Error;
+    type Variant = CountsItems<'a, A::Variant>;
+
+    #[inline(always)]
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), A::Error> {
+        let (name, variant) = self.inner.variant_seed(CountsItems::new(seed, self.items))?;
+        Ok((name, CountsItems::new(variant, self.items)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for CountsItems<'_, A> {
+    type Error = A::Error;
+
+    #[inline(always)]
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.inner.unit_variant()
+    }
+
+    #[inline(always)]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        self.inner.newtype_variant_seed(CountsItems::new(seed, self.items))
+    }
+
+    #[inline(always)]
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        self.inner.tuple_variant(len, CountsItems::new(visitor, self.items))
+    }
+
+    #[inline(always)]
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        self.inner.struct_variant(fields, CountsItems::new(visitor, self.items))
+    }
+}
