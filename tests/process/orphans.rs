@@ -1,7 +1,8 @@
 //! The program that has the pool is killed, at every step of a worker's life: no worker survives it.
 
 use std::cell::Cell;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ trials![
     the_parent_ends_in_other_ways,
     the_parent_of_a_halted_worker_is_killed,
     the_parent_is_killed_during_shutdown,
+    the_parent_is_killed_and_a_fork_of_it_lives_on,
 ];
 
 /// How long a worker may survive its parent.
@@ -102,6 +104,37 @@ fn the_parent_is_killed_during_shutdown() {
     }
 }
 
+fn the_parent_is_killed_and_a_fork_of_it_lives_on() {
+    for step in Step::ALL {
+        let mut family = Family::new(step, "forks");
+        let mut lifeline = family.parent.stdin.take().unwrap();
+        lifeline.write_all(b"f").unwrap();
+        let fork = Path::new(&family.gate.name()).join("forked");
+        eventually("a fork", || fork.exists());
+        family.kill_parent(Signal::KILL);
+        if step == Step::BeforeHandshake {
+            family.gate.open();
+        }
+        family.assert_ends(&format!("the end of a worker at {step:?}, before that of a fork"));
+        drop(lifeline);
+    }
+}
+
+/// When it is told to: a process that has all that this one has open, until its input ends.
+fn fork(gate: &str) {
+    let told = || std::io::stdin().read(&mut [0]).is_ok_and(|count| count == 1);
+    assert!(told());
+    // SAFETY: the child calls nothing but what the system does.
+    if unsafe { libc::fork() } == 0 {
+        let mut byte = 0_u8;
+        // SAFETY: there is room for it.
+        while unsafe { libc::read(0, (&raw mut byte).cast(), 1) } > 0 {}
+        // SAFETY: it ends the process, and nothing else.
+        unsafe { libc::_exit(0) };
+    }
+    File::create(format!("{gate}/forked")).unwrap();
+}
+
 /// The parent.
 pub(crate) fn act(step: &str, gate: &str, what: &str) {
     let _ = rustix::process::setrlimit(
@@ -114,6 +147,7 @@ pub(crate) fn act(step: &str, gate: &str, what: &str) {
     let call = pool.submit(work, mine.order()).unwrap();
     match what {
         "shuts down" => pool.shutdown(),
+        "forks" => fork(gate),
         "exits" => {
             let _ = std::io::stdin().read(&mut [0]); // until it is told to
             std::process::exit(0);

@@ -195,9 +195,6 @@ fn take_order() -> io::Result<Order> {
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     let mut text = [0; GREETING_MOST];
     let Received { len, files, .. } = receive_with_files(socket.as_fd(), &mut text, true)?;
-    if len == 0 {
-        std::process::exit(LOST); // the parent has ended
-    }
     let (greeting, parent, limits) = Greeting::from_bytes(&text[..len])?;
     // In a namespace of processes of its own it does not know its parent.
     let own_parent = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);

@@ -131,6 +131,12 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
     rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
     let (page, page_file) = Page::new()?;
+    let limits = resource_limit::to_wire(&settings.limits);
+    let text = greeting.to_bytes(std::process::id(), &limits)?;
+    let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd(), their_questions.as_fd()];
+    // Before there is a worker to read it: if this process dies now and a fork of it keeps the socket
+    // open, a worker that waited for its greeting would wait for as long as that lives.
+    send_with_files(socket.as_fd(), &text, &files, true)?;
     let mut command = command(settings, greeting.depth);
     command.stdin(Stdio::from(theirs));
     let child = {
@@ -140,14 +146,6 @@ pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Laun
     };
     let process = Process::new(child)?;
     drop(command); // and with it our copy of the worker's end of the socket
-    let limits = resource_limit::to_wire(&settings.limits);
-    let text = greeting.to_bytes(std::process::id(), &limits)?;
-    let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd(), their_questions.as_fd()];
-    match send_with_files(socket.as_fd(), &text, &files, true) {
-        // It has ended already: its supervisor will see that, and how.
-        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Err(error) => return Err(error.into()),
-    }
     Ok(Launched { process, socket, questions, bell, own_bell, page, greeting })
 }
 
