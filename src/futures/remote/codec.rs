@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(miri))]
+    #[cfg(not(any(miri, concurrent_tsan)))]
     fn a_deep_value_comes_back_on_a_small_stack() {
         in_small_stack(|| {
             let list = Node::list(20_000);
@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(miri))]
+    #[cfg(not(any(miri, concurrent_tsan)))]
     fn a_value_that_is_too_deep_is_an_error() {
         in_small_stack(|| {
             const DEEP: usize = 3_000_000;

@@ -52,29 +52,29 @@ fn here() -> usize {
     std::hint::black_box(&raw const local).addr()
 }
 
-#[cfg(not(miri))]
+#[cfg(not(any(miri, concurrent_tsan)))]
 fn remaining_stack() -> Option<usize> {
     stacker::remaining_stack()
 }
 
 /// Runs `body` on the large stack.
-#[cfg(not(miri))]
+#[cfg(not(any(miri, concurrent_tsan)))]
 #[cold]
 pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
     stacker::grow(LARGE, body)
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, concurrent_tsan))]
 fn remaining_stack() -> Option<usize> {
     None
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, concurrent_tsan))]
 pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(concurrent_tsan)))]
 mod tests {
     use super::*;
 
