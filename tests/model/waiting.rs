@@ -132,12 +132,12 @@ fn as_completed_in_a_deadlock_yields_each_once_against_a_cancel() {
             count.store(sum, Ordering::Relaxed);
         });
         assert!(tell.set_result(outer.unwrap()).is_ok());
-        let cancelled = cancelled.cancel(); // nobody comes to run it before
+        cancelled.cancel(); // or it comes too late: who was refused is gone, and the call is run
         let refused = waits.unwrap().into_result().unwrap();
         own.shutdown();
         other.shutdown();
         assert_eq!(yielded.load(Ordering::Relaxed), 11);
-        (cancelled, refused)
+        refused
     })
-    .assert([(true, false), (true, true)]);
+    .assert([false, true]);
 }
