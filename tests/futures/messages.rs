@@ -34,8 +34,8 @@ fn each_message_says_what_happened() {
         ),
         (
             Error::BrokenThreadPool(Cause::new(Error::raised("no licence"))),
-            "A thread initializer failed, the thread pool is not usable anymore: the call returned \
-             an error: no licence",
+            "A thread initializer failed, the thread pool is not usable anymore: the initializer \
+             returned an error: no licence",
         ),
         (Error::Killed { pid: 12 }, "the call was killed on purpose, with its worker process 12"),
         (
