@@ -96,6 +96,9 @@ impl Timer {
     }
 }
 
+/// What may happen has happened only if everything has: elsewhere it is a matter of luck.
+const EVERY_INTERLEAVING: bool = cfg!(all(concurrent_loom, not(concurrent_shuttle)));
+
 /// Runs `model` in every interleaving, or some times, and gives what it returned.
 fn outcomes<T: Ord + Send + 'static>(model: impl Fn() -> T + Send + Sync + 'static) -> BTreeSet<T> {
     let met = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
@@ -149,7 +152,7 @@ fn model_what_does_not_block_is_run_in_order_by_few() {
         (notes, threads)
     });
     assert!(met.iter().all(|(notes, _)| *notes == [1, 2]));
-    assert!(met.iter().any(|(_, threads)| *threads == 1));
+    assert!(!EVERY_INTERLEAVING || met.iter().any(|(_, threads)| *threads == 1));
 }
 
 /// A thread more than is needed ends, and what comes later is run.
@@ -167,5 +170,6 @@ fn model_a_thread_that_finds_another_one_free_ends() {
         timer.end();
         threads - handover.desk.lock().threads
     });
-    assert!(met.contains(&1), "one of two found the other free");
+    assert!(met.iter().all(|ended| *ended <= 1));
+    assert!(!EVERY_INTERLEAVING || met.contains(&1), "one of two found the other free");
 }
