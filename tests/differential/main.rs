@@ -7,6 +7,7 @@
 //! `DIFFERENTIAL_PROGRAMS` sets how many of each language, `DIFFERENTIAL_SEED` which ones.
 
 mod futures;
+mod mode;
 mod nested;
 mod python;
 mod sched;

@@ -14,12 +14,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use concurrent::futures::{Future, ReturnWhen, RunInPlace, ThreadPoolExecutor, as_completed, wait};
+use concurrent::futures::{Future, RunInPlace, ThreadPoolExecutor, as_completed, wait};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::strategy::BoxedStrategy;
 use serde::{Deserialize, Serialize};
 
+use crate::mode::Mode;
 use crate::python::PATIENCE;
 use crate::search::{Language, Way, compare};
 
@@ -57,21 +58,12 @@ enum Step {
     Fail,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    All,
-    First,
-    Exception,
-}
-
 fn step(depth: u32) -> BoxedStrategy<Step> {
     let waits = || {
-        let mode = prop_oneof![Just(Mode::All), Just(Mode::First), Just(Mode::Exception)];
         let result = (0..8_usize, any::<bool>());
         prop_oneof![
             4 => result.prop_map(|(of, limited)| Step::Result { of, limited }),
-            3 => (vec(0..8_usize, 0..5), mode).prop_map(|(of, mode)| Step::Wait { of, mode }),
+            3 => (vec(0..8_usize, 0..5), Mode::any()).prop_map(|(of, mode)| Step::Wait { of, mode }),
             2 => vec(0..8_usize, 0..5).prop_map(|of| Step::Completed { of }),
             2 => prop_oneof![4 => Just(false), 1 => Just(true)]
                 .prop_map(|fails| Step::Leaf { fails }),
@@ -155,12 +147,7 @@ impl World {
 
     /// What counts of a wait: how many are done, if all must be.
     fn wait(&self, calls: Vec<Arc<Future<u64>>>, mode: Mode) -> u64 {
-        let until = match mode {
-            Mode::All => ReturnWhen::AllCompleted,
-            Mode::First => ReturnWhen::FirstCompleted,
-            Mode::Exception => ReturnWhen::FirstException,
-        };
-        let outcome = wait(calls, None, until);
+        let outcome = wait(calls, None, mode.into());
         let failed = |call: &Arc<Future<u64>>| call.exception().is_ok_and(|error| error.is_some());
         let may_be_early = match mode {
             Mode::All => false,

@@ -44,6 +44,8 @@ struct Frame<'a> {
 /// No part of it has a destructor, so that it is there while the thread is torn down.
 struct Context {
     worker_of: Cell<PoolId>,
+    /// The same, and still so when it is a worker no longer.
+    thread_of: Cell<PoolId>,
     /// INVARIANT: null, or a frame whose [`within`] has not returned; so are all outer ones.
     innermost: Cell<*const Frame<'static>>,
 }
@@ -51,13 +53,27 @@ struct Context {
 thread_local_static! {
     CONTEXT: Context = Context {
         worker_of: Cell::new(0),
+        thread_of: Cell::new(0),
         innermost: Cell::new(ptr::null()),
     }
 }
 
 /// From now on this thread is a worker of `pool`.
 pub(crate) fn become_worker_of(pool: PoolId) {
-    CONTEXT.with(|context| context.worker_of.set(pool));
+    CONTEXT.with(|context| {
+        context.worker_of.set(pool);
+        context.thread_of.set(pool);
+    });
+}
+
+/// From now on it is none, but its pool still waits for it to end.
+pub(crate) fn leave_pool() {
+    CONTEXT.with(|context| context.worker_of.set(0));
+}
+
+/// The pool that this thread was started for; 0 if it is none's.
+pub(crate) fn thread_of() -> PoolId {
+    CONTEXT.try_with(|context| context.thread_of.get()).unwrap_or(0)
 }
 
 /// The pool that this thread works for; 0 if it is no worker.

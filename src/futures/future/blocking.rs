@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::assist::One;
-use crate::futures::call::context;
 use crate::futures::call::waiter::{Signal, Until, Waiter};
 use crate::futures::call::{self, Ending};
 use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
@@ -29,7 +28,7 @@ impl<T> Future<T> {
         let done = || core.state().is_done();
         let one = One(call);
         let mut run = InPlaceRun::default();
-        if deadline.is_none() && context::worker_of() != 0 {
+        if deadline.is_none() {
             run.while_nobody_is_free(&one);
             if done() {
                 return Ok(());

@@ -76,10 +76,10 @@ impl<'a, D, const LIST: bool> CountsItems<'a, D, LIST> {
 }
 
 macro_rules! deserialize {
-    ($($method:ident)*) => {$(
+    ($list:literal: $($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline(always)]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.inner.$method(CountsItems::new(visitor, self.items))
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            self.inner.$method($($name,)* CountsItems::<_, $list>::within(visitor, self.items))
         }
     )*};
 }
@@ -87,80 +87,22 @@ macro_rules! deserialize {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for CountsItems<'_, D> {
     type Error = D::Error;
 
+    deserialize! { true: deserialize_seq() deserialize_map() }
+
     deserialize! {
-        deserialize_any deserialize_bool
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit
-        deserialize_identifier deserialize_ignored_any
-    }
-
-    #[inline(always)]
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_seq(CountsItems::<_, true>::within(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_map(CountsItems::<_, true>::within(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_unit_struct(name, CountsItems::new(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_newtype_struct(name, CountsItems::new(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_tuple(len, CountsItems::new(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_tuple_struct(name, len, CountsItems::new(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_struct(name, fields, CountsItems::new(visitor, self.items))
-    }
-
-    #[inline(always)]
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_enum(name, variants, CountsItems::new(visitor, self.items))
+        false:
+        deserialize_any() deserialize_bool()
+        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_bytes() deserialize_byte_buf() deserialize_option() deserialize_unit()
+        deserialize_identifier() deserialize_ignored_any()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
     }
 
     #[inline(always)]
@@ -170,10 +112,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for CountsItems<'_, D> {
 }
 
 macro_rules! visit {
-    ($($method:ident: $value:ty,)*) => {$(
+    ($($method:ident($($value:ident: $type:ty)?))*) => {$(
         #[inline(always)]
-        fn $method<E: Error>(self, value: $value) -> Result<V::Value, E> {
-            self.inner.$method(value)
+        fn $method<E: Error>(self $(, $value: $type)?) -> Result<V::Value, E> {
+            self.inner.$method($($value)?)
         }
     )*};
 }
@@ -186,22 +128,16 @@ impl<'de, V: Visitor<'de>, const LIST: bool> Visitor<'de> for CountsItems<'_, V,
     }
 
     visit! {
-        visit_bool: bool,
-        visit_i8: i8, visit_i16: i16, visit_i32: i32, visit_i64: i64, visit_i128: i128,
-        visit_u8: u8, visit_u16: u16, visit_u32: u32, visit_u64: u64, visit_u128: u128,
-        visit_f32: f32, visit_f64: f64, visit_char: char,
-        visit_str: &str, visit_borrowed_str: &'de str, visit_string: String,
-        visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>,
-    }
-
-    #[inline(always)]
-    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_none()
-    }
-
-    #[inline(always)]
-    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_unit()
+        visit_bool(value: bool)
+        visit_i8(value: i8) visit_i16(value: i16) visit_i32(value: i32) visit_i64(value: i64)
+        visit_i128(value: i128)
+        visit_u8(value: u8) visit_u16(value: u16) visit_u32(value: u32) visit_u64(value: u64)
+        visit_u128(value: u128)
+        visit_f32(value: f32) visit_f64(value: f64) visit_char(value: char)
+        visit_str(value: &str) visit_borrowed_str(value: &'de str) visit_string(value: String)
+        visit_bytes(value: &[u8]) visit_borrowed_bytes(value: &'de [u8])
+        visit_byte_buf(value: Vec<u8>)
+        visit_none() visit_unit()
     }
 
     #[inline(always)]

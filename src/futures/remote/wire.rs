@@ -12,9 +12,10 @@
 //! its descriptor, named by later ones, and forgotten by the one that says so.
 //!
 //! Both ends are the same program image on the same machine, so that nothing here is a promise to
-//! anybody else. A frame lies where the user's code in the worker can overwrite it by mistake, so that it
-//! carries a sum: what was overwritten is an error, and no other value. Nothing in a frame is trusted: a length is checked before it is used, an unknown
-//! kind or flag is [`Malformed`], and that ends the worker.
+//! anybody else. A frame lies where the user's code in the worker can overwrite it by mistake, so that
+//! it carries a sum: what was overwritten is an error, and no other value. Nothing in a frame is
+//! trusted: a length is checked before it is used, an unknown kind or flag is [`Malformed`], and that
+//! ends the worker.
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 20;
@@ -94,9 +95,7 @@ impl Kind {
             _ => return None,
         })
     }
-}
 
-impl Kind {
     /// Whether it is the one answer to a call.
     pub(crate) fn is_answer(self) -> bool {
         !matches!(

@@ -10,27 +10,21 @@ use super::state::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::call::assist::{Begin, RunInPlace, WorkerContext, Working};
-use crate::futures::call::context::{PoolId, become_worker_of, worker_of};
+use crate::futures::call::context::{become_worker_of, leave_pool, thread_of, worker_of};
 use crate::futures::call::job::Stage;
 use crate::futures::call::state::Phase;
 use crate::futures::call::token::StopFlag;
 use crate::guard::{catch, contain};
-use crate::sync::thread_local_static;
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
 pub(crate) fn is_worker_of(pool: &Shared) -> bool {
     worker_of() == pool.id()
 }
 
-thread_local_static! {
-    /// The pool whose worker this thread was before it left.
-    LEFT: Cell<PoolId> = Cell::new(0)
-}
-
 /// Whether this thread is a worker of `pool`, or was one and is about to end: whoever waits for the
 /// pool's threads waits for this one.
 pub(crate) fn is_thread_of(pool: &Shared) -> bool {
-    is_worker_of(pool) || LEFT.try_with(Cell::get).is_ok_and(|left| left == pool.id())
+    thread_of() == pool.id()
 }
 
 /// Runs calls until the pool ends.
@@ -70,8 +64,7 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     run_hook("on_worker_stop", hooks.on_stop.as_ref());
     drop(at_work);
     // Destructors of thread-locals come later. They may wait, as any thread may, but not for this one.
-    become_worker_of(0);
-    LEFT.with(|left| left.set(pool.id()));
+    leave_pool();
     pool.queue().worker_ended(flag);
 }
 

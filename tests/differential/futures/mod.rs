@@ -13,6 +13,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::strategy::BoxedStrategy;
 use serde::{Deserialize, Serialize};
 
+use crate::mode::Mode;
 use crate::search::{Language, Way, compare};
 
 /// One statement of a program; `id` names a future, `key` an iterator.
@@ -93,14 +94,6 @@ enum Step {
     },
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    All,
-    First,
-    Exception,
-}
-
 type Program = Vec<Step>;
 
 /// Few, so that a future is often spoken of.
@@ -111,7 +104,6 @@ fn step(body: impl Strategy<Value = Vec<Step>> + Clone + 'static) -> BoxedStrate
     let id = || 0..IDS;
     let key = || 0..KEYS;
     let ids = || vec(0..IDS, 0..6);
-    let mode = || prop_oneof![Just(Mode::All), Just(Mode::First), Just(Mode::Exception)];
     let makes = prop_oneof![
         3 => (id(), body.clone()).prop_map(|(id, body)| Step::Submit { id, body }),
         3 => id().prop_map(|id| Step::Promise { id }),
@@ -128,8 +120,8 @@ fn step(body: impl Strategy<Value = Vec<Step>> + Clone + 'static) -> BoxedStrate
     let asks = prop_oneof![
         4 => id().prop_map(|id| Step::Look { id }),
         5 => (id(), 0..100_u32, body).prop_map(|(id, tag, body)| Step::Callback { id, tag, body }),
-        3 => (ids(), mode()).prop_map(|(ids, mode)| Step::Wait { ids, mode }),
-        2 => (ids(), mode()).prop_map(|(ids, mode)| Step::Block { ids, mode }),
+        3 => (ids(), Mode::any()).prop_map(|(ids, mode)| Step::Wait { ids, mode }),
+        2 => (ids(), Mode::any()).prop_map(|(ids, mode)| Step::Block { ids, mode }),
         1 => id().prop_map(|id| Step::Await { id }),
         2 => (key(), ids()).prop_map(|(key, ids)| Step::Open { key, ids }),
         4 => key().prop_map(|key| Step::Pull { key }),

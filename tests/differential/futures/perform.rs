@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concurrent::futures::{
-    DoneAndNotDone, Executor, Future, MapOptions, Promise, ReturnWhen, ShutdownOptions,
-    as_completed, wait,
+    DoneAndNotDone, Executor, Future, MapOptions, Promise, ShutdownOptions, as_completed, wait,
 };
 use concurrent::{Error, Result};
 
+use super::Step;
 use super::world::{
     Argument, Done, FAILED, Failure, Handle, Iteration, Label, Mapping, Stepped, World, note,
     python, settle, step, watch, world,
 };
-use super::{Mode, Step};
+use crate::mode::Mode;
 
 /// The function of all calls.
 fn run((label, body): Argument) -> Label {
@@ -52,12 +52,7 @@ fn outcome(result: Result<impl ToString>) -> String {
 }
 
 fn wait_for(handles: Vec<Handle>, timeout: Option<Duration>, mode: Mode) -> String {
-    let return_when = match mode {
-        Mode::All => ReturnWhen::AllCompleted,
-        Mode::First => ReturnWhen::FirstCompleted,
-        Mode::Exception => ReturnWhen::FirstException,
-    };
-    let DoneAndNotDone { done, not_done } = wait(handles, timeout, return_when);
+    let DoneAndNotDone { done, not_done } = wait(handles, timeout, mode.into());
     labels(&done) + &labels(&not_done)
 }
 
