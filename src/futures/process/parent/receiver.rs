@@ -23,7 +23,7 @@ use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::link::Owed;
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::handshake::Hello;
-use crate::futures::process::shm::segments::Foreigners;
+use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::landing::failure;
 use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT, split_segment};

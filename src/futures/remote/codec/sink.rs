@@ -1,0 +1,309 @@
+//! [`Sink`]: where values are encoded to.
+
+use std::any::type_name;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+use crate::error::Panic;
+use crate::futures::process::shm::segments::{Arena, Segment};
+use crate::futures::remote::attached::{Encoding, MOST_DESCRIPTORS};
+use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
+use crate::futures::remote::reasons::reason;
+use crate::futures::remote::shared_bytes::SharedBytes;
+use crate::guard::catch;
+
+/// Encoded bytes: in the heap, or in shared memory.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Near(Vec<u8>),
+    Far(Segment),
+}
+
+impl Payload {
+    pub(crate) fn give_back(self, arena: &Arena) {
+        if let Self::Far(segment) = self {
+            arena.give_back(segment);
+        }
+    }
+}
+
+/// Why something could not be encoded.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    TooLarge(u64),
+    Failed(String),
+}
+
+/// Where encoded bytes go: to the heap first, to shared memory when they become many.
+#[derive(Debug)]
+pub(crate) struct Sink<'a> {
+    payload: Payload,
+    /// Bytes that were in the vector before the payload.
+    start: usize,
+    /// The most bytes of a payload in the heap, if there is shared memory to be had.
+    near: usize,
+    /// The most bytes of a payload at all.
+    limit: u64,
+    /// Up to this length the vector takes bytes without further ado.
+    easy: usize,
+    arena: &'a Arena,
+    too_large: bool,
+    /// Shared bytes that go beside the payload.
+    attachments: Vec<SharedBytes>,
+    /// Whether anything but bytes can go: not to another machine.
+    beside: bool,
+}
+
+/// For what goes to another machine: there is no shared memory then.
+#[cfg(feature = "mpi")]
+static NO_ARENA: Arena = Arena::new(0);
+
+#[cfg(feature = "mpi")]
+impl Sink<'static> {
+    /// Appends to `out`, whatever comes, for another machine. `limit` is at most `isize::MAX`.
+    pub(crate) fn remote(out: Vec<u8>, limit: u64) -> Self {
+        Self { beside: false, ..Self::new(out, isize::MAX.unsigned_abs(), limit, &NO_ARENA) }
+    }
+
+    /// What was appended to, in full.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self.payload {
+            Payload::Near(bytes) => bytes,
+            Payload::Far(_) => unreachable!("no segment was to be had"),
+        }
+    }
+}
+
+impl<'a> Sink<'a> {
+    /// Appends to `out` what has up to `near` bytes.
+    pub(crate) fn new(out: Vec<u8>, near: usize, limit: u64, arena: &'a Arena) -> Self {
+        let start = out.len();
+        Self {
+            payload: Payload::Near(out),
+            start,
+            near,
+            limit,
+            easy: start + usize::try_from(limit).map_or(near, |limit| limit.min(near)),
+            arena,
+            too_large: false,
+            attachments: Vec::new(),
+            beside: true,
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Payload, Vec<SharedBytes>) {
+        (self.payload, self.attachments)
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Near(bytes) => bytes.len() - self.start,
+            Payload::Far(segment) => segment.len(),
+        }
+    }
+
+    /// Makes room for `more` bytes, moving to shared memory if they are many.
+    fn prepare(&mut self, more: usize) -> Option<()> {
+        let wanted = self.len().checked_add(more)?;
+        if wanted as u64 > self.limit {
+            self.too_large = true;
+            return None;
+        }
+        match &mut self.payload {
+            Payload::Near(bytes) if wanted > self.near => {
+                match self.arena.take_early(wanted) {
+                    Some(mut segment) => {
+                        let own = &bytes[self.start..];
+                        segment.extend(own.len()).ok()?.copy_from_slice(own);
+                        bytes.truncate(self.start);
+                        self.payload = Payload::Far(segment);
+                    }
+                    None => bytes.reserve(more), // moved when it is sent
+                }
+            }
+            Payload::Near(_) | Payload::Far(_) => {}
+        }
+        Some(())
+    }
+
+    /// Appends bytes as they are.
+    #[inline(always)] // as `append`
+    pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
+        match self.append(data) {
+            Some(()) => Ok(()),
+            None => Err(self.why("")),
+        }
+    }
+
+    // Inlined even where the compiler would not: data is mostly of a few bytes, whose number is
+    // known then, and a call of `memcpy` would take longer than to write them.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, data: &[u8]) -> Option<()> {
+        if let Payload::Near(bytes) = &mut self.payload {
+            if bytes.len() + data.len() <= self.easy {
+                bytes.extend_from_slice(data);
+                return Some(());
+            }
+        }
+        self.append_much(data)
+    }
+
+    #[cold]
+    fn append_much(&mut self, data: &[u8]) -> Option<()> {
+        self.prepare(data.len())?;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.extend_from_slice(data),
+            Payload::Far(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
+        }
+        Some(())
+    }
+
+    /// Makes room in the heap for about so many bytes.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        if let Payload::Near(payload) = &mut self.payload {
+            payload.reserve(bytes.min(self.near));
+        }
+    }
+
+    /// Begins an item of a chunk; gives where it is.
+    #[inline]
+    pub(crate) fn begin_item(&mut self) -> Result<usize, EncodeError> {
+        let at = self.len();
+        self.put(&[0; 8])?;
+        Ok(at)
+    }
+
+    /// Ends the item that begins at `at`: puts its length and a tag before it.
+    #[inline]
+    pub(crate) fn end_item(&mut self, at: usize, tag: u8) {
+        let len = (self.len() - at - 8) as u64;
+        self.overwrite(at, (len << 8 | u64::from(tag)).to_ne_bytes());
+    }
+
+    #[inline]
+    fn overwrite(&mut self, at: usize, data: [u8; 8]) {
+        match &mut self.payload {
+            Payload::Near(bytes) => {
+                let at = self.start + at;
+                bytes[at..at + 8].copy_from_slice(&data);
+            }
+            Payload::Far(segment) => segment.overwrite(at, &data),
+        }
+    }
+
+    /// Forgets what was appended after the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.too_large = false;
+        match &mut self.payload {
+            Payload::Near(bytes) => bytes.truncate(self.start + len),
+            Payload::Far(segment) => segment.truncate(len),
+        }
+    }
+
+    fn why(&self, otherwise: &str) -> EncodeError {
+        if self.too_large {
+            EncodeError::TooLarge(self.limit)
+        } else if otherwise.is_empty() {
+            EncodeError::Failed("no shared memory to be had".into())
+        } else {
+            EncodeError::Failed(otherwise.into())
+        }
+    }
+
+    /// Appends `value`. After an error, what was appended of it must be truncated.
+    pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        match catch(|| self.write(value)) {
+            Ok(written) => written,
+            Err(panic) => Err(EncodeError::Failed(self.why_panicked::<T>(&panic))),
+        }
+    }
+
+    /// Like [`encode`](Self::encode), but a panic of the user's code goes through.
+    pub(crate) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
+        if let Some(done) = self.encode_numbers(value) {
+            return done.ok_or_else(|| self.why(""));
+        }
+        let (depth, len) = (Depth::new(), self.len());
+        let written = self.write_within(value, &depth);
+        if written.is_ok() || !depth.was_reached() {
+            return written;
+        }
+        self.truncate(len);
+        on_large_stack(|| {
+            let depth = Depth::new();
+            let written = self.write_within(value, &depth);
+            let too_deep = || EncodeError::Failed(format!("`{}`: {TOO_DEEP}", type_name::<T>()));
+            if depth.was_reached() { Err(too_deep()) } else { written }
+        })
+    }
+
+    fn write_within<T: Serialize + 'static>(
+        &mut self,
+        value: &T,
+        depth: &Depth,
+    ) -> Result<(), EncodeError> {
+        let attached = if self.beside { self.attachments.len() } else { MOST_DESCRIPTORS };
+        let encoding = Encoding::begin(attached);
+        let out = PostcardOut { sink: self, depth };
+        let written = postcard::serialize_with_flavor::<T, _, ()>(value, out);
+        if let Some(mut attached) = encoding.attached() {
+            if !depth.was_reached() {
+                self.attachments.append(&mut attached);
+            }
+        }
+        written.map_err(|error| match error {
+            postcard::Error::SerializeBufferFull => self.why(""), // that is ours
+            error => self.why(&format!("`{}`: {}", type_name::<T>(), reason(error))),
+        })
+    }
+
+    pub(crate) fn why_panicked<T>(&self, panic: &Panic) -> String {
+        format!("`{}`: {panic}", type_name::<T>())
+    }
+}
+
+/// The most bytes that postcard writes for a number of 64 bits.
+const VARINT_MOST: usize = 10;
+
+struct PostcardOut<'a, 'b> {
+    sink: &'a mut Sink<'b>,
+    depth: &'a Depth,
+}
+
+impl PostcardOut<'_, '_> {
+    #[inline(always)]
+    fn append(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.sink.append(data).ok_or(postcard::Error::SerializeBufferFull)
+    }
+
+    #[inline(always)]
+    fn look(&self) -> postcard::Result<()> {
+        if self.depth.is_reached() { Err(postcard::Error::SerializeBufferFull) } else { Ok(()) }
+    }
+}
+
+impl Flavor for PostcardOut<'_, '_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.look()?;
+        self.append(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.look()?;
+        if data.len() <= VARINT_MOST {
+            // As above: a loop over so few is quicker than `memcpy`.
+            return data.iter().try_for_each(|byte| self.append(&[*byte]));
+        }
+        self.append(data)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! [`Source`]: where values are decoded from.
+
+use std::any::type_name;
+use std::cell::OnceCell;
+use std::mem::MaybeUninit;
+
+use postcard::Deserializer;
+use postcard::de_flavors;
+use serde::de::DeserializeOwned;
+
+use crate::futures::remote::attached::{Decoding, Files};
+use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
+use crate::futures::remote::items::{CountsItems, Items, TOO_MANY};
+use crate::futures::remote::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
+use crate::futures::remote::reasons::reason;
+use crate::guard::catch;
+
+/// Bytes that lie where others may write to them.
+pub(crate) trait FarBytes {
+    fn len(&self) -> u64;
+
+    /// Copies all of them; gives what was filled.
+    fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]>;
+}
+
+/// A payload that is copied before it is looked at, at most once.
+pub(crate) struct FarPayload<'a> {
+    bytes: &'a dyn FarBytes,
+    copy: OnceCell<Vec<u8>>,
+}
+
+impl<'a> FarPayload<'a> {
+    pub(crate) fn new(bytes: &'a dyn FarBytes) -> Self {
+        Self { bytes, copy: OnceCell::new() }
+    }
+
+    fn copy(&self) -> Result<&[u8], String> {
+        if let Some(copy) = self.copy.get() {
+            return Ok(copy);
+        }
+        let copy = copy_numbers::<u8>(self.bytes)?;
+        Ok(self.copy.get_or_init(|| copy))
+    }
+}
+
+impl std::fmt::Debug for FarPayload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FarPayload").field("len", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// Where encoded bytes come from.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    bytes: &'a [u8],
+    files: &'a Files,
+    /// Until it was copied.
+    far: Option<&'a FarPayload<'a>>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(bytes: &'a [u8], files: &'a Files) -> Self {
+        Self { bytes, files, far: None }
+    }
+
+    /// Of a payload that is still to be copied.
+    pub(crate) fn far(payload: &'a FarPayload<'a>, files: &'a Files) -> Self {
+        Self { bytes: &[], files, far: Some(payload) }
+    }
+
+    /// Copies the payload, before it is taken apart.
+    pub(crate) fn load(&mut self) -> Result<(), String> {
+        if let Some(far) = self.far.take() {
+            self.bytes = far.copy()?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], String> {
+        let parts = usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len));
+        let (taken, rest) = parts.ok_or("payload too short")?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    pub(crate) fn take_u64(&mut self) -> Result<u64, String> {
+        let bytes = self.take(8)?;
+        Ok(u64::from_ne_bytes(bytes.try_into().expect("just took 8 bytes")))
+    }
+
+    /// The next `len` bytes, as a source of their own.
+    #[inline]
+    pub(crate) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
+        Ok(Source { bytes: self.take(len)?, files: self.files, far: None })
+    }
+
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The next item of a chunk, and its tag.
+    #[inline]
+    pub(crate) fn item(&mut self) -> Result<(u8, Source<'a>), String> {
+        let head = self.take_u64()?;
+        Ok((head as u8, self.part(head >> 8)?))
+    }
+
+    /// Decodes everything that is left.
+    pub(crate) fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        catch(|| self.read())
+            .unwrap_or_else(|panic| Err(format!("`{}`: {panic}", type_name::<T>())))
+    }
+
+    /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
+    pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
+        let bytes = match self.far {
+            Some(far) => {
+                if let Some(numbers) = decode_far_numbers(far.bytes) {
+                    return numbers;
+                }
+                far.copy()?
+            }
+            None => self.bytes,
+        };
+        if let Some(numbers) = decode_numbers(bytes) {
+            return numbers;
+        }
+        // Descriptors are taken once, so that what has some is not read a second time.
+        let once = !self.files.borrow().is_empty();
+        let depth = Depth::new();
+        if !once {
+            let read = self.read_within(bytes, &depth);
+            if !depth.was_reached() {
+                return read;
+            }
+        }
+        on_large_stack(|| {
+            let depth = Depth::new();
+            let read = self.read_within(bytes, &depth);
+            if depth.was_reached() {
+                Err(format!("`{}`: {TOO_DEEP}", type_name::<T>()))
+            } else {
+                read
+            }
+        })
+    }
+
+    fn read_within<T: DeserializeOwned + 'static>(
+        &self,
+        bytes: &[u8],
+        depth: &Depth,
+    ) -> Result<T, String> {
+        let decoding = Decoding::begin(self.files);
+        let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes, depth });
+        let items = Items::of_message(bytes.len());
+        let decoded = T::deserialize(CountsItems::new(&mut deserializer, &items));
+        drop(decoding);
+        if items.were_too_many() {
+            return Err(format!("`{}`: {TOO_MANY}", type_name::<T>()));
+        }
+        match decoded.map(|value| (value, deserializer.finalize())) {
+            Ok((value, Ok([]))) => Ok(value),
+            Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
+            Err(error) => Err(format!("`{}`: {}", type_name::<T>(), reason(error))),
+        }
+    }
+}
+
+struct PostcardIn<'de> {
+    bytes: &'de [u8],
+    depth: &'de Depth,
+}
+
+impl<'de> PostcardIn<'de> {
+    #[inline(always)]
+    fn split(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
+        let end = postcard::Error::DeserializeUnexpectedEnd;
+        if self.depth.is_reached() {
+            return Err(end); // and whoever asked looks at the depth
+        }
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(end)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+}
+
+impl<'de> de_flavors::Flavor<'de> for PostcardIn<'de> {
+    type Remainder = &'de [u8];
+    type Source = &'de [u8];
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        self.split(1).map(|byte| byte[0])
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len())
+    }
+
+    #[inline]
+    fn try_take_n(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
+        self.split(len)
+    }
+
+    fn finalize(self) -> postcard::Result<&'de [u8]> {
+        Ok(self.bytes)
+    }
+}
