@@ -4,12 +4,12 @@ use std::fmt;
 
 use ::mpi::traits::Communicator;
 
-use super::engine::Comm;
-use super::executor::{MpiPoolExecutor, Role};
-use super::launch::{self, Ranks};
-use super::pace::Credit;
+use super::pool::{MpiPoolExecutor, Role};
 use super::root::Root;
-use super::shared::Shared;
+use super::root::adaptive_credit::Credit;
+use super::root::pool_state::PoolState;
+use super::runtime::{self, Ranks};
+use super::transport::ffi::Comm;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
 use crate::futures::remote::calls::call_initializer;
@@ -38,7 +38,7 @@ pub struct MpiPoolBuilder {
 }
 
 /// Encodes the call of the initializer.
-type EncodeInitializer = Box<dyn FnOnce(&Shared) -> Result<Vec<u8>> + Send>;
+type EncodeInitializer = Box<dyn FnOnce(&PoolState) -> Result<Vec<u8>> + Send>;
 
 /// The most bytes of a message unless the builder says otherwise.
 const MESSAGE_LIMIT: u64 = 2 << 30;
@@ -163,12 +163,12 @@ impl MpiPoolBuilder {
         if self.credit == Some(0) {
             return Err(Error::InvalidArgument("credit must be greater than 0".into()));
         }
-        launch::check()?;
+        runtime::check()?;
         build_fingerprint()?;
         let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT).min(isize::MAX as u64);
         let credit = self.credit.map_or(Credit::Adaptive, Credit::Fixed);
         // Encoded by a pool without ranks: how many there are is not known yet.
-        let nobody = Shared::new(0, credit, self.retries, limit);
+        let nobody = PoolState::new(0, credit, self.retries, limit);
         let initializer = self.initializer.map(|encode| encode(&nobody)).transpose()?;
         let Self { retries, local_fallback, .. } = self;
         Ok(Plan { credit, retries, limit, local_fallback, initializer })
@@ -188,7 +188,7 @@ impl Plan {
     /// The pool, on root.
     fn root(self, ranks: Ranks) -> Result<MpiPoolExecutor> {
         let workers = (ranks.size - 1).max(1);
-        let shared = Shared::new(workers, self.credit, self.retries, self.limit);
+        let shared = PoolState::new(workers, self.credit, self.retries, self.limit);
         if ranks.size > 1 {
             return Root::of_ranks(shared, ranks, self.initializer).map(MpiPoolExecutor::of);
         }

@@ -3,14 +3,14 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::engine;
 use super::transport::Fault;
+use super::transport::ffi;
 use crate::sync::{JoinHandle, Mutex, spawn};
 
 struct Keeper {
     /// Dropped when MPI is to be finalised.
     order: Sender<()>,
-    done: Receiver<Result<(), engine::Failed>>,
+    done: Receiver<Result<(), ffi::MpiFailure>>,
     thread: JoinHandle<()>,
 }
 
@@ -20,12 +20,12 @@ static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
 pub(crate) fn initialise() -> Result<(), Fault> {
     let ((order, orders), (tells, done)) = (channel::<()>(), channel());
     let body = move || {
-        let initialised = engine::initialise();
+        let initialised = ffi::initialise();
         let failed = initialised.is_err();
         let _ = tells.send(initialised);
         if !failed {
             let _ = orders.recv(); // an error: that is the order
-            let _ = tells.send(engine::finalise());
+            let _ = tells.send(ffi::finalise());
         }
     };
     let thread = spawn("MPI".into(), None, body);

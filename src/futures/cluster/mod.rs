@@ -78,32 +78,20 @@
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
 
-// Read next: `dispatch.rs` (what is decided), `transport.rs` (the seam to the engine), `manager.rs` and
-// `own_thread.rs` (root), `worker.rs`, `wire.rs` (what is said), then `link.rs`, `engine.rs` and
-// `recovery.rs` (MPI), `launch.rs` (its life). A transport that comes later implements `Transport`.
+// Read next: `root/dispatcher.rs` (which rank gets which calls, and when), `transport/mod.rs` (the seam to
+// MPI), `root/coordinator.rs` and `root/event_loop.rs` (the thread of rank 0), `rank.rs` (the other ranks),
+// `protocol.rs` (their messages), then `transport/mpi_transport.rs`, `transport/ffi.rs` and
+// `transport/ulfm.rs` (MPI), and `runtime.rs` (MPI from its start to its end).
 
-mod buffers;
 mod builder;
-mod dispatch;
-mod engine;
-mod executor;
-mod greeting;
-mod launch;
 mod lifetime;
-mod link;
-mod local;
-mod manager;
-mod own_thread;
-mod pace;
-mod patience;
-mod recovery;
+mod pool;
+mod protocol;
+mod rank;
 mod root;
-mod shared;
+mod runtime;
 mod stats;
-mod task;
 mod transport;
-mod wire;
-mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -111,5 +99,5 @@ mod tests;
 /// The crate whose communicators [`MpiPoolExecutor::enter`] takes.
 pub use ::mpi;
 pub use builder::MpiPoolBuilder;
-pub use executor::{MpiPoolExecutor, Role};
+pub use pool::{MpiPoolExecutor, Role};
 pub use stats::MpiPoolStats;

@@ -1,7 +1,5 @@
 //! [`MpiPoolStats`]: what a pool of ranks has done and does.
 
-use super::shared::Shared;
-
 /// What a pool of ranks has done and does; see
 /// [`MpiPoolExecutor::stats`](super::MpiPoolExecutor::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,19 +17,4 @@ pub struct MpiPoolStats {
     pub submitted: u64,
     /// Calls that a rank has answered.
     pub answered: u64,
-}
-
-impl Shared {
-    pub(crate) fn stats(&self) -> MpiPoolStats {
-        let state = self.state.lock();
-        let (pending, running) = state.left();
-        MpiPoolStats {
-            workers: state.dispatcher.alive(),
-            lost: state.dispatcher.dead(),
-            pending,
-            running,
-            submitted: state.submitted,
-            answered: state.answered,
-        }
-    }
 }

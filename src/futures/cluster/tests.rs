@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::local::LocalLink;
-use super::manager::Manager;
-use super::own_thread;
-use super::pace::Credit;
-use super::shared::{End, Shared};
-use super::transport::{Event, Outgoing, Transport};
-use super::wire::{Hello, Start, Tag, next_result, ready};
-use super::worker::{Served, Worker};
+use super::protocol::{RankHello, RankSettings, Tag, next_result, ready};
+use super::rank::{RankLoop, Served};
+use super::root::adaptive_credit::Credit;
+use super::root::coordinator::Coordinator;
+use super::root::event_loop;
+use super::root::pool_state::{LoopEnd, PoolState};
+use super::transport::local_transport::LocalTransport;
+use super::transport::{Outgoing, Transport, TransportEvent};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::remote::send::send;
@@ -23,12 +23,12 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     spawn(name.into(), None, body).unwrap()
 }
 
-fn own() -> Hello {
-    Hello::new(7, "here".into())
+fn own() -> RankHello {
+    RankHello::new(7, "here".into())
 }
 
 /// Root with its thread, and the ends of so many workers.
-fn root(workers: usize, retries: u32) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
+fn root(workers: usize, retries: u32) -> (Arc<PoolState>, JoinHandle<()>, Vec<LocalTransport>) {
     root_with(workers, retries, Credit::Fixed(2))
 }
 
@@ -36,43 +36,43 @@ fn root_with(
     workers: usize,
     retries: u32,
     credit: Credit,
-) -> (Arc<Shared>, JoinHandle<()>, Vec<LocalLink>) {
-    let shared = Shared::new(workers, credit, retries, 1 << 20);
-    let (link, ends) = LocalLink::network(workers, &shared.buffers);
+) -> (Arc<PoolState>, JoinHandle<()>, Vec<LocalTransport>) {
+    let shared = PoolState::new(workers, credit, retries, 1 << 20);
+    let (link, ends) = LocalTransport::network(workers, &shared.buffers);
     let of_root = Arc::clone(&shared);
     let thread = start("root", move || {
-        let greeted = Manager::greet(Arc::clone(&of_root), link, workers, &own(), None);
-        let end = own_thread::run(greeted.unwrap_or_else(|(error, _)| panic!("{error}")));
+        let greeted = Coordinator::handshake(Arc::clone(&of_root), link, workers, &own(), None);
+        let end = event_loop::run(greeted.unwrap_or_else(|(error, _)| panic!("{error}")));
         of_root.has_ended(end);
     });
     (shared, thread, ends)
 }
 
-fn serve(mut link: LocalLink, shared: &Arc<Shared>) -> JoinHandle<()> {
+fn serve(mut link: LocalTransport, shared: &Arc<PoolState>) -> JoinHandle<()> {
     let buffers = Arc::clone(&shared.buffers);
     start("worker", move || {
-        let served = Worker::new(&mut link, buffers).serve(&own()).unwrap();
+        let served = RankLoop::new(&mut link, buffers).serve(&own()).unwrap();
         assert!(matches!(served, Served::Stopped));
     })
 }
 
-fn call(shared: &Arc<Shared>, n: u64) -> Result<Future<u64>> {
+fn call(shared: &Arc<PoolState>, n: u64) -> Result<Future<u64>> {
     send(shared, std::panic::Location::caller(), |n: u64| n * 2, n)
 }
 
 /// The next message for a worker that is played by hand.
-fn next(link: &mut LocalLink) -> (Tag, Vec<u8>) {
+fn next(link: &mut LocalTransport) -> (Tag, Vec<u8>) {
     loop {
         match link.poll().unwrap() {
-            Some(Event::Message { tag, bytes, .. }) => return (tag, bytes),
-            Some(Event::Lost(_)) => panic!("root is gone"),
+            Some(TransportEvent::Message { tag, bytes, .. }) => return (tag, bytes),
+            Some(TransportEvent::Lost(_)) => panic!("root is gone"),
             None => std::thread::yield_now(),
         }
     }
 }
 
 /// A worker that is played by hand, up to where it gets calls.
-fn get_ready(link: &mut LocalLink) {
+fn get_ready(link: &mut LocalTransport) {
     link.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
     assert_eq!(next(link).0, Tag::Start);
     link.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
@@ -86,7 +86,7 @@ fn calls_go_there_and_back() {
     let sum: u64 = calls.into_iter().map(|call| call.into_result().unwrap()).sum();
     assert_eq!((sum, shared.stats().answered), (9900, 100));
     shared.close();
-    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
     workers.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
     assert!(matches!(call(&shared, 1), Err(Error::Shutdown)));
 }
@@ -129,7 +129,7 @@ fn without_a_worker_the_pool_is_broken() {
     let error = call(&shared, 1).unwrap_err();
     assert!(matches!(error, Error::BrokenClusterPool { accepted: false, .. }), "{error}");
     shared.close();
-    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
     thread.join().unwrap();
 }
 
@@ -143,22 +143,22 @@ fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
         ends[0].send(0, Tag::Results, Outgoing::Own(nonsense.to_vec())).unwrap();
         let error = asked.into_result().unwrap_err().to_string();
         assert!(error.contains("rank 1 (process") && error.contains("does not answer"), "{error}");
-        assert!(matches!(shared.join(None), Some(End::Faulty(_))));
+        assert!(matches!(shared.join(None), Some(LoopEnd::Faulty(_))));
         thread.join().unwrap();
     }
 }
 
 #[test]
 fn a_worker_of_another_build_is_refused_and_the_others_are_let_go() {
-    let shared = Shared::new(2, Credit::Adaptive, 0, 1 << 20);
-    let (link, ends) = LocalLink::network(2, &shared.buffers);
-    let hellos = [own(), Hello::new(8, "there".into())];
+    let shared = PoolState::new(2, Credit::Adaptive, 0, 1 << 20);
+    let (link, ends) = LocalTransport::network(2, &shared.buffers);
+    let hellos = [own(), RankHello::new(8, "there".into())];
     let workers = ends.into_iter().zip(hellos).map(|(mut link, hello)| {
         let buffers = Arc::clone(&shared.buffers);
-        std::thread::spawn(move || Worker::new(&mut link, buffers).serve(&hello).unwrap())
+        std::thread::spawn(move || RankLoop::new(&mut link, buffers).serve(&hello).unwrap())
     });
     let workers: Vec<_> = workers.collect();
-    let refused = Manager::greet(shared, link, 2, &own(), None).err();
+    let refused = Coordinator::handshake(shared, link, 2, &own(), None).err();
     let (error, told) = refused.expect("another build");
     assert!(told && error.to_string().contains("rank 2 (process"), "{error}");
     let served: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
@@ -198,7 +198,7 @@ fn the_pool_ends_when_its_last_worker_has_said_goodbye() {
     sleeper.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
     assert!(shared.join(soon()).is_none());
     sleeper.send(0, Tag::Bye, Outgoing::Own(Vec::new())).unwrap();
-    assert!(matches!(shared.join(None), Some(End::Stopped)));
+    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
     thread.join().unwrap();
 }
 
@@ -217,10 +217,10 @@ fn an_answer_does_not_wait_for_another_function() {
     get_ready(&mut ends[0]);
     let (_, both) = next(&mut ends[0]);
     drop(ends);
-    let (mut link, workers) = LocalLink::network(1, &shared.buffers);
+    let (mut link, workers) = LocalTransport::network(1, &shared.buffers);
     let worker = workers.into_iter().map(|end| serve(end, &shared)).next().unwrap();
     assert_eq!(next(&mut link).0, Tag::Hello);
-    let settings = Start { limit: 1000, packs: true, initializer: None };
+    let settings = RankSettings { limit: 1000, packs: true, initializer: None };
     link.send(0, Tag::Start, Outgoing::Own(settings.to_bytes())).unwrap();
     link.send(0, Tag::Tasks, Outgoing::Own(both)).unwrap();
     assert_eq!(next(&mut link).0, Tag::Ready);
@@ -229,7 +229,7 @@ fn an_answer_does_not_wait_for_another_function() {
         first = link.poll().unwrap();
     }
     OPEN.store(true, Ordering::Relaxed); // ORDERING: as above
-    let Some(Event::Message { bytes, .. }) = first else { panic!("it was held back") };
+    let Some(TransportEvent::Message { bytes, .. }) = first else { panic!("it was held back") };
     let mut rest = &bytes[..];
     assert_eq!(next_result(&mut rest).unwrap().unwrap().id, 1);
     assert!(rest.is_empty());

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
-use crate::futures::cluster::wire::{begin_result, end_result};
+use crate::futures::cluster::protocol::{begin_result, end_result};
 use crate::futures::map::{Map, MapOptions};
 use crate::futures::remote::send::pieces;
 use crate::futures::remote::wire::{Kind, Text};
@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// Has `waits` run in a callback of the first call of a pool of one worker, and gives what it gave.
 fn in_a_callback<R: Send + 'static>(
-    waits: impl FnOnce(&Arc<Shared>) -> R + Send + 'static,
+    waits: impl FnOnce(&Arc<PoolState>) -> R + Send + 'static,
 ) -> Result<R, RecvTimeoutError> {
     let (shared, thread, ends) = root(1, 0);
     let (told, tells) = channel();
@@ -30,7 +30,7 @@ fn in_a_callback<R: Send + 'static>(
     Ok(result)
 }
 
-fn calls(shared: &Arc<Shared>) -> Vec<Future<u64>> {
+fn calls(shared: &Arc<PoolState>) -> Vec<Future<u64>> {
     (0..4).map(|n| call(shared, n).unwrap()).collect()
 }
 
@@ -51,7 +51,7 @@ fn they_may_take_them_as_they_come() {
 #[test]
 fn they_may_map() {
     for unordered in [false, true] {
-        let map = move |shared: &Arc<Shared>| {
+        let map = move |shared: &Arc<PoolState>| {
             let options = MapOptions::new().unordered(unordered).chunk_size(3);
             let double: fn(u64) -> u64 = |n| n * 2;
             let pieces = pieces(shared, Location::caller(), &options, double, 0..100_u64);
@@ -67,7 +67,7 @@ fn they_may_wait_for_what_follows() {
     assert_eq!(in_a_callback(mapped), Ok(7));
     let joined = |shared: &_| join_all(calls(shared)).into_result().unwrap();
     assert_eq!(in_a_callback(joined), Ok(vec![0, 2, 4, 6]));
-    let follows = |shared: &Arc<Shared>| {
+    let follows = |shared: &Arc<PoolState>| {
         let own = Arc::clone(shared);
         let next = call(shared, 3).unwrap().and_then(move |n| call(&own, n).unwrap());
         *next.result().unwrap()
@@ -144,7 +144,8 @@ fn a_wait_with_a_time_limit_ends_while_others_are_told() {
 
 /// Two calls that were sent, with a callback of the first that waits for the second; what it gets,
 /// and the worker.
-type Pair = (std::sync::mpsc::Receiver<Result<u64>>, LocalLink, Arc<Shared>, JoinHandle<()>);
+type Pair =
+    (std::sync::mpsc::Receiver<Result<u64>>, LocalTransport, Arc<PoolState>, JoinHandle<()>);
 
 fn one_waits_for_the_other(follows: bool) -> Pair {
     let (shared, thread, mut ends) = root(1, 0);
@@ -171,7 +172,7 @@ fn they_may_wait_for_a_call_that_fails_with_the_pool() {
     for follows in [false, true] {
         let (tells, link, shared, thread) = one_waits_for_the_other(follows);
         drop(link);
-        let (nobody, _) = LocalLink::network(1, &shared.buffers);
+        let (nobody, _) = LocalTransport::network(1, &shared.buffers);
         is_told_that_it_broke((tells, nobody, shared, thread));
     }
 }

@@ -53,7 +53,7 @@ impl Message {
             Ok(()) => Ok(Self { token, payload, attachments }),
             Err(error) => {
                 payload.give_back(arena);
-                Err(encode_error("the argument", error))
+                Err(error.of_argument())
             }
         }
     }
@@ -89,13 +89,6 @@ impl Message {
 /// The argument could not be sent.
 pub(crate) fn undelivered(why: &str) -> Error {
     Error::Undelivered(format!("the argument: {why}").into())
-}
-
-pub(crate) fn encode_error(what: &str, error: EncodeError) -> Error {
-    match error {
-        EncodeError::TooLarge(limit) => Error::MessageTooLarge { limit },
-        EncodeError::Failed(text) => Error::Encode(format!("{what}: {text}").into()),
-    }
 }
 
 /// How far a call has got.

@@ -5,7 +5,7 @@ use std::any::type_name;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
-use crate::error::Panic;
+use crate::error::{Error, Panic};
 use crate::futures::process::shm::segments::{Arena, Segment};
 use crate::futures::remote::attached::{Encoding, MOST_DESCRIPTORS};
 use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
@@ -33,6 +33,16 @@ impl Payload {
 pub(crate) enum EncodeError {
     TooLarge(u64),
     Failed(String),
+}
+
+impl EncodeError {
+    /// The error of the call whose argument it was.
+    pub(crate) fn of_argument(self) -> Error {
+        match self {
+            Self::TooLarge(limit) => Error::MessageTooLarge { limit },
+            Self::Failed(text) => Error::Encode(format!("the argument: {text}").into()),
+        }
+    }
 }
 
 /// Where encoded bytes go: to the heap first, to shared memory when they become many.

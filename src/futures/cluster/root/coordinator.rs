@@ -2,7 +2,7 @@
 //!
 //! It alone uses the transport. It holds no lock while it does, and runs no user code: the ends of
 //! calls are put off until it is done with its turn, so that a callback may wait for another call
-//! (`own_thread.rs`).
+//! (`event_loop.rs`).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::patience::Patience;
-use super::shared::Shared;
-use super::task::{Frame, Task, is_answer};
-use super::transport::{Event, Fault, Outgoing, Peer, Transport};
-use super::wire::{Hello, Tag, next_result, read_ready};
+use super::pool_state::PoolState;
+use super::request::{RequestPayload, RequestRef, is_answer};
 use crate::LOG_TARGET;
 use crate::death::WorkerDeath;
 use crate::error::{Cause, Error};
+use crate::futures::cluster::protocol::{RankHello, Tag, next_result, read_ready};
+use crate::futures::cluster::transport::backoff::Backoff;
+use crate::futures::cluster::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::futures::remote::landing::failure;
 use crate::futures::remote::wire::{Kind, Malformed};
 use crate::guard::contain;
@@ -28,15 +28,15 @@ pub(super) const WORKING: Duration = Duration::from_micros(200);
 /// How long calls may run on when the program ends.
 const GRACE: Duration = Duration::from_secs(2);
 
-pub(crate) struct Manager<T> {
-    shared: Arc<Shared>,
+pub(crate) struct Coordinator<T> {
+    shared: Arc<PoolState>,
     pub(super) link: T,
-    workers: Vec<Hello>,
-    batch: Vec<Task>,
+    workers: Vec<RankHello>,
+    batch: Vec<RequestRef>,
     /// What runs user code, and waits until nothing else is under way.
     later: VecDeque<Later>,
     /// Calls that have ended since, earlier than what is in `later`, and of which nobody was told.
-    ended: VecDeque<Task>,
+    ended: VecDeque<RequestRef>,
     /// The program ends, and this is when it stops to wait.
     hurry: Option<Instant>,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Manager<T> {
 /// The end of a call.
 pub(super) enum Later {
     /// An answer, in a message that it shares with others.
-    Answered(Task, Kind, Range<usize>, Rc<Vec<u8>>),
-    Failed(Task, Error),
+    Answered(RequestRef, Kind, Range<usize>, Rc<Vec<u8>>),
+    Failed(RequestRef, Error),
     /// Of all calls.
     Broken(Error),
 }
 
 /// What a turn found.
-pub(super) struct Look {
+pub(super) struct PollOutcome {
     pub(super) busy: bool,
     /// What of the shared state was looked at.
     pub(super) seen: u64,
@@ -60,18 +60,18 @@ pub(super) struct Look {
     pub(super) over: bool,
 }
 
-impl<T: Transport> Manager<T> {
-    pub(super) fn new(shared: Arc<Shared>, link: T, workers: Vec<Hello>) -> Self {
+impl<T: Transport> Coordinator<T> {
+    pub(super) fn new(shared: Arc<PoolState>, link: T, workers: Vec<RankHello>) -> Self {
         let (batch, later, ended) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { shared, link, workers, batch, later, ended, hurry: None }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<PoolState> {
         &self.shared
     }
 
     /// Looks after everything once. No user code runs: what does is put off.
-    pub(super) fn turn(&mut self) -> Result<Look, Fault> {
+    pub(super) fn poll_once(&mut self) -> Result<PollOutcome, Fault> {
         let mut busy = false;
         while self.later.is_empty() {
             let Some(event) = self.link.poll()? else { break };
@@ -80,7 +80,7 @@ impl<T: Transport> Manager<T> {
         }
         // Ranks get their next calls before anybody is told of the last.
         let look = self.dispatch()?;
-        Ok(Look { busy: busy || look.busy, ..look })
+        Ok(PollOutcome { busy: busy || look.busy, ..look })
     }
 
     /// What was put off.
@@ -89,17 +89,17 @@ impl<T: Transport> Manager<T> {
     }
 
     /// Puts off to tell of these, which have ended.
-    pub(super) fn tell_later(&mut self, ended: impl IntoIterator<Item = Task>) {
+    pub(super) fn tell_later(&mut self, ended: impl IntoIterator<Item = RequestRef>) {
         self.ended.extend(ended);
     }
 
     /// A call of which somebody is to be told.
-    pub(super) fn next_ended(&mut self) -> Option<Task> {
+    pub(super) fn next_ended(&mut self) -> Option<RequestRef> {
         self.ended.pop_front()
     }
 
     /// Sends what can be sent.
-    fn dispatch(&mut self) -> Result<Look, Fault> {
+    fn dispatch(&mut self) -> Result<PollOutcome, Fault> {
         let mut sent = false;
         loop {
             let mut state = self.shared.state.lock();
@@ -110,7 +110,7 @@ impl<T: Transport> Manager<T> {
                 continue;
             }
             let nothing = state.dispatcher.is_idle();
-            let look = Look {
+            let look = PollOutcome {
                 busy: sent,
                 seen: state.version,
                 idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
@@ -134,7 +134,7 @@ impl<T: Transport> Manager<T> {
     fn send_batch(&mut self, peer: Peer) -> Result<(), Fault> {
         let mut message = None;
         if let [task] = &self.batch[..] {
-            if let Some(Frame::Large(bytes)) = task.frame() {
+            if let Some(RequestPayload::Large(bytes)) = task.frame() {
                 message = Some(Outgoing::Shared(bytes));
             }
         }
@@ -149,10 +149,10 @@ impl<T: Transport> Manager<T> {
         self.link.send(peer, Tag::Tasks, message)
     }
 
-    fn handle(&mut self, event: Event) -> Result<(), Fault> {
+    fn handle(&mut self, event: TransportEvent) -> Result<(), Fault> {
         let (from, tag, bytes) = match event {
-            Event::Message { from, tag, bytes } => (from, tag, bytes),
-            Event::Lost(peer) => {
+            TransportEvent::Message { from, tag, bytes } => (from, tag, bytes),
+            TransportEvent::Lost(peer) => {
                 self.lost(peer);
                 return Ok(());
             }
@@ -241,15 +241,16 @@ impl<T: Transport> Manager<T> {
             let state = self.shared.state.lock();
             peers.map(|peer| state.dispatcher.is_lost(peer)).collect()
         };
-        let mut patience = Patience::new(WORKING);
+        let mut patience = Backoff::new(WORKING);
         loop {
             while let Some(event) = self.link.poll()? {
                 patience.reset();
                 match event {
-                    Event::Message { from: peer, tag: Tag::Bye, .. } | Event::Lost(peer) => {
+                    TransportEvent::Message { from: peer, tag: Tag::Bye, .. }
+                    | TransportEvent::Lost(peer) => {
                         gone[peer] = true;
                     }
-                    Event::Message { .. } => {} // nobody waits for it any more
+                    TransportEvent::Message { .. } => {} // nobody waits for it any more
                 }
             }
             if !self.link.is_sending() && gone.iter().all(|gone| *gone) {
@@ -266,7 +267,9 @@ impl<T: Transport> Manager<T> {
     /// What a worker is called in errors.
     pub(super) fn name(&self, peer: Peer) -> String {
         match self.workers.get(peer) {
-            Some(Hello { host, pid, .. }) => format!("rank {} (process {pid} on {host})", peer + 1),
+            Some(RankHello { host, pid, .. }) => {
+                format!("rank {} (process {pid} on {host})", peer + 1)
+            }
             None => format!("rank {}", peer + 1),
         }
     }

@@ -8,9 +8,9 @@ use crate::sync::Mutex;
 
 /// Buffers that wait for the next message.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct BufferPool(Mutex<Vec<Vec<u8>>>);
 
-impl Buffers {
+impl BufferPool {
     /// The most buffers, and bytes of all of them, that are kept.
     const KEPT: usize = 16;
     const KEPT_BYTES: usize = 512 << 20;
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_smallest_that_fits_is_used_again() {
-        let buffers = Buffers::default();
+        let buffers = BufferPool::default();
         for capacity in [100, 10, 1000] {
             buffers.give_back(Vec::with_capacity(capacity));
         }
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn no_more_than_some_are_kept() {
-        let buffers = Buffers::default();
+        let buffers = BufferPool::default();
         (0..100).for_each(|_| buffers.give_back(vec![1; 8]));
-        assert_eq!(buffers.0.lock().len(), Buffers::KEPT);
+        assert_eq!(buffers.0.lock().len(), BufferPool::KEPT);
         assert!(buffers.take(1).is_empty());
         let shared = Arc::new(vec![1; 3]);
         buffers.give_back_shared(Arc::clone(&shared));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_memory_for_is_an_error() {
-        let buffers = Buffers::default();
+        let buffers = BufferPool::default();
         assert!(buffers.try_take(usize::MAX >> 2).is_err());
         assert!(buffers.try_take(100).unwrap().capacity() >= 100);
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Looks often at first, then ever more rarely: a message that follows another one soon is met at
 /// once, and an idle rank costs little.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Backoff {
     looks: u32,
     pause: Duration,
     longest: Duration,
 }
 
-impl Patience {
+impl Backoff {
     /// How often to look before the first pause.
     const LOOKS: u32 = 200;
 
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_begin_anew() {
-        let mut patience = Patience::new(Duration::from_micros(100));
+        let mut patience = Backoff::new(Duration::from_micros(100));
         let pauses: Vec<_> = (0..400).filter_map(|_| patience.next_pause()).collect();
         assert_eq!(pauses.len(), 200);
         assert!(pauses.is_sorted() && pauses[0] == Duration::from_micros(1));

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::buffers::Buffers;
-use super::engine::{self, Comm};
 use super::lifetime;
-use super::link::MpiLink;
+use super::protocol::RankHello;
+use super::rank::{RankLoop, Served};
 use super::root::Root;
 use super::transport::Fault;
-use super::wire::Hello;
-use super::worker::{Served, Worker};
+use super::transport::buffer_pool::BufferPool;
+use super::transport::ffi::{self, Comm};
+use super::transport::mpi_transport::MpiTransport;
 use crate::error::{Error, Result};
 use crate::futures::remote::identity::build_fingerprint;
 use crate::guard::install_hook;
@@ -55,7 +55,7 @@ pub(crate) fn check() -> Result<()> {
 /// An error if another pool of this rank lives, so that its thread may be in MPI at this moment, and
 /// MPI does not allow that.
 fn check_alone() -> Result<()> {
-    if LEFT.lock().is_empty() || engine::is_parallel().map_err(fault)? {
+    if LEFT.lock().is_empty() || ffi::is_parallel().map_err(fault)? {
         return Ok(());
     }
     let text = "another pool of this rank lives: with less than `Threading::Multiple` it is to be shut \
@@ -72,7 +72,7 @@ impl Ranks {
                         for several one after the other there is `enter`";
             return Err(Error::InvalidArgument(text.into()));
         }
-        let finalises = match engine::life() {
+        let finalises = match ffi::life() {
             (_, true) => return Err(Error::Cluster("MPI has been finalised".into())),
             (true, false) => {
                 check_alone()?;
@@ -106,7 +106,7 @@ impl Ranks {
     ///
     /// As for `of`.
     unsafe fn duplicate(comm: Comm, finalises: bool) -> Result<Self> {
-        if !engine::is_serialised().map_err(fault)? {
+        if !ffi::is_serialised().map_err(fault)? {
             let text = "this MPI, or the way it was initialised, does not let different threads call \
                         it one at a time: `Threading::Serialized` is needed";
             return Err(Error::Cluster(text.into()));
@@ -120,7 +120,7 @@ impl Ranks {
 
     /// Ends what this rank has of MPI.
     pub(crate) fn close(&self) {
-        if engine::life().1 {
+        if ffi::life().1 {
             return; // by the program, before it let go of the pool
         }
         if !self.finalises {
@@ -141,9 +141,9 @@ impl Ranks {
         install_hook();
         // ORDERING: Relaxed; a flag by itself.
         SERVES.store(true, Ordering::Relaxed);
-        let buffers = Arc::<Buffers>::default();
-        let mut link = MpiLink::new(self.comm, self.rank, self.size, Arc::clone(&buffers));
-        let served = Worker::new(&mut link, buffers).serve(&hello());
+        let buffers = Arc::<BufferPool>::default();
+        let mut link = MpiTransport::new(self.comm, self.rank, self.size, Arc::clone(&buffers));
+        let served = RankLoop::new(&mut link, buffers).serve(&hello());
         // ORDERING: as above.
         SERVES.store(false, Ordering::Relaxed);
         match served {
@@ -171,8 +171,8 @@ impl Ranks {
 }
 
 /// Who this process is.
-pub(crate) fn hello() -> Hello {
-    Hello::new(build_fingerprint().unwrap_or(0), host())
+pub(crate) fn hello() -> RankHello {
+    RankHello::new(build_fingerprint().unwrap_or(0), host())
 }
 
 fn host() -> String {
@@ -180,7 +180,7 @@ fn host() -> String {
     name.trim().to_owned()
 }
 
-fn fault(failed: engine::Failed) -> Error {
+fn fault(failed: ffi::MpiFailure) -> Error {
     failed.into_fault().into_error()
 }
 

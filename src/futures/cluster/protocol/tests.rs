@@ -21,7 +21,7 @@ proptest! {
         let mut rest = &out[..];
         for (id, number, argument) in &calls {
             let read = next_call(&mut rest).unwrap().unwrap();
-            assert_eq!(read, Order { id: *id, token: token(*number), argument });
+            assert_eq!(read, CallFrame { id: *id, token: token(*number), argument });
         }
         assert_eq!(next_call(&mut rest), Ok(None));
     }
@@ -48,18 +48,18 @@ proptest! {
         let (mut calls, mut results) = (&bytes[..], &bytes[..]);
         while let Ok(Some(_)) = next_call(&mut calls) {}
         while let Ok(Some(_)) = next_result(&mut results) {}
-        let _ = Hello::from_bytes(&bytes);
-        let _ = Start::from_bytes(&bytes);
+        let _ = RankHello::from_bytes(&bytes);
+        let _ = RankSettings::from_bytes(&bytes);
         let _ = read_ready(&bytes);
     }
 
     #[test]
     fn greetings_and_settings_come_back(build: u64, host in "[a-z.]{0,30}", call: Vec<u8>) {
-        let hello = Hello::new(build, host);
-        assert_eq!(Hello::from_bytes(&hello.to_bytes()), Ok(hello));
+        let hello = RankHello::new(build, host);
+        assert_eq!(RankHello::from_bytes(&hello.to_bytes()), Ok(hello));
         for initializer in [None, Some(&call[..])] {
-            let start = Start { limit: build >> 1, packs: build % 2 == 0, initializer };
-            assert_eq!(Start::from_bytes(&start.to_bytes()), Ok(start));
+            let start = RankSettings { limit: build >> 1, packs: build % 2 == 0, initializer };
+            assert_eq!(RankSettings::from_bytes(&start.to_bytes()), Ok(start));
         }
     }
 }
@@ -75,11 +75,11 @@ fn a_length_beyond_the_message_is_refused_before_it_is_used() {
 
 #[test]
 fn another_build_and_another_version_are_refused_in_words() {
-    let own = Hello::new(1, "here".into());
-    assert_eq!(own.refusal(&Hello::new(1, "there".into())), None);
-    let other = Hello::new(2, "here".into());
+    let own = RankHello::new(1, "here".into());
+    assert_eq!(own.refusal(&RankHello::new(1, "there".into())), None);
+    let other = RankHello::new(2, "here".into());
     assert!(own.refusal(&other).unwrap().contains("another build"));
-    let old = Hello { protocol: 0, ..own.clone() };
+    let old = RankHello { protocol: 0, ..own.clone() };
     assert!(own.refusal(&old).unwrap().contains("another version"));
 }
 

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::buffers::Buffers;
-use super::dispatch::Dispatcher;
-use super::pace::Credit;
-use super::task::{Frame, Journey, Task};
-use super::transport::Fault;
-use super::wire::{begin_call, end_call};
+use super::adaptive_credit::Credit;
+use super::dispatcher::Dispatcher;
+use super::request::{MpiRequest, RequestPayload, RequestRef};
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
-use crate::futures::process::parent::task::encode_error;
+use crate::futures::cluster::protocol::{begin_call, end_call};
+use crate::futures::cluster::stats::MpiPoolStats;
+use crate::futures::cluster::transport::Fault;
+use crate::futures::cluster::transport::buffer_pool::BufferPool;
 use crate::futures::remote::codec::{EncodeError, Sink};
 use crate::futures::remote::landing::Landing;
 use crate::futures::remote::send::Courier;
@@ -27,32 +27,32 @@ use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// How the pool's thread ended.
 #[derive(Clone, Debug)]
-pub(crate) enum End {
+pub(crate) enum LoopEnd {
     /// All workers were told to stop.
     Stopped,
     /// The engine does not work, so that nobody could be told.
     Faulty(Fault),
 }
 
-pub(crate) struct Shared {
-    pub(super) state: Mutex<State>,
+pub(crate) struct PoolState {
+    pub(super) state: Mutex<PoolQueue>,
     /// There is something to do for the pool's thread.
     bell: Condvar,
     /// The pool's thread has ended.
     ended: Condvar,
-    pub(super) buffers: Arc<Buffers>,
+    pub(crate) buffers: Arc<BufferPool>,
     /// The most bytes of a payload.
     pub(super) limit: u64,
     next_id: AtomicU64,
 }
 
-pub(super) struct State {
-    pub(super) dispatcher: Dispatcher<Task>,
+pub(super) struct PoolQueue {
+    pub(super) dispatcher: Dispatcher<RequestRef>,
     pub(super) closing: bool,
     /// The program ends: nobody waits for calls that run.
     pub(super) hurry: bool,
     pub(super) broken: Option<Cause<Error>>,
-    pub(super) end: Option<End>,
+    pub(super) end: Option<LoopEnd>,
     /// Counts what the pool's thread is to look at.
     pub(super) version: u64,
     /// The pool's thread sleeps, and is to be woken.
@@ -66,9 +66,9 @@ thread_local! {
     static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
-impl Shared {
+impl PoolState {
     pub(crate) fn new(ranks: usize, credit: Credit, retries: u32, limit: u64) -> Arc<Self> {
-        let state = State {
+        let state = PoolQueue {
             dispatcher: Dispatcher::new(ranks, credit, retries),
             closing: false,
             hurry: false,
@@ -99,7 +99,7 @@ impl Shared {
         POOL.try_with(|own| own.get() == Arc::as_ptr(self).addr()).unwrap_or(true)
     }
 
-    fn submit(&self, task: Task) -> Result<()> {
+    fn submit(&self, task: RequestRef) -> Result<()> {
         let mut state = self.state.lock();
         state.admits()?;
         state.submitted += 1;
@@ -109,7 +109,7 @@ impl Shared {
     }
 
     /// Has the pool's thread look at everything again.
-    fn ring(&self, mut state: MutexGuard<'_, State>) {
+    fn ring(&self, mut state: MutexGuard<'_, PoolQueue>) {
         state.version += 1;
         let wake = std::mem::take(&mut state.sleeping);
         drop(state);
@@ -154,12 +154,12 @@ impl Shared {
         // All have ended before the first is told: a callback may wait for any of them.
         let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
         let count = cancelled.len();
-        cancelled.into_iter().flatten().for_each(Task::tell);
+        cancelled.into_iter().flatten().for_each(RequestRef::tell);
         count
     }
 
     /// Waits until the pool's thread has ended; `None` if time ran out before.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> Option<End> {
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> Option<LoopEnd> {
         let mut state = self.state.lock();
         while state.end.is_none() {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -171,9 +171,22 @@ impl Shared {
     }
 
     /// In the pool's thread: its last act.
-    pub(super) fn has_ended(&self, end: End) {
+    pub(crate) fn has_ended(&self, end: LoopEnd) {
         self.state.lock().end = Some(end);
         self.ended.notify_all();
+    }
+
+    pub(crate) fn stats(&self) -> MpiPoolStats {
+        let state = self.state.lock();
+        let (pending, running) = state.left();
+        MpiPoolStats {
+            workers: state.dispatcher.alive(),
+            lost: state.dispatcher.dead(),
+            pending,
+            running,
+            submitted: state.submitted,
+            answered: state.answered,
+        }
     }
 
     /// Calls that wait and calls that run.
@@ -189,7 +202,7 @@ impl Shared {
     }
 
     /// Fails all calls, and takes no more; gives those of which somebody is to be told.
-    pub(super) fn break_off(&self, cause: Error) -> Vec<Task> {
+    pub(super) fn break_off(&self, cause: Error) -> Vec<RequestRef> {
         let (tasks, cause) = {
             let mut state = self.state.lock();
             let cause = state.broken.get_or_insert_with(|| Cause::new(cause)).clone();
@@ -202,7 +215,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl PoolQueue {
     fn admits(&self) -> Result<()> {
         if let Some(cause) = &self.broken {
             return Err(Error::BrokenClusterPool { accepted: false, cause: Cause::clone(cause) });
@@ -216,8 +229,8 @@ impl State {
     }
 }
 
-impl Courier for Shared {
-    type Message = (u64, Frame);
+impl Courier for PoolState {
+    type Message = (u64, RequestPayload);
 
     fn admits(&self) -> Result<()> {
         self.state.lock().admits()
@@ -227,7 +240,7 @@ impl Courier for Shared {
         &self,
         token: Token,
         encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(u64, Frame)> {
+    ) -> Result<(u64, RequestPayload)> {
         // ORDERING: Relaxed; only the number itself matters.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut out = self.buffers.take_largest();
@@ -237,19 +250,19 @@ impl Courier for Shared {
         let mut out = sink.into_bytes();
         if let Err(error) = encoded {
             self.buffers.give_back(out);
-            return Err(encode_error("the argument", error));
+            return Err(error.of_argument());
         }
         end_call(&mut out, 0);
-        Ok((id, Frame::new(out, &self.buffers)))
+        Ok((id, RequestPayload::new(out, &self.buffers)))
     }
 
     fn post<A, I, R: Send + 'static>(
         self: &Arc<Self>,
         site: &'static Location<'static>,
-        (id, frame): (u64, Frame),
+        (id, frame): (u64, RequestPayload),
         landing: Landing<R>,
     ) -> Result<Future<R>> {
-        let (task, future) = Journey::make::<A, I>(site, id, frame, landing);
+        let (task, future) = MpiRequest::make::<A, I>(site, id, frame, landing);
         self.submit(task)?;
         Ok(future)
     }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::pace::{Credit, Pace};
+use super::adaptive_credit::{AdaptiveCredit, Credit};
 
 /// A call, as far as this is concerned.
 pub(crate) trait Item {
@@ -35,14 +35,14 @@ const FEW: usize = 8;
 const WINDOW: usize = 8 << 20;
 
 #[derive(Debug)]
-struct Entry<T> {
+struct QueuedItem<T> {
     item: T,
     /// How many ranks have died over it.
     deaths: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+enum RankLife {
     Starting,
     Ready,
     Lost,
@@ -50,18 +50,18 @@ enum Life {
 
 #[derive(Debug)]
 struct Rank<T> {
-    life: Life,
+    life: RankLife,
     /// Sent and not answered, in order.
-    sent: VecDeque<Entry<T>>,
+    sent: VecDeque<QueuedItem<T>>,
     bytes: usize,
-    pace: Pace,
+    pace: AdaptiveCredit,
 }
 
 impl<T: Item> Rank<T> {
     /// How many more calls it may be given. With a backlog of short ones, fewer and larger messages:
     /// not before half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
     fn room(&self, credit: Credit, backlog: usize, ahead: bool) -> usize {
-        if self.life != Life::Ready {
+        if self.life != RankLife::Ready {
             return 0;
         }
         if !ahead {
@@ -84,7 +84,7 @@ pub(crate) struct Loss<T> {
 
 #[derive(Debug)]
 pub(crate) struct Dispatcher<T> {
-    queue: VecDeque<Entry<T>>,
+    queue: VecDeque<QueuedItem<T>>,
     ranks: Vec<Rank<T>>,
     credit: Credit,
     retries: u32,
@@ -95,10 +95,10 @@ impl<T: Item> Dispatcher<T> {
     /// For so many ranks, none of which is ready.
     pub(crate) fn new(ranks: usize, credit: Credit, retries: u32) -> Self {
         let rank = |_| Rank {
-            life: Life::Starting,
+            life: RankLife::Starting,
             sent: VecDeque::new(),
             bytes: 0,
-            pace: Pace::default(),
+            pace: AdaptiveCredit::default(),
         };
         let ranks = (0..ranks).map(rank).collect();
         Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
@@ -110,13 +110,13 @@ impl<T: Item> Dispatcher<T> {
     }
 
     pub(crate) fn push(&mut self, item: T) {
-        self.queue.push_back(Entry { item, deaths: 0 });
+        self.queue.push_back(QueuedItem { item, deaths: 0 });
     }
 
     /// The rank takes calls from now on.
     pub(crate) fn ready(&mut self, rank: usize) {
-        if self.ranks[rank].life == Life::Starting {
-            self.ranks[rank].life = Life::Ready;
+        if self.ranks[rank].life == RankLife::Starting {
+            self.ranks[rank].life = RankLife::Ready;
         }
     }
 
@@ -128,7 +128,8 @@ impl<T: Item> Dispatcher<T> {
         batch.clear();
         while !self.queue.is_empty() && !self.stopped {
             let backlog = self.queue.len();
-            let ready = self.ranks.iter().filter(|rank| rank.life == Life::Ready).count().max(1);
+            let ready =
+                self.ranks.iter().filter(|rank| rank.life == RankLife::Ready).count().max(1);
             let ahead = self.all_ready();
             let candidates = self.ranks.iter().enumerate().filter_map(|(index, rank)| {
                 let room = rank.room(self.credit, backlog, ahead);
@@ -189,7 +190,7 @@ impl<T: Item> Dispatcher<T> {
     /// The rank has died; `None` if that was known.
     pub(crate) fn lost(&mut self, index: usize) -> Option<Loss<T>> {
         let rank = self.ranks.get_mut(index)?;
-        if std::mem::replace(&mut rank.life, Life::Lost) == Life::Lost {
+        if std::mem::replace(&mut rank.life, RankLife::Lost) == RankLife::Lost {
             return None;
         }
         rank.bytes = 0;
@@ -245,7 +246,7 @@ impl<T: Item> Dispatcher<T> {
 
     /// Whether no rank is about to be ready.
     pub(crate) fn all_ready(&self) -> bool {
-        self.ranks.iter().all(|rank| rank.life != Life::Starting)
+        self.ranks.iter().all(|rank| rank.life != RankLife::Starting)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -263,7 +264,7 @@ impl<T: Item> Dispatcher<T> {
 
     /// Ranks that have not died.
     pub(crate) fn alive(&self) -> usize {
-        self.ranks.iter().filter(|rank| rank.life != Life::Lost).count()
+        self.ranks.iter().filter(|rank| rank.life != RankLife::Lost).count()
     }
 
     /// Ranks that have died.
@@ -272,10 +273,9 @@ impl<T: Item> Dispatcher<T> {
     }
 
     pub(crate) fn is_lost(&self, rank: usize) -> bool {
-        self.ranks.get(rank).is_none_or(|rank| rank.life == Life::Lost)
+        self.ranks.get(rank).is_none_or(|rank| rank.life == RankLife::Lost)
     }
 }
 
 #[cfg(test)]
-#[path = "dispatch/tests.rs"]
 mod tests;

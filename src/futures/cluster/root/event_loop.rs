@@ -9,45 +9,46 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::manager::{Later, Manager, WORKING};
-use super::patience::Patience;
-use super::shared::{End, Shared};
-use super::task::Task;
-use super::transport::{Fault, Transport};
+use super::coordinator::{Coordinator, Later, WORKING};
+use super::pool_state::{LoopEnd, PoolState};
+use super::request::RequestRef;
 use crate::futures::call::attendant::{self, Attendant};
 use crate::futures::call::job::on_enough_stack;
+use crate::futures::cluster::transport::backoff::Backoff;
+use crate::futures::cluster::transport::{Fault, Transport};
 
 /// How often to look at a pool that has nothing to do, for the deaths of ranks.
 const IDLE: Duration = Duration::from_millis(50);
 
-struct OwnThread<T> {
-    shared: Arc<Shared>,
-    manager: RefCell<Manager<T>>,
+struct EventLoop<T> {
+    shared: Arc<PoolState>,
+    coordinator: RefCell<Coordinator<T>>,
     /// The engine cannot go on: there are no more turns.
     fault: RefCell<Option<Fault>>,
 }
 
 /// Until the pool was shut down and all calls are done.
-pub(crate) fn run<T: Transport + 'static>(manager: Manager<T>) -> End {
-    let shared = Arc::clone(manager.shared());
+pub(crate) fn run<T: Transport + 'static>(coordinator: Coordinator<T>) -> LoopEnd {
+    let shared = Arc::clone(coordinator.shared());
     shared.adopt_thread();
-    let own = OwnThread { shared, manager: RefCell::new(manager), fault: RefCell::new(None) };
+    let own =
+        EventLoop { shared, coordinator: RefCell::new(coordinator), fault: RefCell::new(None) };
     let own = Rc::new(own);
     attendant::employ(Rc::clone(&own) as Rc<dyn Attendant>);
-    if let Err(fault) = own.drive().and_then(|()| own.manager.borrow_mut().stop()) {
+    if let Err(fault) = own.drive().and_then(|()| own.coordinator.borrow_mut().stop()) {
         own.break_off(fault);
         own.tell_all();
     }
     attendant::dismiss();
-    own.fault.take().map_or(End::Stopped, End::Faulty)
+    own.fault.take().map_or(LoopEnd::Stopped, LoopEnd::Faulty)
 }
 
-impl<T: Transport> OwnThread<T> {
+impl<T: Transport> EventLoop<T> {
     /// Turns until the pool is over and all was told.
     fn drive(&self) -> Result<(), Fault> {
-        let mut patience = Patience::new(WORKING);
+        let mut patience = Backoff::new(WORKING);
         loop {
-            let look = self.manager.borrow_mut().turn()?;
+            let look = self.coordinator.borrow_mut().poll_once()?;
             let told = self.tell_all();
             if let Some(fault) = &*self.fault.borrow() {
                 return Err(fault.clone()); // seen while a callback waited
@@ -69,11 +70,11 @@ impl<T: Transport> OwnThread<T> {
     fn tell_all(&self) -> bool {
         let mut told = false;
         loop {
-            let ended = self.manager.borrow_mut().next_ended();
+            let ended = self.coordinator.borrow_mut().next_ended();
             if let Some(task) = ended {
                 task.tell();
             } else {
-                let later = self.manager.borrow_mut().next_later();
+                let later = self.coordinator.borrow_mut().next_later();
                 let Some(later) = later else { return told };
                 if let Some(task) = self.end(later) {
                     task.tell();
@@ -84,7 +85,7 @@ impl<T: Transport> OwnThread<T> {
     }
 
     /// Ends what was put off; gives the call back if somebody is to be told.
-    fn end(&self, later: Later) -> Option<Task> {
+    fn end(&self, later: Later) -> Option<RequestRef> {
         match later {
             Later::Answered(task, kind, range, bytes) => {
                 if let Some(frame) = task.take_frame() {
@@ -100,7 +101,7 @@ impl<T: Transport> OwnThread<T> {
             Later::Broken(cause) => {
                 // All have ended before the first is told: a callback may wait for any of them.
                 let ended = self.shared.break_off(cause);
-                self.manager.borrow_mut().tell_later(ended);
+                self.coordinator.borrow_mut().tell_later(ended);
                 None
             }
         }
@@ -110,23 +111,23 @@ impl<T: Transport> OwnThread<T> {
     fn break_off(&self, fault: Fault) {
         self.fault.borrow_mut().get_or_insert_with(|| fault.clone());
         let ended = self.shared.break_off(fault.into_error());
-        self.manager.borrow_mut().tell_later(ended);
+        self.coordinator.borrow_mut().tell_later(ended);
     }
 }
 
-impl<T: Transport> Attendant for OwnThread<T> {
+impl<T: Transport> Attendant for EventLoop<T> {
     fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
-        if self.manager.try_borrow_mut().is_err() {
+        if self.coordinator.try_borrow_mut().is_err() {
             return; // a logger that waits
         }
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut patience = Patience::new(WORKING);
+        let mut patience = Backoff::new(WORKING);
         while !done() && !late() {
-            let later = self.manager.borrow_mut().next_later();
+            let later = self.coordinator.borrow_mut().next_later();
             if let Some(later) = later {
                 match self.end(later) {
                     Some(task) if task.wakes_threads_only() => task.tell(),
-                    Some(task) => self.manager.borrow_mut().tell_later([task]),
+                    Some(task) => self.coordinator.borrow_mut().tell_later([task]),
                     None => {}
                 }
                 continue;
@@ -134,7 +135,7 @@ impl<T: Transport> Attendant for OwnThread<T> {
             let faulty = self.fault.borrow().is_some();
             let mut pause = None;
             if !faulty {
-                let turned = self.manager.borrow_mut().turn();
+                let turned = self.coordinator.borrow_mut().poll_once();
                 match turned {
                     Ok(look) if look.busy => {
                         patience.reset();
@@ -151,7 +152,7 @@ impl<T: Transport> Attendant for OwnThread<T> {
                 }
             }
             // Nothing moves. Perhaps it takes one of these.
-            let ended = self.manager.borrow_mut().next_ended();
+            let ended = self.coordinator.borrow_mut().next_ended();
             match (ended, pause) {
                 (Some(task), _) => {
                     let mut untold = Some(task);

@@ -2,10 +2,10 @@
 
 use std::ffi::c_int;
 
-use super::{MpiLink, Sending};
-use crate::futures::cluster::engine::Found;
+use super::{MpiTransport, Sending};
+use crate::futures::cluster::protocol::Tag;
+use crate::futures::cluster::transport::ffi::Probed;
 use crate::futures::cluster::transport::{Fault, Outgoing, Peer};
-use crate::futures::cluster::wire::Tag;
 
 /// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
 pub(super) const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };
@@ -16,7 +16,7 @@ pub(super) const ANNOUNCEMENT: c_int = 64;
 /// A part of a message in pieces.
 pub(super) const PART: c_int = 65;
 
-impl MpiLink {
+impl MpiTransport {
     pub(super) fn send_pieces(
         &mut self,
         to: Peer,
@@ -48,7 +48,7 @@ impl MpiLink {
     }
 
     /// A message in pieces is to come.
-    pub(super) fn announced(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+    pub(super) fn announced(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let mut head = [0; 9];
         if found.len != head.len() {
             return Err(Fault::new("an announcement of the wrong length"));
@@ -67,7 +67,7 @@ impl MpiLink {
         self.expect(from, tag, len)
     }
 
-    pub(super) fn part(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+    pub(super) fn part(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
         if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
             if self.dead[from] {
@@ -79,7 +79,7 @@ impl MpiLink {
     }
 
     /// Receives what is left of a message that was given up.
-    fn ignore(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+    fn ignore(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let mut buffer = Vec::<u8>::with_capacity(found.len);
         // SAFETY: so many bytes are there, and they are never freed.
         let request = unsafe { found.receive(buffer.as_mut_ptr()) };

@@ -1,52 +1,60 @@
 //! Root's end of the pool, under the executor: its thread, and what ends with it.
 
+pub(crate) mod adaptive_credit;
+pub(crate) mod coordinator;
+pub(crate) mod dispatcher;
+pub(crate) mod event_loop;
+mod handshake;
+pub(crate) mod pool_state;
+pub(crate) mod request;
+
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use super::launch::{self, Ranks, hello};
-use super::link::MpiLink;
-use super::local::LocalLink;
-use super::manager::Manager;
-use super::own_thread;
-use super::shared::{End, Shared};
+use self::coordinator::Coordinator;
+use self::pool_state::{LoopEnd, PoolState};
+use super::rank::RankLoop;
+use super::runtime::{self, Ranks, hello};
+use super::transport::local_transport::LocalTransport;
+use super::transport::mpi_transport::MpiTransport;
 use super::transport::{Fault, Transport};
-use super::worker::Worker;
 use crate::error::{Cause, Error, Result};
 use crate::guard::install_hook;
 use crate::sync::{JoinHandle, Mutex, spawn};
 
 /// What carries the messages, to be ended with the pool.
-pub(crate) enum Engine {
+pub(crate) enum Backend {
     Mpi(Ranks),
     /// The worker is a thread.
     Local(JoinHandle<()>),
 }
 
 pub(crate) struct Root {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<PoolState>,
     /// Until the pool has ended. The lock is held while it does.
     engine: Mutex<Option<Parts>>,
 }
 
 struct Parts {
-    engine: Engine,
+    engine: Backend,
     thread: JoinHandle<()>,
 }
 
 impl Root {
     /// Root of these ranks, when all have said that they are there.
     pub(crate) fn of_ranks(
-        shared: Arc<Shared>,
+        shared: Arc<PoolState>,
         ranks: Ranks,
         initializer: Option<Vec<u8>>,
     ) -> Result<Arc<Self>> {
-        let link = MpiLink::new(ranks.comm, ranks.rank, ranks.size, Arc::clone(&shared.buffers));
+        let link =
+            MpiTransport::new(ranks.comm, ranks.rank, ranks.size, Arc::clone(&shared.buffers));
         let count = ranks.size - 1;
         match start(&shared, link, count, initializer) {
             Ok(thread) => {
-                let root = Self::new(shared, Engine::Mpi(ranks), thread);
-                launch::end_with_program(&root);
+                let root = Self::new(shared, Backend::Mpi(ranks), thread);
+                runtime::end_with_program(&root);
                 Ok(root)
             }
             Err((error, true)) => {
@@ -58,12 +66,12 @@ impl Root {
     }
 
     /// Root of a single worker, a thread.
-    pub(crate) fn local(shared: Arc<Shared>, initializer: Option<Vec<u8>>) -> Result<Arc<Self>> {
-        let (link, workers) = LocalLink::network(1, &shared.buffers);
+    pub(crate) fn local(shared: Arc<PoolState>, initializer: Option<Vec<u8>>) -> Result<Arc<Self>> {
+        let (link, workers) = LocalTransport::network(1, &shared.buffers);
         let buffers = Arc::clone(&shared.buffers);
         let serve = move || {
             for mut link in workers {
-                let served = Worker::new(&mut link, Arc::clone(&buffers)).serve(&hello());
+                let served = RankLoop::new(&mut link, Arc::clone(&buffers)).serve(&hello());
                 if let Err(Fault(why)) = served {
                     log::error!(target: crate::LOG_TARGET, "the local worker ends: {why}");
                 }
@@ -72,10 +80,10 @@ impl Root {
         let worker = spawn("MpiPool-local".into(), None, serve);
         let worker = worker.map_err(|error| Error::ThreadStart(Cause::new(error)))?;
         let thread = start(&shared, link, 1, initializer).map_err(|(error, _)| error)?;
-        Ok(Self::new(shared, Engine::Local(worker), thread))
+        Ok(Self::new(shared, Backend::Local(worker), thread))
     }
 
-    fn new(shared: Arc<Shared>, engine: Engine, thread: JoinHandle<()>) -> Arc<Self> {
+    fn new(shared: Arc<PoolState>, engine: Backend, thread: JoinHandle<()>) -> Arc<Self> {
         Arc::new(Self { shared, engine: Mutex::new(Some(Parts { engine, thread })) })
     }
 
@@ -86,12 +94,12 @@ impl Root {
         let Some(Parts { engine, thread }) = parts.take() else { return true };
         let _ = thread.join(); // it catches what panics in user code
         match (engine, end) {
-            (Engine::Mpi(ranks), End::Stopped) => ranks.close(),
-            (Engine::Mpi(ranks), End::Faulty(why)) => ranks.abort(&why),
-            (Engine::Local(worker), _) => drop(worker.join()),
+            (Backend::Mpi(ranks), LoopEnd::Stopped) => ranks.close(),
+            (Backend::Mpi(ranks), LoopEnd::Faulty(why)) => ranks.abort(&why),
+            (Backend::Local(worker), _) => drop(worker.join()),
         }
         drop(parts);
-        launch::forget(self);
+        runtime::forget(self);
         true
     }
 
@@ -99,7 +107,7 @@ impl Root {
     pub(crate) fn is_guest(&self) -> bool {
         let parts = self.engine.lock();
         let engine = parts.as_ref().map(|parts| &parts.engine);
-        matches!(engine, Some(Engine::Mpi(ranks)) if !ranks.finalises)
+        matches!(engine, Some(Backend::Mpi(ranks)) if !ranks.finalises)
     }
 
     /// The program ends: what runs is given until then.
@@ -110,7 +118,7 @@ impl Root {
             return;
         }
         let parts = self.engine.lock().take();
-        if let Some(Parts { engine: Engine::Mpi(ranks), .. }) = parts {
+        if let Some(Parts { engine: Backend::Mpi(ranks), .. }) = parts {
             ranks.abort(&Fault::new("the program ended in a callback, or while one ran"));
         }
     }
@@ -118,7 +126,7 @@ impl Root {
 
 /// Starts the pool's thread. An error says whether the workers were told to stop.
 fn start<T: Transport + Send + 'static>(
-    shared: &Arc<Shared>,
+    shared: &Arc<PoolState>,
     link: T,
     count: usize,
     initializer: Option<Vec<u8>>,
@@ -128,11 +136,11 @@ fn start<T: Transport + Send + 'static>(
     let own = Arc::clone(shared);
     let body = move || {
         let greeted =
-            Manager::greet(Arc::clone(&own), link, count, &hello(), initializer.as_deref());
+            Coordinator::handshake(Arc::clone(&own), link, count, &hello(), initializer.as_deref());
         match greeted {
-            Ok(manager) => {
+            Ok(coordinator) => {
                 let _ = told.send(Ok(()));
-                let end = own_thread::run(manager);
+                let end = event_loop::run(coordinator);
                 own.has_ended(end);
             }
             Err(error) => drop(told.send(Err(error))),

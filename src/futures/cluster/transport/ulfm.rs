@@ -5,22 +5,22 @@ use std::ffi::{CStr, c_int, c_void};
 
 use ::mpi::ffi::{self, MPI_Comm, MPI_Group};
 
-use super::engine::Comm;
+use super::ffi::Comm;
 
 type Acknowledge = unsafe extern "C" fn(MPI_Comm) -> c_int;
 type AcknowledgeSome = unsafe extern "C" fn(MPI_Comm, c_int, *mut c_int) -> c_int;
-type Failed = unsafe extern "C" fn(MPI_Comm, *mut MPI_Group) -> c_int;
+type GetFailed = unsafe extern "C" fn(MPI_Comm, *mut MPI_Group) -> c_int;
 
 /// The functions of this MPI.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Recovery {
+pub(crate) enum Ulfm {
     /// The names since the first version: all failures known by now, as a group.
-    Old { acknowledge: Acknowledge, failed: Failed },
+    Old { acknowledge: Acknowledge, failed: GetFailed },
     /// The names of the draft for MPI 5.
-    New { acknowledge: AcknowledgeSome, failed: Failed },
+    New { acknowledge: AcknowledgeSome, failed: GetFailed },
 }
 
-impl Recovery {
+impl Ulfm {
     pub(crate) fn find() -> Option<Self> {
         let old = || {
             let acknowledge = symbol(c"MPIX_Comm_failure_ack")?;
@@ -29,7 +29,7 @@ impl Recovery {
             let acknowledge =
                 unsafe { std::mem::transmute::<*mut c_void, Acknowledge>(acknowledge) };
             // SAFETY: as above.
-            let failed = unsafe { std::mem::transmute::<*mut c_void, Failed>(failed) };
+            let failed = unsafe { std::mem::transmute::<*mut c_void, GetFailed>(failed) };
             Some(Self::Old { acknowledge, failed })
         };
         let new = |acknowledge: &CStr, failed: &CStr| {
@@ -38,7 +38,7 @@ impl Recovery {
             let acknowledge =
                 unsafe { std::mem::transmute::<*mut c_void, AcknowledgeSome>(acknowledge) };
             // SAFETY: as above.
-            let failed = unsafe { std::mem::transmute::<*mut c_void, Failed>(failed) };
+            let failed = unsafe { std::mem::transmute::<*mut c_void, GetFailed>(failed) };
             Some(Self::New { acknowledge, failed })
         };
         old()

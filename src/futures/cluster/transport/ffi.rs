@@ -9,29 +9,29 @@ use std::ptr::null_mut;
 use ::mpi::ffi::{self, MPI_Comm, MPI_Message, MPI_Request, MPI_Status};
 use ::mpi::traits::Communicator;
 
-use super::transport::Fault;
+use super::Fault;
 
 /// What an MPI function did not do.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Failed {
+pub(crate) struct MpiFailure {
     what: &'static str,
     code: c_int,
 }
 
-impl Failed {
+impl MpiFailure {
     pub(crate) fn into_fault(self) -> Fault {
         Fault::new(format!("{} failed: {}", self.what, error_text(self.code)))
     }
 }
 
-impl From<Failed> for Fault {
-    fn from(failed: Failed) -> Self {
+impl From<MpiFailure> for Fault {
+    fn from(failed: MpiFailure) -> Self {
         failed.into_fault()
     }
 }
 
-fn check(what: &'static str, code: c_int) -> Result<(), Failed> {
-    if code == 0 { Ok(()) } else { Err(Failed { what, code }) }
+fn check(what: &'static str, code: c_int) -> Result<(), MpiFailure> {
+    if code == 0 { Ok(()) } else { Err(MpiFailure { what, code }) }
 }
 
 /// The text for an error code.
@@ -67,7 +67,7 @@ const OUTLIVES: &str = "OMPI_MCA_mpi_ft_enable";
 const FINALISE_ALONE: &str = "OMPI_MCA_async_mpi_finalize";
 
 /// Initialises MPI for one thread at a time.
-pub(crate) fn initialise() -> Result<(), Failed> {
+pub(crate) fn initialise() -> Result<(), MpiFailure> {
     if std::env::var_os(OUTLIVES).is_some() && std::env::var_os(FINALISE_ALONE).is_none() {
         // SAFETY: Rust code takes turns with this. Of C code that reads the environment at the same
         // time, in a thread that the program has started before, `build` warns.
@@ -87,25 +87,25 @@ pub(crate) fn initialise() -> Result<(), Failed> {
 }
 
 /// Whether different threads may call MPI, one at a time.
-pub(crate) fn is_serialised() -> Result<bool, Failed> {
+pub(crate) fn is_serialised() -> Result<bool, MpiFailure> {
     // SAFETY: a constant of the C library.
     Ok(thread_level()? >= unsafe { ffi::RSMPI_THREAD_SERIALIZED })
 }
 
 /// Whether different threads may call MPI at the same time.
-pub(crate) fn is_parallel() -> Result<bool, Failed> {
+pub(crate) fn is_parallel() -> Result<bool, MpiFailure> {
     // SAFETY: a constant of the C library.
     Ok(thread_level()? >= unsafe { ffi::RSMPI_THREAD_MULTIPLE })
 }
 
-fn thread_level() -> Result<c_int, Failed> {
+fn thread_level() -> Result<c_int, MpiFailure> {
     let mut provided = 0;
     // SAFETY: MPI is initialised; it may be called by any thread at any time.
     check("MPI_Query_thread", unsafe { ffi::MPI_Query_thread(&raw mut provided) })?;
     Ok(provided)
 }
 
-pub(crate) fn finalise() -> Result<(), Failed> {
+pub(crate) fn finalise() -> Result<(), MpiFailure> {
     // SAFETY: MPI is initialised, and nothing of the pool is under way any more.
     check("MPI_Finalize", unsafe { ffi::MPI_Finalize() })
 }
@@ -118,7 +118,7 @@ pub(crate) struct Comm(pub(super) MPI_Comm);
 unsafe impl Send for Comm {}
 
 /// A message that was matched and not received.
-pub(crate) struct Found {
+pub(crate) struct Probed {
     pub(crate) from: c_int,
     pub(crate) tag: c_int,
     pub(crate) len: usize,
@@ -126,10 +126,10 @@ pub(crate) struct Found {
 }
 
 /// What is under way.
-pub(crate) struct Request(MPI_Request);
+pub(crate) struct Transfer(MPI_Request);
 
 // SAFETY: as for `Comm`.
-unsafe impl Send for Request {}
+unsafe impl Send for Transfer {}
 
 impl Comm {
     /// All ranks of the program.
@@ -148,7 +148,7 @@ impl Comm {
     /// # Safety
     ///
     /// The handle is a live communicator.
-    pub(crate) unsafe fn duplicate(self) -> Result<Self, Failed> {
+    pub(crate) unsafe fn duplicate(self) -> Result<Self, MpiFailure> {
         // SAFETY: a constant of the C library.
         let mut own = unsafe { ffi::RSMPI_COMM_NULL };
         // SAFETY: the caller's promise.
@@ -165,7 +165,7 @@ impl Comm {
     /// # Safety
     ///
     /// The handle is a live communicator.
-    pub(crate) unsafe fn place(self) -> Result<(usize, usize), Failed> {
+    pub(crate) unsafe fn place(self) -> Result<(usize, usize), MpiFailure> {
         let (mut rank, mut size) = (0, 0);
         // SAFETY: the caller's promise.
         check("MPI_Comm_rank", unsafe { ffi::MPI_Comm_rank(self.0, &raw mut rank) })?;
@@ -175,7 +175,7 @@ impl Comm {
     }
 
     /// Gives a duplicate back.
-    pub(crate) fn free(mut self) -> Result<(), Failed> {
+    pub(crate) fn free(mut self) -> Result<(), MpiFailure> {
         // SAFETY: the pool's own, with nothing under way.
         check("MPI_Comm_free", unsafe { ffi::MPI_Comm_free(&raw mut self.0) })
     }
@@ -199,7 +199,7 @@ impl Comm {
         to: c_int,
         tag: c_int,
         awaited: bool,
-    ) -> Result<Request, Failed> {
+    ) -> Result<Transfer, MpiFailure> {
         let mut request = no_request();
         let (bytes, len) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len()));
         let (send, name) = if awaited {
@@ -210,11 +210,11 @@ impl Comm {
         // SAFETY: the caller's promise; `len` bytes are there.
         let code = unsafe { send(bytes, len, byte(), to, tag, self.0, &raw mut request) };
         check(name, code)?;
-        Ok(Request(request))
+        Ok(Transfer(request))
     }
 
     /// Looks for a message, from one rank or from any.
-    pub(crate) fn look(self, from: Option<c_int>) -> Result<Option<Found>, Failed> {
+    pub(crate) fn look(self, from: Option<c_int>) -> Result<Option<Probed>, MpiFailure> {
         // SAFETY: constants of the C library.
         let (any_source, any_tag) = unsafe { (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG) };
         // SAFETY: a constant of the C library.
@@ -241,30 +241,30 @@ impl Comm {
         let code = unsafe { ffi::MPI_Get_count(&raw const status, byte(), &raw mut len) };
         check("MPI_Get_count", code)?;
         let len = usize::try_from(len).unwrap_or(0);
-        Ok(Some(Found { from: status.MPI_SOURCE, tag: status.MPI_TAG, len, message }))
+        Ok(Some(Probed { from: status.MPI_SOURCE, tag: status.MPI_TAG, len, message }))
     }
 }
 
-impl Found {
+impl Probed {
     /// Begins to receive.
     ///
     /// # Safety
     ///
     /// `len` bytes are there, and nobody else touches them until the request is done.
-    pub(crate) unsafe fn receive(mut self, into: *mut u8) -> Result<Request, Failed> {
+    pub(crate) unsafe fn receive(mut self, into: *mut u8) -> Result<Transfer, MpiFailure> {
         let mut request = no_request();
         let (into, len) = (into.cast::<c_void>(), count(self.len));
         // SAFETY: the caller's promise; the message is received once.
         let code =
             unsafe { ffi::MPI_Imrecv(into, len, byte(), &raw mut self.message, &raw mut request) };
         check("MPI_Imrecv", code)?;
-        Ok(Request(request))
+        Ok(Transfer(request))
     }
 }
 
-impl Request {
+impl Transfer {
     /// Whether it is done; also after an error it is.
-    pub(crate) fn is_done(&mut self) -> Result<bool, Failed> {
+    pub(crate) fn is_done(&mut self) -> Result<bool, MpiFailure> {
         let mut done = 0;
         let mut status = empty_status();
         // SAFETY: a request that this module made; when it is done it becomes the null request,

@@ -59,7 +59,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Malformed> {
 
 /// Who a worker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hello {
+pub(crate) struct RankHello {
     pub(crate) protocol: u32,
     /// Of its executable.
     pub(crate) build: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Hello {
     pub(crate) host: String,
 }
 
-impl Hello {
+impl RankHello {
     const HOST: usize = 256;
 
     pub(crate) fn new(build: u64, host: String) -> Self {
@@ -112,7 +112,7 @@ impl Hello {
 
 /// What a worker is told first: the limit of messages, and the call of the initializer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Start<'a> {
+pub(crate) struct RankSettings<'a> {
     pub(crate) limit: u64,
     /// Whether an answer may be held back for others to go with it. Not if the pool outlives the
     /// rank: then the first call without an answer is taken to have killed it. Nor where the program
@@ -121,7 +121,7 @@ pub(crate) struct Start<'a> {
     pub(crate) initializer: Option<&'a [u8]>,
 }
 
-impl<'a> Start<'a> {
+impl<'a> RankSettings<'a> {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let call = self.initializer.unwrap_or_default();
         let flags = [u8::from(self.packs), u8::from(self.initializer.is_some())];
@@ -202,17 +202,17 @@ fn frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Malformed>
 
 /// One call of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order<'a> {
+pub(crate) struct CallFrame<'a> {
     pub(crate) id: u64,
     pub(crate) token: Token,
     pub(crate) argument: &'a [u8],
 }
 
 /// The next call of a message.
-pub(crate) fn next_call<'a>(bytes: &mut &'a [u8]) -> Result<Option<Order<'a>>, Malformed> {
+pub(crate) fn next_call<'a>(bytes: &mut &'a [u8]) -> Result<Option<CallFrame<'a>>, Malformed> {
     let Some((id, body)) = frame(bytes)? else { return Ok(None) };
     let (token, argument) = Token::split(body)?;
-    Ok(Some(Order { id, token, argument }))
+    Ok(Some(CallFrame { id, token, argument }))
 }
 
 /// One answer of a message.
@@ -234,5 +234,4 @@ pub(crate) fn next_result<'a>(bytes: &mut &'a [u8]) -> Result<Option<Answer<'a>>
 }
 
 #[cfg(test)]
-#[path = "wire/tests.rs"]
 mod tests;

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffers::Buffers;
-use super::patience::Patience;
-use super::transport::{Event, Fault, Outgoing, Transport};
-use super::wire::{Hello, Order, Start, Tag, begin_result, end_result, next_call, ready};
+use super::protocol::{
+    CallFrame, RankHello, RankSettings, Tag, begin_result, end_result, next_call, ready,
+};
+use super::transport::backoff::Backoff;
+use super::transport::buffer_pool::BufferPool;
+use super::transport::{Fault, Outgoing, Transport, TransportEvent};
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::calls::run;
 use crate::futures::remote::codec::{Sink, Source};
@@ -27,9 +29,9 @@ const PROMPT: Duration = Duration::from_micros(200);
 /// The most bytes of answers that go together.
 const PACK: usize = 32 * 1024;
 
-pub(crate) struct Worker<'a, T> {
+pub(crate) struct RankLoop<'a, T> {
     link: &'a mut T,
-    buffers: Arc<Buffers>,
+    buffers: Arc<BufferPool>,
     /// The most bytes of a result.
     limit: u64,
     /// Whether answers may be held back.
@@ -39,13 +41,13 @@ pub(crate) struct Worker<'a, T> {
     alone: bool,
 }
 
-impl<'a, T: Transport> Worker<'a, T> {
-    pub(crate) fn new(link: &'a mut T, buffers: Arc<Buffers>) -> Self {
+impl<'a, T: Transport> RankLoop<'a, T> {
+    pub(crate) fn new(link: &'a mut T, buffers: Arc<BufferPool>) -> Self {
         Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
     }
 
     /// Greets root, takes calls until it says stop, and says goodbye.
-    pub(crate) fn serve(&mut self, hello: &Hello) -> Result<Served, Fault> {
+    pub(crate) fn serve(&mut self, hello: &RankHello) -> Result<Served, Fault> {
         self.link.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
         loop {
             let (tag, bytes) = self.next()?;
@@ -68,7 +70,7 @@ impl<'a, T: Transport> Worker<'a, T> {
     /// The next message. Before it is looked at, all answers are on their way: while a call runs
     /// nothing moves.
     fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
-        let mut patience = Patience::new(Patience::IDLE);
+        let mut patience = Backoff::new(Backoff::IDLE);
         loop {
             if self.listen()? {
                 patience.reset();
@@ -92,8 +94,8 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut any = false;
         while let Some(event) = self.link.poll()? {
             match event {
-                Event::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
-                Event::Lost(_) => self.alone = true,
+                TransportEvent::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
+                TransportEvent::Lost(_) => self.alone = true,
             }
             any = true;
         }
@@ -102,7 +104,7 @@ impl<'a, T: Transport> Worker<'a, T> {
 
     /// Until all that was sent is on its way, or nobody is there to get it.
     fn flush(&mut self) -> Result<(), Fault> {
-        let mut patience = Patience::new(Patience::IDLE);
+        let mut patience = Backoff::new(Backoff::IDLE);
         while self.link.is_sending() && !self.alone {
             if self.listen()? {
                 patience.reset();
@@ -114,13 +116,13 @@ impl<'a, T: Transport> Worker<'a, T> {
     }
 
     fn start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let start = Start::from_bytes(bytes).map_err(malformed)?;
-        let Start { limit, packs, initializer } = start;
+        let start = RankSettings::from_bytes(bytes).map_err(malformed)?;
+        let RankSettings { limit, packs, initializer } = start;
         (self.limit, self.packs) = (limit, packs);
         let mut failure = None;
         if let Some(mut call) = initializer {
             let call = next_call(&mut call).map_err(malformed)?;
-            let Order { token, argument, .. } =
+            let CallFrame { token, argument, .. } =
                 call.ok_or(malformed(Malformed("no initializer")))?;
             let files = Files::default();
             let mut sink = Sink::remote(Vec::new(), limit);
@@ -136,7 +138,7 @@ impl<'a, T: Transport> Worker<'a, T> {
         let mut out = self.buffers.take_largest();
         let mut held = None;
         while let Some(order) = next_call(&mut message).map_err(malformed)? {
-            let Order { id, token, argument } = order;
+            let CallFrame { id, token, argument } = order;
             // Answers are held back while calls are short. Of another function that is not known.
             if held.replace(token).is_some_and(|held| held != token) && !out.is_empty() {
                 held_since = Instant::now();

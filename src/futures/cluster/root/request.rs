@@ -4,13 +4,13 @@ use std::any::type_name;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::buffers::Buffers;
-use super::dispatch::Item;
+use super::dispatcher::Item;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::counted::{Block, Counted};
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, Body, Call};
+use crate::futures::cluster::transport::buffer_pool::BufferPool;
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::codec::Source;
 use crate::futures::remote::landing::{self, Landed, Landing};
@@ -18,23 +18,23 @@ use crate::futures::remote::wire::Kind;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type Task = Counted<dyn Remote>;
+pub(crate) type RequestRef = Counted<dyn Request>;
 
 /// An encoded call. It is kept until the call is answered, to be sent again if need be.
 #[derive(Clone, Debug)]
-pub(crate) enum Frame {
+pub(crate) enum RequestPayload {
     /// Copied into a message with others.
     Small(Arc<[u8]>),
     /// A message by itself.
     Large(Arc<Vec<u8>>),
 }
 
-impl Frame {
+impl RequestPayload {
     /// From this many bytes on a call is a message by itself.
     const LARGE: usize = 16 * 1024;
 
     /// What `written` holds. It is used again if that was little.
-    pub(crate) fn new(written: Vec<u8>, buffers: &Buffers) -> Self {
+    pub(crate) fn new(written: Vec<u8>, buffers: &BufferPool) -> Self {
         if written.len() >= Self::LARGE {
             return Self::Large(Arc::new(written));
         }
@@ -50,7 +50,7 @@ impl Frame {
         }
     }
 
-    pub(crate) fn give_back(self, buffers: &Buffers) {
+    pub(crate) fn give_back(self, buffers: &BufferPool) {
         if let Self::Large(bytes) = self {
             buffers.give_back_shared(bytes);
         }
@@ -58,24 +58,24 @@ impl Frame {
 }
 
 /// The body of a call that runs on another rank.
-pub(crate) struct Journey<R> {
+pub(crate) struct MpiRequest<R> {
     site: &'static Location<'static>,
     signature: &'static str,
     id: u64,
     weight: usize,
     /// `None` when the call is over.
-    frame: Mutex<Option<Frame>>,
+    frame: Mutex<Option<RequestPayload>>,
     landing: Landing<R>,
 }
 
-impl<R: Send + 'static> Journey<R> {
+impl<R: Send + 'static> MpiRequest<R> {
     /// Makes a call; `A` and `I` are what its function takes and returns, for error texts.
     pub(crate) fn make<A, I>(
         site: &'static Location<'static>,
         id: u64,
-        frame: Frame,
+        frame: RequestPayload,
         landing: Landing<R>,
-    ) -> (Task, Future<R>) {
+    ) -> (RequestRef, Future<R>) {
         let (call, future) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
@@ -84,13 +84,13 @@ impl<R: Send + 'static> Journey<R> {
             frame: Mutex::new(Some(frame)),
             landing,
         });
-        let block = Counted::into_raw(call) as *mut Block<dyn Remote>;
+        let block = Counted::into_raw(call) as *mut Block<dyn Request>;
         // SAFETY: it was made from an owner just now.
-        (unsafe { Task::from_raw(block) }, future)
+        (unsafe { RequestRef::from_raw(block) }, future)
     }
 }
 
-impl<R: Send + 'static> Body<R> for Journey<R> {
+impl<R: Send + 'static> Body<R> for MpiRequest<R> {
     fn name(&self) -> &'static str {
         "a call on another rank"
     }
@@ -105,14 +105,14 @@ impl<R: Send + 'static> Body<R> for Journey<R> {
     }
 }
 
-impl<R: Send + 'static> Landed<R> for Journey<R> {
+impl<R: Send + 'static> Landed<R> for MpiRequest<R> {
     fn landing(&self) -> &Landing<R> {
         &self.landing
     }
 }
 
 /// A call of any type.
-pub(crate) trait Remote: Send + Sync {
+pub(crate) trait Request: Send + Sync {
     fn id(&self) -> u64;
 
     fn weight(&self) -> usize;
@@ -127,10 +127,10 @@ pub(crate) trait Remote: Send + Sync {
     fn is_pending(&self) -> bool;
 
     /// What is to be sent; `None` if it is over.
-    fn frame(&self) -> Option<Frame>;
+    fn frame(&self) -> Option<RequestPayload>;
 
     /// What was to be sent, which is not needed any more.
-    fn take_frame(&self) -> Option<Frame>;
+    fn take_frame(&self) -> Option<RequestPayload>;
 
     /// Ends the call with an answer; whether somebody is to be told.
     fn land(&self, kind: Kind, bytes: &[u8]) -> bool;
@@ -146,13 +146,13 @@ pub(crate) trait Remote: Send + Sync {
     /// # Safety
     ///
     /// `own` is an owner of this call.
-    unsafe fn tell_all(&self, own: &Task);
+    unsafe fn tell_all(&self, own: &RequestRef);
 
     /// Whether to tell runs no user code after all.
     fn wakes_threads_only(&self) -> bool;
 }
 
-impl Task {
+impl RequestRef {
     /// Ends the call with an answer; gives it back if somebody is to be told.
     pub(crate) fn finish(self, kind: Kind, bytes: &[u8]) -> Option<Self> {
         let is_awaited = self.land(kind, bytes);
@@ -179,7 +179,7 @@ impl Task {
     }
 }
 
-impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
+impl<R: Send + 'static> Request for Call<R, MpiRequest<R>> {
     fn id(&self) -> u64 {
         self.body().id
     }
@@ -189,7 +189,7 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     }
 
     fn description(&self) -> String {
-        let Journey { site, signature, .. } = self.body();
+        let MpiRequest { site, signature, .. } = self.body();
         format!("the call submitted at {site}, {signature}")
     }
 
@@ -204,11 +204,11 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
         self.core().state().phase() == Phase::Pending
     }
 
-    fn frame(&self) -> Option<Frame> {
+    fn frame(&self) -> Option<RequestPayload> {
         self.body().frame.lock().clone()
     }
 
-    fn take_frame(&self) -> Option<Frame> {
+    fn take_frame(&self) -> Option<RequestPayload> {
         self.body().frame.lock().take()
     }
 
@@ -229,9 +229,9 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
         Some(state.is_waited())
     }
 
-    unsafe fn tell_all(&self, own: &Task) {
+    unsafe fn tell_all(&self, own: &RequestRef) {
         // SAFETY: the caller's promise.
-        call::tell(&unsafe { landing::as_call::<R, Journey<R>, _>(own) });
+        call::tell(&unsafe { landing::as_call::<R, MpiRequest<R>, _>(own) });
     }
 
     fn wakes_threads_only(&self) -> bool {
@@ -239,7 +239,7 @@ impl<R: Send + 'static> Remote for Call<R, Journey<R>> {
     }
 }
 
-impl Item for Task {
+impl Item for RequestRef {
     fn id(&self) -> u64 {
         (**self).id()
     }

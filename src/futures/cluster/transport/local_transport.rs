@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::buffers::Buffers;
-use super::transport::{Event, Fault, Outgoing, Peer, Transport};
-use super::wire::Tag;
+use super::buffer_pool::BufferPool;
+use super::{Fault, Outgoing, Peer, Transport, TransportEvent};
+use crate::futures::cluster::protocol::Tag;
 use crate::sync::Mutex;
 
 /// One direction between two ends.
 #[derive(Debug, Default)]
-struct Pipe(Mutex<Flow>);
+struct Pipe(Mutex<PipeState>);
 
 #[derive(Debug, Default)]
-struct Flow {
+struct PipeState {
     messages: VecDeque<(Tag, Vec<u8>)>,
     /// The end that sends is gone.
     closed: bool,
@@ -21,7 +21,7 @@ struct Flow {
 
 /// What one end has of its peers.
 #[derive(Debug)]
-struct Channel {
+struct PeerPipes {
     incoming: Arc<Pipe>,
     outgoing: Arc<Pipe>,
     lost: bool,
@@ -29,27 +29,30 @@ struct Channel {
 
 /// One end: root with all workers, or a worker with root.
 #[derive(Debug)]
-pub(crate) struct LocalLink {
-    channels: Vec<Channel>,
-    buffers: Arc<Buffers>,
+pub(crate) struct LocalTransport {
+    channels: Vec<PeerPipes>,
+    buffers: Arc<BufferPool>,
 }
 
-impl LocalLink {
+impl LocalTransport {
     /// Root, and so many workers.
-    pub(crate) fn network(workers: usize, buffers: &Arc<Buffers>) -> (Self, Vec<Self>) {
+    pub(crate) fn network(workers: usize, buffers: &Arc<BufferPool>) -> (Self, Vec<Self>) {
         let end = |channels| Self { channels, buffers: Arc::clone(buffers) };
         let pair = |_| {
             let (there, back) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-            let root =
-                Channel { incoming: Arc::clone(&back), outgoing: Arc::clone(&there), lost: false };
-            (root, end(vec![Channel { incoming: there, outgoing: back, lost: false }]))
+            let root = PeerPipes {
+                incoming: Arc::clone(&back),
+                outgoing: Arc::clone(&there),
+                lost: false,
+            };
+            (root, end(vec![PeerPipes { incoming: there, outgoing: back, lost: false }]))
         };
         let (channels, workers) = (0..workers).map(pair).unzip();
         (end(channels), workers)
     }
 }
 
-impl Transport for LocalLink {
+impl Transport for LocalTransport {
     fn send(&mut self, to: Peer, tag: Tag, message: Outgoing) -> Result<(), Fault> {
         let bytes = match message {
             Outgoing::Own(bytes) => bytes,
@@ -63,17 +66,17 @@ impl Transport for LocalLink {
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<Option<Event>, Fault> {
+    fn poll(&mut self) -> Result<Option<TransportEvent>, Fault> {
         for (peer, channel) in self.channels.iter_mut().enumerate() {
             let (message, closed) = {
                 let mut flow = channel.incoming.0.lock();
                 (flow.messages.pop_front(), flow.closed)
             };
             if let Some((tag, bytes)) = message {
-                return Ok(Some(Event::Message { from: peer, tag, bytes }));
+                return Ok(Some(TransportEvent::Message { from: peer, tag, bytes }));
             }
             if closed && !std::mem::replace(&mut channel.lost, true) {
-                return Ok(Some(Event::Lost(peer)));
+                return Ok(Some(TransportEvent::Lost(peer)));
             }
         }
         Ok(None)
@@ -88,7 +91,7 @@ impl Transport for LocalLink {
     }
 }
 
-impl Drop for LocalLink {
+impl Drop for LocalTransport {
     fn drop(&mut self) {
         for channel in &self.channels {
             channel.outgoing.0.lock().closed = true;

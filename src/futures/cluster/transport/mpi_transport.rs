@@ -5,19 +5,19 @@
 //! is handed on in the order in which it was found. MPI counts in C integers: longer messages go in
 //! pieces, after one that says how long they are together.
 
-mod pieces;
+mod fragment;
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::pieces::{ANNOUNCEMENT, PART, PIECE};
-use super::buffers::Buffers;
-use super::engine::{Comm, Failed, Found, Request};
-use super::recovery::Recovery;
-use super::transport::{Event, Fault, Outgoing, Peer, Transport};
-use super::wire::Tag;
+use self::fragment::{ANNOUNCEMENT, PART, PIECE};
+use super::buffer_pool::BufferPool;
+use super::ffi::{Comm, MpiFailure, Probed, Transfer};
+use super::ulfm::Ulfm;
+use super::{Fault, Outgoing, Peer, Transport, TransportEvent};
+use crate::futures::cluster::protocol::Tag;
 
 /// How often in a row a failure may be reported of which nothing comes, before it is taken to be one
 /// of the engine.
@@ -33,7 +33,7 @@ const ASK: Duration = Duration::from_millis(20);
 /// A message on its way out. Those that belong to one message are in a row, and the last has it.
 struct Sending {
     to: Peer,
-    request: Request,
+    request: Transfer,
     /// Kept where it is until it was sent.
     message: Option<Outgoing>,
 }
@@ -47,20 +47,20 @@ struct Receiving {
     /// Bytes that were asked for so far, of those there are in all.
     begun: usize,
     len: usize,
-    requests: VecDeque<Request>,
+    requests: VecDeque<Transfer>,
     /// A receive has failed: it will never be complete.
     spoilt: bool,
 }
 
 /// One end: root with all workers, or a worker with root.
-pub(crate) struct MpiLink {
+pub(crate) struct MpiTransport {
     comm: Comm,
     size: usize,
     is_root: bool,
     sends: VecDeque<Sending>,
     receives: VecDeque<Receiving>,
-    buffers: Arc<Buffers>,
-    recovery: Option<Recovery>,
+    buffers: Arc<BufferPool>,
+    recovery: Option<Ulfm>,
     dead: Vec<bool>,
     /// Deaths that nobody was told of.
     news: VecDeque<Peer>,
@@ -71,10 +71,10 @@ pub(crate) struct MpiLink {
     asked: Instant,
 }
 
-impl MpiLink {
-    pub(crate) fn new(comm: Comm, rank: usize, size: usize, buffers: Arc<Buffers>) -> Self {
+impl MpiTransport {
+    pub(crate) fn new(comm: Comm, rank: usize, size: usize, buffers: Arc<BufferPool>) -> Self {
         // Where it is not switched on its functions are there and fail.
-        let recovery = Recovery::find().filter(|found| found.dead(comm, size).is_some());
+        let recovery = Ulfm::find().filter(|found| found.dead(comm, size).is_some());
         let is_root = rank == 0;
         Self {
             comm,
@@ -124,7 +124,7 @@ impl MpiLink {
 
     /// An MPI function has failed, of a peer if it is known of which: because a rank has died, or
     /// because MPI cannot go on.
-    fn failed(&mut self, failed: Failed, peer: Option<Peer>) -> Result<(), Fault> {
+    fn failed(&mut self, failed: MpiFailure, peer: Option<Peer>) -> Result<(), Fault> {
         let explained = self.ask_for_deaths()
             && match peer {
                 Some(peer) => self.dead[peer],
@@ -144,7 +144,12 @@ impl MpiLink {
         }
     }
 
-    fn begin_send(&mut self, to: Peer, tag: c_int, bytes: &[u8]) -> Result<Option<Request>, Fault> {
+    fn begin_send(
+        &mut self,
+        to: Peer,
+        tag: c_int,
+        bytes: &[u8],
+    ) -> Result<Option<Transfer>, Fault> {
         // Where ranks may die, what was sent counts as such when it has come: a worker does not begin
         // the next call, which may kill it, while an answer of its own can still be lost with it.
         let awaited = self.recovery.is_some() && !self.is_root;
@@ -177,7 +182,7 @@ impl MpiLink {
     }
 
     /// Begins to receive a message.
-    fn begin(&mut self, found: Found) -> Result<(), Fault> {
+    fn begin(&mut self, found: Probed) -> Result<(), Fault> {
         let from = usize::try_from(found.from).ok().and_then(|rank| self.peer(rank));
         let from = from.ok_or_else(|| Fault::new("a message of nobody"))?;
         match found.tag {
@@ -210,7 +215,7 @@ impl MpiLink {
     }
 
     /// Begins to receive into what came last from there, which has room.
-    fn receive_into_last(&mut self, from: Peer, found: Found) -> Result<(), Fault> {
+    fn receive_into_last(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let last = self.receives.iter_mut().rev().find(|receiving| receiving.from == from);
         let Some(last) = last else { return Err(Fault::new("a message of nobody")) };
         let len = found.len;
@@ -233,7 +238,7 @@ impl MpiLink {
     }
 
     /// The first message that has come in full, unless an earlier one of the same peer has not.
-    fn next_received(&mut self) -> Result<Option<Event>, Fault> {
+    fn next_received(&mut self) -> Result<Option<TransportEvent>, Fault> {
         let mut index = 0;
         while index < self.receives.len() {
             let from = self.receives[index].from;
@@ -243,7 +248,7 @@ impl MpiLink {
                 // SAFETY: so many bytes were asked for, and all receives are done.
                 unsafe { received.buffer.set_len(received.len) };
                 let Receiving { tag, buffer: bytes, .. } = received;
-                return Ok(Some(Event::Message { from, tag, bytes }));
+                return Ok(Some(TransportEvent::Message { from, tag, bytes }));
             }
             index += 1;
         }
@@ -251,14 +256,14 @@ impl MpiLink {
     }
 
     /// A death that nobody was told of. What that peer did not send to the end is given up.
-    fn next_death(&mut self) -> Option<Event> {
+    fn next_death(&mut self) -> Option<TransportEvent> {
         let peer = self.news.pop_front()?;
         while let Some(index) = self.receives.iter().position(|gone| gone.from == peer) {
             let gone = self.receives.remove(index).map(|gone| gone.buffer);
             #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
             std::mem::forget(gone);
         }
-        Some(Event::Lost(peer))
+        Some(TransportEvent::Lost(peer))
     }
 
     fn is_complete(&mut self, index: usize) -> Result<bool, Fault> {
@@ -281,7 +286,7 @@ impl MpiLink {
     }
 }
 
-impl Transport for MpiLink {
+impl Transport for MpiTransport {
     fn send(&mut self, to: Peer, tag: Tag, message: Outgoing) -> Result<(), Fault> {
         if self.dead[to] {
             return Ok(());
@@ -296,7 +301,7 @@ impl Transport for MpiLink {
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<Option<Event>, Fault> {
+    fn poll(&mut self) -> Result<Option<TransportEvent>, Fault> {
         self.look_after_sends()?;
         let from = (!self.is_root).then_some(0);
         loop {
@@ -335,7 +340,7 @@ impl Transport for MpiLink {
     }
 }
 
-impl Drop for MpiLink {
+impl Drop for MpiTransport {
     fn drop(&mut self) {
         let under_way = (std::mem::take(&mut self.sends), std::mem::take(&mut self.receives));
         #[expect(

@@ -3,9 +3,16 @@
 //! Root and workers see it alike. An engine that comes later, say a message broker, implements this
 //! and nothing else.
 
+pub(crate) mod backoff;
+pub(crate) mod buffer_pool;
+pub(crate) mod ffi;
+pub(crate) mod local_transport;
+pub(crate) mod mpi_transport;
+mod ulfm;
+
 use std::sync::Arc;
 
-use super::wire::Tag;
+use super::protocol::Tag;
 use crate::error::Error;
 
 /// Who is at the other end: for root the number of a worker, for a worker 0, which is root.
@@ -31,7 +38,7 @@ impl Outgoing {
 
 /// What has happened.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum TransportEvent {
     Message {
         from: Peer,
         tag: Tag,
@@ -62,11 +69,11 @@ pub(crate) trait Transport {
 
     /// What has happened next, if anything has. To be called as long as anything is to be sent or to
     /// come: nothing moves otherwise.
-    fn poll(&mut self) -> Result<Option<Event>, Fault>;
+    fn poll(&mut self) -> Result<Option<TransportEvent>, Fault>;
 
     /// Whether something is still on its way out.
     fn is_sending(&self) -> bool;
 
-    /// Whether one end outlives the other, so that [`Event::Lost`] may come.
+    /// Whether one end outlives the other, so that [`TransportEvent::Lost`] may come.
     fn outlives_peers(&self) -> bool;
 }

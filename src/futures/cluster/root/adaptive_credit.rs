@@ -14,12 +14,12 @@ pub(crate) enum Credit {
 
 /// How long the calls of one rank take, and what follows from that.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct AdaptiveCredit {
     /// In nanoseconds, weighed towards the latest; `None` before the first answer.
     average: Option<u64>,
 }
 
-impl Pace {
+impl AdaptiveCredit {
     /// Calls that take so long lose nothing by the time that the next one needs to arrive, and what
     /// is sent behind one of them would wait for long.
     const LONG: Duration = Duration::from_millis(10);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn after(took: &[Duration]) -> usize {
-        let mut pace = Pace::default();
+        let mut pace = AdaptiveCredit::default();
         took.iter().for_each(|took| pace.answered(*took));
         pace.credit(Credit::Adaptive)
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_fixed_credit_stays() {
-        let mut pace = Pace::default();
+        let mut pace = AdaptiveCredit::default();
         pace.answered(Duration::from_secs(1));
         assert_eq!(pace.credit(Credit::Fixed(3)), 3);
     }
