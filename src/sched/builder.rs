@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::{Clock, Delay, DelayFunction, TimePoint};
-use super::contained::Contained;
-use super::dispatch::{Dispatch, Due};
-use super::handle::Handle;
-use super::on_error::{ErrorPolicy, OnError};
+use super::handle::OwnedScheduler;
+use super::run::dispatch::{Dispatch, Due};
+use super::run::on_error::{ErrorPolicy, OnError};
 use super::scheduler::Scheduler;
-use super::shared::Shared;
-use super::virtual_clock::VirtualClock;
+use super::shared::SchedulerCore;
+use super::time::clock::{Clock, Delay, DelayFunction, TimePoint};
+use super::time::virtual_clock::VirtualClock;
+use super::user_function::UserFunction;
 use crate::error::{Error, Outcome};
 
 /// Which of two priority numbers runs first, at the same time.
@@ -43,7 +43,7 @@ pub enum PriorityOrder {
 
 impl PriorityOrder {
     /// Turns a priority into a number of which the lower runs first, and back again.
-    pub(super) fn rank(self, priority: i32) -> i32 {
+    pub(crate) fn rank(self, priority: i32) -> i32 {
         match self {
             Self::LowestFirst => priority,
             // Unlike the minus sign this turns the whole range around without an overflow.
@@ -54,10 +54,10 @@ impl PriorityOrder {
 
 /// What does not depend on the clock.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Settings {
-    pub(super) order: PriorityOrder,
-    pub(super) bounded_latency: bool,
-    pub(super) final_spin: Duration,
+pub(crate) struct SchedulerSettings {
+    pub(crate) order: PriorityOrder,
+    pub(crate) bounded_latency: bool,
+    pub(crate) final_spin: Duration,
 }
 
 /// Builds a [`Scheduler`] that differs from [`Scheduler::new`].
@@ -76,16 +76,16 @@ pub(super) struct Settings {
 /// ```
 #[must_use = "nothing is built without `build`"]
 pub struct SchedulerBuilder<T: TimePoint = Instant> {
-    settings: Settings,
+    settings: SchedulerSettings,
     clock: Clock<T>,
     dispatch: Option<Dispatch>,
     on_error: ErrorPolicy,
 }
 
 impl SchedulerBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            settings: Settings::default(),
+            settings: SchedulerSettings::default(),
             clock: Clock::real(),
             dispatch: None,
             on_error: ErrorPolicy::Always(OnError::Stop),
@@ -113,8 +113,8 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         delayfunc: impl Fn(U::Delay) -> R + Send + Sync + 'static,
     ) -> SchedulerBuilder<U> {
         let delay: Box<DelayFunction<U>> = Box::new(move |delay| delayfunc(delay).into_result());
-        let delay = Delay::User(Contained::new(delay));
-        self.on(Clock { time: Contained::new(Box::new(timefunc)), delay, steady: false })
+        let delay = Delay::User(UserFunction::new(delay));
+        self.on(Clock { time: UserFunction::new(Box::new(timefunc)), delay, steady: false })
     }
 
     /// Sets the time function and keeps the interruptible delay, which waits in real time.
@@ -319,7 +319,7 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         mut self,
         decide: impl Fn(&Error) -> OnError + Send + Sync + 'static,
     ) -> Self {
-        self.on_error = ErrorPolicy::Decide(Contained::new(Box::new(decide)));
+        self.on_error = ErrorPolicy::Decide(UserFunction::new(Box::new(decide)));
         self
     }
 
@@ -332,11 +332,11 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// ```
     #[must_use]
     pub fn build(self) -> Scheduler<T> {
-        let shared = Shared::new(self.settings, self.clock);
-        Scheduler(Arc::new(Handle::new(shared, self.dispatch, self.on_error)))
+        let shared = SchedulerCore::new(self.settings, self.clock);
+        Scheduler(Arc::new(OwnedScheduler::new(shared, self.dispatch, self.on_error)))
     }
 
-    pub(super) fn on<U: TimePoint>(self, clock: Clock<U>) -> SchedulerBuilder<U> {
+    pub(crate) fn on<U: TimePoint>(self, clock: Clock<U>) -> SchedulerBuilder<U> {
         let Self { settings, dispatch, on_error, .. } = self;
         SchedulerBuilder { settings, clock, dispatch, on_error }
     }

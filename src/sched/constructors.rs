@@ -1,9 +1,9 @@
 //! Making a scheduler without a builder.
 
 use super::builder::SchedulerBuilder;
-use super::clock::TimePoint;
 use super::scheduler::Scheduler;
-use super::virtual_clock::VirtualClock;
+use super::time::clock::TimePoint;
+use super::time::virtual_clock::VirtualClock;
 use crate::error::Outcome;
 
 impl Scheduler {

@@ -5,9 +5,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use super::builder::PriorityOrder;
-use super::clock::TimePoint;
-use super::event_queue::Ticket;
-use super::key::Key;
+use super::queue::event_queue::EventTicket;
+use super::queue::key::Key;
+use super::time::clock::TimePoint;
 
 /// An event that was entered: what [`enter`](super::Scheduler::enter) returns and
 /// [`cancel`](super::Scheduler::cancel) takes.
@@ -43,31 +43,36 @@ pub struct Event<T> {
     order: PriorityOrder,
     sequence: u64,
     scheduler: usize,
-    ticket: Ticket,
+    ticket: EventTicket,
     name: &'static str,
 }
 
 /// The scheduler's part of its events.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    pub(super) scheduler: usize,
-    pub(super) order: PriorityOrder,
+pub(crate) struct Origin {
+    pub(crate) scheduler: usize,
+    pub(crate) order: PriorityOrder,
 }
 
 impl<T: TimePoint> Event<T> {
     /// The event that was just entered with `ticket`.
-    pub(super) fn first(
+    pub(crate) fn first(
         origin: Origin,
         time: T,
         rank: i32,
-        ticket: Ticket,
+        ticket: EventTicket,
         name: &'static str,
     ) -> Self {
         let Origin { scheduler, order } = origin;
         Self { time, rank, order, sequence: ticket.id, scheduler, ticket, name }
     }
 
-    pub(super) fn new(origin: Origin, key: &Key<T>, ticket: Ticket, name: &'static str) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        key: &Key<T>,
+        ticket: EventTicket,
+        name: &'static str,
+    ) -> Self {
         let Origin { scheduler, order } = origin;
         let Key { time, sequence, .. } = *key;
         Self { time, rank: key.rank(), order, sequence, scheduler, ticket, name }
@@ -140,11 +145,11 @@ impl<T: TimePoint> Event<T> {
         self.name
     }
 
-    pub(super) fn scheduler(&self) -> usize {
+    pub(crate) fn scheduler(&self) -> usize {
         self.scheduler
     }
 
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(crate) fn ticket(&self) -> EventTicket {
         self.ticket
     }
 }

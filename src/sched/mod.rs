@@ -51,42 +51,29 @@
 //!
 //! # Read next
 //!
-//! [`Scheduler`], [`Event`], [`Every`]. In the source: `event_queue.rs` is the queue (`key_queue.rs`
-//! its order), without lock or clock; `shared.rs` puts the lock around it; `run_loop.rs` is the loop,
-//! and `wakeup.rs` what makes it wake up on time.
+//! [`Scheduler`], [`Event`], [`Every`]. In the source: `queue/event_queue.rs` is the queue
+//! (`queue/key_queue.rs` its order), without lock or clock; `shared.rs` puts the lock around it;
+//! `run/run_loop.rs` is the loop, and `run/wakeup.rs` what makes it wake up on time.
 
-mod action;
 mod builder;
-mod clock;
 mod constructors;
-mod contained;
-mod dispatch;
 mod event;
-mod event_queue;
-mod every;
-mod flights;
-mod float;
 mod handle;
-mod key;
-mod key_queue;
 #[cfg(all(test, concurrent_loom))]
 mod model;
-mod on_error;
+mod queue;
 mod run;
-mod run_loop;
 mod scheduler;
 mod shared;
-mod shown_time;
-mod time_order;
-mod virtual_clock;
-mod wakeup;
+mod time;
+mod user_function;
 
 pub use builder::{PriorityOrder, SchedulerBuilder};
-pub use clock::TimePoint;
-pub use dispatch::Due;
 pub use event::Event;
-pub use every::{Every, MissedTicks};
-pub use float::Float;
-pub use on_error::OnError;
+pub use run::dispatch::Due;
+pub use run::on_error::OnError;
 pub use scheduler::Scheduler;
-pub use virtual_clock::VirtualClock;
+pub use time::clock::TimePoint;
+pub use time::every::{Every, MissedTicks};
+pub use time::float::Float;
+pub use time::virtual_clock::VirtualClock;

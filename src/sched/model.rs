@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::checker::thread;
 
-use super::builder::Settings;
-use super::clock::{Clock, Delay};
-use super::contained::Contained;
-use super::dispatch::Dispatch;
-use super::handle::Handle;
-use super::on_error::{ErrorPolicy, OnError};
+use super::builder::SchedulerSettings;
+use super::handle::OwnedScheduler;
+use super::run::dispatch::Dispatch;
+use super::run::on_error::{ErrorPolicy, OnError};
 use super::scheduler::Scheduler;
-use super::shared::Shared;
+use super::shared::SchedulerCore;
+use super::time::clock::{Clock, Delay};
+use super::user_function::UserFunction;
 
 /// Sleeps without a limit for every event after zero.
 fn frozen() -> Scheduler<u64> {
@@ -27,10 +27,10 @@ fn frozen() -> Scheduler<u64> {
 }
 
 fn on(delay: Delay<u64>, dispatch: Option<Dispatch>) -> Scheduler<u64> {
-    let clock = Clock { time: Contained::new(Box::new(|| 0)), delay, steady: true };
-    let shared = Shared::new(Settings::default(), clock);
+    let clock = Clock { time: UserFunction::new(Box::new(|| 0)), delay, steady: true };
+    let shared = SchedulerCore::new(SchedulerSettings::default(), clock);
     let on_error = ErrorPolicy::Always(OnError::Stop);
-    Scheduler(Arc::new(Handle::new(shared, dispatch, on_error)))
+    Scheduler(Arc::new(OwnedScheduler::new(shared, dispatch, on_error)))
 }
 
 /// Runs `model` in every interleaving with at most three preemptions; returns its outcomes.

@@ -5,11 +5,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::action::Job;
-use super::clock::TimePoint;
 use super::event::Event;
-use super::every::Every;
-use super::handle::Handle;
+use super::handle::OwnedScheduler;
+use super::run::action::ScheduledAction;
+use super::time::clock::TimePoint;
+use super::time::every::Every;
 use crate::error::{Outcome, Result};
 
 /// An event scheduler: a queue of actions, each with a time and a priority.
@@ -53,7 +53,7 @@ use crate::error::{Outcome, Result};
 /// assert_eq!(clock.time(), 10);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
-pub struct Scheduler<T: TimePoint = Instant>(pub(super) Arc<Handle<T>>);
+pub struct Scheduler<T: TimePoint = Instant>(pub(crate) Arc<OwnedScheduler<T>>);
 
 impl<T: TimePoint> Scheduler<T> {
     /// Returns what the scheduler's clock shows.
@@ -146,7 +146,7 @@ impl<T: TimePoint> Scheduler<T> {
         priority: i32,
         action: impl FnOnce() -> R + Send + 'static,
     ) -> Event<T> {
-        self.0.enter(time, priority, Job::once(action))
+        self.0.enter(time, priority, ScheduledAction::once(action))
     }
 
     /// Enters an event that recurs: with a plain period at a fixed rate, first after one period.

@@ -6,56 +6,56 @@
 
 use std::collections::VecDeque;
 
-use super::action::Job;
-use super::builder::Settings;
-use super::clock::{Clock, TimePoint};
+use super::builder::SchedulerSettings;
 use super::event::{Event, Origin};
-use super::event_queue::EventQueue;
-use super::every::Every;
-use super::flights::Flights;
-use super::on_error::Failure;
-use super::time_order::arrange;
-use super::wakeup::Wakeup;
+use super::queue::event_queue::EventQueue;
+use super::queue::time_order::arrange;
+use super::run::action::ScheduledAction;
+use super::run::dispatched_actions::DispatchedActions;
+use super::run::on_error::Failure;
+use super::run::wakeup::Wakeup;
+use super::time::clock::{Clock, TimePoint};
+use super::time::every::Every;
 use crate::error::{Error, Outcome, Result};
 use crate::guard;
 use crate::sync::{Condvar, Guess, Mutex, unique_id};
 
 /// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
 /// Linux' usual slack.
-pub(super) static LAG: Guess = Guess::of_micros(50);
+pub(crate) static LAG: Guess = Guess::of_micros(50);
 
-pub(super) struct Shared<T: TimePoint> {
-    pub(super) origin: Origin,
-    pub(super) clock: Clock<T>,
-    pub(super) state: Mutex<State<T>>,
+pub(crate) struct SchedulerCore<T: TimePoint> {
+    pub(crate) origin: Origin,
+    pub(crate) clock: Clock<T>,
+    pub(crate) state: Mutex<SchedulerState<T>>,
     /// Notified when a run that sleeps has reason to look again: another event is first, the
     /// scheduler was stopped, a dispatched action ended. Always all of them: each sleeps until the
     /// first event it knew of, and any may be the one that is free when the new one is due.
-    pub(super) changed: Condvar,
+    pub(crate) changed: Condvar,
 }
 
-pub(super) struct State<T: TimePoint> {
-    pub(super) queue: EventQueue<T, Job<T>>,
-    pub(super) wakeup: Wakeup,
+pub(crate) struct SchedulerState<T: TimePoint> {
+    pub(crate) queue: EventQueue<T, ScheduledAction<T>>,
+    pub(crate) wakeup: Wakeup,
     /// How often `stop` was called. A run ends when it is no longer what it was at its start.
-    pub(super) stops: u64,
+    pub(crate) stops: u64,
     /// Actions that were dispatched and have not ended.
-    pub(super) flights: Flights,
+    pub(crate) dispatched: DispatchedActions,
     /// Of dispatched actions, until a run sees to them.
-    pub(super) failures: VecDeque<Failure>,
+    pub(crate) failures: VecDeque<Failure>,
 }
 
 /// An event taken out of the queue to run.
-pub(super) type Taken<T> = super::event_queue::Taken<T, Job<T>>;
+pub(crate) type PoppedAction<T> = super::queue::event_queue::PoppedEvent<T, ScheduledAction<T>>;
 
-impl<T: TimePoint> Shared<T> {
-    pub(super) fn new(settings: Settings, clock: Clock<T>) -> Self {
+impl<T: TimePoint> SchedulerCore<T> {
+    pub(crate) fn new(settings: SchedulerSettings, clock: Clock<T>) -> Self {
         guard::install_hook();
-        let state = State {
+        let state = SchedulerState {
             queue: EventQueue::new(settings.bounded_latency),
             wakeup: Wakeup::new(LAG.get(), settings.final_spin),
             stops: 0,
-            flights: Flights::default(),
+            dispatched: DispatchedActions::default(),
             failures: VecDeque::new(),
         };
         Self {
@@ -66,7 +66,7 @@ impl<T: TimePoint> Shared<T> {
         }
     }
 
-    pub(super) fn enter(&self, time: T, priority: i32, job: Job<T>) -> Event<T> {
+    pub(crate) fn enter(&self, time: T, priority: i32, job: ScheduledAction<T>) -> Event<T> {
         let name = job.name();
         let rank = self.origin.order.rank(priority);
         let (ticket, first) = self.state.lock().queue.push(time, rank, job);
@@ -76,7 +76,7 @@ impl<T: TimePoint> Shared<T> {
         Event::first(self.origin, time, rank, ticket, name)
     }
 
-    pub(super) fn cancel(&self, event: &Event<T>) -> Result<()> {
+    pub(crate) fn cancel(&self, event: &Event<T>) -> Result<()> {
         if event.scheduler() != self.origin.scheduler {
             return Err(Error::NotQueued);
         }
@@ -91,7 +91,7 @@ impl<T: TimePoint> Shared<T> {
     }
 
     /// The queued events in the order in which they will run. Sorted without the lock.
-    pub(super) fn snapshot(&self) -> Vec<Event<T>> {
+    pub(crate) fn snapshot(&self) -> Vec<Event<T>> {
         let mut events: Vec<_> = {
             let state = self.state.lock();
             let queued = state.queue.iter();
@@ -103,17 +103,17 @@ impl<T: TimePoint> Shared<T> {
         events
     }
 
-    pub(super) fn clear(&self) -> usize {
+    pub(crate) fn clear(&self) -> usize {
         let (jobs, away) = self.state.lock().queue.clear();
         self.changed.notify_all();
         let count = jobs.len() + away;
-        jobs.into_iter().for_each(Job::discard);
+        jobs.into_iter().for_each(ScheduledAction::discard);
         count
     }
 
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     #[inline]
-    pub(super) fn perform(&self, mut taken: Taken<T>) -> Result<(), Failure> {
+    pub(crate) fn perform(&self, mut taken: PoppedAction<T>) -> Result<(), Failure> {
         let outcome = guard::catch(|| taken.action.call());
         let recurs = taken.action.recurs();
         if !recurs && matches!(outcome, Ok(Ok(()))) {
@@ -128,8 +128,8 @@ impl<T: TimePoint> Shared<T> {
 
     /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile or has come to
     /// the end of time. An event that does not recur is over, and what is left of it is dropped.
-    pub(super) fn enter_again(&self, taken: Taken<T>) -> Result<()> {
-        let Taken { key, ticket, action: job } = taken;
+    pub(crate) fn enter_again(&self, taken: PoppedAction<T>) -> Result<()> {
+        let PoppedAction { key, ticket, action: job } = taken;
         let Some(every) = job.every() else {
             job.discard();
             return Ok(());
@@ -168,7 +168,7 @@ impl<T: TimePoint> Shared<T> {
         }
     }
 
-    pub(super) fn enter_every<R: Outcome>(
+    pub(crate) fn enter_every<R: Outcome>(
         &self,
         every: Every<T::Delay>,
         priority: i32,
@@ -178,11 +178,11 @@ impl<T: TimePoint> Shared<T> {
             return Err(Error::InvalidArgument("period must be greater than 0".into()));
         }
         let first = (self.clock.time)().after(every.first_delay());
-        Ok(self.enter(first, priority, Job::recurring(every, action)))
+        Ok(self.enter(first, priority, ScheduledAction::recurring(every, action)))
     }
 }
 
-impl<T: TimePoint> Drop for Shared<T> {
+impl<T: TimePoint> Drop for SchedulerCore<T> {
     fn drop(&mut self) {
         // No run will ever see to them.
         let failures = std::mem::take(&mut self.state.lock().failures);

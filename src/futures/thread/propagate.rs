@@ -70,8 +70,8 @@ pub(super) fn capture(settings: &Settings) -> Option<Enter> {
 
 /// Calls `function` inside of `enter`.
 pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
-    let mut function = Contained(Some(function));
-    let mut result = Contained(None);
+    let mut function = Leftover(Some(function));
+    let mut result = Leftover(None);
     enter(&mut || {
         if let Some(function) = function.0.take() {
             result.0 = Some(function());
@@ -85,9 +85,9 @@ pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
 }
 
 /// What is still there when the hook panics. Its drop may panic too, which must not meet that panic.
-struct Contained<T>(Option<T>);
+struct Leftover<T>(Option<T>);
 
-impl<T> Drop for Contained<T> {
+impl<T> Drop for Leftover<T> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
             contain("dropping what a hook around a call left behind", || drop(value));

@@ -9,12 +9,12 @@ use priority_queue::PriorityQueue;
 use super::work::{Peer, Sample, WARM_UP, hold_operations};
 use crate::random::Random;
 
-#[path = "../../../../src/sched/event_queue.rs"]
+#[path = "../../../../src/sched/queue/event_queue.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]
 mod event_queue;
-#[path = "../../../../src/sched/key.rs"]
+#[path = "../../../../src/sched/queue/key.rs"]
 mod key;
-#[path = "../../../../src/sched/key_queue.rs"]
+#[path = "../../../../src/sched/queue/key_queue.rs"]
 #[expect(clippy::manual_is_multiple_of, reason = "the crate is built with older compilers, too")]
 mod key_queue;
 

@@ -15,20 +15,20 @@
 use std::time::Duration;
 
 /// At most this much is looked at the clock, unless the user asks for more. Less than sleeping takes.
-const LAST_BIT: Duration = Duration::from_micros(20);
+const SPIN_TAIL: Duration = Duration::from_micros(20);
 
 /// Later than this is not the system's habit but a processor that was busy.
 const LATEST: Duration = Duration::from_micros(200);
 
 /// How long before the time a long sleep ends: more than it is late by.
-const NAP: Duration = Duration::from_micros(500);
+const WAKE_EARLY: Duration = Duration::from_micros(500);
 
 /// Sleeps longer than this are two.
 const LONG: Duration = Duration::from_millis(2);
 
 /// What a wait should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum WaitStep {
     /// Sleep for this long, or until it is woken. It is early enough; how late that ends is of no
     /// interest.
     CoarseSleep(Duration),
@@ -40,7 +40,7 @@ pub(super) enum Wait {
 
 /// What was learned.
 #[derive(Debug)]
-pub(super) struct Wakeup {
+pub(crate) struct Wakeup {
     /// How late short sleeps end; rather the lower end of it, so that few are cut too short.
     lag: Duration,
     /// How long before the time the user wants the thread to be awake.
@@ -48,30 +48,30 @@ pub(super) struct Wakeup {
 }
 
 impl Wakeup {
-    pub(super) fn new(lag: Duration, spin: Duration) -> Self {
+    pub(crate) fn new(lag: Duration, spin: Duration) -> Self {
         Self { lag, spin }
     }
 
     /// How late sleeps are thought to end.
-    pub(super) fn lag(&self) -> Duration {
+    pub(crate) fn lag(&self) -> Duration {
         self.lag
     }
 
     /// What to do when the time is this far away.
-    pub(super) fn wait(&self, left: Duration) -> Wait {
-        if left <= self.spin.max(LAST_BIT) {
-            return Wait::Spin;
+    pub(crate) fn wait(&self, left: Duration) -> WaitStep {
+        if left <= self.spin.max(SPIN_TAIL) {
+            return WaitStep::Spin;
         }
         if left > LONG.saturating_add(self.spin) {
-            return Wait::CoarseSleep(left - NAP - self.spin);
+            return WaitStep::CoarseSleep(left - WAKE_EARLY - self.spin);
         }
         // A sleep as short as can be still takes the lag, which is as good as any.
         let shortest = Duration::from_micros(1);
-        Wait::FineSleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
+        WaitStep::FineSleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
     }
 
     /// Learns that a sleep ended this late.
-    pub(super) fn slept(&mut self, late: Duration) {
+    pub(crate) fn slept(&mut self, late: Duration) {
         let late = late.min(LATEST);
         if late > self.lag {
             self.lag += (late - self.lag) / 8;
@@ -83,7 +83,7 @@ impl Wakeup {
 
 #[cfg(test)]
 mod tests {
-    use super::{LATEST, NAP, Wait, Wakeup};
+    use super::{LATEST, WAKE_EARLY, WaitStep, Wakeup};
     use std::time::Duration;
 
     const fn us(count: u64) -> Duration {
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn sleeps_are_cut_by_what_they_last_too_long() {
         let mut wakeup = Wakeup::new(Duration::ZERO, Duration::ZERO);
-        assert_eq!(wakeup.wait(us(1_000)), Wait::FineSleep(us(1_000)));
+        assert_eq!(wakeup.wait(us(1_000)), WaitStep::FineSleep(us(1_000)));
         (0..100).for_each(|_| wakeup.slept(us(64)));
-        let Wait::FineSleep(sleep) = wakeup.wait(us(1_000)) else { panic!("it is early") };
+        let WaitStep::FineSleep(sleep) = wakeup.wait(us(1_000)) else { panic!("it is early") };
         assert!(sleep > us(936) && sleep < us(938), "{sleep:?}");
     }
 
@@ -111,24 +111,24 @@ mod tests {
 
     #[test]
     fn the_last_bit_is_looked_at_and_a_longer_one_on_demand() {
-        assert_eq!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(10)), Wait::Spin);
-        assert_ne!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(50)), Wait::Spin);
+        assert_eq!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(10)), WaitStep::Spin);
+        assert_ne!(Wakeup::new(Duration::ZERO, Duration::ZERO).wait(us(50)), WaitStep::Spin);
         let wakeup = Wakeup::new(Duration::ZERO, us(100));
-        assert_eq!(wakeup.wait(us(50)), Wait::Spin);
-        assert_eq!(wakeup.wait(us(1_000)), Wait::FineSleep(us(900)));
-        assert_eq!(wakeup.wait(us(5_000)), Wait::CoarseSleep(us(4_400)));
+        assert_eq!(wakeup.wait(us(50)), WaitStep::Spin);
+        assert_eq!(wakeup.wait(us(1_000)), WaitStep::FineSleep(us(900)));
+        assert_eq!(wakeup.wait(us(5_000)), WaitStep::CoarseSleep(us(4_400)));
     }
 
     #[test]
     fn a_long_sleep_is_two() {
         let wakeup = Wakeup::new(us(60), Duration::ZERO);
-        assert_eq!(wakeup.wait(us(2_000)), Wait::FineSleep(us(1_940)));
-        assert_eq!(wakeup.wait(us(20_000)), Wait::CoarseSleep(us(19_500)));
-        assert_eq!(wakeup.wait(us(20_000 - 19_500)), Wait::FineSleep(us(440)));
-        assert_eq!(wakeup.wait(Duration::MAX), Wait::CoarseSleep(Duration::MAX - NAP));
+        assert_eq!(wakeup.wait(us(2_000)), WaitStep::FineSleep(us(1_940)));
+        assert_eq!(wakeup.wait(us(20_000)), WaitStep::CoarseSleep(us(19_500)));
+        assert_eq!(wakeup.wait(us(20_000 - 19_500)), WaitStep::FineSleep(us(440)));
+        assert_eq!(wakeup.wait(Duration::MAX), WaitStep::CoarseSleep(Duration::MAX - WAKE_EARLY));
         assert_ne!(
             Wakeup::new(us(60), Duration::MAX).wait(us(20_000)),
-            Wait::CoarseSleep(us(19_500))
+            WaitStep::CoarseSleep(us(19_500))
         );
     }
 
@@ -136,6 +136,6 @@ mod tests {
     fn a_sleep_is_never_empty() {
         let mut wakeup = Wakeup::new(Duration::ZERO, Duration::ZERO);
         (0..100).for_each(|_| wakeup.slept(us(100)));
-        assert_eq!(wakeup.wait(us(50)), Wait::FineSleep(us(1)));
+        assert_eq!(wakeup.wait(us(50)), WaitStep::FineSleep(us(1)));
     }
 }

@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use crate::sync::{ThreadId, current_thread};
 
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(crate) struct DispatchedActions {
     /// How many were dispatched between one `stop` and the next, by how many those were before. None
     /// is zero.
     count: BTreeMap<u64, usize>,
-    /// The threads that are running one. What waits in one of them does not wait for flights to land,
+    /// The threads that are running one. What waits in one of them does not wait for these to end,
     /// because it would wait for itself.
     inside: Vec<ThreadId>,
 }
 
-impl Flights {
+impl DispatchedActions {
     /// One begins, after so many stops.
-    pub(super) fn begin(&mut self, stops: u64) {
+    pub(crate) fn begin(&mut self, stops: u64) {
         *self.count.entry(stops).or_default() += 1;
     }
 
     /// One that began then has ended.
-    pub(super) fn end(&mut self, stops: u64) {
+    pub(crate) fn end(&mut self, stops: u64) {
         if let Some(count) = self.count.get_mut(&stops) {
             *count -= 1;
             if *count == 0 {
@@ -33,12 +33,12 @@ impl Flights {
     }
 
     /// This thread begins to run one.
-    pub(super) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.inside.push(current_thread());
     }
 
     /// This thread has run one.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         let thread = current_thread();
         self.inside
             .iter()
@@ -47,12 +47,12 @@ impl Flights {
     }
 
     /// Whether all have ended that this thread may wait for.
-    pub(super) fn have_landed(&self) -> bool {
+    pub(crate) fn have_all_ended(&self) -> bool {
         self.count.is_empty() || self.is_inside()
     }
 
-    /// As [`have_landed`](Self::have_landed), of those that began after no more stops than this.
-    pub(super) fn have_landed_until(&self, stops: u64) -> bool {
+    /// As [`have_all_ended`](Self::have_all_ended), of those that began after no more stops than this.
+    pub(crate) fn have_all_ended_until(&self, stops: u64) -> bool {
         self.count.range(..=stops).next().is_none() || self.is_inside()
     }
 

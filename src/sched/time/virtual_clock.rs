@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::clock::TimePoint;
 use super::shown_time::ShownTime;
-use super::time_order::earlier;
+use crate::sched::queue::time_order::earlier;
 
 /// A clock that stands still until it is told to go on.
 ///
-/// A [`Scheduler`](super::Scheduler) on it runs at once whatever would take days: instead of
+/// A [`Scheduler`](crate::sched::Scheduler) on it runs at once whatever would take days: instead of
 /// waiting for the next event it sets the clock to the event's time. Clones are handles to the same
 /// clock. It never goes back.
 ///
@@ -115,7 +115,7 @@ impl<T: TimePoint> VirtualClock<T> {
     }
 
     /// As [`advance_to`](Self::advance_to); returns what it shows then.
-    pub(super) fn set_forward(&self, time: T) -> T {
+    pub(crate) fn set_forward(&self, time: T) -> T {
         self.0.update(|now| earlier(&now, &time).then_some(time))
     }
 }

@@ -3,16 +3,16 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::contained::Contained;
 use super::virtual_clock::VirtualClock;
 use crate::error::{Error, Result};
 use crate::guard;
+use crate::sched::user_function::UserFunction;
 use crate::sync::deadline_after;
 
 /// A point in time that events can be ordered by.
 ///
 /// Implemented for [`Instant`] and [`SystemTime`], for [`Duration`] (time since the start of a
-/// simulation), for the integers (any unit) and for [`Float`](super::Float) (Python's way). Implement
+/// simulation), for the integers (any unit) and for [`Float`](crate::sched::Float) (Python's way). Implement
 /// it for a time type of your own: arithmetic saturates instead of overflowing.
 ///
 /// # Blocking
@@ -139,61 +139,61 @@ fn last_point<T: Copy + Ord>(mut point: T, add: impl Fn(&T, Duration) -> Option<
 }
 
 /// How long a run sleeps at most on a clock that may be set: then it looks at it again.
-pub(super) const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// A user's delay function.
-pub(super) type DelayFunction<T> = dyn Fn(<T as TimePoint>::Delay) -> Result<()> + Send + Sync;
+pub(crate) type DelayFunction<T> = dyn Fn(<T as TimePoint>::Delay) -> Result<()> + Send + Sync;
 
 /// What the scheduler does until the next event is due.
-pub(super) enum Delay<T: TimePoint> {
+pub(crate) enum Delay<T: TimePoint> {
     /// Waits on the scheduler's condition variable until this instant; `None` is for ever.
     Interruptible(fn(time: T, now: T) -> Option<Instant>),
     /// Sets the clock forward.
     Virtual(VirtualClock<T>),
     /// Calls the user's delay function.
-    User(Contained<Box<DelayFunction<T>>>),
+    User(UserFunction<Box<DelayFunction<T>>>),
 }
 
 /// A time function and what goes with it.
 ///
 /// The functions are `Fn`, not `FnMut` behind a lock: several threads may run one scheduler, and a
 /// delay function may itself call `run`, which would wait for its own lock.
-pub(super) struct Clock<T: TimePoint> {
-    pub(super) time: Contained<Box<dyn Fn() -> T + Send + Sync>>,
-    pub(super) delay: Delay<T>,
+pub(crate) struct Clock<T: TimePoint> {
+    pub(crate) time: UserFunction<Box<dyn Fn() -> T + Send + Sync>>,
+    pub(crate) delay: Delay<T>,
     /// A clock of ours: nobody sets it, it never goes back, and nobody sees how often it is read, so
     /// a reading may serve for as long as the next event is due by it.
-    pub(super) steady: bool,
+    pub(crate) steady: bool,
 }
 
 impl Clock<Instant> {
-    pub(super) fn real() -> Self {
+    pub(crate) fn real() -> Self {
         let delay = Delay::Interruptible(|time, _| Some(time));
-        Self { time: Contained::new(Box::new(Instant::now)), delay, steady: true }
+        Self { time: UserFunction::new(Box::new(Instant::now)), delay, steady: true }
     }
 }
 
 impl<T: TimePoint<Delay = Duration>> Clock<T> {
-    pub(super) fn interruptible(time: impl Fn() -> T + Send + Sync + 'static) -> Self {
+    pub(crate) fn interruptible(time: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let delay = Delay::Interruptible(|time: T, now| deadline_after(time.since(now)));
-        Self { time: Contained::new(Box::new(time)), delay, steady: false }
+        Self { time: UserFunction::new(Box::new(time)), delay, steady: false }
     }
 }
 
 impl<T: TimePoint> Clock<T> {
-    pub(super) fn virtual_time(clock: VirtualClock<T>) -> Self {
+    pub(crate) fn virtual_time(clock: VirtualClock<T>) -> Self {
         let read = clock.clone();
         let time: Box<dyn Fn() -> T + Send + Sync> = Box::new(move || read.time());
-        Self { time: Contained::new(time), delay: Delay::Virtual(clock), steady: true }
+        Self { time: UserFunction::new(time), delay: Delay::Virtual(clock), steady: true }
     }
 
     /// Reads the time; a panic of the time function becomes an error.
-    pub(super) fn read(&self) -> Result<T> {
+    pub(crate) fn read(&self) -> Result<T> {
         guard::catch(|| (self.time)()).map_err(Error::Panicked)
     }
 
     /// `delayfunc(0)`, which follows every action. Only a user's delay function could tell.
-    pub(super) fn pause(&self) -> Result<()> {
+    pub(crate) fn pause(&self) -> Result<()> {
         match &self.delay {
             Delay::User(delay) => call_delay::<T>(&***delay, T::ZERO),
             Delay::Interruptible(_) | Delay::Virtual(_) => Ok(()),
@@ -202,7 +202,7 @@ impl<T: TimePoint> Clock<T> {
 }
 
 /// Calls a user's delay function; a panic becomes an error.
-pub(super) fn call_delay<T: TimePoint>(function: &DelayFunction<T>, delay: T::Delay) -> Result<()> {
+pub(crate) fn call_delay<T: TimePoint>(function: &DelayFunction<T>, delay: T::Delay) -> Result<()> {
     guard::catch(|| function(delay)).map_err(Error::Panicked)?
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::panic::panic_any;
 
-use super::{EventQueue, Taken, Ticket};
+use super::{EventQueue, EventTicket, PoppedEvent};
 use proptest::prelude::*;
 
 /// What a test does to both.
@@ -48,7 +48,7 @@ struct Model {
     /// Time, rank, sequence, and the number of the ticket.
     queued: Vec<(i8, i32, u64, usize)>,
     away: Vec<(i32, usize)>,
-    tickets: Vec<Ticket>,
+    tickets: Vec<EventTicket>,
     sequence: u64,
 }
 
@@ -75,8 +75,9 @@ fn apply(queue: &mut EventQueue<i8, usize>, model: &mut Model, op: Op) {
             let leave = matches!(op, Op::Leave);
             let popped = queue.pop(|_| leave);
             let expected = (!model.queued.is_empty()).then(|| model.queued.remove(0));
-            let seen = popped
-                .map(|Taken { key, action, .. }| (key.time, key.rank(), key.sequence, action));
+            let seen = popped.map(|PoppedEvent { key, action, .. }| {
+                (key.time, key.rank(), key.sequence, action)
+            });
             assert_eq!(seen, expected);
             if let (true, Some((_, rank, _, number))) = (leave, expected) {
                 model.away.push((rank, number));
@@ -223,7 +224,7 @@ fn a_crowd_in_front_is_split_too() {
 
 #[test]
 fn a_key_with_a_64_bit_time_is_24_bytes() {
-    assert_eq!(size_of::<super::super::key::Key<u64>>(), 24);
+    assert_eq!(size_of::<crate::sched::queue::key::Key<u64>>(), 24);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use super::time_order::{earlier, same};
 
 /// Where an event stands: time, then rank, then sequence.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key<T> {
-    pub(super) time: T,
-    pub(super) sequence: u64,
+pub(crate) struct Key<T> {
+    pub(crate) time: T,
+    pub(crate) sequence: u64,
     /// Rank and slot: so a key with a 64-bit time is 24 bytes. They are one word, because a key that
     /// is copied right after it was made should be written as it is read.
     place: u64,
@@ -16,18 +16,18 @@ pub(super) struct Key<T> {
 
 impl<T> Key<T> {
     #[inline]
-    pub(super) fn new(time: T, rank: i32, sequence: u64, slot: u32) -> Self {
+    pub(crate) fn new(time: T, rank: i32, sequence: u64, slot: u32) -> Self {
         let place = u64::from(rank as u32) << 32 | u64::from(slot);
         Self { time, sequence, place }
     }
 
     #[inline]
-    pub(super) fn rank(&self) -> i32 {
+    pub(crate) fn rank(&self) -> i32 {
         (self.place >> 32) as i32
     }
 
     #[inline]
-    pub(super) fn slot(&self) -> u32 {
+    pub(crate) fn slot(&self) -> u32 {
         self.place as u32
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clock::TimePoint;
 
-/// How an event recurs: what [`every`](super::Scheduler::every) takes. A plain period means
+/// How an event recurs: what [`every`](crate::sched::Scheduler::every) takes. A plain period means
 /// [`fixed_rate`](Self::fixed_rate).
 ///
 /// A recurrence ends by itself where its time does: after the last tick that is a whole period before
@@ -143,22 +143,22 @@ impl<D> From<D> for Every<D> {
 }
 
 impl<D: Copy> Every<D> {
-    pub(super) fn period(&self) -> D {
+    pub(crate) fn period(&self) -> D {
         self.period
     }
 
-    pub(super) fn first_delay(&self) -> D {
+    pub(crate) fn first_delay(&self) -> D {
         self.first.unwrap_or(self.period)
     }
 
     /// Whether the next tick depends on when the action ended.
-    pub(super) fn needs_clock(&self) -> bool {
+    pub(crate) fn needs_clock(&self) -> bool {
         self.cadence != Cadence::Rate(MissedTicks::RunAll)
     }
 
     /// When the tick after the one at `last` is due, if that one's action ended at `now`. `None` if
     /// time does not go as far.
-    pub(super) fn next<T: TimePoint<Delay = D>>(&self, last: T, now: T) -> Option<T> {
+    pub(crate) fn next<T: TimePoint<Delay = D>>(&self, last: T, now: T) -> Option<T> {
         let period = self.period;
         let Cadence::Rate(missed) = self.cadence else { return step(now, period) };
         let next = step(last, period)?;
@@ -173,7 +173,7 @@ impl<D: Copy> Every<D> {
     }
 
     /// As [`next`](Self::next), if nobody knows when the action ended.
-    pub(super) fn next_by_rate<T: TimePoint<Delay = D>>(&self, last: T) -> Option<T> {
+    pub(crate) fn next_by_rate<T: TimePoint<Delay = D>>(&self, last: T) -> Option<T> {
         step(last, self.period)
     }
 }

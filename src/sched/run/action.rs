@@ -5,14 +5,14 @@ use std::fmt;
 
 use smallbox::{SmallBox, smallbox};
 
-use super::clock::TimePoint;
-use super::every::Every;
 use crate::error::{Outcome, Result};
 use crate::guard;
+use crate::sched::time::clock::TimePoint;
+use crate::sched::time::every::Every;
 
 /// How much an action may capture and stay in its slot of the queue. With three words the slot is
 /// 48 bytes and a pending event 72; one more would make it 80 and what the allocator adds.
-type InPlace = [usize; 3];
+type ActionSpace = [usize; 3];
 
 trait Action<T: TimePoint>: Send {
     fn name(&self) -> &'static str;
@@ -60,46 +60,46 @@ impl<T: TimePoint, R: Outcome, F: FnMut() -> R + Send> Action<T> for Recurring<T
 }
 
 /// What a slot of the queue holds.
-pub(super) struct Job<T: TimePoint>(SmallBox<dyn Action<T>, InPlace>);
+pub(crate) struct ScheduledAction<T: TimePoint>(SmallBox<dyn Action<T>, ActionSpace>);
 
-impl<T: TimePoint> Job<T> {
-    pub(super) fn once<R: Outcome>(action: impl FnOnce() -> R + Send + 'static) -> Self {
+impl<T: TimePoint> ScheduledAction<T> {
+    pub(crate) fn once<R: Outcome>(action: impl FnOnce() -> R + Send + 'static) -> Self {
         Self(smallbox!(Once(Some(action))))
     }
 
-    pub(super) fn recurring<R: Outcome>(
+    pub(crate) fn recurring<R: Outcome>(
         every: Every<T::Delay>,
         action: impl FnMut() -> R + Send + 'static,
     ) -> Self {
         Self(smallbox!(Recurring { every, action }))
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    pub(super) fn recurs(&self) -> bool {
+    pub(crate) fn recurs(&self) -> bool {
         self.0.every().is_some()
     }
 
     /// The rhythm, if it recurs.
-    pub(super) fn every(&self) -> Option<Every<T::Delay>> {
+    pub(crate) fn every(&self) -> Option<Every<T::Delay>> {
         self.0.every()
     }
 
     /// Runs the action: once, unless it recurs.
-    pub(super) fn call(&mut self) -> Result<()> {
+    pub(crate) fn call(&mut self) -> Result<()> {
         self.0.call()
     }
 
     /// Drops the action unrun. Its captures are the user's: they may panic, and may call the
     /// scheduler, so no lock may be held.
-    pub(super) fn discard(self) {
+    pub(crate) fn discard(self) {
         guard::contain("dropping what an action captured", || drop(self));
     }
 }
 
-impl<T: TimePoint> fmt::Debug for Job<T> {
+impl<T: TimePoint> fmt::Debug for ScheduledAction<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -107,11 +107,11 @@ impl<T: TimePoint> fmt::Debug for Job<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Job;
-    use crate::sched::event_queue::slot_size;
+    use super::ScheduledAction;
+    use crate::sched::queue::event_queue::slot_size;
 
     #[test]
     fn a_pending_event_is_72_bytes_with_its_key() {
-        assert_eq!(slot_size::<Job<u64>>(), 48);
+        assert_eq!(slot_size::<ScheduledAction<u64>>(), 48);
     }
 }

@@ -8,17 +8,17 @@ use crate::guard;
 
 /// Whether `a` is before `b`.
 #[inline]
-pub(super) fn earlier<T: Ord>(a: &T, b: &T) -> bool {
+pub(crate) fn earlier<T: Ord>(a: &T, b: &T) -> bool {
     guard::compare(|| a < b).unwrap_or(false)
 }
 
 #[inline]
-pub(super) fn same<T: Ord>(a: &T, b: &T) -> bool {
+pub(crate) fn same<T: Ord>(a: &T, b: &T) -> bool {
     guard::compare(|| a == b).unwrap_or(true)
 }
 
 /// Puts things in order as far as their comparison allows it: the standard library's functions panic
 /// if they find that it contradicts itself.
-pub(super) fn arrange(sort: impl FnOnce()) {
+pub(crate) fn arrange(sort: impl FnOnce()) {
     guard::compare(sort);
 }

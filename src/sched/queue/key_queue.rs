@@ -40,7 +40,7 @@ const ARRIVALS: usize = HEAP_LIMIT / 4;
 const LOOK_AHEAD: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct KeyQueue<T> {
+pub(crate) struct KeyQueue<T> {
     /// INVARIANT: no key is less than its parent, the one at half its index.
     heap: Vec<Key<T>>,
     /// The heap never holds more.
@@ -61,7 +61,7 @@ pub(super) struct KeyQueue<T> {
 
 impl<T: Copy + Ord> KeyQueue<T> {
     /// With `only_heap` no key ever leaves the heap for a bucket.
-    pub(super) fn new(only_heap: bool) -> Self {
+    pub(crate) fn new(only_heap: bool) -> Self {
         Self {
             heap: Vec::new(),
             limit: if only_heap { usize::MAX } else { HEAP_LIMIT },
@@ -73,22 +73,22 @@ impl<T: Copy + Ord> KeyQueue<T> {
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::new(self.limit > HEAP_LIMIT);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Key<T>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Key<T>> {
         let due = self.heap.iter().chain(&self.front);
         due.chain(&self.arrivals).chain(self.buckets.iter().flatten())
     }
 
     /// The least key.
     #[inline]
-    pub(super) fn first(&self) -> Option<&Key<T>> {
+    pub(crate) fn first(&self) -> Option<&Key<T>> {
         if self.front_is_first() { self.front.last() } else { self.heap.first() }
     }
 
@@ -103,7 +103,7 @@ impl<T: Copy + Ord> KeyQueue<T> {
 
     /// Adds a key, and tells whether it is now the first.
     #[inline]
-    pub(super) fn push(&mut self, key: Key<T>) -> bool {
+    pub(crate) fn push(&mut self, key: Key<T>) -> bool {
         if self.heap.len() >= self.limit {
             self.halve_heap();
         }
@@ -123,7 +123,7 @@ impl<T: Copy + Ord> KeyQueue<T> {
 
     /// Removes and returns the least key; now and then with those that will probably follow.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
+    pub(crate) fn pop(&mut self) -> Option<(Key<T>, &[Key<T>])> {
         let from_front = self.front_is_first();
         let key = self.take(from_front)?;
         let left = self.front.len();
@@ -133,7 +133,7 @@ impl<T: Copy + Ord> KeyQueue<T> {
     }
 
     /// Removes the least key if it is `unwanted`, and tells whether it was.
-    pub(super) fn pop_if(&mut self, unwanted: impl Fn(&Key<T>) -> bool) -> bool {
+    pub(crate) fn pop_if(&mut self, unwanted: impl Fn(&Key<T>) -> bool) -> bool {
         let from_front = self.front_is_first();
         let first = if from_front { self.front.last() } else { self.heap.first() };
         first.is_some_and(unwanted) && self.take(from_front).is_some()
@@ -149,7 +149,7 @@ impl<T: Copy + Ord> KeyQueue<T> {
     }
 
     /// Removes the keys that `keep` does not want.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Key<T>) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Key<T>) -> bool) {
         self.heap.retain(&keep);
         make_heap(&mut self.heap);
         self.front.retain(&keep);
@@ -254,13 +254,13 @@ impl<T: Copy + Ord> KeyQueue<T> {
 
     /// How many buckets there are.
     #[cfg(test)]
-    pub(super) fn buckets(&self) -> usize {
+    pub(crate) fn buckets(&self) -> usize {
         self.buckets.len()
     }
 
     /// The invariants.
     #[cfg(test)]
-    pub(super) fn check(&self)
+    pub(crate) fn check(&self)
     where
         T: std::fmt::Debug,
     {

@@ -11,7 +11,7 @@ use super::clock::TimePoint;
 use super::float::Float;
 use crate::sync::Mutex;
 
-pub(super) struct ShownTime<T> {
+pub(crate) struct ShownTime<T> {
     /// The time, if it is a number.
     number: AtomicUsize,
     /// If it is not: the time, and how often it was set.
@@ -19,13 +19,13 @@ pub(super) struct ShownTime<T> {
 }
 
 impl<T: TimePoint> ShownTime<T> {
-    pub(super) fn new(time: T) -> Self {
+    pub(crate) fn new(time: T) -> Self {
         let number = AtomicUsize::new(to_number(time).unwrap_or_default());
         Self { number, other: Mutex::new((time, 0)) }
     }
 
     #[inline]
-    pub(super) fn get(&self) -> T {
+    pub(crate) fn get(&self) -> T {
         // ORDERING: Acquire, with `update`: who reads a time sees what was done before it was set.
         let number = self.number.load(Ordering::Acquire);
         from_number(number).unwrap_or_else(|| self.other.lock().0)
@@ -34,7 +34,7 @@ impl<T: TimePoint> ShownTime<T> {
     /// Sets what `next` makes of the time, unless that is `None`; returns what is shown then. `next`
     /// is called again if another thread was faster.
     #[inline]
-    pub(super) fn update(&self, next: impl Fn(T) -> Option<T>) -> T {
+    pub(crate) fn update(&self, next: impl Fn(T) -> Option<T>) -> T {
         let mut number = self.number.load(Ordering::Acquire); // ORDERING: as in `get`
         let Some(mut now) = from_number(number) else { return self.update_other(next) };
         loop {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::contained::Contained;
 use crate::error::{Error, Result};
 use crate::guard;
+use crate::sched::user_function::UserFunction;
 
 /// What a run does when an action fails: what
-/// [`on_error`](super::SchedulerBuilder::on_error) takes.
+/// [`on_error`](crate::sched::SchedulerBuilder::on_error) takes.
 ///
 /// # Python
 ///
@@ -31,24 +31,24 @@ pub enum OnError {
 
 /// An action that failed.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) name: &'static str,
-    pub(super) error: Error,
+pub(crate) struct Failure {
+    pub(crate) name: &'static str,
+    pub(crate) error: Error,
 }
 
 /// A function of the user's that decides.
-pub(super) type Decide = dyn Fn(&Error) -> OnError + Send + Sync;
+pub(crate) type Decide = dyn Fn(&Error) -> OnError + Send + Sync;
 
 /// What the builder was told.
-pub(super) enum ErrorPolicy {
+pub(crate) enum ErrorPolicy {
     Always(OnError),
-    Decide(Contained<Box<Decide>>),
+    Decide(UserFunction<Box<Decide>>),
 }
 
 impl ErrorPolicy {
     /// An error, if the run must end with it.
     #[cold]
-    pub(super) fn settle(&self, failure: Failure) -> Result<()> {
+    pub(crate) fn settle(&self, failure: Failure) -> Result<()> {
         match self {
             Self::Always(OnError::Stop) => Err(failure.error),
             Self::Always(OnError::Continue) => {
@@ -71,7 +71,7 @@ impl ErrorPolicy {
 
 impl Failure {
     /// For an error that no caller receives.
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         guard::contain("logging an error", || {
             let Self { name, error } = self;
             log::error!(target: crate::LOG_TARGET, "the scheduled action {name} failed: {error}");

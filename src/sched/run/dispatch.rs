@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::clock::TimePoint;
 use super::on_error::Failure;
-use super::shared::{Shared, Taken};
 use crate::error;
+use crate::sched::shared::{PoppedAction, SchedulerCore};
+use crate::sched::time::clock::TimePoint;
 
-/// The closure given to [`dispatch`](super::SchedulerBuilder::dispatch).
-pub(super) type Dispatch = Box<dyn Fn(Due) -> error::Result<()> + Send + Sync>;
+/// The closure given to [`dispatch`](crate::sched::SchedulerBuilder::dispatch).
+pub(crate) type Dispatch = Box<dyn Fn(Due) -> error::Result<()> + Send + Sync>;
 
 /// A due action on its way to the thread that will run it: what the closure given to
-/// [`dispatch`](super::SchedulerBuilder::dispatch) receives.
+/// [`dispatch`](crate::sched::SchedulerBuilder::dispatch) receives.
 ///
 /// # Drop
 ///
@@ -39,10 +39,14 @@ pub(super) type Dispatch = Box<dyn Fn(Due) -> error::Result<()> + Send + Sync>;
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[must_use = "dropping it drops the action unrun"]
-pub struct Due(Box<dyn Flight>);
+pub struct Due(Box<dyn DispatchedAction>);
 
 impl Due {
-    pub(super) fn new<T: TimePoint>(shared: Arc<Shared<T>>, stops: u64, taken: Taken<T>) -> Self {
+    pub(crate) fn new<T: TimePoint>(
+        shared: Arc<SchedulerCore<T>>,
+        stops: u64,
+        taken: PoppedAction<T>,
+    ) -> Self {
         Self(Box::new(Dispatched { shared, stops, taken: Some(taken) }))
     }
 
@@ -65,7 +69,7 @@ impl Due {
         self.0.run();
     }
 
-    /// Returns the type name of the action, as [`Event::name`](super::Event::name) does.
+    /// Returns the type name of the action, as [`Event::name`](crate::sched::Event::name) does.
     ///
     /// # Examples
     ///
@@ -95,17 +99,17 @@ impl fmt::Debug for Due {
 }
 
 /// A [`Dispatched`] without the scheduler's time type, which executors need not know.
-trait Flight: Send {
+trait DispatchedAction: Send {
     fn run(self: Box<Self>);
     fn name(&self) -> &'static str;
 }
 
 struct Dispatched<T: TimePoint> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SchedulerCore<T>>,
     /// How often the scheduler was stopped before.
     stops: u64,
     /// `None` once it ran.
-    taken: Option<Taken<T>>,
+    taken: Option<PoppedAction<T>>,
 }
 
 impl<T: TimePoint> Dispatched<T> {
@@ -116,12 +120,12 @@ impl<T: TimePoint> Dispatched<T> {
     }
 }
 
-impl<T: TimePoint> Flight for Dispatched<T> {
+impl<T: TimePoint> DispatchedAction for Dispatched<T> {
     fn run(mut self: Box<Self>) {
         if let Some(taken) = self.taken.take() {
-            self.shared.state.lock().flights.enter();
+            self.shared.state.lock().dispatched.enter();
             let outcome = self.shared.perform(taken);
-            self.shared.state.lock().flights.leave();
+            self.shared.state.lock().dispatched.leave();
             self.keep_failure(outcome);
         }
     }
@@ -138,7 +142,7 @@ impl<T: TimePoint> Drop for Dispatched<T> {
             let outcome = self.shared.enter_again(taken);
             self.keep_failure(outcome.map_err(|error| Failure { name, error }));
         }
-        self.shared.state.lock().flights.end(self.stops);
+        self.shared.state.lock().dispatched.end(self.stops);
         self.shared.changed.notify_all();
     }
 }

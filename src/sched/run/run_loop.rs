@@ -2,26 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use super::action::Job;
-use super::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, call_delay};
-use super::handle::Handle;
+use super::action::ScheduledAction;
 use super::on_error::Failure;
-use super::shared::{LAG, State, Taken};
-use super::time_order::earlier;
-use super::wakeup::Wait;
+use super::wakeup::WaitStep;
 use crate::error::{Error, Result};
 use crate::guard;
+use crate::sched::handle::OwnedScheduler;
+use crate::sched::queue::time_order::earlier;
+use crate::sched::shared::{LAG, PoppedAction, SchedulerState};
+use crate::sched::time::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, call_delay};
 use crate::sync::{MutexGuard, wait_until};
 
 /// How many events that were entered after it began one `run_pending` runs.
 const LATECOMERS: usize = 1_000;
 
 /// For how long a run that looks at the clock does so without a look at the queue.
-const GLANCE: Duration = Duration::from_micros(1);
+const SPIN_SLICE: Duration = Duration::from_micros(1);
 
 /// When a run returns, unless it is stopped first.
 #[derive(Clone, Copy)]
-pub(super) enum Until<T> {
+pub(crate) enum RunUntil<T> {
     /// Nothing is queued, and everything dispatched has ended.
     Empty,
     /// This time has come, and what was due up to it has run.
@@ -32,7 +32,7 @@ pub(super) enum Until<T> {
     Idle,
 }
 
-impl<T: TimePoint> Until<T> {
+impl<T: TimePoint> RunUntil<T> {
     /// When a run that has nothing to do now should look again, if the first event is at `first`.
     fn target(self, first: Option<T>) -> Option<T> {
         match self {
@@ -44,9 +44,9 @@ impl<T: TimePoint> Until<T> {
 }
 
 /// One call of a run function.
-struct Run<T> {
-    until: Until<T>,
-    /// `State::stops` at its start.
+struct RunProgress<T> {
+    until: RunUntil<T>,
+    /// `SchedulerState::stops` at its start.
     stops: u64,
     /// The sequence of the first event entered after its start.
     boundary: u64,
@@ -57,13 +57,13 @@ struct Run<T> {
 }
 
 /// What to do next, decided under the lock and done without it.
-enum Step<'a, T: TimePoint> {
-    Execute(Taken<T>),
+enum RunStep<'a, T: TimePoint> {
+    Execute(PoppedAction<T>),
     /// A dispatched action failed.
     Failed(Failure),
     /// Calls the delay function, for the time from the second point to the first.
     Delay(&'a DelayFunction<T>, T, T),
-    Sleep(Sleep<T>),
+    Sleep(TimedSleep<T>),
     Spin(Instant),
     LookAgain,
     /// The time of the next event, and what the clock showed.
@@ -71,7 +71,7 @@ enum Step<'a, T: TimePoint> {
 }
 
 /// A sleep in real time.
-struct Sleep<T> {
+struct TimedSleep<T> {
     /// Makes an instant of the two times.
     deadline: fn(time: T, now: T) -> Option<Instant>,
     time: T,
@@ -80,40 +80,40 @@ struct Sleep<T> {
     first: Option<u64>,
 }
 
-impl<T: TimePoint> Handle<T> {
+impl<T: TimePoint> OwnedScheduler<T> {
     /// Runs events. Returns the delay until the next one, `None` if the queue is empty.
-    pub(super) fn run(&self, until: Until<T>) -> Result<Option<T::Delay>> {
+    pub(crate) fn run(&self, until: RunUntil<T>) -> Result<Option<T::Delay>> {
         let mut run = {
             let state = self.state.lock();
             let boundary = state.queue.next_sequence();
-            Run { until, stops: state.stops, boundary, latecomers: 0, seen: None }
+            RunProgress { until, stops: state.stops, boundary, latecomers: 0, seen: None }
         };
         loop {
             let is_old = run.seen.is_some();
             let now = self.time_for(&mut run)?;
             let mut next = self.step(&mut run, now, is_old);
-            if let Step::Sleep(sleep) = next {
+            if let RunStep::Sleep(sleep) = next {
                 next = self.sleep(&run, &sleep)?;
             }
             match next {
-                Step::Execute(taken) => {
+                RunStep::Execute(taken) => {
                     if let Err(failure) = self.execute(taken, run.stops) {
                         self.on_error.settle(failure)?;
                     }
                     self.clock.pause()?;
                 }
-                Step::Failed(failure) => self.on_error.settle(failure)?,
-                Step::Delay(function, time, now) => {
+                RunStep::Failed(failure) => self.on_error.settle(failure)?,
+                RunStep::Delay(function, time, now) => {
                     call_delay::<T>(function, distance(time, now)?)?
                 }
-                Step::Spin(until) => {
+                RunStep::Spin(until) => {
                     while Instant::now() < until {
                         std::hint::spin_loop();
                     }
                 }
-                Step::Sleep(_) | Step::LookAgain => {}
-                Step::Return(None) => return Ok(None),
-                Step::Return(Some((time, now))) => {
+                RunStep::Sleep(_) | RunStep::LookAgain => {}
+                RunStep::Return(None) => return Ok(None),
+                RunStep::Return(Some((time, now))) => {
                     let later = now.filter(|now| earlier(now, &time));
                     return later.map_or(Ok(T::ZERO), |now| distance(time, now)).map(Some);
                 }
@@ -125,14 +125,14 @@ impl<T: TimePoint> Handle<T> {
     ///
     /// PYTHON: read without the lock (there a clock that needs the scheduler deadlocks), but as
     /// often: a clock that is not ours is read once per look at a queue with something in it.
-    fn time_for(&self, run: &mut Run<T>) -> Result<Option<T>> {
+    fn time_for(&self, run: &mut RunProgress<T>) -> Result<Option<T>> {
         if run.seen.is_some() {
             return Ok(run.seen);
         }
         if matches!(self.clock.delay, Delay::Virtual(_)) {
             return Ok(None); // read in `step`: nobody's code runs in that
         }
-        let needs_time = self.clock.steady || matches!(run.until, Until::Time(_));
+        let needs_time = self.clock.steady || matches!(run.until, RunUntil::Time(_));
         if !needs_time && self.state.lock().queue.len() == 0 {
             return Ok(None);
         }
@@ -145,21 +145,26 @@ impl<T: TimePoint> Handle<T> {
 
     /// Decides what to do next. Waits here for what only a change can end, since the decision and the
     /// beginning of the wait must be one: a change in between would wake nobody.
-    fn step<'a>(&'a self, run: &mut Run<T>, mut now: Option<T>, is_old: bool) -> Step<'a, T> {
+    fn step<'a>(
+        &'a self,
+        run: &mut RunProgress<T>,
+        mut now: Option<T>,
+        is_old: bool,
+    ) -> RunStep<'a, T> {
         let mut state = self.state.lock();
         let is_stopped = state.stops != run.stops;
-        if is_stopped && !matches!(run.until, Until::Idle) {
+        if is_stopped && !matches!(run.until, RunUntil::Idle) {
             // What it dispatched before the stop, not what others go on to dispatch.
-            while !state.flights.have_landed_until(run.stops) {
+            while !state.dispatched.have_all_ended_until(run.stops) {
                 wait_until(&self.changed, &mut state, None);
             }
         }
         if let Some(failure) = state.failures.pop_front() {
-            return Step::Failed(failure);
+            return RunStep::Failed(failure);
         }
         let first = state.queue.first().copied();
         if is_stopped {
-            return Step::Return(first.map(|key| (key.time, now)));
+            return RunStep::Return(first.map(|key| (key.time, now)));
         }
         if let Delay::Virtual(clock) = &self.clock.delay {
             // Under the lock, so that the event that the clock is set to is the one that runs.
@@ -170,48 +175,52 @@ impl<T: TimePoint> Handle<T> {
             });
         }
         if let Some(key) = first.filter(|key| run.allows(key.time, now)) {
-            if matches!(run.until, Until::Idle) && key.sequence >= run.boundary {
+            if matches!(run.until, RunUntil::Idle) && key.sequence >= run.boundary {
                 if run.latecomers == LATECOMERS {
-                    return Step::Return(Some((key.time, None)));
+                    return RunStep::Return(Some((key.time, None)));
                 }
                 run.latecomers += 1;
             }
-            let Some(taken) = state.queue.pop(Job::recurs) else { return Step::LookAgain };
+            let Some(taken) = state.queue.pop(ScheduledAction::recurs) else {
+                return RunStep::LookAgain;
+            };
             if self.dispatch.is_some() {
-                state.flights.begin(run.stops);
+                state.dispatched.begin(run.stops);
             }
-            return Step::Execute(taken);
+            return RunStep::Execute(taken);
         }
         if is_old || (now.is_none() && first.is_some()) {
             run.seen = None;
-            return Step::LookAgain;
+            return RunStep::LookAgain;
         }
 
         match (run.until, first) {
-            (Until::Idle, _) => return Step::Return(first.map(|key| (key.time, now))),
-            (Until::Time(end), _) if now.is_some_and(|now| !earlier(&now, &end)) => {
-                return Step::Return(None);
+            (RunUntil::Idle, _) => return RunStep::Return(first.map(|key| (key.time, now))),
+            (RunUntil::Time(end), _) if now.is_some_and(|now| !earlier(&now, &end)) => {
+                return RunStep::Return(None);
             }
-            (Until::Empty, None) if state.flights.have_landed() => return Step::Return(None),
-            (Until::Empty | Until::Stopped | Until::Time(_), _) => {}
+            (RunUntil::Empty, None) if state.dispatched.have_all_ended() => {
+                return RunStep::Return(None);
+            }
+            (RunUntil::Empty | RunUntil::Stopped | RunUntil::Time(_), _) => {}
         }
         run.seen = None;
         match (&self.clock.delay, run.until.target(first.map(|key| key.time)).zip(now)) {
             (_, None) => wait_until(&self.changed, &mut state, None),
             (Delay::Interruptible(deadline), Some((time, now))) => {
                 let first = first.map(|key| key.sequence);
-                return Step::Sleep(Sleep { deadline: *deadline, time, now, first });
+                return RunStep::Sleep(TimedSleep { deadline: *deadline, time, now, first });
             }
             (Delay::Virtual(_), Some(_)) => {} // it is there already
             (Delay::User(function), Some((time, now))) => {
-                return Step::Delay(function.as_ref(), time, now);
+                return RunStep::Delay(function.as_ref(), time, now);
             }
         }
-        Step::LookAgain
+        RunStep::LookAgain
     }
 
     /// Sleeps until something changes or it is time to look at the clock.
-    fn sleep<'a>(&self, run: &Run<T>, sleep: &Sleep<T>) -> Result<Step<'a, T>> {
+    fn sleep<'a>(&self, run: &RunProgress<T>, sleep: &TimedSleep<T>) -> Result<RunStep<'a, T>> {
         // Without the lock, for the distance may be the user's.
         let deadline = guard::catch(|| (sleep.deadline)(sleep.time, sleep.now));
         let deadline = deadline.map_err(Error::Panicked)?;
@@ -219,27 +228,27 @@ impl<T: TimePoint> Handle<T> {
         let unchanged = state.stops == run.stops
             && state.failures.is_empty()
             && state.queue.first().map(|key| key.sequence) == sleep.first;
-        Ok(if unchanged { self.sleep_until(state, deadline) } else { Step::LookAgain })
+        Ok(if unchanged { self.sleep_until(state, deadline) } else { RunStep::LookAgain })
     }
 
     fn sleep_until<'a>(
         &self,
-        mut state: MutexGuard<'_, State<T>>,
+        mut state: MutexGuard<'_, SchedulerState<T>>,
         deadline: Option<Instant>,
-    ) -> Step<'a, T> {
+    ) -> RunStep<'a, T> {
         let now = Instant::now();
         let longest = if self.clock.steady { None } else { Some(LOOK_AT_LEAST) };
         let Some(deadline) = deadline else {
             wait_until(&self.changed, &mut state, longest.map(|length| now + length));
-            return Step::LookAgain;
+            return RunStep::LookAgain;
         };
         match state.wakeup.wait(deadline.saturating_duration_since(now)) {
-            Wait::Spin => return Step::Spin(deadline.min(now + GLANCE)),
-            Wait::CoarseSleep(length) => {
+            WaitStep::Spin => return RunStep::Spin(deadline.min(now + SPIN_SLICE)),
+            WaitStep::CoarseSleep(length) => {
                 let length = longest.map_or(length, |longest| length.min(longest));
                 wait_until(&self.changed, &mut state, Some(now + length)); // before the deadline
             }
-            Wait::FineSleep(length) => {
+            WaitStep::FineSleep(length) => {
                 let wake = now + length;
                 wait_until(&self.changed, &mut state, Some(wake));
                 // If it was woken before, that says nothing about how late sleeps end.
@@ -249,16 +258,16 @@ impl<T: TimePoint> Handle<T> {
                 }
             }
         }
-        Step::LookAgain
+        RunStep::LookAgain
     }
 }
 
-impl<T: TimePoint> Run<T> {
+impl<T: TimePoint> RunProgress<T> {
     /// Whether an event at `time` is due, and this run's to execute.
     fn allows(&self, time: T, now: Option<T>) -> bool {
         let in_bounds = match self.until {
-            Until::Time(end) => !earlier(&end, &time),
-            Until::Empty | Until::Stopped | Until::Idle => true,
+            RunUntil::Time(end) => !earlier(&end, &time),
+            RunUntil::Empty | RunUntil::Stopped | RunUntil::Idle => true,
         };
         in_bounds && now.is_some_and(|now| !earlier(&now, &time))
     }
@@ -275,15 +284,16 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::Delay;
-    use crate::sched::clock::Clock;
-    use crate::sched::contained::Contained;
+    use crate::sched::time::clock::Clock;
+    use crate::sched::user_function::UserFunction;
     use crate::sched::{Every, Scheduler, SchedulerBuilder};
 
     /// A clock like our own, which nobody sees how often it is read: it goes on with each reading.
     fn counted() -> (Scheduler<usize>, Arc<AtomicUsize>) {
         let readings = Arc::new(AtomicUsize::new(0));
         let read = Arc::clone(&readings);
-        let time = Contained::new(Box::new(move || read.fetch_add(1, Ordering::Relaxed)) as Box<_>);
+        let time =
+            UserFunction::new(Box::new(move || read.fetch_add(1, Ordering::Relaxed)) as Box<_>);
         let clock = Clock { time, delay: Delay::Interruptible(|_, _| None), steady: true };
         (SchedulerBuilder::new().on(clock).build(), readings)
     }

@@ -26,10 +26,10 @@ const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };
 
 /// What a handle needs to find its event again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
+pub(crate) struct EventTicket {
     slot: u32,
     /// The sequence of the first entry. Entering again under the same ticket does not change it.
-    pub(super) id: u64,
+    pub(crate) id: u64,
 }
 
 /// With room for an action and nothing else: each is a cache miss in a long queue.
@@ -55,24 +55,24 @@ const NONE: u32 = u32::MAX;
 
 /// What an event takes beside its key.
 #[cfg(test)]
-pub(super) fn slot_size<A>() -> usize {
+pub(crate) fn slot_size<A>() -> usize {
     size_of::<Slot<A>>()
 }
 
 /// An event taken out to run.
 #[derive(Debug)]
-pub(super) struct Taken<T, A> {
-    pub(super) key: Key<T>,
-    pub(super) ticket: Ticket,
-    pub(super) action: A,
+pub(crate) struct PoppedEvent<T, A> {
+    pub(crate) key: Key<T>,
+    pub(crate) ticket: EventTicket,
+    pub(crate) action: A,
 }
 
 /// A cancelled event.
-pub(super) struct Cancelled<A> {
+pub(crate) struct Cancelled<A> {
     /// `None` if it was away.
-    pub(super) action: Option<A>,
+    pub(crate) action: Option<A>,
     /// It was the first to run.
-    pub(super) first: bool,
+    pub(crate) first: bool,
 }
 
 /// Slots in chunks: growing moves none of them.
@@ -131,7 +131,7 @@ impl<A> IndexMut<u32> for Slots<A> {
 }
 
 #[derive(Debug)]
-pub(super) struct EventQueue<T, A> {
+pub(crate) struct EventQueue<T, A> {
     /// INVARIANT: the first, if any, is live, and so is at least half.
     keys: KeyQueue<T>,
     slots: Slots<A>,
@@ -143,29 +143,29 @@ pub(super) struct EventQueue<T, A> {
 
 impl<T: Copy + Ord, A> EventQueue<T, A> {
     /// With `bounded_latency` no operation sorts, see `key_queue.rs`.
-    pub(super) fn new(bounded_latency: bool) -> Self {
+    pub(crate) fn new(bounded_latency: bool) -> Self {
         let keys = KeyQueue::new(bounded_latency);
         Self { keys, slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
     }
 
     /// How many events are queued; those away do not count.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live
     }
 
     /// The sequence that the next event gets.
-    pub(super) fn next_sequence(&self) -> u64 {
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 
     /// The first to run.
-    pub(super) fn first(&self) -> Option<&Key<T>> {
+    pub(crate) fn first(&self) -> Option<&Key<T>> {
         self.keys.first()
     }
 
     /// Enters an event, and tells whether it is now the first to run.
     #[inline]
-    pub(super) fn push(&mut self, time: T, rank: i32, action: A) -> (Ticket, bool) {
+    pub(crate) fn push(&mut self, time: T, rank: i32, action: A) -> (EventTicket, bool) {
         let id = self.next_sequence;
         let index = self.vacant;
         let index = if index == NONE {
@@ -178,12 +178,12 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
             index
         };
         let first = self.push_key(time, rank, index);
-        (Ticket { slot: index, id }, first)
+        (EventTicket { slot: index, id }, first)
     }
 
     /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
     #[inline]
-    pub(super) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<Taken<T, A>> {
+    pub(crate) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<PoppedEvent<T, A>> {
         loop {
             let (key, upcoming) = self.keys.pop()?;
             if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
@@ -197,23 +197,23 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
             let id = slot.id;
             // The first is live, unless the order contradicts itself.
             let Some(action) = slot.action.take_if(|_| id <= key.sequence) else { continue };
-            let ticket = Ticket { slot: key.slot(), id };
+            let ticket = EventTicket { slot: key.slot(), id };
             self.live -= 1;
             if !away(&action) {
                 slot.id = VACANT | u64::from(self.vacant);
                 self.vacant = key.slot();
             }
             self.settle();
-            return Some(Taken { key, ticket, action });
+            return Some(PoppedEvent { key, ticket, action });
         }
     }
 
     /// Enters an event again that [`pop`](Self::pop) left away, as a new one but with the same
     /// ticket, and tells whether it is now the first to run. If it was cancelled meanwhile, hands
     /// the action back.
-    pub(super) fn reenter(
+    pub(crate) fn reenter(
         &mut self,
-        ticket: Ticket,
+        ticket: EventTicket,
         time: T,
         rank: i32,
         action: A,
@@ -228,7 +228,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
     }
 
     /// Cancels the event, queued or away. `None` if it is neither.
-    pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<Cancelled<A>> {
+    pub(crate) fn cancel(&mut self, ticket: EventTicket) -> Option<Cancelled<A>> {
         let slot = self.slots.get_mut(ticket.slot).filter(|slot| slot.id == ticket.id)?;
         let action = slot.action.take();
         slot.id = VACANT | u64::from(self.vacant);
@@ -243,7 +243,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
     }
 
     /// Cancels everything. Returns the actions, and how many events were away.
-    pub(super) fn clear(&mut self) -> (Vec<A>, usize) {
+    pub(crate) fn clear(&mut self) -> (Vec<A>, usize) {
         let mut actions = Vec::with_capacity(self.live);
         let mut away = 0;
         for slot in std::mem::replace(&mut self.slots, Slots::new()).chunks.into_iter().flatten() {
@@ -259,17 +259,17 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
     }
 
     /// The queued events, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key<T>, Ticket, &A)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key<T>, EventTicket, &A)> {
         self.keys.iter().filter_map(|key| {
             let slot = &self.slots[key.slot()];
             let action = slot.action.as_ref().filter(|_| slot.id <= key.sequence)?;
-            Some((key, Ticket { slot: key.slot(), id: slot.id }, action))
+            Some((key, EventTicket { slot: key.slot(), id: slot.id }, action))
         })
     }
 
     /// How many buckets the keys are in.
     #[cfg(test)]
-    pub(super) fn buckets(&self) -> usize {
+    pub(crate) fn buckets(&self) -> usize {
         self.keys.buckets()
     }
 

@@ -1,8 +1,15 @@
 //! The run functions: when each returns. What they do until then is in `run_loop.rs`.
 
-use super::clock::TimePoint;
-use super::run_loop::Until;
+pub(crate) mod action;
+pub(crate) mod dispatch;
+pub(crate) mod dispatched_actions;
+pub(crate) mod on_error;
+mod run_loop;
+pub(crate) mod wakeup;
+
+use self::run_loop::RunUntil;
 use super::scheduler::Scheduler;
+use super::time::clock::TimePoint;
 use crate::error::Result;
 use crate::guard;
 
@@ -50,7 +57,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn run(&self) -> Result<()> {
-        self.0.run(Until::Empty).map(drop)
+        self.0.run(RunUntil::Empty).map(drop)
     }
 
     /// Runs the events that are due, and returns the delay until the next: zero if it is due
@@ -85,7 +92,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn run_pending(&self) -> Result<Option<T::Delay>> {
-        self.0.run(Until::Idle)
+        self.0.run(RunUntil::Idle)
     }
 
     /// Runs the events that are due up to and including `time`, and waits until then.
@@ -115,7 +122,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn run_until(&self, time: T) -> Result<()> {
-        self.0.run(Until::Time(time)).map(drop)
+        self.0.run(RunUntil::Time(time)).map(drop)
     }
 
     /// Runs events until [`stop`](Self::stop) is called, waiting for new ones when the queue is
@@ -155,7 +162,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn run_forever(&self) -> Result<()> {
-        let ended = self.0.run(Until::Stopped).map(drop);
+        let ended = self.0.run(RunUntil::Stopped).map(drop);
         if let Err(error) = &ended {
             let queued = self.len();
             guard::contain("logging an error", || {

@@ -1,4 +1,4 @@
-//! What a scheduler keeps of the user's until it is dropped.
+//! [`UserFunction`]: a function that a scheduler keeps until it is dropped.
 
 use std::ops::Deref;
 
@@ -6,15 +6,15 @@ use crate::guard;
 
 /// A function of the user's. What it captured may panic when it is dropped: that is logged, and goes
 /// no further.
-pub(super) struct Contained<F>(Option<F>);
+pub(crate) struct UserFunction<F>(Option<F>);
 
-impl<F> Contained<F> {
-    pub(super) fn new(function: F) -> Self {
+impl<F> UserFunction<F> {
+    pub(crate) fn new(function: F) -> Self {
         Self(Some(function))
     }
 }
 
-impl<F> Deref for Contained<F> {
+impl<F> Deref for UserFunction<F> {
     type Target = F;
 
     fn deref(&self) -> &F {
@@ -22,7 +22,7 @@ impl<F> Deref for Contained<F> {
     }
 }
 
-impl<F> Drop for Contained<F> {
+impl<F> Drop for UserFunction<F> {
     fn drop(&mut self) {
         let function = self.0.take();
         guard::contain("dropping a function of a scheduler", || drop(function));
