@@ -93,6 +93,9 @@ mod channel;
 pub(super) mod child;
 #[cfg(test)]
 mod fuzz;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(super) mod handshake;
 mod look;
 pub(super) mod parent;

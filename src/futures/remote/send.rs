@@ -55,7 +55,7 @@ pub(crate) fn send<C: Courier, A: Portable, R: Portable>(
 }
 
 /// Encodes and queues one call for several items.
-fn send_chunk<C: Courier, A: Portable, R: Portable>(
+pub(crate) fn send_chunk<C: Courier, A: Portable, R: Portable>(
     pool: &Arc<C>,
     site: &'static Location<'static>,
     function: fn(A) -> R,

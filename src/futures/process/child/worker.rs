@@ -50,7 +50,8 @@ pub(crate) struct Order {
 }
 
 /// Why the worker ends early: its channel does not work. The exit code tells the parent.
-struct Lost(&'static str);
+#[derive(Debug)]
+pub(crate) struct Lost(&'static str);
 
 impl From<rustix::io::Errno> for Lost {
     fn from(error: rustix::io::Errno) -> Self {
@@ -82,26 +83,10 @@ pub(crate) fn run(order: Order) -> ! {
     let Order { greeting, socket, questions, bell, own_bell, page } = order;
     // ORDERING: Relaxed; no other thread is there.
     DEPTH.store(greeting.depth, Ordering::Relaxed);
-    let page = Arc::new(page);
-    let socket = Arc::new(socket);
+    let mut worker = Worker::new(socket, bell, own_bell, Arc::new(page), greeting.limit);
     install_hook();
-    keep_last_words(&page);
-    let running = Arc::new(Running::default());
-    watch_parent(&socket, questions, &page, &running);
-    let mut worker = Worker {
-        bell,
-        own_bell,
-        socket,
-        page,
-        arena: Arena::new(usize::MAX),
-        limit: greeting.limit,
-        segments: Foreigners::default(),
-        announced: Announced::default(),
-        lent: HashMap::new(),
-        out: Vec::new(),
-        prompt: false,
-        running,
-    };
+    keep_last_words(&worker.page);
+    watch_parent(&worker.socket, questions, &worker.page, &worker.running);
     let code = match worker.serve(greeting) {
         Ok(()) => 0,
         Err(Lost(why)) => {
@@ -157,7 +142,7 @@ fn watch_parent(
     drop(builder.spawn(watch));
 }
 
-struct Worker {
+pub(crate) struct Worker {
     /// The parent's.
     bell: OwnedFd,
     /// Ends when the worker is to end.
@@ -179,6 +164,29 @@ struct Worker {
 }
 
 impl Worker {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        bell: OwnedFd,
+        own_bell: OwnedFd,
+        page: Arc<Page>,
+        limit: u64,
+    ) -> Self {
+        Self {
+            bell,
+            own_bell,
+            socket: Arc::new(socket),
+            page,
+            arena: Arena::new(usize::MAX),
+            limit,
+            segments: Foreigners::default(),
+            announced: Announced::default(),
+            lent: HashMap::new(),
+            out: Vec::new(),
+            prompt: false,
+            running: Arc::default(),
+        }
+    }
+
     fn serve(&mut self, greeting: Greeting) -> Result<(), Lost> {
         let fingerprint = fingerprint().unwrap_or(0);
         let hello = Hello { nonce: greeting.nonce, fingerprint };
@@ -188,35 +196,41 @@ impl Worker {
             return Err(Lost("this is another program image than the parent's"));
         }
         let mut inbox = Inbox::new(REQUEST_LIMIT);
-        loop {
-            while let Some((header, body)) = inbox.next()? {
-                match header.kind {
-                    Kind::Call => {
-                        let done = self.call(header, &inbox, body);
-                        self.running.set(0);
-                        done?;
-                    }
-                    Kind::Stop => return Ok(()),
-                    Kind::Free | Kind::Lost => {
-                        if header.kind == Kind::Lost {
-                            self.announced.remove(header.seq);
-                        }
-                        if let Some(mut segment) = self.lent.remove(&header.seq) {
-                            match segment.reclaim() {
-                                Ok(()) => self.arena.give_back(segment),
-                                Err(_) => self.arena.lose(segment),
-                            }
-                        }
-                    }
-                    Kind::Forget => self.segments.forgotten(header.seq),
-                    _ => return Err(Lost("not a request")),
-                }
-            }
+        while self.handle(&mut inbox)? {
             match self.receive(&mut inbox)? {
                 0 => return Ok(()),
                 count => inbox.fill(count),
             }
         }
+        Ok(())
+    }
+
+    /// Does what the requests say that have come; false if the worker is to end.
+    pub(crate) fn handle(&mut self, inbox: &mut Inbox) -> Result<bool, Lost> {
+        while let Some((header, body)) = inbox.next()? {
+            match header.kind {
+                Kind::Call => {
+                    let done = self.call(header, inbox, body);
+                    self.running.set(0);
+                    done?;
+                }
+                Kind::Stop => return Ok(false),
+                Kind::Free | Kind::Lost => {
+                    if header.kind == Kind::Lost {
+                        self.announced.remove(header.seq);
+                    }
+                    if let Some(mut segment) = self.lent.remove(&header.seq) {
+                        match segment.reclaim() {
+                            Ok(()) => self.arena.give_back(segment),
+                            Err(_) => self.arena.lose(segment),
+                        }
+                    }
+                }
+                Kind::Forget => self.segments.forgotten(header.seq),
+                _ => return Err(Lost("not a request")),
+            }
+        }
+        Ok(true)
     }
 
     /// Blocks until there are requests; gives how many bytes. It looks for them first, as long as

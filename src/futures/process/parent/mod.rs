@@ -5,7 +5,7 @@ pub(crate) mod attend;
 mod clock;
 mod courier;
 pub(crate) mod crew;
-mod deferred;
+pub(crate) mod deferred;
 mod desk;
 pub(crate) mod ends;
 pub(crate) mod receiver;

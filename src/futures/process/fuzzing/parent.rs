@@ -1,0 +1,330 @@
+//! The parent's side: it takes whatever a worker might say, and every call ends.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::process::Signal;
+
+use super::script::{Files, IN_PARTS, Order, Step, steps};
+use super::values::{bytes, echo, len, number, shared};
+use super::{LIMIT, sockets};
+use crate::error::Result;
+use crate::futures::Future;
+use crate::futures::process::SharedBytes;
+use crate::futures::process::builder::{OnWorkerDeath, Settings};
+use crate::futures::process::channel::files::receive_with_files;
+use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::process::channel::link::Link;
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::handshake::{Greeting, Hello};
+use crate::futures::process::parent::crew::Shared;
+use crate::futures::process::parent::deferred::Step as Deferred;
+use crate::futures::process::parent::receiver::{Incoming, Receiver, Role};
+use crate::futures::process::parent::seat::Seat;
+use crate::futures::process::parent::spawn::{Ended, wake_descriptor};
+use crate::futures::process::shm::segments::Arena;
+use crate::futures::remote::send::{send, send_chunk};
+use crate::futures::remote::wire::{Kind, REPLY_LIMIT, REQUEST_LIMIT, put};
+
+/// In the first byte of an input: the worker claims no call by itself.
+const LEAVES_CLAIMS: u8 = 4;
+/// The worker does not introduce itself.
+const NO_GREETING: u8 = 8;
+/// A thread that waits reads, instead of the supervisor.
+const WAITER: u8 = 16;
+/// The worker runs an initializer first.
+const INITIALIZES: u8 = 32;
+/// One call is sent at a time.
+const ONE_BY_ONE: u8 = 64;
+/// A worker that dies breaks its pool.
+const BREAKS: u8 = 128;
+
+const HELLO: Hello = Hello { nonce: 7, fingerprint: 9 };
+
+/// What is asked of a call, whatever its type.
+trait AnyFuture {
+    fn is_over(&self) -> bool;
+    fn give_up(&self);
+    fn end_worker(&self);
+}
+
+impl<R: Send + 'static> AnyFuture for Future<R> {
+    fn is_over(&self) -> bool {
+        self.done()
+    }
+
+    fn give_up(&self) {
+        self.cancel();
+    }
+
+    fn end_worker(&self) {
+        self.kill();
+    }
+}
+
+/// A pool, and the other end of the channel to its only worker, which is no process.
+pub(super) struct Parent {
+    pool: Arc<Shared>,
+    incoming: Arc<Incoming>,
+    role: Role,
+    claims: bool,
+    /// The worker's.
+    pub(super) page: Arc<Page>,
+    pub(super) page_file: OwnedFd,
+    #[cfg(test)]
+    pub(super) own_socket: Arc<OwnedFd>,
+    pub(super) socket: OwnedFd,
+    bell: Option<OwnedFd>,
+    _their_bell: OwnedFd,
+    files: Files,
+    /// What it was asked, unless the input has written to the page.
+    requests: Option<Inbox>,
+    futures: Vec<Box<dyn AnyFuture>>,
+    /// Nobody listens to the worker any more.
+    over: bool,
+}
+
+fn settings(first: u8) -> Settings {
+    Settings {
+        max_workers: 1,
+        max_tasks_per_child: None,
+        on_worker_death: match first & BREAKS {
+            0 => OnWorkerDeath::FailCall,
+            _ => OnWorkerDeath::BreakPool,
+        },
+        deadline: None,
+        prefetch: Some(if first & ONE_BY_ONE == 0 { 8 } else { 1 }),
+        idle_timeout: None,
+        start_timeout: Duration::from_secs(60),
+        environment: Vec::new(),
+        clear_environment: false,
+        working_directory: None,
+        limits: Vec::new(),
+        max_message_size: LIMIT,
+        initializer: None,
+    }
+}
+
+impl Parent {
+    pub(super) fn new(first: u8) -> std::io::Result<Self> {
+        let (socket, theirs) = sockets()?;
+        let (their_bell, bell) = rustix::pipe::pipe()?;
+        let (own_bell, from_them) = rustix::pipe::pipe()?;
+        rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
+        rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
+        let (page, page_file) = Page::new()?;
+        let (page, socket) = (Arc::new(page), Arc::new(socket));
+        let (own_page, for_receiver) = (Arc::clone(&page), Arc::clone(&socket));
+        #[cfg(test)]
+        let own_socket = Arc::clone(&socket);
+        let initializes = first & INITIALIZES != 0;
+        let receiver = Receiver::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
+        let incoming = Incoming::new(receiver, wake_descriptor()?)?;
+        // No process, so that no signal has an effect.
+        let nobody = page_file.try_clone()?;
+        let pid = std::process::id();
+        let link = Link::new(pid, bell, socket, nobody, Arc::clone(&incoming), page);
+        let Hello { nonce, fingerprint } = HELLO;
+        let greeting = Greeting { nonce, fingerprint, depth: 1, limit: LIMIT };
+        let pool = Shared::new(settings(first), Arena::new(4), greeting);
+        let mut seat = Seat::new();
+        seat.start(None);
+        pool.state.lock().seats.push(seat);
+        pool.connected(0, link);
+        Ok(Self {
+            pool,
+            incoming,
+            role: if first & WAITER == 0 { Role::Supervisor } else { Role::Waiter },
+            claims: first & LEAVES_CLAIMS == 0,
+            page: Arc::new(Page::open(page_file.as_fd())?),
+            page_file,
+            #[cfg(test)]
+            own_socket,
+            socket: theirs,
+            bell: Some(from_them),
+            _their_bell: their_bell,
+            files: Files::default(),
+            requests: Some(Inbox::new(REQUEST_LIMIT)),
+            futures: Vec::new(),
+            over: false,
+        })
+    }
+
+    /// One step of an input; an error if the pool takes no more calls.
+    pub(super) fn step(&mut self, step: &Step, in_parts: bool) -> Result<()> {
+        let future = || {
+            let index = usize::try_from(step.seq()).ok()?;
+            self.futures.get(index)
+        };
+        match step.order {
+            Some(Order::Submit) => self.submit(step.seq(), step.body())?,
+            Some(Order::Cancel) => future().iter().for_each(|future| future.give_up()),
+            Some(Order::Kill) => future().iter().for_each(|future| future.end_worker()),
+            Some(Order::Begin) => drop(self.page.begin(step.seq())),
+            Some(Order::Revoke) => {}
+            Some(Order::File) => self.files.add(step),
+            Some(Order::Message) => self.files.send(self.socket.as_fd(), step.body(), step.files()),
+            Some(Order::Poke) => self.poke(step),
+            Some(Order::Clock) => {
+                let (deferred, ..) = self.pool.on_time(0);
+                deferred.run();
+                self.incoming.receiver.lock().standing();
+            }
+            Some(Order::Leave) => drop(self.bell.take()),
+            Some(Order::CancelAll) => drop(self.pool.cancel_pending()),
+            Some(Order::Close) => drop(self.pool.close()),
+            Some(Order::Terminate) => self.pool.signal_workers(Signal::KILL),
+            None => self.frame(step, in_parts),
+        }
+        self.read_requests();
+        Ok(())
+    }
+
+    pub(super) fn submit(&mut self, which: u64, argument: &[u8]) -> Result<()> {
+        let (pool, site) = (&self.pool, Location::caller());
+        let text = || String::from_utf8_lossy(argument).into_owned();
+        let first = u32::from(argument.first().copied().unwrap_or(0));
+        let future: Box<dyn AnyFuture> = match which % 6 {
+            0 => Box::new(send(pool, site, echo, text())?),
+            1 => Box::new(send(pool, site, bytes, first * 1000)?),
+            2 => {
+                let numbers = argument.iter().map(|byte| u32::from(*byte)).collect();
+                Box::new(send_chunk(pool, site, number, numbers)?)
+            }
+            3 => {
+                let texts = argument.chunks(3).map(|part| String::from_utf8_lossy(part).into());
+                Box::new(send_chunk(pool, site, echo, texts.collect())?)
+            }
+            4 => Box::new(send(pool, site, len, SharedBytes::copy_from(argument)?)?),
+            _ => {
+                let parts: Result<Vec<_>> =
+                    argument.chunks(9).map(SharedBytes::copy_from).collect();
+                Box::new(send(pool, site, shared, parts?)?)
+            }
+        };
+        self.futures.push(future);
+        Ok(())
+    }
+
+    fn poke(&mut self, step: &Step) {
+        self.requests = None;
+        if let Ok(stat) = rustix::fs::fstat(&self.page_file) {
+            let at = step.seq() % stat.st_size.unsigned_abs();
+            let _ = rustix::io::pwrite(&self.page_file, step.body(), at);
+        }
+    }
+
+    /// The worker says who it is.
+    pub(super) fn greet(&mut self) {
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
+        self.frame(&Step { bytes, order: None }, false);
+    }
+
+    /// The worker says this.
+    fn frame(&mut self, step: &Step, in_parts: bool) {
+        if step.files() > 0 {
+            self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
+        }
+        if self.claims && Kind::from_byte(step.kind()).is_some_and(Kind::is_answer) {
+            self.page.begin(step.seq());
+        }
+        let (start, end) = step.bytes.split_at(if in_parts { step.bytes.len() / 2 } else { 0 });
+        for part in [start, end].into_iter().flat_map(|part| part.chunks(REPLY_LIMIT / 2)) {
+            let ring = || match &self.bell {
+                Some(bell) => rustix::io::write(bell, &[0]).map(drop),
+                None => Ok(()),
+            };
+            // Not if the input has made the positions impossible.
+            if self.page.answers().try_write(part, ring) == Ok(true) {
+                self.receive();
+            }
+        }
+    }
+
+    /// Like the supervisor, or a thread that waits.
+    pub(super) fn receive(&mut self) {
+        if self.over {
+            return;
+        }
+        let mut receiver = self.incoming.receiver.lock();
+        let received = receiver.hear().and_then(|()| match self.role {
+            Role::Supervisor => {
+                receiver.catch_up(&self.pool)?;
+                receiver.read(&self.pool, self.role)
+            }
+            Role::Waiter => {
+                let read = receiver.read_one(&self.pool);
+                receiver.catch_up(&self.pool)?;
+                Ok(read)
+            }
+        });
+        let awaited = receiver.awaited.take();
+        let steps = std::mem::take(&mut receiver.steps);
+        drop(receiver);
+        if let Err(malformed) = received {
+            self.pool.unruly(0, malformed.0);
+            self.over = true;
+        }
+        if let Some((task, reply)) = awaited {
+            Deferred::Finish(task, reply).run();
+        }
+        for step in steps {
+            step.run();
+        }
+    }
+
+    /// Whatever the worker does, its parent says frames.
+    fn read_requests(&mut self) {
+        let mut text = [0; 8];
+        while receive_with_files(self.socket.as_fd(), &mut text, false).is_ok() {}
+        let Some(requests) = &mut self.requests else {
+            let _ = self.page.requests().read(&mut [0; 4096]);
+            return;
+        };
+        let count = self.page.requests().read(requests.room()).expect("nobody has changed it");
+        requests.fill(count);
+        while let Some((header, _)) = requests.next().expect("a parent says frames") {
+            assert!(!header.kind.is_answer() && header.kind != Kind::Ready, "{header:?}");
+        }
+        assert!(requests.is_empty(), "half a frame");
+    }
+
+    /// The worker is gone; gives how many calls it has answered.
+    pub(super) fn end(mut self) -> u64 {
+        self.bell = None;
+        self.receive();
+        let mut steps = std::collections::VecDeque::new();
+        let start_error = self.incoming.close(&mut steps);
+        let (deferred, _, link) = self.pool.ended(0, Ended::default(), start_error);
+        steps.extend(deferred.into_steps());
+        for step in steps {
+            step.run();
+        }
+        drop(link);
+        // What it had not begun would go to the next one.
+        self.pool.cancel_pending();
+        assert!(self.futures.iter().all(|future| future.is_over()), "a call has no end");
+        let state = self.pool.state.lock();
+        assert!(state.counts.answered <= state.counts.submitted, "{:?}", state.counts);
+        state.counts.answered
+    }
+}
+
+/// The parent's side of the channel, told whatever it may be.
+pub fn parent(input: &[u8]) {
+    let (first, steps) = steps(input);
+    let Ok(mut parent) = Parent::new(first) else { return };
+    if first & NO_GREETING == 0 {
+        parent.greet();
+    }
+    for step in steps {
+        if parent.step(&step, first & IN_PARTS != 0).is_err() {
+            break;
+        }
+    }
+    parent.end();
+}

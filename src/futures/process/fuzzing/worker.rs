@@ -1,0 +1,178 @@
+//! The worker's side: it takes whatever its parent might say.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use super::script::{Files, IN_PARTS, Order, Step, steps};
+use super::values::{Shape, bytes, echo, initialize, len, number, shape, shared};
+use super::{LIMIT, sockets};
+use crate::futures::process::SharedBytes;
+use crate::futures::process::channel::files::receive_with_files;
+use crate::futures::process::channel::inbox::Inbox;
+use crate::futures::process::channel::page::Page;
+use crate::futures::process::child::worker::Worker;
+use crate::futures::remote::calls::{call_initializer, call_one};
+use crate::futures::remote::chunk::call_chunk;
+use crate::futures::remote::identity::token;
+use crate::futures::remote::number_chunk::call_number_chunk;
+use crate::futures::remote::wire::{Kind, REPLY_LIMIT, REQUEST_LIMIT, Token};
+
+/// The functions that inputs call, by number.
+fn tokens() -> &'static [Token] {
+    static TOKENS: OnceLock<Vec<Token>> = OnceLock::new();
+    TOKENS.get_or_init(|| {
+        let all = [
+            token(call_one::<String, String>, echo),
+            token(call_one::<Shape, u64>, shape),
+            token(call_number_chunk::<u32, u32>, number),
+            token(call_chunk::<String, String>, echo),
+            token(call_one::<SharedBytes, u64>, len),
+            token(call_one::<u32, Vec<u8>>, bytes),
+            token(call_one::<Vec<SharedBytes>, Vec<SharedBytes>>, shared),
+            token(call_initializer::<String, ()>, initialize),
+        ];
+        all.into_iter().map(|token| token.expect("these are functions of the program")).collect()
+    })
+}
+
+/// Puts in the place of the token of a call what stands for it in an input: its number and zeros, since
+/// it is another one in each build.
+#[cfg(test)]
+pub(super) fn number_token(step: &mut Step) {
+    if step.kind() == Kind::Call as u8 {
+        if let Ok((token, _)) = Token::split(step.body()) {
+            let number = tokens().iter().position(|known| *known == token);
+            let number = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
+            let place = &mut step.body_mut()[..Token::BYTES];
+            place.fill(0);
+            place[0] = number;
+            step.seal();
+        }
+    }
+}
+
+/// The other way round. A parent can be trusted not to name code that is no function of the call; so
+/// what is no number names no code.
+fn name_function(step: &mut Step) {
+    if step.kind() == Kind::Call as u8 && step.order.is_none() {
+        let sealed = step.is_sealed();
+        if let Some(place) = step.body_mut().get_mut(..Token::BYTES) {
+            match tokens().get(usize::from(place[0])) {
+                Some(token) => place.copy_from_slice(&token.to_bytes()),
+                None => place.fill(0),
+            }
+        }
+        if sealed {
+            step.seal();
+        }
+    }
+}
+
+/// One worker, and its parent's end of the channel.
+struct Channel {
+    worker: Worker,
+    /// The worker's.
+    own_page: Arc<Page>,
+    inbox: Inbox,
+    page: Page,
+    _bells: [OwnedFd; 2],
+    socket: OwnedFd,
+    files: Files,
+    /// What the worker has answered.
+    answers: Inbox,
+}
+
+impl Channel {
+    fn new() -> rustix::io::Result<Self> {
+        let (socket, theirs) = sockets()?;
+        // A worker waits for descriptors that it was told of. These will never come.
+        set_socket_timeout(&theirs, Timeout::Recv, Some(Duration::from_millis(1)))?;
+        let (page, file) = Page::new()?;
+        let (own_bell, their_bell) = rustix::pipe::pipe()?;
+        let (reader, bell) = rustix::pipe::pipe()?;
+        let own_page = Arc::new(Page::open(file.as_fd())?);
+        Ok(Self {
+            worker: Worker::new(theirs, bell, own_bell, Arc::clone(&own_page), LIMIT),
+            own_page,
+            inbox: Inbox::new(REQUEST_LIMIT),
+            page,
+            _bells: [their_bell, reader],
+            socket,
+            files: Files::default(),
+            answers: Inbox::new(REPLY_LIMIT),
+        })
+    }
+
+    /// False if the worker has ended.
+    fn step(&mut self, step: &Step, in_parts: bool) -> bool {
+        match step.order {
+            Some(Order::File) => self.files.add(step),
+            Some(Order::Message) => self.files.send(self.socket.as_fd(), step.body(), step.files()),
+            Some(Order::Revoke) => drop(self.page.revoke(step.seq())),
+            Some(Order::Poke) => {
+                let text = String::from_utf8_lossy(step.body()).into_owned();
+                self.page.say(&text);
+            }
+            Some(_) => {}
+            None => return self.frame(step, in_parts),
+        }
+        true
+    }
+
+    fn frame(&mut self, step: &Step, in_parts: bool) -> bool {
+        if step.files() > 0 {
+            self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
+        }
+        if step.kind() == Kind::Call as u8
+            && step.order.is_none()
+            && !self.page.is_revoked(step.seq())
+        {
+            self.page.offer(step.seq());
+        }
+        let (start, end) = step.bytes.split_at(if in_parts { step.bytes.len() / 2 } else { 0 });
+        [start, end].into_iter().filter(|part| !part.is_empty()).all(|part| self.take(part))
+    }
+
+    /// Has the worker read this, and reads what it says.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        for bytes in bytes.chunks(REPLY_LIMIT / 2) {
+            let written = self.page.requests().try_write(bytes, || Ok(()));
+            assert_eq!(written, Ok(true), "the worker has read all that came before");
+            let read = self.own_page.requests().read(self.inbox.room());
+            assert_eq!(read, Ok(bytes.len()));
+            self.inbox.fill(bytes.len());
+            let goes_on = self.worker.handle(&mut self.inbox);
+            self.hear();
+            if !matches!(goes_on, Ok(true)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn hear(&mut self) {
+        let mut text = [0; 8];
+        while receive_with_files(self.socket.as_fd(), &mut text, false).is_ok() {}
+        let count = self.page.answers().read(self.answers.room()).expect("it is as it should be");
+        self.answers.fill(count);
+        while let Some((header, _)) = self.answers.next().expect("a worker says frames") {
+            assert!(header.kind.is_answer() || header.kind == Kind::Forget, "{header:?}");
+        }
+        assert!(self.answers.is_empty(), "half a frame");
+    }
+}
+
+/// The worker's side of the channel, told whatever it may be.
+pub fn worker(input: &[u8]) {
+    let (first, steps) = steps(input);
+    let Ok(mut channel) = Channel::new() else { return };
+    for mut step in steps {
+        name_function(&mut step);
+        if !channel.step(&step, first & IN_PARTS != 0) {
+            break;
+        }
+    }
+}
