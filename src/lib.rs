@@ -147,13 +147,11 @@
 //!
 //! # Read next
 //!
-//! [`futures`] and [`sched`]. In the source: `error.rs`, then the `mod.rs` of either.
+//! [`futures`] and [`sched`]. In the source: `error/mod.rs`, then the `mod.rs` of either.
 
-mod death;
 mod error;
-mod guard;
-mod panic;
 mod sync;
+mod user_code;
 
 pub mod futures;
 #[cfg(any(doc, doctest))]
@@ -162,8 +160,7 @@ pub mod sched;
 #[cfg(feature = "trace")]
 pub mod trace;
 
-pub use death::WorkerDeath;
-pub use error::{Cause, Error, Outcome, Panic, Result};
+pub use error::{Cause, Error, Outcome, Panic, Result, WorkerDeath};
 
 /// The target of everything the crate logs.
 pub(crate) const LOG_TARGET: &str = "concurrent";

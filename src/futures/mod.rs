@@ -124,11 +124,10 @@
 //!
 //! # Read next
 //!
-//! [`ThreadPoolExecutor`], [`Future`], [`process`]. In the source: `state.rs` for the transitions,
-//! `core.rs` for
-//! who may touch what, `call.rs` for a call's one block of memory, then the two ends in `future.rs`
-//! and `promise.rs`, `chain.rs` for calls made of calls, and `thread/queue/mod.rs` for why no call is
-//! stranded.
+//! [`ThreadPoolExecutor`], [`Future`], [`process`]. In the source: `call/state.rs` for the
+//! transitions, `call/shared_state.rs` for who may touch what, `call/mod.rs` for a call's one block of
+//! memory, then its two ends, `future/mod.rs` and `future/promise.rs`, `call/continuation.rs` for calls
+//! made of calls, and `thread/queue/mod.rs` for why no call is stranded.
 
 mod call;
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
@@ -145,15 +144,15 @@ mod thread;
 mod wait;
 
 pub use call::assist::RunInPlace;
-pub use call::token::{CancelToken, is_cancel_requested};
+pub use call::cancel_token::{CancelToken, is_cancel_requested};
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub use cluster::MpiPoolExecutor;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use future::awaiting::Awaiting;
-pub use future::compose::IntoCall;
-pub use future::gather::{first_ok, join_all};
+pub use future::join::{first_ok, join_all};
 pub use future::promise::Promise;
+pub use future::then::IntoCall;
 pub use map::{Map, MapOptions};
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub use process::ProcessPoolExecutor;

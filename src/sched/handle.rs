@@ -10,8 +10,8 @@ use super::shared::{PoppedAction, SchedulerCore};
 use super::time::clock::TimePoint;
 use super::user_function::UserFunction;
 use crate::error::Error;
-use crate::guard;
 use crate::sync::wait_until;
+use crate::user_code;
 
 /// With the last handle the scheduler ends. A [`Due`] keeps the [`SchedulerCore`] alive but not this: or the
 /// pool that `dispatch` captured would be kept by its own calls.
@@ -38,7 +38,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
             Some(dispatch) => {
                 let name = taken.action.name();
                 let due = Due::new(Arc::clone(&self.shared), stops, taken);
-                let dispatched = guard::catch(|| dispatch(due)).map_err(Error::Panicked);
+                let dispatched = user_code::catch(|| dispatch(due)).map_err(Error::Panicked);
                 dispatched.and_then(|outcome| outcome).map_err(|error| Failure { name, error })
             }
         }

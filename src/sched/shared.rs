@@ -17,8 +17,8 @@ use super::run::wakeup::Wakeup;
 use super::time::clock::{Clock, TimePoint};
 use super::time::every::Every;
 use crate::error::{Error, Outcome, Result};
-use crate::guard;
 use crate::sync::{Condvar, Guess, Mutex, unique_id};
+use crate::user_code;
 
 /// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
 /// Linux' usual slack.
@@ -50,7 +50,7 @@ pub(crate) type PoppedAction<T> = super::queue::event_queue::PoppedEvent<T, Sche
 
 impl<T: TimePoint> SchedulerCore<T> {
     pub(crate) fn new(settings: SchedulerSettings, clock: Clock<T>) -> Self {
-        guard::install_hook();
+        user_code::install_hook();
         let state = SchedulerState {
             queue: EventQueue::new(settings.bounded_latency),
             wakeup: Wakeup::new(LAG.get(), settings.final_spin),
@@ -114,7 +114,7 @@ impl<T: TimePoint> SchedulerCore<T> {
     /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
     #[inline]
     pub(crate) fn perform(&self, mut taken: PoppedAction<T>) -> Result<(), Failure> {
-        let outcome = guard::catch(|| taken.action.call());
+        let outcome = user_code::catch(|| taken.action.call());
         let recurs = taken.action.recurs();
         if !recurs && matches!(outcome, Ok(Ok(()))) {
             return Ok(()); // the usual case first: moving the outcome about takes time
@@ -138,7 +138,7 @@ impl<T: TimePoint> SchedulerCore<T> {
             Ok(next) => (next, Ok(())),
             // The recurrence must outlive a clock that fails once.
             Err(error) => {
-                let next = guard::catch(|| every.next_by_rate(key.time));
+                let next = user_code::catch(|| every.next_by_rate(key.time));
                 (next.unwrap_or_default(), Err(error))
             }
         };
@@ -162,9 +162,9 @@ impl<T: TimePoint> SchedulerCore<T> {
     fn next_tick(&self, every: Every<T::Delay>, last: T) -> Result<Option<T>> {
         if every.needs_clock() {
             let now = self.clock.read()?;
-            guard::catch(|| every.next(last, now)).map_err(Error::Panicked)
+            user_code::catch(|| every.next(last, now)).map_err(Error::Panicked)
         } else {
-            guard::catch(|| every.next_by_rate(last)).map_err(Error::Panicked)
+            user_code::catch(|| every.next_by_rate(last)).map_err(Error::Panicked)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::guard;
+use crate::user_code;
 
 /// A function of the user's. What it captured may panic when it is dropped: that is logged, and goes
 /// no further.
@@ -25,6 +25,6 @@ impl<F> Deref for UserFunction<F> {
 impl<F> Drop for UserFunction<F> {
     fn drop(&mut self) {
         let function = self.0.take();
-        guard::contain("dropping a function of a scheduler", || drop(function));
+        user_code::contain("dropping a function of a scheduler", || drop(function));
     }
 }

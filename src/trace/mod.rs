@@ -47,7 +47,7 @@ mod write;
 use std::fmt;
 use std::io;
 
-pub(crate) use record::{Blocks, End, Kind, Traced};
+pub(crate) use record::{Blocks, CallEnd, CallOrigin, Traced};
 
 /// Begins to record, in all pools of the process; what was recorded before is forgotten.
 ///
@@ -74,7 +74,7 @@ pub fn stop() -> Trace {
 }
 
 /// What was recorded between [`start`] and [`stop`].
-pub struct Trace(Vec<record::Lane>);
+pub struct Trace(Vec<record::ThreadLog>);
 
 impl Trace {
     /// Writes the events as JSON, in the trace format of Chrome and Perfetto.
@@ -99,7 +99,7 @@ impl Trace {
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let notes = self.0.iter().flat_map(|lane| &lane.notes);
-        let calls = notes.filter(|note| matches!(note.what, record::What::Submitted { .. }));
+        let calls = notes.filter(|note| matches!(note.what, record::EventKind::Submitted { .. }));
         write!(f, "Trace({} calls)", calls.count())
     }
 }

@@ -12,11 +12,11 @@ use std::time::Instant;
 pub(crate) type CallNumber = u64;
 
 /// Nanoseconds since the first note.
-pub(crate) type Moment = u64;
+pub(crate) type Nanos = u64;
 
 /// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CallOrigin {
     /// On a worker thread of the pool with this number.
     Thread(u32),
     /// In another process; a thread of this one minds it.
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CallEnd {
     Returned,
     Failed,
     Cancelled,
@@ -36,24 +36,24 @@ pub(crate) enum End {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Note {
-    pub(crate) at: Moment,
-    pub(crate) what: What,
+pub(crate) struct LogEntry {
+    pub(crate) at: Nanos,
+    pub(crate) what: EventKind,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum What {
+pub(crate) enum EventKind {
     Submitted {
         call: CallNumber,
         name: &'static str,
-        kind: Kind,
+        kind: CallOrigin,
     },
     Started {
         call: CallNumber,
     },
     Ended {
         call: CallNumber,
-        end: End,
+        end: CallEnd,
     },
     /// This thread blocks until something happens to `calls` calls, of which these are the first.
     Blocks {
@@ -65,23 +65,23 @@ pub(crate) enum What {
 
 /// What one thread noted.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct ThreadLog {
     pub(crate) number: u64,
     pub(crate) name: String,
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<LogEntry>,
 }
 
-struct Own {
+struct OwnLog {
     number: u64,
     name: String,
-    notes: Mutex<Vec<Note>>,
+    notes: Mutex<Vec<LogEntry>>,
 }
 
 static RECORDING: AtomicBool = AtomicBool::new(false);
-static LANES: Mutex<Vec<Arc<Own>>> = Mutex::new(Vec::new());
+static LANES: Mutex<Vec<Arc<OwnLog>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static OWN: Arc<Own> = enter();
+    static OWN: Arc<OwnLog> = enter();
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,17 +93,17 @@ fn next(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-fn enter() -> Arc<Own> {
+fn enter() -> Arc<OwnLog> {
     static THREADS: AtomicU64 = AtomicU64::new(0);
     let number = next(&THREADS);
     let name = std::thread::current().name().map(str::to_owned);
     let name = name.unwrap_or_else(|| format!("thread {number}"));
-    let own = Arc::new(Own { number, name, notes: Mutex::default() });
+    let own = Arc::new(OwnLog { number, name, notes: Mutex::default() });
     locked(&LANES).push(Arc::clone(&own));
     own
 }
 
-fn now() -> Moment {
+fn now() -> Nanos {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     let since = ORIGIN.get_or_init(Instant::now).elapsed();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -114,8 +114,8 @@ fn is_recording() -> bool {
     RECORDING.load(Ordering::Relaxed)
 }
 
-fn note(what: What) {
-    let note = Note { at: now(), what };
+fn note(what: EventKind) {
+    let note = LogEntry { at: now(), what };
     // A thread that is being torn down has no lane any more.
     let _ = OWN.try_with(|own| locked(&own.notes).push(note));
 }
@@ -125,15 +125,15 @@ pub(crate) fn start() {
     RECORDING.store(true, Ordering::Relaxed); // ORDERING: as in `is_recording`
 }
 
-pub(crate) fn stop() -> Vec<Lane> {
+pub(crate) fn stop() -> Vec<ThreadLog> {
     RECORDING.store(false, Ordering::Relaxed); // ORDERING: as in `is_recording`
     collect()
 }
 
 /// Takes what all threads have noted, and forgets the threads that have ended.
-fn collect() -> Vec<Lane> {
+fn collect() -> Vec<ThreadLog> {
     let mut lanes = locked(&LANES);
-    let taken = lanes.iter().map(|own| Lane {
+    let taken = lanes.iter().map(|own| ThreadLog {
         number: own.number,
         name: own.name.clone(),
         notes: std::mem::take(&mut *locked(&own.notes)),
@@ -149,25 +149,25 @@ pub(crate) struct Traced(CallNumber);
 
 impl Traced {
     /// A call comes into being.
-    pub(crate) fn submitted(name: &'static str, kind: Kind) -> Self {
+    pub(crate) fn submitted(name: &'static str, kind: CallOrigin) -> Self {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         if !is_recording() {
             return Self(0);
         }
         let call = next(&CALLS);
-        note(What::Submitted { call, name, kind });
+        note(EventKind::Submitted { call, name, kind });
         Self(call)
     }
 
     pub(crate) fn started(&self) {
-        self.note(|call| What::Started { call });
+        self.note(|call| EventKind::Started { call });
     }
 
-    pub(crate) fn ended(&self, end: End) {
-        self.note(|call| What::Ended { call, end });
+    pub(crate) fn ended(&self, end: CallEnd) {
+        self.note(|call| EventKind::Ended { call, end });
     }
 
-    fn note(&self, what: impl FnOnce(CallNumber) -> What) {
+    fn note(&self, what: impl FnOnce(CallNumber) -> EventKind) {
         if self.0 != 0 && is_recording() {
             note(what(self.0));
         }
@@ -180,7 +180,7 @@ pub(crate) struct Blocks(Mutex<(Vec<CallNumber>, usize)>);
 
 /// Notes when dropped that the thread goes on.
 #[must_use]
-pub(crate) struct Blocked(bool);
+pub(crate) struct BlockGuard(bool);
 
 impl Blocks {
     /// How many calls a wait names.
@@ -200,20 +200,20 @@ impl Blocks {
     }
 
     /// This thread blocks until the guard is dropped.
-    pub(crate) fn begin(&self) -> Blocked {
+    pub(crate) fn begin(&self) -> BlockGuard {
         if !is_recording() {
-            return Blocked(false);
+            return BlockGuard(false);
         }
         let (first, calls) = locked(&self.0).clone();
-        note(What::Blocks { first, calls });
-        Blocked(true)
+        note(EventKind::Blocks { first, calls });
+        BlockGuard(true)
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockGuard {
     fn drop(&mut self) {
         if self.0 {
-            note(What::Wakes);
+            note(EventKind::Wakes);
         }
     }
 }

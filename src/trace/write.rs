@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::record::{CallNumber, End, Kind, Lane, Moment, What};
+use super::record::{CallEnd, CallNumber, CallOrigin, EventKind, Nanos, ThreadLog};
 
 /// The life of a call, put together from the notes of several threads.
-struct Life<'a> {
+struct CallLife<'a> {
     name: &'a str,
-    kind: Kind,
-    submitted: (Moment, u64),
-    started: Option<(Moment, u64)>,
-    ended: Option<(Moment, u64, End)>,
+    kind: CallOrigin,
+    submitted: (Nanos, u64),
+    started: Option<(Nanos, u64)>,
+    ended: Option<(Nanos, u64, CallEnd)>,
 }
 
 /// One event on the track of a thread, to be sorted by time.
-struct Event {
-    at: Moment,
+struct JsonEvent {
+    at: Nanos,
     lane: u64,
     text: String,
 }
 
-pub(super) fn write(lanes: &[Lane], mut to: impl Write) -> io::Result<()> {
+pub(super) fn write(lanes: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
     let lives = lives(lanes);
     let mut events = Vec::new();
     calls(&lives, &mut events);
@@ -33,7 +33,7 @@ pub(super) fn write(lanes: &[Lane], mut to: impl Write) -> io::Result<()> {
     let process = std::process::id();
     write!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let mut comma = "";
-    for Lane { number, name, .. } in lanes {
+    for ThreadLog { number, name, .. } in lanes {
         let name = quoted(name);
         write!(
             to,
@@ -41,7 +41,7 @@ pub(super) fn write(lanes: &[Lane], mut to: impl Write) -> io::Result<()> {
         )?;
         comma = ",";
     }
-    for Event { at, lane, text } in events {
+    for JsonEvent { at, lane, text } in events {
         let at = micros(at);
         write!(to, "{comma}\n{{\"pid\":{process},\"tid\":{lane},\"ts\":{at},{text}}}")?;
         comma = ",";
@@ -50,34 +50,34 @@ pub(super) fn write(lanes: &[Lane], mut to: impl Write) -> io::Result<()> {
     to.flush()
 }
 
-fn lives(lanes: &[Lane]) -> BTreeMap<CallNumber, Life<'_>> {
+fn lives(lanes: &[ThreadLog]) -> BTreeMap<CallNumber, CallLife<'_>> {
     let mut lives = BTreeMap::new();
     let notes = || lanes.iter().flat_map(|lane| lane.notes.iter().map(|note| (lane.number, note)));
     for (lane, note) in notes() {
-        if let What::Submitted { call, name, kind } = note.what {
+        if let EventKind::Submitted { call, name, kind } = note.what {
             let submitted = (note.at, lane);
-            lives.insert(call, Life { name, kind, submitted, started: None, ended: None });
+            lives.insert(call, CallLife { name, kind, submitted, started: None, ended: None });
         }
     }
     for (lane, note) in notes() {
         match note.what {
-            What::Started { call } => {
+            EventKind::Started { call } => {
                 if let Some(life) = lives.get_mut(&call) {
                     life.started = Some((note.at, lane));
                 }
             }
-            What::Ended { call, end } => {
+            EventKind::Ended { call, end } => {
                 if let Some(life) = lives.get_mut(&call) {
                     life.ended = Some((note.at, lane, end));
                 }
             }
-            What::Submitted { .. } | What::Blocks { .. } | What::Wakes => {}
+            EventKind::Submitted { .. } | EventKind::Blocks { .. } | EventKind::Wakes => {}
         }
     }
     lives
 }
 
-fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
+fn calls(lives: &BTreeMap<CallNumber, CallLife<'_>>, events: &mut Vec<JsonEvent>) {
     for (call, life) in lives {
         let (at, lane) = life.submitted;
         let name = quoted(life.name);
@@ -85,38 +85,38 @@ fn calls(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
         let text = format!(
             "\"ph\":\"i\",\"s\":\"t\",\"cat\":\"submit\",\"name\":{title},\"args\":{{\"call\":{call}}}"
         );
-        events.push(Event { at, lane, text });
+        events.push(JsonEvent { at, lane, text });
         match (life.kind, life.started, life.ended) {
-            (Kind::Thread(_), Some((at, lane)), ended) => {
+            (CallOrigin::Thread(_), Some((at, lane)), ended) => {
                 let args = args(*call, life);
                 let text = format!("\"ph\":\"B\",\"cat\":\"call\",\"name\":{name},\"args\":{args}");
-                events.push(Event { at, lane, text });
+                events.push(JsonEvent { at, lane, text });
                 if let Some((at, lane, _)) = ended {
-                    events.push(Event { at, lane, text: "\"ph\":\"E\"".into() });
+                    events.push(JsonEvent { at, lane, text: "\"ph\":\"E\"".into() });
                 }
             }
             (kind, started, ended) => {
-                let category = if kind == Kind::Process { "process" } else { "other" };
+                let category = if kind == CallOrigin::Process { "process" } else { "other" };
                 // On a track of its own, from the start, or else from the submission.
                 let (at, lane) = started.unwrap_or(life.submitted);
                 let args = args(*call, life);
                 let id = format!("\"cat\":\"{category}\",\"id\":{call},\"name\":{name}");
                 let text = format!("\"ph\":\"b\",{id},\"args\":{args}");
-                events.push(Event { at, lane, text });
+                events.push(JsonEvent { at, lane, text });
                 if let Some((at, lane, _)) = ended {
-                    events.push(Event { at, lane, text: format!("\"ph\":\"e\",{id}") });
+                    events.push(JsonEvent { at, lane, text: format!("\"ph\":\"e\",{id}") });
                 }
             }
         }
     }
 }
 
-fn args(call: CallNumber, life: &Life<'_>) -> String {
+fn args(call: CallNumber, life: &CallLife<'_>) -> String {
     let end = match life.ended {
-        Some((_, _, End::Returned)) => "returned",
-        Some((_, _, End::Failed)) => "failed",
-        Some((_, _, End::Cancelled)) => "cancelled",
-        Some((_, _, End::GivenUp)) => "given up",
+        Some((_, _, CallEnd::Returned)) => "returned",
+        Some((_, _, CallEnd::Failed)) => "failed",
+        Some((_, _, CallEnd::Cancelled)) => "cancelled",
+        Some((_, _, CallEnd::GivenUp)) => "given up",
         None => "not yet",
     };
     let left = life.started.map(|started| started.0).or(life.ended.map(|ended| ended.0));
@@ -124,11 +124,15 @@ fn args(call: CallNumber, life: &Life<'_>) -> String {
     format!("{{\"call\":{call},\"queued_us\":{queued},\"ended\":\"{end}\"}}")
 }
 
-fn waits(lanes: &[Lane], lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
+fn waits(
+    lanes: &[ThreadLog],
+    lives: &BTreeMap<CallNumber, CallLife<'_>>,
+    events: &mut Vec<JsonEvent>,
+) {
     for lane in lanes {
         for note in &lane.notes {
             let text = match &note.what {
-                What::Blocks { first, calls } => {
+                EventKind::Blocks { first, calls } => {
                     let name = first.first().and_then(|call| lives.get(call));
                     let name = match (name, calls) {
                         (Some(life), 1) => format!("waits for {}", life.name),
@@ -139,18 +143,20 @@ fn waits(lanes: &[Lane], lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Ve
                         "\"ph\":\"B\",\"cat\":\"wait\",\"name\":{name},\"args\":{{\"calls\":{first:?}}}"
                     )
                 }
-                What::Wakes => "\"ph\":\"E\"".into(),
-                What::Submitted { .. } | What::Started { .. } | What::Ended { .. } => continue,
+                EventKind::Wakes => "\"ph\":\"E\"".into(),
+                EventKind::Submitted { .. }
+                | EventKind::Started { .. }
+                | EventKind::Ended { .. } => continue,
             };
-            events.push(Event { at: note.at, lane: lane.number, text });
+            events.push(JsonEvent { at: note.at, lane: lane.number, text });
         }
     }
 }
 
-fn queues(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
-    let mut changes: BTreeMap<u32, Vec<(Moment, i64)>> = BTreeMap::new();
+fn queues(lives: &BTreeMap<CallNumber, CallLife<'_>>, events: &mut Vec<JsonEvent>) {
+    let mut changes: BTreeMap<u32, Vec<(Nanos, i64)>> = BTreeMap::new();
     for life in lives.values() {
-        let Kind::Thread(pool) = life.kind else { continue };
+        let CallOrigin::Thread(pool) = life.kind else { continue };
         let left = life.started.map(|started| started.0).or(life.ended.map(|ended| ended.0));
         let changes = changes.entry(pool).or_default();
         changes.push((life.submitted.0, 1));
@@ -164,13 +170,13 @@ fn queues(lives: &BTreeMap<CallNumber, Life<'_>>, events: &mut Vec<Event>) {
             let text = format!(
                 "\"ph\":\"C\",\"name\":\"queued in pool {pool}\",\"args\":{{\"calls\":{calls}}}"
             );
-            events.push(Event { at, lane: 0, text });
+            events.push(JsonEvent { at, lane: 0, text });
         }
     }
 }
 
 /// Microseconds, to the nanosecond.
-fn micros(nanos: Moment) -> String {
+fn micros(nanos: Nanos) -> String {
     format!("{}.{:03}", nanos / 1000, nanos % 1000)
 }
 

@@ -12,7 +12,7 @@ fn builder(workers: usize) -> ThreadPoolBuilder {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w")
 }
 
-/// In a model such a wait expires at once, while others go on; see `src/sync.rs`.
+/// In a model such a wait expires at once, while others go on; see `src/sync/mod.rs`.
 const SHORT: Duration = Duration::from_nanos(1);
 
 // L5, the timed arm: a call is pushed while the worker that sleeps gives up

@@ -13,8 +13,6 @@ mod awaiting;
 mod bounded;
 mod call;
 mod compose;
-#[cfg(not(concurrent_shuttle))]
-mod counted;
 mod drops;
 #[cfg(not(concurrent_shuttle))]
 mod flow;
@@ -23,6 +21,8 @@ mod in_place;
 mod large;
 mod life;
 mod nested;
+#[cfg(not(concurrent_shuttle))]
+mod pair_arc;
 mod pool;
 mod scope;
 mod waiting;

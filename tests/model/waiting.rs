@@ -9,7 +9,7 @@ use concurrent::futures::{Future, Promise, ReturnWhen, ThreadPoolExecutor, as_co
 
 use crate::{Outcomes, checker::thread};
 
-/// In a model this expires only at a moment that loom picks; see `src/sync.rs`.
+/// In a model this expires only at a moment that loom picks; see `src/sync/mod.rs`.
 const NO_LIMIT: Option<Duration> = None;
 
 // L2: F40, F45

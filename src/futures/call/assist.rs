@@ -1,13 +1,13 @@
 //! What a thread can do for the calls that it waits for, beside sleeping.
 //!
 //! A worker can run a queued call of its own pool in place: [`WorkerContext`]. A thread that receives
-//! the answers of other processes can receive some: [`attendant`](super::attendant).
+//! the answers of other processes can receive some: [`attendant`](super::wait_assist).
 
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-use super::token::StopFlag;
-use super::upstream::Upstream;
+use super::cancel_token::StopFlag;
+use super::dependency::Dependency;
 use crate::sync::thread_local_static;
 
 /// When a worker that waits for a queued call of its own pool runs that call itself; see
@@ -98,23 +98,23 @@ pub enum RunInPlace {
 /// What it gives may change only while its thread is not blocked.
 pub(crate) trait AwaitedSet {
     /// The last call with an index below `end` that is waited for, and its index.
-    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)>;
+    fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)>;
 
     /// The first one with an index of at least `start`.
-    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)>;
+    fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)>;
 }
 
 /// One call.
-pub(crate) struct One<'a>(pub(crate) &'a dyn Upstream);
+pub(crate) struct One<'a>(pub(crate) &'a dyn Dependency);
 
 impl AwaitedSet for One<'_> {
     #[inline]
-    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
+    fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)> {
         (end > 0).then_some((0, self.0))
     }
 
     #[inline]
-    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
+    fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)> {
         (start == 0).then_some((0, self.0))
     }
 }

@@ -4,27 +4,27 @@
 //! the threads of `handover.rs`. A thread that is blocked on a call wakes up though one of these
 //! pieces takes long, or waits for that very call.
 
-use crate::futures::call::chain::Chain;
-use crate::futures::call::core::Outcome;
-use crate::futures::call::counted::Counted;
-use crate::futures::call::job::Elsewhere;
+use super::continuation::Continuations;
+use super::pair_arc::PairArc;
+use super::run::NoObserver;
+use super::shared_state::CallResult;
+use super::waiters::Waiter;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::waiter::Waiter;
 use crate::futures::call::{self, AnyCall};
 
 /// Cancels `call` if it is pending; returns whether it is cancelled now.
-pub(crate) fn cancel<T: Send + 'static>(chain: &mut Chain, call: &AnyCall<T>) -> bool {
+pub(crate) fn cancel<T: Send + 'static>(chain: &mut Continuations, call: &AnyCall<T>) -> bool {
     let state = match call::begin_cancel(call) {
         Ok(state) => state,
         Err(state) => return state.phase() == Phase::Cancelled,
     };
-    let owner = Counted::clone(call);
+    let owner = PairArc::clone(call);
     chain.user_code(move |_| {
         // SAFETY: this made the one transition to CANCELLED, and is run once.
         unsafe { call::discard_cancelled(&owner) };
     });
     call.body().cancelled(chain);
-    tell(chain, Counted::clone(call), state);
+    notify(chain, PairArc::clone(call), state);
     true
 }
 
@@ -35,17 +35,17 @@ pub(crate) fn cancel<T: Send + 'static>(chain: &mut Chain, call: &AnyCall<T>) ->
 /// The caller made the transition that set the claim, and calls this once.
 #[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom knows no timer"))]
 pub(crate) unsafe fn finish<T: Send + 'static>(
-    chain: &mut Chain,
+    chain: &mut Continuations,
     call: AnyCall<T>,
-    outcome: Outcome<T>,
+    outcome: CallResult<T>,
 ) {
     // SAFETY: the caller's promise.
     let state = unsafe { call.core().finish(outcome) };
-    tell(chain, call, state);
+    notify(chain, call, state);
 }
 
 /// Wakes the threads that wait for `call`, which has just ended, and has the others told.
-fn tell<T: Send + 'static>(chain: &mut Chain, call: AnyCall<T>, state: State) {
+fn notify<T: Send + 'static>(chain: &mut Continuations, call: AnyCall<T>, state: State) {
     if state.is_waited() {
         for waiter in call.core().take_threads().in_order() {
             match waiter {
@@ -60,7 +60,7 @@ fn tell<T: Send + 'static>(chain: &mut Chain, call: AnyCall<T>, state: State) {
     }
     chain.user_code(move |chain| {
         if state.is_waited() {
-            call::tell_waiters_in(chain, &call, state, &Elsewhere);
+            call::notify_waiters_in(chain, &call, state, &NoObserver);
         }
         drop(call);
     });

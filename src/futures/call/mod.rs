@@ -1,55 +1,55 @@
-//! A call: its [`Core`] and what is particular to its origin, in one block of memory.
+//! A call: its [`SharedState`] and what is particular to its origin, in one block of memory.
 //!
 //! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as an
-//! [`Entry`](crate::futures::thread::Entry), the future as [`AnyCall`], where only the type of the value is
+//! [`QueuedTask`](crate::futures::thread::QueuedTask), the future as [`AnyCall`], where only the type of the value is
 //! known.
 
 pub(crate) mod assist;
-pub(crate) mod attendant;
-pub(crate) mod chain;
-pub(crate) mod context;
-pub(crate) mod core;
-pub(crate) mod counted;
+pub(crate) mod cancel_token;
+pub(crate) mod continuation;
+pub(crate) mod current;
+pub(crate) mod dependency;
 pub(crate) mod expiry;
-pub(crate) mod job;
+pub(crate) mod pair_arc;
+pub(crate) mod run;
+pub(crate) mod shared_state;
 pub(crate) mod state;
-pub(crate) mod token;
-pub(crate) mod traced;
-pub(crate) mod upstream;
-pub(crate) mod waiter;
+pub(crate) mod trace_hooks;
+pub(crate) mod wait_assist;
+pub(crate) mod waiters;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic as counting; // for `counted`, which a model gives loom's
 use std::time::Instant;
 
+use self::continuation::Continuations;
+use self::current::PoolId;
+use self::dependency::{
+    DependencyRef, DependsOn, kill as kill_in, request_cancel as request, source_of_all,
+};
+use self::pair_arc::{Block, PairArc};
+use self::run::{NoObserver, RunObserver};
+use self::shared_state::{CallResult, SharedState};
+use self::trace_hooks::{CallOrigin, Traced};
+use self::waiters::Waiter;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::futures::Future;
-use crate::futures::call::chain::Chain;
-use crate::futures::call::context::PoolId;
-use crate::futures::call::core::{Core, Outcome};
-use crate::futures::call::counted::{Block, Counted};
-use crate::futures::call::job::{Elsewhere, Stage};
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::traced::{Kind, Traced};
-use crate::futures::call::upstream::{
-    Followed, Follows, kill as kill_in, request_cancel as request, source_of_all,
-};
-use crate::futures::call::waiter::Waiter;
 use crate::futures::deadlock::forget_running;
-use crate::guard::contain;
 use crate::sync::thread_local_static;
+use crate::user_code::contain;
 
-pub(crate) struct Call<T, B: Body<T> + ?Sized> {
-    core: Core<T>,
+pub(crate) struct Call<T, B: CallKind<T> + ?Sized> {
+    core: SharedState<T>,
     body: B,
 }
 
-pub(crate) type AnyCall<T> = Counted<Call<T, dyn Body<T>>>;
+pub(crate) type AnyCall<T> = PairArc<Call<T, dyn CallKind<T>>>;
 
 /// Where a call comes from: a queued function, a promise, another call.
-pub(crate) trait Body<T>: Send + Sync {
+pub(crate) trait CallKind<T>: Send + Sync {
     /// What the call is called in logs and errors.
     fn name(&self) -> &'static str;
 
@@ -95,34 +95,34 @@ pub(crate) trait Body<T>: Send + Sync {
     /// elsewhere, in a thread that is about to block until it is `done`. Tells nobody else of it.
     fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
-    /// What the end of the call depends on; see [`Upstream`](crate::futures::call::upstream::Upstream).
-    fn follows(&self, _watch: bool) -> Follows {
-        Follows::Nothing
+    /// What the end of the call depends on; see [`Dependency`](self::dependency::Dependency).
+    fn follows(&self, _watch: bool) -> DependsOn {
+        DependsOn::Nothing
     }
 
     /// As there.
-    fn members(&self) -> Vec<Followed> {
+    fn members(&self) -> Vec<DependencyRef> {
         Vec::new()
     }
 
     /// As there.
-    fn member_before(&self, _end: usize) -> Option<(usize, Followed)> {
+    fn member_before(&self, _end: usize) -> Option<(usize, DependencyRef)> {
         None
     }
 
     /// The call was cancelled: goes on to its members.
-    fn cancelled(&self, _chain: &mut Chain) {}
+    fn cancelled(&self, _chain: &mut Continuations) {}
 }
 
 /// How a call ended, handed to a chain that takes it over.
 pub(crate) enum Ending<T> {
     Cancelled,
-    Finished(Outcome<T>),
+    Finished(CallResult<T>),
 }
 
-impl<T, B: Body<T>> Call<T, B> {
+impl<T, B: CallKind<T>> Call<T, B> {
     /// A call that is in the queue of no pool of threads, and its future.
-    pub(crate) fn pair(body: B) -> (Counted<Self>, Future<T>)
+    pub(crate) fn pair(body: B) -> (PairArc<Self>, Future<T>)
     where
         B: 'static,
     {
@@ -130,31 +130,31 @@ impl<T, B: Body<T>> Call<T, B> {
     }
 
     /// A call for the queue of a pool, and its future.
-    pub(crate) fn queued(pool: PoolId, body: B) -> (Counted<Self>, Future<T>)
+    pub(crate) fn queued(pool: PoolId, body: B) -> (PairArc<Self>, Future<T>)
     where
         B: 'static,
     {
         let kind = match pool {
-            0 if body.runs_here() => Kind::Elsewhere,
-            0 => Kind::Process,
-            pool => Kind::Thread(pool),
+            0 if body.runs_here() => CallOrigin::Elsewhere,
+            0 => CallOrigin::Process,
+            pool => CallOrigin::Thread(pool),
         };
         let traced = Traced::submitted(body.name(), kind);
-        let (call, own) = Counted::pair(Self { core: Core::new(pool, traced), body });
+        let (call, own) = PairArc::pair(Self { core: SharedState::new(pool, traced), body });
         (call, Future::from_call(own.erase()))
     }
 }
 
-impl<T, B: Body<T> + 'static> Counted<Call<T, B>> {
+impl<T, B: CallKind<T> + 'static> PairArc<Call<T, B>> {
     pub(crate) fn erase(self) -> AnyCall<T> {
-        let block = Counted::into_raw(self) as *mut Block<Call<T, dyn Body<T>>>;
+        let block = PairArc::into_raw(self) as *mut Block<Call<T, dyn CallKind<T>>>;
         // SAFETY: it was made from an owner just now.
-        unsafe { Counted::from_raw(block) }
+        unsafe { PairArc::from_raw(block) }
     }
 }
 
-impl<T, B: Body<T> + ?Sized> Call<T, B> {
-    pub(crate) fn core(&self) -> &Core<T> {
+impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
+    pub(crate) fn core(&self) -> &SharedState<T> {
         &self.core
     }
 
@@ -167,7 +167,7 @@ impl<T, B: Body<T> + ?Sized> Call<T, B> {
     }
 }
 
-impl<T, B: Body<T> + ?Sized> Drop for Call<T, B> {
+impl<T, B: CallKind<T> + ?Sized> Drop for Call<T, B> {
     fn drop(&mut self) {
         let state = self.core.last_state();
         if state.phase() == Phase::Pending {
@@ -218,7 +218,7 @@ fn while_notifying(call: usize, callbacks: impl FnOnce()) {
 
 /// Whether this thread is inside a callback of `call`, so that waiting for it to settle is vain.
 pub(crate) fn is_notifying<T>(call: &AnyCall<T>) -> bool {
-    notifies(Counted::address(call))
+    notifies(PairArc::address(call))
 }
 
 fn notifies(call: usize) -> bool {
@@ -231,7 +231,7 @@ pub(crate) fn is_notifying_any() -> bool {
     NOTIFYING.try_with(|calls| !calls.borrow().is_empty()).unwrap_or(false)
 }
 
-/// As [`index_running`](context::index_running), for the calls whose callbacks this thread runs.
+/// As [`index_running`](current::index_running), for the calls whose callbacks this thread runs.
 pub(crate) fn index_notifying(mut index: impl FnMut(usize)) {
     let _ = NOTIFYING.try_with(|calls| {
         for own in calls.borrow_mut().iter_mut().rev().take_while(|own| !own.indexed) {
@@ -250,11 +250,11 @@ pub(crate) fn is_notifying_source<T>(call: &AnyCall<T>) -> bool {
     }
     let mut follows = Call::follows(call, false);
     let mut source = None;
-    while let Follows::Call(next) = follows {
+    while let DependsOn::Call(next) = follows {
         follows = next.follows(false);
         source = Some(next);
     }
-    let is_certain = !matches!(follows, Follows::InTime(_));
+    let is_certain = !matches!(follows, DependsOn::InTime(_));
     let look = source.and_then(|source| source.look());
     is_certain && look.is_some_and(|look| notifies(look.call))
 }
@@ -263,22 +263,22 @@ pub(crate) fn is_notifying_source<T>(call: &AnyCall<T>) -> bool {
 ///
 /// Blocked threads first, then callbacks in the order they were added, then those who move the
 /// outcome out. No lock is held while user code runs.
-pub(crate) fn tell_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn Stage) {
-    Chain::with(|chain| tell_waiters_in(chain, call, state, stage));
+pub(crate) fn notify_waiters<T>(call: &AnyCall<T>, state: State, stage: &dyn RunObserver) {
+    Continuations::with(|chain| notify_waiters_in(chain, call, state, stage));
 }
 
 /// Tells everybody who waits for `call`, which has ended.
 #[cfg(all(target_os = "linux", not(concurrent_loom)))] // for the module `process`
-pub(crate) fn tell<T>(call: &AnyCall<T>) {
-    tell_waiters(call, call.core.state(), &Elsewhere);
+pub(crate) fn notify<T>(call: &AnyCall<T>) {
+    notify_waiters(call, call.core.state(), &NoObserver);
 }
 
-/// [`tell_waiters`] as a part of a chain that is being run already.
-pub(crate) fn tell_waiters_in<T>(
-    chain: &mut Chain,
+/// [`notify_waiters`] as a part of a chain that is being run already.
+pub(crate) fn notify_waiters_in<T>(
+    chain: &mut Continuations,
     call: &AnyCall<T>,
     state: State,
-    stage: &dyn Stage,
+    stage: &dyn RunObserver,
 ) {
     let mut callbacks = Vec::new();
     let mut later = Vec::new();
@@ -293,8 +293,8 @@ pub(crate) fn tell_waiters_in<T>(
     }
     if !callbacks.is_empty() {
         stage.enters_user_code();
-        let future = Future::from_call(Counted::clone(call));
-        while_notifying(Counted::address(call), || {
+        let future = Future::from_call(PairArc::clone(call));
+        while_notifying(PairArc::address(call), || {
             for callback in callbacks {
                 call_back(callback, &future);
             }
@@ -339,7 +339,7 @@ pub(crate) fn take_ending<T>(call: &AnyCall<T>) -> Ending<T> {
 /// Cancels `call` unless it started, telling everybody; see [`Future::cancel`].
 pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
     match source_of_all(Call::follows(call, false)) {
-        Some(source) => Chain::with(|chain| source.cancel(chain)),
+        Some(source) => Continuations::with(|chain| source.cancel(chain)),
         None => cancel_own(call),
     }
 }
@@ -347,23 +347,23 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
 /// Cancels `call` if it is pending, asks it to stop if it is running; see
 /// [`Future::request_cancel`].
 pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
-    let told = Chain::with(|chain| request(chain, call));
+    let told = Continuations::with(|chain| request(chain, call));
     let state = call.core.state();
     told && (state.phase() == Phase::Cancelled || !state.is_done())
 }
 
 /// Cancels `call` if it is pending, kills the process that runs it; see [`Future::kill`].
 pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
-    Chain::with(|chain| kill_in(chain, call))
+    Continuations::with(|chain| kill_in(chain, call))
 }
 
 /// Cancels `call` itself, whatever it follows; returns whether it is cancelled now.
 pub(crate) fn cancel_own<T>(call: &AnyCall<T>) -> bool {
-    Chain::with(|chain| cancel_in(chain, call))
+    Continuations::with(|chain| cancel_in(chain, call))
 }
 
 /// [`cancel_own`] as a part of a chain that is being run already.
-pub(crate) fn cancel_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> bool {
+pub(crate) fn cancel_in<T>(chain: &mut Continuations, call: &AnyCall<T>) -> bool {
     match cancel_now_in(chain, call) {
         Ok(()) => true,
         Err(state) => state.phase() == Phase::Cancelled,
@@ -372,16 +372,16 @@ pub(crate) fn cancel_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> bool {
 
 /// Cancels `call` itself, or gives the state that does not allow it.
 pub(crate) fn cancel_now<T>(call: &AnyCall<T>) -> Result<(), State> {
-    Chain::with(|chain| cancel_now_in(chain, call))
+    Continuations::with(|chain| cancel_now_in(chain, call))
 }
 
-fn cancel_now_in<T>(chain: &mut Chain, call: &AnyCall<T>) -> Result<(), State> {
+fn cancel_now_in<T>(chain: &mut Continuations, call: &AnyCall<T>) -> Result<(), State> {
     let state = begin_cancel(call)?;
     // SAFETY: this thread made the one transition to CANCELLED.
     unsafe { discard_cancelled(call) };
     call.body.cancelled(chain);
     if state.is_waited() {
-        tell_waiters_in(chain, call, state, &Elsewhere);
+        notify_waiters_in(chain, call, state, &NoObserver);
     }
     Ok(())
 }
@@ -415,9 +415,9 @@ pub(crate) unsafe fn discard_cancelled<T>(call: &AnyCall<T>) {
 /// # Safety
 ///
 /// The caller made the transition that set the claim, and calls this once.
-pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: Outcome<T>) {
+pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: CallResult<T>) {
     // SAFETY: the caller's promise.
-    Chain::with(|chain| unsafe { finish_in(chain, call, outcome) });
+    Continuations::with(|chain| unsafe { finish_in(chain, call, outcome) });
 }
 
 /// [`finish`] as a part of a chain that is being run already.
@@ -425,15 +425,19 @@ pub(crate) unsafe fn finish<T>(call: &AnyCall<T>, outcome: Outcome<T>) {
 /// # Safety
 ///
 /// As for [`finish`].
-pub(crate) unsafe fn finish_in<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
+pub(crate) unsafe fn finish_in<T>(
+    chain: &mut Continuations,
+    call: &AnyCall<T>,
+    outcome: CallResult<T>,
+) {
     // SAFETY: the caller's promise.
     let state = unsafe { call.core.finish(outcome) };
     if state.is_waited() {
-        tell_waiters_in(chain, call, state, &Elsewhere);
+        notify_waiters_in(chain, call, state, &NoObserver);
     }
 }
 
-impl<T, B: Body<T> + ?Sized> fmt::Debug for Call<T, B> {
+impl<T, B: CallKind<T> + ?Sized> fmt::Debug for Call<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<Future at {:p} state={}>", std::ptr::from_ref(self).cast::<()>(), self.phase())
     }

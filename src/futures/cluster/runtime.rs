@@ -15,8 +15,8 @@ use super::transport::ffi::{self, Comm};
 use super::transport::mpi_transport::MpiTransport;
 use crate::error::{Error, Result};
 use crate::futures::remote::identity::build_fingerprint;
-use crate::guard::install_hook;
 use crate::sync::{Mutex, deadline_after};
+use crate::user_code::install_hook;
 
 /// Exit code of a rank that the pool does not want, or that lost it.
 pub(crate) const LOST: i32 = 113;

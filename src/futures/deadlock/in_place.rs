@@ -3,9 +3,9 @@
 use super::REGISTRY;
 use super::pools::Generation;
 use crate::futures::call::assist::{AwaitedSet, RunInPlace, setting};
-use crate::futures::call::context;
-use crate::futures::call::job::InPlace;
-use crate::futures::call::upstream::{Kind, run_in_place};
+use crate::futures::call::current;
+use crate::futures::call::dependency::{DependencyKind, run_in_place};
+use crate::futures::call::run::InPlace;
 
 /// How far a wait, or several for the same calls, came in running these in place.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ impl InPlaceRun {
     pub(crate) fn while_nobody_is_free<C: AwaitedSet + ?Sized>(&mut self, calls: &C) {
         let kind = match setting() {
             None | Some(RunInPlace::IfStuck) => return,
-            Some(RunInPlace::IfNobodyIsFree) => Kind::Certain { unless_free: true },
-            Some(RunInPlace::Always) => Kind::Certain { unless_free: false },
+            Some(RunInPlace::IfNobodyIsFree) => DependencyKind::Certain { unless_free: true },
+            Some(RunInPlace::Always) => DependencyKind::Certain { unless_free: false },
         };
         let mut next = 0;
         while let Some((index, call)) = calls.from(next) {
@@ -64,12 +64,12 @@ impl InPlaceRun {
     /// Runs the next of `calls` that waits for this worker, or what it is made of, until the wait
     /// `is_over` or another worker can move.
     pub(super) fn while_stuck(&mut self, calls: &dyn AwaitedSet, is_over: impl Fn() -> bool) {
-        let pool = context::worker_of();
+        let pool = current::worker_of();
         let then = self.stuck_at;
         let mut go_on = || !is_over() && then == Some(REGISTRY.lock().generation(pool));
         while let Some((index, call)) = calls.from(self.next) {
             self.next = index + 1;
-            match run_in_place(call, Kind::Any, &mut go_on) {
+            match run_in_place(call, DependencyKind::Any, &mut go_on) {
                 InPlace::Ran => {
                     // If it follows another call now, that may be one that can move.
                     if call.look().is_some_and(|look| !look.state.is_done()) {

@@ -49,11 +49,11 @@ use std::sync::Arc;
 pub(crate) use self::in_place::InPlaceRun;
 use self::pools::{Generation, Pool};
 pub(crate) use self::pools::{PoolCapacity, blocked_of, forget_pool, register_pool};
-use self::view::{Verdict, check};
+use self::view::{WaitCheck, check};
+use super::call::current::{self, PoolId};
+use super::call::waiters::{Signal, WakeWhen};
 use crate::error::{Error, Result};
 use crate::futures::call::assist::AwaitedSet;
-use crate::futures::call::context::{self, PoolId};
-use crate::futures::call::waiter::{Signal, Until};
 use crate::futures::call::{index_notifying, is_notifying_any};
 use crate::sync::{global_mutex, thread_local_static};
 
@@ -68,7 +68,7 @@ thread_local_static! {
 
 /// When a wait is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goal {
+pub(crate) enum WaitFor {
     /// All its calls are done.
     All,
     /// One of them is.
@@ -102,7 +102,7 @@ pub(crate) enum Awaits<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Wait<'a> {
     pub(crate) awaits: Awaits<'a>,
-    pub(crate) goal: Goal,
+    pub(crate) goal: WaitFor,
     pub(crate) on_deadlock: OnDeadlock,
     /// Whether what it waits for is still what it gave. Asked under the registry's lock; who makes it
     /// false has blocked threads check again after that.
@@ -110,7 +110,7 @@ pub(crate) struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    pub(crate) fn new(awaits: Awaits<'a>, goal: Goal) -> Self {
+    pub(crate) fn new(awaits: Awaits<'a>, goal: WaitFor) -> Self {
         Self { awaits, goal, on_deadlock: OnDeadlock::Fails, is_current: &|| true }
     }
 }
@@ -121,7 +121,7 @@ type ThreadKey = usize;
 struct Registry {
     last_thread: ThreadKey,
     /// Ordered, so that a model checker sees the same order in each run.
-    blocked: BTreeMap<ThreadKey, Blocked>,
+    blocked: BTreeMap<ThreadKey, BlockedThread>,
     /// In which thread a call is being run, or its callbacks. Has those of blocked threads, and of
     /// threads that were blocked inside of them before.
     runs: HashMap<usize, ThreadKey>,
@@ -151,11 +151,11 @@ impl Awaited {
     }
 }
 
-struct Blocked {
+struct BlockedThread {
     worker_of: PoolId,
     /// The innermost call that it runs.
     name: &'static str,
-    goal: Goal,
+    goal: WaitFor,
     on_deadlock: OnDeadlock,
     awaited: Awaited,
     signal: Arc<Signal>,
@@ -183,8 +183,9 @@ pub(crate) fn recheck_blocked(which: Recheck) {
     let signals: Vec<_> = {
         let mut registry = REGISTRY.lock();
         let Registry { blocked, pools, .. } = &mut *registry;
-        let due =
-            |blocked: &Blocked| !blocked.alarmed && (which == Recheck::All || blocked.watches);
+        let due = |blocked: &BlockedThread| {
+            !blocked.alarmed && (which == Recheck::All || blocked.watches)
+        };
         let due = blocked.iter_mut().filter(|(_, blocked)| due(blocked));
         due.map(|(key, blocked)| blocked.alarm(*key, pools)).collect()
     };
@@ -203,7 +204,7 @@ pub(crate) fn forget_running(call: usize) {
 
 /// Whether a wait of this thread is one that others may depend on.
 pub(crate) fn concerns_this_thread() -> bool {
-    context::is_in_call() || context::worker_of() != 0 || is_notifying_any()
+    current::is_in_call() || current::worker_of() != 0 || is_notifying_any()
 }
 
 /// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports; for
@@ -214,7 +215,7 @@ pub(crate) fn concerns_this_thread() -> bool {
 /// [`Error::Deadlock`] if that will never be.
 pub(crate) fn wait(
     signal: &Arc<Signal>,
-    until: Until,
+    until: WakeWhen,
     wait: &Wait<'_>,
     run: &mut InPlaceRun,
 ) -> Result<()> {
@@ -223,14 +224,14 @@ pub(crate) fn wait(
         return Ok(());
     }
     loop {
-        if let (Goal::All, Awaits::Calls(calls)) = (wait.goal, wait.awaits) {
+        if let (WaitFor::All, Awaits::Calls(calls)) = (wait.goal, wait.awaits) {
             run.while_nobody_is_free(calls);
         }
         if signal.holds(until) {
             return Ok(());
         }
         match Registered::enter(signal, wait, run)? {
-            Entered::Blocked(registered) => {
+            EnterOutcome::Blocked(registered) => {
                 let over = signal.wait_or_alarm(until);
                 let refused = registered.leave();
                 if over {
@@ -240,9 +241,9 @@ pub(crate) fn wait(
                     return Err(Error::Deadlock(text.into()));
                 }
             }
-            Entered::MayRun(calls) => run.while_stuck(calls, || signal.holds(until)),
-            Entered::NoRoom => return Ok(()),
-            Entered::NotCurrent => {}
+            EnterOutcome::MayRun(calls) => run.while_stuck(calls, || signal.holds(until)),
+            EnterOutcome::NoRoom => return Ok(()),
+            EnterOutcome::NotCurrent => {}
         }
         if !(wait.is_current)() {
             return Ok(()); // the caller looks what it waits for now
@@ -254,7 +255,7 @@ pub(crate) fn wait(
 #[must_use = "it leaves when dropped"]
 struct Registered(ThreadKey);
 
-enum Entered<'a> {
+enum EnterOutcome<'a> {
     Blocked(Registered),
     /// What it waits for cannot move, but has calls that it can run in place.
     MayRun(&'a dyn AwaitedSet),
@@ -268,11 +269,11 @@ impl Registered {
         signal: &Arc<Signal>,
         wait: &Wait<'a>,
         run: &mut InPlaceRun,
-    ) -> Result<Entered<'a>> {
-        let worker_of = context::worker_of();
-        let blocked = Blocked {
+    ) -> Result<EnterOutcome<'a>> {
+        let worker_of = current::worker_of();
+        let blocked = BlockedThread {
             worker_of,
-            name: context::innermost_name().unwrap_or("a thread"),
+            name: current::innermost_name().unwrap_or("a thread"),
             goal: wait.goal,
             on_deadlock: wait.on_deadlock,
             // SAFETY: `wait` outlives this function, and the guard that is made of it below is
@@ -289,11 +290,11 @@ impl Registered {
         let entered = {
             let mut registry = REGISTRY.lock();
             if !(wait.is_current)() {
-                return Ok(Entered::NotCurrent);
+                return Ok(EnterOutcome::NotCurrent);
             }
             match wait.awaits {
                 Awaits::Calls(calls) if run.is_stuck(|| registry.generation(worker_of)) => {
-                    return Ok(Entered::MayRun(calls));
+                    return Ok(EnterOutcome::MayRun(calls));
                 }
                 Awaits::Calls(_) | Awaits::EndOf(_) | Awaits::RoomIn(_) => {}
             }
@@ -302,32 +303,34 @@ impl Registered {
             let verdict = loop {
                 let verdict = check(&mut registry, key);
                 match &verdict {
-                    Verdict::Waits | Verdict::CanRun => break verdict,
-                    Verdict::OthersCanRun(others) => {
+                    WaitCheck::Waits | WaitCheck::CanRun => break verdict,
+                    WaitCheck::OthersCanRun(others) => {
                         alarmed.extend(others.iter().filter_map(|other| registry.alarm(*other)));
-                        break Verdict::Waits;
+                        break WaitCheck::Waits;
                     }
-                    Verdict::Stuck(path, text) => match registry.refuse_other(key, path, text) {
+                    WaitCheck::Stuck(path, text) => match registry.refuse_other(key, path, text) {
                         Some(signal) => alarmed.push(signal),
-                        None if wait.on_deadlock == OnDeadlock::Forces => break Verdict::Waits,
+                        None if wait.on_deadlock == OnDeadlock::Forces => break WaitCheck::Waits,
                         None => break verdict,
                     },
                 }
             };
             match verdict {
-                Verdict::Waits | Verdict::OthersCanRun(_) => Ok(Entered::Blocked(Self(key))),
+                WaitCheck::Waits | WaitCheck::OthersCanRun(_) => {
+                    Ok(EnterOutcome::Blocked(Self(key)))
+                }
                 // Off again under the same lock: others must not take a thread that goes on for
                 // stuck.
-                Verdict::CanRun => {
+                WaitCheck::CanRun => {
                     registry.leave(key);
                     run.found_stuck(registry.generation(worker_of));
                     match wait.awaits {
-                        Awaits::Calls(calls) => Ok(Entered::MayRun(calls)),
-                        Awaits::RoomIn(_) => Ok(Entered::NoRoom),
-                        Awaits::EndOf(_) => Ok(Entered::NotCurrent),
+                        Awaits::Calls(calls) => Ok(EnterOutcome::MayRun(calls)),
+                        Awaits::RoomIn(_) => Ok(EnterOutcome::NoRoom),
+                        Awaits::EndOf(_) => Ok(EnterOutcome::NotCurrent),
                     }
                 }
-                Verdict::Stuck(_, text) => {
+                WaitCheck::Stuck(_, text) => {
                     registry.leave(key);
                     Err(Error::Deadlock(text.into()))
                 }
@@ -352,7 +355,7 @@ impl Drop for Registered {
     }
 }
 
-impl Blocked {
+impl BlockedThread {
     #[must_use = "the alarm is to be raised without the registry's lock"]
     fn alarm(&mut self, key: ThreadKey, pools: &mut HashMap<PoolId, Pool>) -> Arc<Signal> {
         self.alarmed = true;
@@ -375,14 +378,14 @@ impl Registry {
     }
 
     /// Adds a wait of this thread.
-    fn enter(&mut self, blocked: Blocked) -> ThreadKey {
+    fn enter(&mut self, blocked: BlockedThread) -> ThreadKey {
         let mut key = THREAD.try_with(Cell::get).unwrap_or(0);
         if key == 0 {
             self.last_thread += 1;
             key = self.last_thread;
             let _ = THREAD.try_with(|own| own.set(key));
         }
-        context::index_running(|call| {
+        current::index_running(|call| {
             self.runs.insert(call, key);
         });
         index_notifying(|call| {
@@ -400,7 +403,7 @@ impl Registry {
         key
     }
 
-    fn leave(&mut self, key: ThreadKey) -> Option<Blocked> {
+    fn leave(&mut self, key: ThreadKey) -> Option<BlockedThread> {
         let blocked = self.blocked.remove(&key)?;
         if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {
             pool.unblock(key);

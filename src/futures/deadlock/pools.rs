@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{REGISTRY, ThreadKey};
-use crate::futures::call::context::PoolId;
+use crate::futures::call::current::PoolId;
 
 /// How many workers a pool has, and whether it may start another; written by the pool, read by the
 /// registry. It owns nothing else of the pool's, so that the registry may keep it.

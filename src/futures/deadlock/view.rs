@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::graph::{Branch, Waits, can_move};
-use super::{Awaits, Blocked, Goal, Registry, ThreadKey};
+use super::{Awaits, BlockedThread, Registry, ThreadKey, WaitFor};
 use crate::futures::call::assist::AwaitedSet;
-use crate::futures::call::context::{self, PoolId};
+use crate::futures::call::current::{self, PoolId};
+use crate::futures::call::dependency::{Dependency, DependencyRef, DependsOn, Snapshot};
 use crate::futures::call::is_notifying_any;
 use crate::futures::call::state::Phase;
-use crate::futures::call::upstream::{Followed, Follows, Look, Upstream};
-use crate::futures::call::waiter::Until;
+use crate::futures::call::waiters::WakeWhen;
 
 /// What a thread that was entered into the registry is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum WaitCheck {
     Waits,
     /// Nothing that it waits for can move, but it has a call to run in place.
     CanRun,
@@ -25,24 +25,24 @@ pub(super) enum Verdict {
 }
 
 /// Looks what the wait of this thread, `key`, comes to.
-pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> Verdict {
+pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> WaitCheck {
     if !is_depended_on(registry, key) {
-        return Verdict::Waits;
+        return WaitCheck::Waits;
     }
     let mut view = View::new(registry);
     loop {
-        let stuck = match can_move(&mut view, Node::Thread(key)) {
+        let stuck = match can_move(&mut view, GraphNode::Thread(key)) {
             Ok(()) => break,
             Err(stuck) => stuck,
         };
         if view.can_run(key) {
-            return Verdict::CanRun;
+            return WaitCheck::CanRun;
         }
-        let threads = |nodes: Vec<Node>| nodes.into_iter().filter_map(Node::thread);
+        let threads = |nodes: Vec<GraphNode>| nodes.into_iter().filter_map(GraphNode::thread);
         let running = threads(stuck.all).filter(|other| view.can_run(*other)).collect::<Vec<_>>();
         if running.is_empty() {
             let text = view.describe(&stuck.path) + view.cure(key);
-            return Verdict::Stuck(threads(stuck.path).collect(), text);
+            return WaitCheck::Stuck(threads(stuck.path).collect(), text);
         }
         // They move if they are told; whether that is enough for this one is seen then.
         view.running.extend(running);
@@ -51,11 +51,11 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> Verdict {
     // Nobody need sit out a deadline, if that is all that moves them and they have something to run.
     if saw_deadline {
         let mut view = View { beyond_deadlines: true, ..View::new(registry) };
-        if let Err(stuck) = can_move(&mut view, Node::Thread(key)) {
+        if let Err(stuck) = can_move(&mut view, GraphNode::Thread(key)) {
             if view.can_run(key) {
-                return Verdict::CanRun;
+                return WaitCheck::CanRun;
             }
-            let others = stuck.all.into_iter().filter_map(Node::thread);
+            let others = stuck.all.into_iter().filter_map(GraphNode::thread);
             let others = others.filter(|other| !running.contains(other) && view.can_run(*other));
             running.extend(others.collect::<Vec<_>>());
         }
@@ -64,7 +64,7 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> Verdict {
     if let Some(blocked) = registry.blocked.get_mut(&key) {
         blocked.watches = watches;
     }
-    if running.is_empty() { Verdict::Waits } else { Verdict::OthersCanRun(running) }
+    if running.is_empty() { WaitCheck::Waits } else { WaitCheck::OthersCanRun(running) }
 }
 
 /// Whether something depends on this thread, `key`. If not, its wait stops nobody.
@@ -79,7 +79,7 @@ fn is_depended_on(registry: &Registry, key: ThreadKey) -> bool {
         .pools
         .get(&worker_of)
         .is_some_and(|pool| pool.ends_awaited > 0 || !pool.has_another_worker());
-    counts || is_notifying_any() || context::is_awaited(FRAMES)
+    counts || is_notifying_any() || current::is_awaited(FRAMES)
 }
 
 /// What to do about it.
@@ -88,7 +88,7 @@ const CURE: &str = "; more workers would help, or to follow the calls with `and_
 const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Node {
+enum GraphNode {
     Thread(ThreadKey),
     /// Any of its workers.
     Pool(PoolId),
@@ -96,7 +96,7 @@ enum Node {
     Group(usize),
 }
 
-impl Node {
+impl GraphNode {
     fn thread(self) -> Option<ThreadKey> {
         match self {
             Self::Thread(key) => Some(key),
@@ -108,7 +108,7 @@ impl Node {
 struct View<'a> {
     registry: &'a Registry,
     /// Those that were come across.
-    groups: HashMap<usize, Call<'a>>,
+    groups: HashMap<usize, AwaitedCall<'a>>,
     /// Something rests on a call made of others.
     watches: bool,
     /// There is a deadline on the way.
@@ -121,13 +121,13 @@ struct View<'a> {
 
 /// A call on the way.
 #[derive(Clone)]
-enum Call<'a> {
-    Awaited(&'a dyn Upstream),
-    Followed(Followed),
+enum AwaitedCall<'a> {
+    Awaited(&'a dyn Dependency),
+    Followed(DependencyRef),
 }
 
-impl Call<'_> {
-    fn get(&self) -> &dyn Upstream {
+impl AwaitedCall<'_> {
+    fn get(&self) -> &dyn Dependency {
         match self {
             Self::Awaited(call) => *call,
             Self::Followed(call) => &**call,
@@ -136,11 +136,11 @@ impl Call<'_> {
 }
 
 /// Where the way from a call to what it follows ends.
-enum End {
+enum WaitEnd {
     /// A call that follows no other, or has ended, and the one that follows it.
-    Call(Option<Look>, Option<usize>),
+    Call(Option<Snapshot>, Option<usize>),
     /// A call made of others.
-    Group(Look),
+    Group(Snapshot),
     /// There is a deadline on the way.
     InTime,
 }
@@ -158,26 +158,31 @@ impl<'a> View<'a> {
     }
 
     /// Goes from `call` to what it follows in the end.
-    fn end_of(&mut self, mut call: Call<'a>, mut follower: Option<usize>, beyond: bool) -> End {
+    fn end_of(
+        &mut self,
+        mut call: AwaitedCall<'a>,
+        mut follower: Option<usize>,
+        beyond: bool,
+    ) -> WaitEnd {
         loop {
             let follows = call.get().follows(true);
             let look = call.get().look();
             match (follows, look) {
-                (Follows::InTime(_), _) if !beyond => {
+                (DependsOn::InTime(_), _) if !beyond => {
                     self.saw_deadline = true;
-                    return End::InTime;
+                    return WaitEnd::InTime;
                 }
-                (Follows::Call(next) | Follows::InTime(next), Some(look)) => {
+                (DependsOn::Call(next) | DependsOn::InTime(next), Some(look)) => {
                     self.watches = true;
                     follower = Some(look.call);
-                    call = Call::Followed(next);
+                    call = AwaitedCall::Followed(next);
                 }
-                (Follows::Group, Some(look)) if !look.state.is_done() => {
+                (DependsOn::Group, Some(look)) if !look.state.is_done() => {
                     self.watches = true;
                     self.groups.entry(look.call).or_insert(call);
-                    return End::Group(look);
+                    return WaitEnd::Group(look);
                 }
-                (_, look) => return End::Call(look, follower),
+                (_, look) => return WaitEnd::Call(look, follower),
             }
         }
     }
@@ -185,21 +190,21 @@ impl<'a> View<'a> {
     /// What `call` depends on; `None` if it is over and was not what the wait is for.
     fn branch(
         &mut self,
-        call: Call<'a>,
+        call: AwaitedCall<'a>,
         follower: Option<usize>,
-        goal: Goal,
-    ) -> Option<Branch<Node>> {
+        goal: WaitFor,
+    ) -> Option<Branch<GraphNode>> {
         let (look, follower) = match self.end_of(call, follower, self.beyond_deadlines) {
-            End::InTime => return Some(Branch::Moves),
-            End::Group(look) => return Some(Branch::Needs(Node::Group(look.call))),
-            End::Call(Some(look), follower) => (look, follower),
-            End::Call(None, follower) => return Some(self.run_by(follower)),
+            WaitEnd::InTime => return Some(Branch::Moves),
+            WaitEnd::Group(look) => return Some(Branch::Needs(GraphNode::Group(look.call))),
+            WaitEnd::Call(Some(look), follower) => (look, follower),
+            WaitEnd::Call(None, follower) => return Some(self.run_by(follower)),
         };
         match look.state.phase() {
             Phase::Finished | Phase::Cancelled if follower.is_none() => match goal {
-                Goal::Any => Some(Branch::Moves),
-                Goal::Failure => look.state.is_failed().then_some(Branch::Moves),
-                Goal::All => None,
+                WaitFor::Any => Some(Branch::Moves),
+                WaitFor::Failure => look.state.is_failed().then_some(Branch::Moves),
+                WaitFor::All => None,
             },
             // Its callbacks come first, then what follows it.
             Phase::Finished | Phase::Cancelled => {
@@ -212,18 +217,18 @@ impl<'a> View<'a> {
     }
 
     /// One of these calls is being run, or its callbacks.
-    fn run_by(&self, calls: impl IntoIterator<Item = usize>) -> Branch<Node> {
+    fn run_by(&self, calls: impl IntoIterator<Item = usize>) -> Branch<GraphNode> {
         let runner = calls.into_iter().find_map(|call| {
             let key = self.registry.runs.get(&call)?;
             self.registry.blocked.get(key).filter(|blocked| !blocked.alarmed).map(|_| *key)
         });
-        runner.map_or(Branch::Moves, |key| Branch::Needs(Node::Thread(key)))
+        runner.map_or(Branch::Moves, |key| Branch::Needs(GraphNode::Thread(key)))
     }
 
     /// Some worker of the pool takes a call.
-    fn taken_by(&self, id: PoolId) -> Branch<Node> {
+    fn taken_by(&self, id: PoolId) -> Branch<GraphNode> {
         match self.registry.pools.get(&id) {
-            Some(pool) if !pool.has_another_worker() => Branch::Needs(Node::Pool(id)),
+            Some(pool) if !pool.has_another_worker() => Branch::Needs(GraphNode::Pool(id)),
             _ => Branch::Moves,
         }
     }
@@ -251,7 +256,7 @@ impl<'a> View<'a> {
             let mut end = usize::MAX;
             while let Some((index, member)) = group.get().member_before(end) {
                 end = index;
-                if self.is_for(blocked.worker_of, Call::Followed(member), &mut groups) {
+                if self.is_for(blocked.worker_of, AwaitedCall::Followed(member), &mut groups) {
                     return true;
                 }
             }
@@ -261,14 +266,16 @@ impl<'a> View<'a> {
 
     /// Whether `call` comes down to one that waits in the queue of `pool`; if it is made of others,
     /// these are to be looked at.
-    fn is_for(&mut self, pool: PoolId, call: Call<'a>, groups: &mut Vec<usize>) -> bool {
+    fn is_for(&mut self, pool: PoolId, call: AwaitedCall<'a>, groups: &mut Vec<usize>) -> bool {
         match self.end_of(call, None, true) {
-            End::Call(Some(look), _) => look.pool == pool && look.state.phase() == Phase::Pending,
-            End::Group(look) => {
+            WaitEnd::Call(Some(look), _) => {
+                look.pool == pool && look.state.phase() == Phase::Pending
+            }
+            WaitEnd::Group(look) => {
                 groups.push(look.call);
                 false
             }
-            End::Call(None, _) | End::InTime => false,
+            WaitEnd::Call(None, _) | WaitEnd::InTime => false,
         }
     }
 
@@ -278,17 +285,17 @@ impl<'a> View<'a> {
     }
 
     /// The cycle in words: each thread's innermost call, and what it waits for.
-    fn describe(&mut self, path: &[Node]) -> String {
+    fn describe(&mut self, path: &[GraphNode]) -> String {
         let registry = self.registry;
         let mut text = String::new();
         for pair in path.windows(2) {
             let (name, of_what) = match pair[0] {
-                Node::Pool(_) => continue, // the thread before says it
-                Node::Thread(key) => {
+                GraphNode::Pool(_) => continue, // the thread before says it
+                GraphNode::Thread(key) => {
                     let Some(blocked) = registry.blocked.get(&key) else { continue };
                     (blocked.name, self.awaited_text(blocked, pair[1]))
                 }
-                Node::Group(group) => {
+                GraphNode::Group(group) => {
                     let Some(group) = self.groups.get(&group).cloned() else { continue };
                     let Some(look) = group.get().look() else { continue };
                     (look.name, self.member_text(&group, look.call, pair[1]))
@@ -303,7 +310,7 @@ impl<'a> View<'a> {
     }
 
     /// What `blocked` waits for on the way to `next`.
-    fn awaited_text(&mut self, blocked: &'a Blocked, next: Node) -> Option<String> {
+    fn awaited_text(&mut self, blocked: &'a BlockedThread, next: GraphNode) -> Option<String> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
@@ -315,28 +322,33 @@ impl<'a> View<'a> {
         self.end_text(call)
     }
 
-    fn member_text(&mut self, group: &Call<'a>, follower: usize, next: Node) -> Option<String> {
+    fn member_text(
+        &mut self,
+        group: &AwaitedCall<'a>,
+        follower: usize,
+        next: GraphNode,
+    ) -> Option<String> {
         let needs = Some(Branch::Needs(next));
         let mut end = usize::MAX;
         while let Some((index, member)) = group.get().member_before(end) {
             end = index;
-            let member = Call::Followed(member);
-            if self.branch(member.clone(), Some(follower), Goal::All) == needs {
+            let member = AwaitedCall::Followed(member);
+            if self.branch(member.clone(), Some(follower), WaitFor::All) == needs {
                 return self.end_text(member);
             }
         }
         None
     }
 
-    fn end_text(&mut self, call: Call<'a>) -> Option<String> {
+    fn end_text(&mut self, call: AwaitedCall<'a>) -> Option<String> {
         match self.end_of(call, None, self.beyond_deadlines) {
-            End::Call(Some(look), _) => Some(self.whereabouts(look)),
-            End::Group(look) => Some(format!("`{}`", look.name)),
-            End::Call(None, _) | End::InTime => None,
+            WaitEnd::Call(Some(look), _) => Some(self.whereabouts(look)),
+            WaitEnd::Group(look) => Some(format!("`{}`", look.name)),
+            WaitEnd::Call(None, _) | WaitEnd::InTime => None,
         }
     }
 
-    fn whereabouts(&self, call: Look) -> String {
+    fn whereabouts(&self, call: Snapshot) -> String {
         let (name, pool) = (call.name, self.pool_name(call.pool));
         match call.state.phase() {
             Phase::Pending => format!("`{name}`, queued in {pool}"),
@@ -352,52 +364,56 @@ impl<'a> View<'a> {
 
 /// All that is awaited, the last first: what was submitted last is likely to end last, so that what
 /// is learned about it holds longest.
-fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = Call<'a>> {
+fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = AwaitedCall<'a>> {
     let mut end = usize::MAX;
     std::iter::from_fn(move || {
         let (index, call) = calls.before(end)?;
         end = index;
-        Some(Call::Awaited(call))
+        Some(AwaitedCall::Awaited(call))
     })
 }
 
 impl Waits for View<'_> {
-    type Node = Node;
+    type Node = GraphNode;
 
-    fn needs_all(&self, node: Node) -> bool {
+    fn needs_all(&self, node: GraphNode) -> bool {
         match node {
-            Node::Thread(thread) if self.running.contains(&thread) => true,
-            Node::Thread(thread) => {
+            GraphNode::Thread(thread) if self.running.contains(&thread) => true,
+            GraphNode::Thread(thread) => {
                 let goal = self.registry.blocked.get(&thread).map(|blocked| blocked.goal);
-                goal.is_none_or(|goal| goal == Goal::All)
+                goal.is_none_or(|goal| goal == WaitFor::All)
             }
             // A group may end by any of its members; if it does not, it is looked at again.
-            Node::Pool(_) | Node::Group(_) => false,
+            GraphNode::Pool(_) | GraphNode::Group(_) => false,
         }
     }
 
     /// Calls are looked at from the last to the first: `looked_at` is how far that is from the end of
     /// all numbers. Threads are looked at by rising keys.
-    fn next_branch(&mut self, node: Node, mut looked_at: usize) -> Option<(Branch<Node>, usize)> {
+    fn next_branch(
+        &mut self,
+        node: GraphNode,
+        mut looked_at: usize,
+    ) -> Option<(Branch<GraphNode>, usize)> {
         let registry = self.registry;
         let worker = |pool: PoolId| {
             let key = registry.pools.get(&pool)?.blocked_after(looked_at)?;
-            Some((Branch::Needs(Node::Thread(key)), key))
+            Some((Branch::Needs(GraphNode::Thread(key)), key))
         };
         match node {
-            Node::Pool(pool) => worker(pool),
-            Node::Group(address) => {
+            GraphNode::Pool(pool) => worker(pool),
+            GraphNode::Group(address) => {
                 let group = self.groups.get(&address)?.clone();
                 loop {
                     let (index, member) = group.get().member_before(usize::MAX - looked_at)?;
                     looked_at = usize::MAX - index;
-                    let member = Call::Followed(member);
-                    if let Some(branch) = self.branch(member, Some(address), Goal::All) {
+                    let member = AwaitedCall::Followed(member);
+                    if let Some(branch) = self.branch(member, Some(address), WaitFor::All) {
                         return Some((branch, looked_at));
                     }
                 }
             }
-            Node::Thread(thread) => {
+            GraphNode::Thread(thread) => {
                 let blocked = registry.blocked.get(&thread)?;
                 if self.running.contains(&thread) {
                     return None; // it waits for nothing
@@ -407,7 +423,7 @@ impl Waits for View<'_> {
                     Awaits::RoomIn(_) if looked_at > 0 => return None,
                     Awaits::RoomIn(pool) => {
                         // It may have been let in, and not have run since.
-                        let over = blocked.signal.holds(Until::ONE);
+                        let over = blocked.signal.holds(WakeWhen::ONE);
                         let branch = if over { Branch::Moves } else { self.taken_by(pool) };
                         return Some((branch, 1));
                     }
@@ -416,11 +432,13 @@ impl Waits for View<'_> {
                 loop {
                     let (index, call) = calls.before(usize::MAX - looked_at)?;
                     looked_at = usize::MAX - index;
-                    if blocked.goal == Goal::Failure {
+                    if blocked.goal == WaitFor::Failure {
                         // Before its state is read: it checks again when this one has ended well.
                         blocked.signal.alarm_from(index);
                     }
-                    if let Some(branch) = self.branch(Call::Awaited(call), None, blocked.goal) {
+                    if let Some(branch) =
+                        self.branch(AwaitedCall::Awaited(call), None, blocked.goal)
+                    {
                         return Some((branch, looked_at));
                     }
                 }

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::waiter::{Waiter, Waiters};
-use crate::guard::contain;
+use crate::futures::call::waiters::{Waiter, Waiters};
+use crate::user_code::contain;
 
 /// What `future.await` polls; made by [`Future::into_future`].
 ///

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::assist::One;
-use crate::futures::call::waiter::{Signal, Until, Waiter};
+use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
 use crate::futures::call::{self, Ending};
-use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
+use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
 use crate::sync::{deadline_after, spin_until};
 
 impl<T> Future<T> {
@@ -47,11 +47,11 @@ impl<T> Future<T> {
             return Ok(());
         }
         let waited = match deadline {
-            Some(_) if signal.wait(Until::ONE, deadline) => return Ok(()),
+            Some(_) if signal.wait(WakeWhen::ONE, deadline) => return Ok(()),
             Some(_) => Err(Error::Timeout { unfinished: 1, total: 1 }),
             None => {
-                let wait = Wait::new(Awaits::Calls(&one), Goal::All);
-                deadlock::wait(&signal, Until::ONE, &wait, &mut run)
+                let wait = Wait::new(Awaits::Calls(&one), WaitFor::All);
+                deadlock::wait(&signal, WakeWhen::ONE, &wait, &mut run)
             }
         };
         if waited.is_ok() {
@@ -79,7 +79,7 @@ impl<T> Future<T> {
         }
         let signal = Signal::new();
         if self.call().core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
-            signal.wait(Until::ONE, None);
+            signal.wait(WakeWhen::ONE, None);
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 
 use crate::error::Error;
 use crate::futures::Future;
-use crate::futures::call::chain::{Next, link};
-use crate::guard::catch;
+use crate::futures::call::continuation::{FollowUp, link};
+use crate::user_code::catch;
 
 impl<T, E> Future<Result<T, E>>
 where
@@ -32,7 +32,7 @@ where
     /// ```
     pub fn flatten(self) -> Future<T> {
         link(self, |outcome| {
-            Next::End(match outcome {
+            FollowUp::End(match outcome {
                 Ok(Ok(value)) => Ok(value),
                 // The conversion is user code.
                 Ok(Err(error)) => {

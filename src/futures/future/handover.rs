@@ -14,12 +14,12 @@ use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// What waits for a thread, and how many of these there are.
 pub(crate) struct Handover<P> {
-    desk: Mutex<Desk<P>>,
+    desk: Mutex<HandoverState<P>>,
     /// Rung for each piece that a free thread is to take.
     bell: Condvar,
 }
 
-struct Desk<P> {
+struct HandoverState<P> {
     pieces: VecDeque<P>,
     threads: usize,
     /// Those of them that have not begun yet.
@@ -34,7 +34,7 @@ struct Desk<P> {
 
 /// What a look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Progress {
     /// Nothing is left: no further look.
     Idle,
     /// Something is left, and the threads get on: look again.
@@ -47,12 +47,12 @@ pub(crate) enum Found {
 impl<P> Handover<P> {
     #[cfg(not(concurrent_loom))]
     pub(crate) const fn new() -> Self {
-        Self { desk: Mutex::new(Desk::new()), bell: Condvar::new() }
+        Self { desk: Mutex::new(HandoverState::new()), bell: Condvar::new() }
     }
 
     #[cfg(concurrent_loom)]
     pub(crate) fn new() -> Self {
-        Self { desk: Mutex::new(Desk::new()), bell: Condvar::new() }
+        Self { desk: Mutex::new(HandoverState::new()), bell: Condvar::new() }
     }
 
     /// Counts the first thread; true if the caller is to start it.
@@ -90,17 +90,17 @@ impl<P> Handover<P> {
     }
 
     /// Sees to it that a piece that blocks does not hold up the rest.
-    pub(crate) fn look(&self) -> Found {
+    pub(crate) fn look(&self) -> Progress {
         let mut desk = self.desk.lock();
         if desk.pieces.is_empty() {
             desk.watched = None;
-            return Found::Idle;
+            return Progress::Idle;
         }
         let stalled = desk.watched == Some(desk.taken) && desk.free == 0 && desk.coming == 0;
         desk.watched = Some(desk.taken);
         desk.threads += usize::from(stalled);
         desk.coming += usize::from(stalled);
-        if stalled { Found::Stalled } else { Found::Busy }
+        if stalled { Progress::Stalled } else { Progress::Busy }
     }
 
     /// The first piece for a thread that has just started; `None` if it is to end.
@@ -115,7 +115,7 @@ impl<P> Handover<P> {
         self.take(self.desk.lock())
     }
 
-    fn take(&self, mut desk: MutexGuard<'_, Desk<P>>) -> Option<P> {
+    fn take(&self, mut desk: MutexGuard<'_, HandoverState<P>>) -> Option<P> {
         loop {
             if let Some(piece) = desk.pieces.pop_front() {
                 desk.taken += 1;
@@ -132,7 +132,7 @@ impl<P> Handover<P> {
     }
 }
 
-impl<P> Desk<P> {
+impl<P> HandoverState<P> {
     const fn new() -> Self {
         Self { pieces: VecDeque::new(), threads: 0, coming: 0, free: 0, taken: 0, watched: None }
     }

@@ -2,14 +2,14 @@
 
 pub(crate) mod awaiting;
 mod blocking;
-pub(crate) mod compose;
-#[cfg(not(concurrent_loom))]
-mod deadline;
 mod flatten;
-pub(crate) mod gather;
 #[cfg(any(not(concurrent_loom), test))]
 mod handover;
+pub(crate) mod join;
 pub(crate) mod promise;
+pub(crate) mod then;
+#[cfg(not(concurrent_loom))]
+mod timeout;
 #[cfg(not(concurrent_loom))]
 mod timer;
 
@@ -20,10 +20,10 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use super::call::pair_arc::PairArc;
+use super::call::waiters::Waiter;
 use crate::error::{Error, Result};
-use crate::futures::call::counted::Counted;
 use crate::futures::call::state::Phase;
-use crate::futures::call::waiter::Waiter;
 use crate::futures::call::{self, AnyCall, call_back};
 use crate::futures::future::awaiting::Awaiting;
 
@@ -364,7 +364,7 @@ impl<T> IntoFuture for Future<T> {
 impl<T> PartialEq for Future<T> {
     /// Whether they are the same call.
     fn eq(&self, other: &Self) -> bool {
-        Counted::ptr_eq(&self.call, &other.call)
+        PairArc::ptr_eq(&self.call, &other.call)
     }
 }
 
@@ -372,14 +372,14 @@ impl<T> Eq for Future<T> {}
 
 impl<T> Hash for Future<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        Counted::address(&self.call).hash(hasher);
+        PairArc::address(&self.call).hash(hasher);
     }
 }
 
 impl<T> fmt::Debug for Future<T> {
     /// Like Python's repr: address, state, and what it returned or raised.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = Counted::address(&self.call);
+        let address = PairArc::address(&self.call);
         write!(f, "<Future at {address:#x} state={}", self.call.phase())?;
         if self.call.core().state().is_finished() {
             // SAFETY: finished, and borrowed from the future that is formatted.

@@ -5,9 +5,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::core::Outcome;
+use crate::futures::call::shared_state::CallResult;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::call::{self, AnyCall, Call, CallKind};
 
 /// The executor's end of a call: says when it runs, and completes it.
 ///
@@ -43,7 +43,7 @@ impl<T> RefUnwindSafe for Promise<T> {}
 /// The body of a call whose function lives elsewhere.
 struct Promised;
 
-impl<T> Body<T> for Promised {
+impl<T> CallKind<T> for Promised {
     fn name(&self) -> &'static str {
         "a promised call"
     }
@@ -135,7 +135,7 @@ impl<T> Promise<T> {
         self.complete(Err(Box::new(error)))
     }
 
-    fn complete(&self, outcome: Outcome<T>) -> Result<()> {
+    fn complete(&self, outcome: CallResult<T>) -> Result<()> {
         match self.call.core().transition(State::claim) {
             Ok(_) => {
                 // SAFETY: the transition above set the claim.

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
-use crate::futures::call::chain::{Chain, Rest};
-use crate::futures::future::handover::{Found, Handover};
-use crate::guard::contain;
+use crate::futures::call::continuation::{Continuation, Continuations};
+use crate::futures::future::handover::{Handover, Progress};
 use crate::sched::{Event, Scheduler};
 use crate::sync::{Mutex, spawn};
+use crate::user_code::contain;
 
 /// LOCK: held while threads are started; the lock of the handover may be taken under it.
 static TIMER: Mutex<Option<Scheduler>> = Mutex::new(None);
 
-static HANDOVER: Handover<Rest> = Handover::new();
+static HANDOVER: Handover<Continuation> = Handover::new();
 
 /// For so long a piece of what was handed over may hold up the rest.
 const HOLD_UP: Duration = Duration::from_millis(10);
@@ -28,9 +28,9 @@ const HOLD_UP: Duration = Duration::from_millis(10);
 /// done by other threads.
 pub(crate) fn enter(
     deadline: Instant,
-    expire: impl FnOnce(&mut Chain) + Send + 'static,
+    expire: impl FnOnce(&mut Continuations) + Send + 'static,
 ) -> Result<Event<Instant>> {
-    Ok(timer()?.enterabs(deadline, 0, move || hand_over(Chain::putting_off(expire))))
+    Ok(timer()?.enterabs(deadline, 0, move || hand_over(Continuations::putting_off(expire))))
 }
 
 /// Drops the action, unless it ran or is running.
@@ -73,7 +73,7 @@ fn keep(scheduler: &Scheduler) {
     }
 }
 
-fn hand_over(pieces: Vec<Rest>) {
+fn hand_over(pieces: Vec<Continuation>) {
     if !pieces.is_empty() && HANDOVER.put(pieces) {
         look_later();
     }
@@ -88,10 +88,10 @@ fn look_later() {
 
 fn look() {
     match HANDOVER.look() {
-        Found::Idle => return,
-        Found::Busy => {}
+        Progress::Idle => return,
+        Progress::Busy => {}
         // If there is no thread to be had, there may be later.
-        Found::Stalled => drop(start_server()),
+        Progress::Stalled => drop(start_server()),
     }
     look_later();
 }
@@ -102,7 +102,7 @@ fn start_server() -> Result<()> {
     let serve = || {
         let mut next = HANDOVER.first();
         while let Some(piece) = next {
-            Chain::with(|chain| chain.push(piece));
+            Continuations::with(|chain| chain.push(piece));
             next = HANDOVER.next();
         }
     };

@@ -6,13 +6,13 @@ use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::call::dependency::Dependency;
+use super::call::waiters::Signal;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::upstream::Upstream;
-use crate::futures::call::waiter::Signal;
 use crate::futures::wait::wait_set::{Member, WaitSet, unwatch, watch};
-use crate::guard::catch;
 use crate::sync::deadline_after;
+use crate::user_code::catch;
 
 /// How `map_with` goes about it; the default is what `map` does.
 ///
@@ -147,7 +147,7 @@ impl<R> Member for Piece<R> {
         }
     }
 
-    fn call(&self) -> &dyn Upstream {
+    fn call(&self) -> &dyn Dependency {
         match self {
             Self::One(call) => call.call(),
             Self::Chunk(call) => call.call(),
@@ -175,9 +175,9 @@ pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<
 /// also if the iterator was never advanced.
 #[must_use = "dropping a map cancels its calls"]
 pub struct Map<'a, R> {
-    calls: Calls<R>,
+    calls: MapCalls<R>,
     /// Submits the next call; `None` when all were submitted.
-    source: Option<Source<'a, R>>,
+    source: Option<PieceSource<'a, R>>,
     /// What is left of the chunk that came last.
     rest: std::vec::IntoIter<Result<R>>,
     /// Why no more calls could be submitted; yielded after the results.
@@ -186,9 +186,9 @@ pub struct Map<'a, R> {
     submitted: usize,
 }
 
-type Source<'a, R> = Box<dyn FnMut() -> Option<Result<Piece<R>>> + Send + 'a>;
+type PieceSource<'a, R> = Box<dyn FnMut() -> Option<Result<Piece<R>>> + Send + 'a>;
 
-enum Calls<R> {
+enum MapCalls<R> {
     Ordered(VecDeque<Piece<R>>),
     Unordered(WaitSet<Piece<R>>),
 }
@@ -233,9 +233,9 @@ impl<'a, R> Map<'a, R> {
 
     fn empty(options: &MapOptions) -> Self {
         let calls = if options.unordered {
-            Calls::Unordered(WaitSet::new())
+            MapCalls::Unordered(WaitSet::new())
         } else {
-            Calls::Ordered(VecDeque::new())
+            MapCalls::Ordered(VecDeque::new())
         };
         let deadline = options.timeout.and_then(deadline_after);
         let rest = Vec::new().into_iter();
@@ -248,8 +248,8 @@ impl<'a, R> Map<'a, R> {
             Some(Ok(piece)) => {
                 self.submitted += 1;
                 match &mut self.calls {
-                    Calls::Ordered(pieces) => pieces.push_back(piece),
-                    Calls::Unordered(pieces) => pieces.insert(piece),
+                    MapCalls::Ordered(pieces) => pieces.push_back(piece),
+                    MapCalls::Unordered(pieces) => pieces.insert(piece),
                 }
                 true
             }
@@ -273,14 +273,14 @@ impl<'a, R> Map<'a, R> {
     /// The next call that is done; `None` if there is none.
     fn next_done(&mut self) -> Result<Option<Piece<R>>> {
         match &mut self.calls {
-            Calls::Ordered(pieces) => match pieces.front() {
+            MapCalls::Ordered(pieces) => match pieces.front() {
                 Some(piece) => {
                     piece.wait_until(self.deadline)?;
                     Ok(pieces.pop_front())
                 }
                 None => Ok(None),
             },
-            Calls::Unordered(pieces) => match pieces.next_done(self.deadline)? {
+            MapCalls::Unordered(pieces) => match pieces.next_done(self.deadline)? {
                 None if !pieces.is_empty() => {
                     Err(Error::Timeout { unfinished: pieces.left(), total: pieces.left() })
                 }
@@ -302,8 +302,8 @@ impl<'a, R> Map<'a, R> {
 
     fn pieces(&self) -> Box<dyn Iterator<Item = &Piece<R>> + '_> {
         match &self.calls {
-            Calls::Ordered(pieces) => Box::new(pieces.iter()),
-            Calls::Unordered(pieces) => Box::new(pieces.iter()),
+            MapCalls::Ordered(pieces) => Box::new(pieces.iter()),
+            MapCalls::Unordered(pieces) => Box::new(pieces.iter()),
         }
     }
 
@@ -312,8 +312,8 @@ impl<'a, R> Map<'a, R> {
         self.refusal = None;
         self.pieces().for_each(Piece::cancel);
         match &mut self.calls {
-            Calls::Ordered(pieces) => pieces.clear(),
-            Calls::Unordered(pieces) => *pieces = WaitSet::new(),
+            MapCalls::Ordered(pieces) => pieces.clear(),
+            MapCalls::Unordered(pieces) => *pieces = WaitSet::new(),
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::futures::process::parent::supervisor::is_supervisor_of;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::identity::fingerprint;
 use crate::futures::remote::send::{pieces, send};
-use crate::guard::install_hook;
 use crate::sync::deadline_after;
+use crate::user_code::install_hook;
 
 /// Runs calls on a pool of worker processes.
 ///

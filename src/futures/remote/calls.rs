@@ -5,7 +5,7 @@ use super::identity::{Code, Verdict, resolve};
 use super::wire::{Kind, Text, Token};
 use crate::error::{Error, Outcome, Panic, Result};
 use crate::futures::executor::Portable;
-use crate::guard::{catch, contain};
+use crate::user_code::{catch, contain};
 
 pub(crate) fn text(message: impl Into<String>) -> Text {
     Text { message: message.into(), location: None }

@@ -13,7 +13,7 @@ use super::landing::failure;
 use super::wire::Kind;
 use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
-use crate::guard::{catch, contain};
+use crate::user_code::{catch, contain};
 
 /// The tag of an item that could not be encoded by the parent; else it is a [`Kind`].
 const NOT_ENCODED: u8 = 0;

@@ -1,7 +1,7 @@
 //! Arguments and results as bytes: postcard, with short cuts for long vectors of numbers.
 //!
 //! Everything a call carries passes through here, on both sides; user code (`Serialize` and
-//! `Deserialize`) runs inside of [`catch`](crate::guard::catch), so that its panics belong to one call.
+//! `Deserialize`) runs inside of [`catch`](crate::user_code::catch), so that its panics belong to one call.
 
 mod sink;
 mod source;

@@ -71,7 +71,7 @@ fn place_of(address: *const c_void) -> Result<Place> {
     match found {
         Some(Some(place)) => Ok(place),
         Some(None) => Err(Error::InvalidArgument(
-            "the function lies in a library without a build id, whose code cannot be read to tell it \
+            "the function lies in a library without a build id, whose code cannot be read to notify it \
              from others"
                 .into(),
         )),
@@ -130,7 +130,7 @@ pub(crate) fn build_fingerprint() -> Result<u64> {
         *CONTENT.get_or_init(images::executable_content)
     };
     let content = content.ok_or_else(|| {
-        let text = "this program has no build id, and its code cannot be read to tell it from other builds: \
+        let text = "this program has no build id, and its code cannot be read to notify it from other builds: \
                     link it with `-Wl,--build-id`";
         Error::InvalidArgument(text.into())
     })?;

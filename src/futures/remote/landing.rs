@@ -3,10 +3,10 @@
 use super::codec::Source;
 use super::wire::{Kind, Text};
 use crate::error::{Error, Panic, Result};
-use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
-use crate::futures::call::{AnyCall, Body, Call};
-use crate::guard::contain;
+use crate::futures::call::{AnyCall, Call, CallKind};
+use crate::user_code::contain;
 
 /// What a call does with the end of its journey.
 pub(crate) struct Landing<R> {
@@ -18,7 +18,7 @@ pub(crate) struct Landing<R> {
 }
 
 /// The body of a call whose result comes as bytes.
-pub(crate) trait Landed<R>: Body<R> {
+pub(crate) trait Landed<R>: CallKind<R> {
     fn landing(&self) -> &Landing<R>;
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
 }
 
 /// For an owner of a call that has just ended: gives it back if somebody is to be told.
-pub(crate) fn if_awaited<C: ?Sized>(own: Counted<C>, is_awaited: bool) -> Option<Counted<C>> {
+pub(crate) fn if_awaited<C: ?Sized>(own: PairArc<C>, is_awaited: bool) -> Option<PairArc<C>> {
     if is_awaited {
         return Some(own);
     }
@@ -77,7 +77,7 @@ pub(crate) fn if_awaited<C: ?Sized>(own: Counted<C>, is_awaited: bool) -> Option
 }
 
 /// Drops an owner of a call that has ended.
-pub(crate) fn let_go<C: ?Sized>(own: Counted<C>) {
+pub(crate) fn let_go<C: ?Sized>(own: PairArc<C>) {
     contain("dropping a result that nobody took", || drop(own));
 }
 
@@ -86,12 +86,12 @@ pub(crate) fn let_go<C: ?Sized>(own: Counted<C>) {
 /// # Safety
 ///
 /// `own` is an owner of a `Call<R, B>`.
-pub(crate) unsafe fn as_call<R, B, C>(own: &Counted<C>) -> AnyCall<R>
+pub(crate) unsafe fn as_call<R, B, C>(own: &PairArc<C>) -> AnyCall<R>
 where
-    B: Body<R> + 'static,
+    B: CallKind<R> + 'static,
     C: ?Sized,
 {
-    let block = Counted::into_raw(Counted::clone(own)).cast::<Block<Call<R, B>>>();
+    let block = PairArc::into_raw(PairArc::clone(own)).cast::<Block<Call<R, B>>>();
     // SAFETY: it was made from an owner just now, and is of this type by the caller's promise.
-    unsafe { Counted::from_raw(block) }.erase()
+    unsafe { PairArc::from_raw(block) }.erase()
 }

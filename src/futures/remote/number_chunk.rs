@@ -12,7 +12,7 @@ use super::numbers::is_number;
 use super::wire::Kind;
 use crate::error::{Panic, Result};
 use crate::futures::executor::Portable;
-use crate::guard::{catch, contain};
+use crate::user_code::{catch, contain};
 
 /// Whether chunks of such calls cross in this way.
 pub(crate) fn applies<A: 'static, R: 'static>() -> bool {

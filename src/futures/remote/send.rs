@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
 use crate::futures::map::{MapOptions, Piece};
 use crate::futures::{Future, Promise};
-use crate::guard::contain;
+use crate::user_code::contain;
 
 /// A pool whose calls are sent as bytes.
 pub(crate) trait Courier: Send + Sync + 'static {

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::life_settings::{Hooks, check_workers};
-use super::pool::{Settings, ThreadPoolExecutor};
+use super::lifecycle_settings::{WorkerHooks, check_workers};
+use super::pool::{PoolSettings, ThreadPoolExecutor};
 use super::queue::{Discipline, FullQueue, Shape};
 use crate::error::{Error, Outcome, Result};
 use crate::futures::call::assist::RunInPlace;
@@ -42,7 +42,7 @@ pub struct ThreadPoolBuilder {
     discipline: Discipline,
     pub(super) min_workers: usize,
     pub(super) keep_alive: Option<Duration>,
-    pub(super) hooks: Hooks,
+    pub(super) hooks: WorkerHooks,
     run_in_place: RunInPlace,
 }
 
@@ -243,7 +243,7 @@ impl ThreadPoolBuilder {
             let text = "thread_name_prefix must not contain a NUL byte";
             return Err(Error::InvalidArgument(text.into()));
         }
-        Ok(ThreadPoolExecutor::with_settings(Settings {
+        Ok(ThreadPoolExecutor::with_settings(PoolSettings {
             shape: Shape {
                 max_workers,
                 min_workers: self.min_workers,

@@ -1,31 +1,31 @@
 //! The thread pool. Read next: `queue/` for why no call is stranded, then `worker.rs`, `pool.rs`.
 //!
-//! What is more than Python's: `queue/bounded.rs` and `submit.rs` (a queue with a limit),
-//! `queue/entry.rs` and `queue/store.rs` (what is in it, and the order in which it leaves), `life.rs`
-//! (how many workers there are), `state.rs` (what a worker owns), `propagate.rs` (what goes with a
-//! call), `execute.rs` (calls that nobody waits for), `stats.rs`, `scope/` (calls that borrow);
-//! `shutdown.rs` for the end of it all.
+//! - `queue/task_ref.rs`, `queue/order.rs`: the queued task, and the order in which tasks leave.
+//! - `queue/bounded.rs`, `submit.rs`: a queue with a limit, and submission with options.
+//! - `lifecycle.rs`: how many workers there are. `shutdown.rs`: shutdown and drop.
+//! - `worker_local.rs`: the state of each worker. `context_propagation.rs`: context that goes with a call.
+//! - `detached.rs`: fire and forget. `scope/`: calls that borrow. `stats.rs`: numbers.
 
 mod builder;
-mod execute;
-mod life;
-mod life_settings;
+mod context_propagation;
+mod detached;
+mod lifecycle;
+mod lifecycle_settings;
 mod pool;
-mod propagate;
 mod queue;
 mod scope;
 mod shutdown;
-mod state;
 mod stats;
 mod submit;
 mod traits;
 mod worker;
+mod worker_local;
 
 pub use builder::ThreadPoolBuilder;
 pub use pool::ThreadPoolExecutor;
-pub(crate) use queue::Entry;
+pub(crate) use queue::QueuedTask;
 pub use queue::{Discipline, FullQueue};
 pub use scope::{Scope, ScopedFuture};
-pub use state::with_worker_state;
 pub use stats::PoolStats;
 pub use submit::TrySubmitError;
+pub use worker_local::with_worker_state;

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::builder::{Initializer, ThreadPoolBuilder};
-use super::life_settings::Hooks;
-use super::queue::{Flag, FullQueue, Job as Queued, Queue, Shape};
+use super::lifecycle_settings::WorkerHooks;
+use super::queue::{FullQueue, Queue, Shape, TaskRef, WorkerStatus};
 use super::worker::work;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::call::Call;
 use crate::futures::call::assist::RunInPlace;
-use crate::futures::call::context::PoolId;
-use crate::futures::call::job::{CallName, Job, NameOf};
-use crate::futures::call::token::StopFlag;
+use crate::futures::call::cancel_token::StopFlag;
+use crate::futures::call::current::PoolId;
+use crate::futures::call::run::{CallName, NameOf, QueuedFn};
 use crate::futures::deadlock::{PoolCapacity, register_pool};
 use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
-use crate::guard::{contain, install_hook};
 use crate::sync::{JoinHandle, spawn};
+use crate::user_code::{contain, install_hook};
 
 /// Runs calls on a pool of worker threads.
 ///
@@ -50,34 +50,35 @@ use crate::sync::{JoinHandle, spawn};
 ///
 /// The default is five workers per processor. Process exit waits for no pool that was not dropped.
 pub struct ThreadPoolExecutor {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
 }
 
 /// What the pool and its workers share.
-pub(crate) struct Shared {
+pub(crate) struct PoolShared {
     id: PoolId,
     queue: Queue,
-    settings: Settings,
+    settings: PoolSettings,
     /// The settings' prefix, or the default one.
     prefix: String,
     stop: StopFlag,
 }
 
 /// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
-pub(crate) struct Settings {
+pub(crate) struct PoolSettings {
     pub(crate) shape: Shape,
     pub(crate) when_full: FullQueue,
     pub(crate) thread_name_prefix: Option<String>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
-    pub(crate) hooks: Hooks,
+    pub(crate) hooks: WorkerHooks,
     pub(crate) run_in_place: RunInPlace,
 }
 
-impl Shared {
+impl PoolShared {
     /// Each by itself: a drop may panic.
     pub(super) fn drop_what_is_the_users(&mut self) {
-        let Hooks { on_start, on_stop, state, context } = std::mem::take(&mut self.settings.hooks);
+        let WorkerHooks { on_start, on_stop, state, context } =
+            std::mem::take(&mut self.settings.hooks);
         let initializer = self.settings.initializer.take();
         let broken = self.queue.control.lock().broken.take();
         contain("dropping an initializer", || drop(initializer));
@@ -101,7 +102,7 @@ impl Shared {
         self.stop.clone()
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &PoolSettings {
         &self.settings
     }
 
@@ -116,7 +117,7 @@ impl Shared {
     /// Starts the worker number `index`.
     pub(crate) fn start(
         self: &Arc<Self>,
-        flag: Arc<Flag>,
+        flag: Arc<WorkerStatus>,
         index: usize,
     ) -> std::io::Result<JoinHandle<()>> {
         let pool = Arc::clone(self);
@@ -146,10 +147,10 @@ impl Shared {
         N: CallName,
     {
         if !self.settings.is_plain() {
-            return self.enqueue_on_terms(function, name, self.terms());
+            return self.enqueue_with(function, name, self.default_options());
         }
-        let (call, future) = Call::<T, _>::queued(self.id, Job::new(function, name, ()));
-        match self.queue.push(Queued::new(call), 0, &|flag, index| self.start(flag, index)) {
+        let (call, future) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
+        match self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
@@ -159,7 +160,7 @@ impl Shared {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// Each call submits the next item, or the next chunk of them.
     fn pieces<A, R, F, I>(
         self: &Arc<Self>,
@@ -218,7 +219,7 @@ impl ThreadPoolExecutor {
         ThreadPoolBuilder::default()
     }
 
-    pub(crate) fn with_settings(settings: Settings) -> Self {
+    pub(crate) fn with_settings(settings: PoolSettings) -> Self {
         /// Numbers the pools that nobody named.
         static UNNAMED: AtomicUsize = AtomicUsize::new(0);
 
@@ -231,7 +232,7 @@ impl ThreadPoolExecutor {
         let queue = Queue::new(settings.shape, Arc::clone(&capacity));
         let id = register_pool(capacity);
         let stop = StopFlag::default();
-        Self { shared: Arc::new(Shared { id, queue, settings, prefix, stop }) }
+        Self { shared: Arc::new(PoolShared { id, queue, settings, prefix, stop }) }
     }
 
     /// The most threads this pool will have; see [`resize`](Self::resize).
@@ -240,7 +241,7 @@ impl ThreadPoolExecutor {
         self.shared.queue.max_workers()
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<PoolShared> {
         &self.shared
     }
 

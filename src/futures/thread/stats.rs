@@ -1,7 +1,7 @@
 //! [`PoolStats`]: what a pool is doing and what it has done.
 
 use super::pool::ThreadPoolExecutor;
-use super::queue::{Control, Counts, Job, Queue};
+use super::queue::{Queue, QueueState, TaskRef, WorkerCounts};
 use crate::futures::deadlock::blocked_of;
 
 /// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
@@ -44,7 +44,7 @@ impl Queue {
         let outgoing = self.outgoing.lock();
         let control = self.control.lock();
         let mut stats = look_at_workers(&control, blocked);
-        let mut look = |job: &Job| stats.cancelled += usize::from(job.is_cancelled());
+        let mut look = |job: &TaskRef| stats.cancelled += usize::from(job.is_cancelled());
         outgoing.0.iter().for_each(&mut look);
         control.incoming.for_each(&mut look);
         let elsewhere = stats.running + stats.finished + stats.failed + stats.cancelled;
@@ -58,7 +58,7 @@ impl Queue {
         control.in_callers += 1;
     }
 
-    pub(super) fn run_in_caller_ends(&self, counts: Counts) {
+    pub(super) fn run_in_caller_ends(&self, counts: WorkerCounts) {
         let mut control = self.control.lock();
         control.in_callers -= 1;
         control.counts.add(counts);
@@ -66,7 +66,7 @@ impl Queue {
 }
 
 /// All that does not depend on what is in the queue.
-fn look_at_workers(control: &Control, blocked: usize) -> PoolStats {
+fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
     let mut stats = PoolStats {
         blocked,
         running: control.in_callers,
@@ -81,7 +81,7 @@ fn look_at_workers(control: &Control, blocked: usize) -> PoolStats {
         stats.workers += usize::from(!worker.ended);
         stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
     }
-    let Counts { finished, failed, cancelled } = ended;
+    let WorkerCounts { finished, failed, cancelled } = ended;
     PoolStats { finished, failed, cancelled, ..stats }
 }
 

@@ -1,23 +1,23 @@
-//! Submitting on terms: what a full queue does, priorities, and calls that are handed back.
+//! Submission with options: what a full queue does, priorities, and `try_*`, which hand a refused call back.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::pool::{Settings, Shared, ThreadPoolExecutor};
-use super::propagate::{Enter, capture, run_within};
-use super::queue::{Counts, Discipline, FullQueue, Job as AnyJob, Pushed, QueuePermit};
+use super::context_propagation::{Enter, capture, run_within};
+use super::pool::{PoolSettings, PoolShared, ThreadPoolExecutor};
+use super::queue::{Discipline, FullQueue, Pushed, QueuePermit, TaskRef, WorkerCounts};
 use super::worker::is_worker_of;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::Call;
-use crate::futures::call::job::{CallName, Job, NameOf, Stage, on_enough_stack};
-use crate::futures::call::token::StopFlag;
-use crate::guard::contain;
+use crate::futures::call::cancel_token::StopFlag;
+use crate::futures::call::run::{CallName, NameOf, QueuedFn, RunObserver, on_enough_stack};
+use crate::user_code::contain;
 
 /// How a call is submitted.
 #[derive(Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct SubmitOptions {
     pub(crate) priority: i32,
     pub(crate) full: FullQueue,
 }
@@ -36,17 +36,17 @@ impl CallWrapper {
     }
 }
 
-impl Settings {
+impl PoolSettings {
     /// Whether calls need nothing but a place at the end of an endless queue.
     pub(super) fn is_plain(&self) -> bool {
         self.shape.capacity.is_none() && self.hooks.context.is_none()
     }
 }
 
-impl Shared {
-    /// The terms of `submit` and `spawn`.
-    pub(super) fn terms(&self) -> Terms {
-        Terms { priority: 0, full: self.settings().when_full }
+impl PoolShared {
+    /// Those of `submit` and `spawn`.
+    pub(super) fn default_options(&self) -> SubmitOptions {
+        SubmitOptions { priority: 0, full: self.settings().when_full }
     }
 
     /// Queues a call of a map, which waits for room where others would be refused.
@@ -59,11 +59,11 @@ impl Shared {
         if self.settings().is_plain() {
             return self.enqueue::<T, F, N>(function);
         }
-        let mut terms = self.terms();
-        if terms.full != FullQueue::RunInCaller {
-            terms.full = FullQueue::Block;
+        let mut options = self.default_options();
+        if options.full != FullQueue::RunInCaller {
+            options.full = FullQueue::Block;
         }
-        self.enqueue_on_terms(function, NameOf::<N>::new(), terms)
+        self.enqueue_with(function, NameOf::<N>::new(), options)
     }
 
     fn enqueue_ranked<T, F, N>(self: &Arc<Self>, priority: i32, function: F) -> Result<Future<T>>
@@ -76,15 +76,15 @@ impl Shared {
             let text = "a priority needs a pool built with .discipline(Discipline::Priority)";
             return Err(Error::InvalidArgument(text.into()));
         }
-        let terms = Terms { priority, ..self.terms() };
-        self.enqueue_on_terms(function, NameOf::<N>::new(), terms)
+        let options = SubmitOptions { priority, ..self.default_options() };
+        self.enqueue_with(function, NameOf::<N>::new(), options)
     }
 
-    pub(super) fn enqueue_on_terms<T, F, N>(
+    pub(super) fn enqueue_with<T, F, N>(
         self: &Arc<Self>,
         function: F,
         name: N,
-        terms: Terms,
+        options: SubmitOptions,
     ) -> Result<Future<T>>
     where
         T: Send + 'static,
@@ -93,9 +93,9 @@ impl Shared {
     {
         let wrapper = self.wrapper();
         let permit = QueuePermit::for_pool(self);
-        let job = Job::new(move || wrapper.run(function), name, permit);
+        let job = QueuedFn::new(move || wrapper.run(function), name, permit);
         let (call, future) = Call::<T, _>::queued(self.id(), job);
-        match self.push_on_terms(AnyJob::new(call), terms) {
+        match self.push_with(TaskRef::new(call), options) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
@@ -109,24 +109,24 @@ impl Shared {
         CallWrapper { enter: capture(self.settings()) }
     }
 
-    /// Queues a call, or does with it what `terms` say.
-    pub(super) fn push_on_terms(
+    /// Queues a call, or does with it what `options` say.
+    pub(super) fn push_with(
         self: &Arc<Self>,
-        job: AnyJob,
-        terms: Terms,
-    ) -> Result<(), (Error, AnyJob)> {
-        let Terms { priority, mut full } = terms;
+        task: TaskRef,
+        options: SubmitOptions,
+    ) -> Result<(), (Error, TaskRef)> {
+        let SubmitOptions { priority, mut full } = options;
         let start = |flag, index| self.start(flag, index);
         if self.settings().shape.capacity.is_none() {
-            return self.queue().push(job, priority, &start);
+            return self.queue().push(task, priority, &start);
         }
         if full != FullQueue::Refuse && is_worker_of(self) {
             // All workers might block here, with nobody left to make room.
             full = FullQueue::RunInCaller;
         }
-        match self.queue().push_bounded(self.id(), job, priority, full, &start)? {
+        match self.queue().push_bounded(self.id(), task, priority, full, &start)? {
             Pushed::Queued => Ok(()),
-            Pushed::RunHere(job) => self.run_here(job).map_err(|job| (Error::QueueFull, job)),
+            Pushed::RunHere(task) => self.run_here(task).map_err(|task| (Error::QueueFull, task)),
         }
     }
 
@@ -147,10 +147,10 @@ impl Shared {
             let (input, run, enter) = parts.take().expect("it is made once");
             let wrapper = CallWrapper { enter };
             let permit = QueuePermit::for_pool(self);
-            let job = Job::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
+            let job = QueuedFn::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
             let (call, own) = Call::<T, _>::queued(self.id(), job);
             future = Some(own);
-            AnyJob::new(call)
+            TaskRef::new(call)
         };
         let start = |flag, index| self.start(flag, index);
         let error = match self.queue().try_push(make, 0, &start) {
@@ -165,14 +165,14 @@ impl Shared {
 
 /// Keeps how a call ended that runs in the thread that submitted it.
 struct InCaller<'a> {
-    pool: &'a Shared,
-    counts: Cell<Counts>,
+    pool: &'a PoolShared,
+    counts: Cell<WorkerCounts>,
 }
 
-impl Stage for InCaller<'_> {
+impl RunObserver for InCaller<'_> {
     fn ended(&self, failed: bool) {
         let (finished, failed) = (usize::from(!failed), usize::from(failed));
-        self.counts.set(Counts { finished, failed, cancelled: 0 });
+        self.counts.set(WorkerCounts { finished, failed, cancelled: 0 });
     }
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
@@ -181,19 +181,19 @@ impl Stage for InCaller<'_> {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// Runs a call in the thread that submitted it. Gives it back if the system has no stack for it:
     /// in a worker such calls nest as deep as they submit each other.
-    fn run_here(&self, job: AnyJob) -> Result<(), AnyJob> {
-        let mut job = Some(job);
+    fn run_here(&self, task: TaskRef) -> Result<(), TaskRef> {
+        let mut task = Some(task);
         on_enough_stack(|| {
-            let Some(job) = job.take() else { return };
+            let Some(task) = task.take() else { return };
             let stage = InCaller { pool: self, counts: Cell::default() };
             self.queue().run_in_caller_begins();
-            contain("running a call", || job.run(&stage));
+            contain("running a call", || task.run(&stage));
             self.queue().run_in_caller_ends(stage.counts.get());
         });
-        job.map_or(Ok(()), Err)
+        task.map_or(Ok(()), Err)
     }
 }
 

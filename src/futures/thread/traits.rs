@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::pool::{Shared, ThreadPoolExecutor};
+use super::pool::{PoolShared, ThreadPoolExecutor};
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::deadlock::forget_pool;
@@ -37,7 +37,7 @@ impl fmt::Debug for ThreadPoolExecutor {
 }
 
 /// The last owner may be any thread: a worker that ends, or one that had a look at the pool.
-impl Drop for Shared {
+impl Drop for PoolShared {
     fn drop(&mut self) {
         forget_pool(self.id());
         self.drop_what_is_the_users();

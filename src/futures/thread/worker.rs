@@ -3,34 +3,34 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::life_settings::Hook;
-use super::pool::Shared;
-use super::queue::{Flag, Job, discard};
-use super::state::{drop_state, put_state};
+use super::lifecycle_settings::WorkerHook;
+use super::pool::PoolShared;
+use super::queue::{TaskRef, WorkerStatus, discard};
+use super::worker_local::{drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::call::assist::{Begin, RunInPlace, WorkerContext, Working};
-use crate::futures::call::context::{become_worker_of, leave_pool, thread_of, worker_of};
-use crate::futures::call::job::Stage;
+use crate::futures::call::cancel_token::StopFlag;
+use crate::futures::call::current::{become_worker_of, leave_pool, thread_of, worker_of};
+use crate::futures::call::run::RunObserver;
 use crate::futures::call::state::Phase;
-use crate::futures::call::token::StopFlag;
-use crate::guard::{catch, contain};
+use crate::user_code::{catch, contain};
 
 /// Whether this thread is a worker of `pool`, so that it cannot wait for the workers to end.
-pub(crate) fn is_worker_of(pool: &Shared) -> bool {
+pub(crate) fn is_worker_of(pool: &PoolShared) -> bool {
     worker_of() == pool.id()
 }
 
 /// Whether this thread is a worker of `pool`, or was one and is about to end: whoever waits for the
 /// pool's threads waits for this one.
-pub(crate) fn is_thread_of(pool: &Shared) -> bool {
+pub(crate) fn is_thread_of(pool: &PoolShared) -> bool {
     thread_of() == pool.id()
 }
 
 /// Runs calls until the pool ends.
-pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
+pub(crate) fn work(pool: &Arc<PoolShared>, flag: &Arc<WorkerStatus>) {
     become_worker_of(pool.id());
-    let stage = AtWork { pool, flag, over: RefCell::default(), has_over: Cell::new(false) };
+    let stage = WorkerGuard { pool, flag, over: RefCell::default(), has_over: Cell::new(false) };
     let at_work = Working::begin(&stage);
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
@@ -68,7 +68,7 @@ pub(crate) fn work(pool: &Arc<Shared>, flag: &Arc<Flag>) {
     pool.queue().worker_ended(flag);
 }
 
-fn initialize(pool: &Shared) -> Result<()> {
+fn initialize(pool: &PoolShared) -> Result<()> {
     if let Some(initializer) = pool.initializer() {
         catch(|| initializer()).unwrap_or_else(|panic| Err(Error::Panicked(panic)))?;
     }
@@ -79,13 +79,13 @@ fn initialize(pool: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn run_hook(name: &str, hook: Option<&Hook>) {
+fn run_hook(name: &str, hook: Option<&WorkerHook>) {
     if let Some(hook) = hook {
         contain(name, || hook());
     }
 }
 
-fn break_pool(pool: &Shared, cause: Error) {
+fn break_pool(pool: &PoolShared, cause: Error) {
     let error = Error::BrokenThreadPool(Cause::new(cause));
     contain("logging a failed initializer", || {
         log::error!(target: LOG_TARGET, "Exception in initializer: {error}");
@@ -103,15 +103,15 @@ fn break_pool(pool: &Shared, cause: Error) {
 }
 
 /// A worker in its loop; tells the queue whether it is inside of user code.
-struct AtWork<'a> {
-    pool: &'a Arc<Shared>,
-    flag: &'a Arc<Flag>,
+struct WorkerGuard<'a> {
+    pool: &'a Arc<PoolShared>,
+    flag: &'a Arc<WorkerStatus>,
     /// What it took off the queue when it ran a call in place.
-    over: RefCell<Vec<Job>>,
+    over: RefCell<Vec<TaskRef>>,
     has_over: Cell<bool>,
 }
 
-impl AtWork<'_> {
+impl WorkerGuard<'_> {
     /// Drops what it took off the queue, which may hold values of the user's. While it seems to be busy.
     #[inline]
     fn drop_over(&self) {
@@ -123,7 +123,7 @@ impl AtWork<'_> {
     }
 }
 
-impl WorkerContext for AtWork<'_> {
+impl WorkerContext for WorkerGuard<'_> {
     fn run_in_place(&self) -> RunInPlace {
         self.pool.settings().run_in_place
     }
@@ -150,7 +150,7 @@ impl WorkerContext for AtWork<'_> {
     }
 }
 
-impl Stage for AtWork<'_> {
+impl RunObserver for WorkerGuard<'_> {
     fn begins(&self) {
         self.flag.begins();
     }

@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
 use super::wait_set::WaitSet;
-use super::{Handle, distinct};
+use super::{WaitHandle, distinct};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::sync::deadline_after;
@@ -86,13 +86,13 @@ pub fn as_completed_timeout<T, H: Borrow<Future<T>>>(
 /// The iterator that [`as_completed`] returns.
 #[must_use = "iterators are lazy"]
 pub struct AsCompleted<T, H: Borrow<Future<T>>> {
-    calls: WaitSet<Handle<T, H>>,
+    calls: WaitSet<WaitHandle<T, H>>,
     total: usize,
 }
 
 impl<T, H: Borrow<Future<T>>> AsCompleted<T, H> {
     fn new(futures: impl IntoIterator<Item = H>) -> Self {
-        let calls = WaitSet::of(distinct(futures).into_iter().map(Handle::new));
+        let calls = WaitSet::of(distinct(futures).into_iter().map(WaitHandle::new));
         Self { total: calls.left(), calls }
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::wait_set::{Member, WaitSet, unwatch, watch};
+use super::call::dependency::Dependency;
+use super::call::pair_arc::PairArc;
+use super::call::waiters::Signal;
 use crate::futures::Future;
-use crate::futures::call::counted::Counted;
-use crate::futures::call::upstream::Upstream;
-use crate::futures::call::waiter::Signal;
-use crate::futures::deadlock::Goal;
+use crate::futures::deadlock::WaitFor;
 use crate::sync::deadline_after;
 
 /// When [`wait`] returns.
@@ -83,12 +83,12 @@ pub fn wait<T, H: Borrow<Future<T>>>(
     let deadline = timeout.into().and_then(deadline_after);
     let mut handles = distinct(futures);
     if let Some(goal) = still_needed(&handles, return_when) {
-        let mut set = WaitSet::of(handles.into_iter().map(Handle::new));
+        let mut set = WaitSet::of(handles.into_iter().map(WaitHandle::new));
         // A call that ended since it was looked at may be what was waited for.
-        let over = |handle: &Handle<T, H>| match goal {
-            Goal::Any => handle.future().done(),
-            Goal::Failure => handle.future().call().core().state().is_failed(),
-            Goal::All => false,
+        let over = |handle: &WaitHandle<T, H>| match goal {
+            WaitFor::Any => handle.future().done(),
+            WaitFor::Failure => handle.future().call().core().state().is_failed(),
+            WaitFor::All => false,
         };
         if !set.iter().any(over) {
             // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
@@ -101,9 +101,9 @@ pub fn wait<T, H: Borrow<Future<T>>>(
 }
 
 /// A handle of a call among others that are waited for.
-pub(crate) struct Handle<T, H>(pub(crate) H, PhantomData<fn() -> T>);
+pub(crate) struct WaitHandle<T, H>(pub(crate) H, PhantomData<fn() -> T>);
 
-impl<T, H: Borrow<Future<T>>> Handle<T, H> {
+impl<T, H: Borrow<Future<T>>> WaitHandle<T, H> {
     pub(crate) fn new(handle: H) -> Self {
         Self(handle, PhantomData)
     }
@@ -113,7 +113,7 @@ impl<T, H: Borrow<Future<T>>> Handle<T, H> {
     }
 }
 
-impl<T, H: Borrow<Future<T>>> Member for Handle<T, H> {
+impl<T, H: Borrow<Future<T>>> Member for WaitHandle<T, H> {
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
         watch(self.future().call(), signal, index)
     }
@@ -122,13 +122,16 @@ impl<T, H: Borrow<Future<T>>> Member for Handle<T, H> {
         unwatch(self.future().call(), signal);
     }
 
-    fn call(&self) -> &dyn Upstream {
+    fn call(&self) -> &dyn Dependency {
         self.future().call()
     }
 }
 
 /// What must happen before `return_when` holds; `None` if it does.
-fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen) -> Option<Goal> {
+fn still_needed<T, H: Borrow<Future<T>>>(
+    handles: &[H],
+    return_when: ReturnWhen,
+) -> Option<WaitFor> {
     let mut done = 0;
     let mut failed = false;
     for handle in handles {
@@ -138,9 +141,9 @@ fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen)
     }
     match return_when {
         _ if done == handles.len() => None,
-        ReturnWhen::FirstCompleted => (done == 0).then_some(Goal::Any),
-        ReturnWhen::FirstException => (!failed).then_some(Goal::Failure),
-        ReturnWhen::AllCompleted => Some(Goal::All),
+        ReturnWhen::FirstCompleted => (done == 0).then_some(WaitFor::Any),
+        ReturnWhen::FirstException => (!failed).then_some(WaitFor::Failure),
+        ReturnWhen::AllCompleted => Some(WaitFor::All),
     }
 }
 
@@ -148,5 +151,5 @@ fn still_needed<T, H: Borrow<Future<T>>>(handles: &[H], return_when: ReturnWhen)
 pub(crate) fn distinct<T, H: Borrow<Future<T>>>(futures: impl IntoIterator<Item = H>) -> Vec<H> {
     let futures = futures.into_iter();
     let mut seen = HashSet::with_capacity(futures.size_hint().0);
-    futures.filter(|handle| seen.insert(Counted::address(handle.borrow().call()))).collect()
+    futures.filter(|handle| seen.insert(PairArc::address(handle.borrow().call()))).collect()
 }

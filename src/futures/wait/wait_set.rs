@@ -7,9 +7,9 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::futures::call::AnyCall;
 use crate::futures::call::assist::AwaitedSet;
-use crate::futures::call::upstream::Upstream;
-use crate::futures::call::waiter::{Signal, Until, Waiter};
-use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
+use crate::futures::call::dependency::Dependency;
+use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
+use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
 
 /// What can be waited for together with others.
 pub(crate) trait Member {
@@ -19,7 +19,7 @@ pub(crate) trait Member {
     /// Ends that.
     fn unwatch(&self, signal: &Arc<Signal>);
 
-    fn call(&self) -> &dyn Upstream;
+    fn call(&self) -> &dyn Dependency;
 }
 
 /// [`Member::watch`] for a call.
@@ -121,7 +121,7 @@ impl<M: Member> WaitSet<M> {
                     return Ok(Some(member));
                 }
             }
-            if !self.wait(Until::ONE, Goal::Any, deadline)? {
+            if !self.wait(WakeWhen::ONE, WaitFor::Any, deadline)? {
                 break;
             }
             self.signal.take_ended(&mut self.ready);
@@ -139,18 +139,18 @@ impl<M: Member> WaitSet<M> {
     }
 
     /// Waits until `return_when` holds for all that are here; false if `deadline` passed first.
-    pub(crate) fn wait_for(&mut self, goal: Goal, deadline: Option<Instant>) -> Result<bool> {
+    pub(crate) fn wait_for(&mut self, goal: WaitFor, deadline: Option<Instant>) -> Result<bool> {
         let unfinished = self.left - self.ready.len();
         let until = match goal {
-            Goal::Any => Until::ONE,
-            Goal::All => Until { ended: unfinished, or_failure: false },
-            Goal::Failure => Until { ended: unfinished, or_failure: true },
+            WaitFor::Any => WakeWhen::ONE,
+            WaitFor::All => WakeWhen { ended: unfinished, or_failure: false },
+            WaitFor::Failure => WakeWhen { ended: unfinished, or_failure: true },
         };
         self.wait(until, goal, deadline)
     }
 
     /// Waits until `until` holds of those that are not ready; false if `deadline` passed first.
-    fn wait(&mut self, until: Until, goal: Goal, deadline: Option<Instant>) -> Result<bool> {
+    fn wait(&mut self, until: WakeWhen, goal: WaitFor, deadline: Option<Instant>) -> Result<bool> {
         if deadline.is_some() {
             return Ok(self.signal.wait(until, deadline));
         }
@@ -177,12 +177,12 @@ impl<M: Member> WaitSet<M> {
 }
 
 impl<M: Member> AwaitedSet for WaitSet<M> {
-    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
+    fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)> {
         let slots = self.slots[..end.min(self.top)].iter().enumerate().rev();
         slots.filter_map(|(index, slot)| Some((index, slot.as_ref()?.call()))).next()
     }
 
-    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
+    fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)> {
         let slots = self.slots[start.min(self.top)..self.top].iter().zip(start..);
         slots.filter_map(|(slot, index)| Some((index, slot.as_ref()?.call()))).next()
     }

@@ -6,9 +6,9 @@ use std::fmt;
 use smallbox::{SmallBox, smallbox};
 
 use crate::error::{Outcome, Result};
-use crate::guard;
 use crate::sched::time::clock::TimePoint;
 use crate::sched::time::every::Every;
+use crate::user_code;
 
 /// How much an action may capture and stay in its slot of the queue. With three words the slot is
 /// 48 bytes and a pending event 72; one more would make it 80 and what the allocator adds.
@@ -95,7 +95,7 @@ impl<T: TimePoint> ScheduledAction<T> {
     /// Drops the action unrun. Its captures are the user's: they may panic, and may call the
     /// scheduler, so no lock may be held.
     pub(crate) fn discard(self) {
-        guard::contain("dropping what an action captured", || drop(self));
+        user_code::contain("dropping what an action captured", || drop(self));
     }
 }
 

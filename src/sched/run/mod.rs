@@ -11,7 +11,7 @@ use self::run_loop::RunUntil;
 use super::scheduler::Scheduler;
 use super::time::clock::TimePoint;
 use crate::error::Result;
-use crate::guard;
+use crate::user_code;
 
 impl<T: TimePoint> Scheduler<T> {
     /// Runs events until the queue is empty, waiting for each to become due.
@@ -165,7 +165,7 @@ impl<T: TimePoint> Scheduler<T> {
         let ended = self.0.run(RunUntil::Stopped).map(drop);
         if let Err(error) = &ended {
             let queued = self.len();
-            guard::contain("logging an error", || {
+            user_code::contain("logging an error", || {
                 let target = crate::LOG_TARGET;
                 log::error!(target: target, "run_forever ends with {queued} events queued: {error}");
             });

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::guard;
 use crate::sched::user_function::UserFunction;
+use crate::user_code;
 
 /// What a run does when an action fails: what
 /// [`on_error`](crate::sched::SchedulerBuilder::on_error) takes.
@@ -57,7 +57,7 @@ impl ErrorPolicy {
             }
             Self::Decide(decide) => {
                 let mut decision = OnError::Stop;
-                guard::contain("deciding about an action that failed", || {
+                user_code::contain("deciding about an action that failed", || {
                     decision = decide(&failure.error);
                 });
                 match decision {
@@ -72,7 +72,7 @@ impl ErrorPolicy {
 impl Failure {
     /// For an error that no caller receives.
     pub(crate) fn log(&self) {
-        guard::contain("logging an error", || {
+        user_code::contain("logging an error", || {
             let Self { name, error } = self;
             log::error!(target: crate::LOG_TARGET, "the scheduled action {name} failed: {error}");
         });

@@ -6,12 +6,12 @@ use super::action::ScheduledAction;
 use super::on_error::Failure;
 use super::wakeup::WaitStep;
 use crate::error::{Error, Result};
-use crate::guard;
 use crate::sched::handle::OwnedScheduler;
 use crate::sched::queue::time_order::earlier;
 use crate::sched::shared::{LAG, PoppedAction, SchedulerState};
 use crate::sched::time::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, call_delay};
 use crate::sync::{MutexGuard, wait_until};
+use crate::user_code;
 
 /// How many events that were entered after it began one `run_pending` runs.
 const LATECOMERS: usize = 1_000;
@@ -222,7 +222,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
     /// Sleeps until something changes or it is time to look at the clock.
     fn sleep<'a>(&self, run: &RunProgress<T>, sleep: &TimedSleep<T>) -> Result<RunStep<'a, T>> {
         // Without the lock, for the distance may be the user's.
-        let deadline = guard::catch(|| (sleep.deadline)(sleep.time, sleep.now));
+        let deadline = user_code::catch(|| (sleep.deadline)(sleep.time, sleep.now));
         let deadline = deadline.map_err(Error::Panicked)?;
         let state = self.state.lock();
         let unchanged = state.stops == run.stops
@@ -275,7 +275,7 @@ impl<T: TimePoint> RunProgress<T> {
 
 /// The distance between two times, which may be the user's to compute.
 fn distance<T: TimePoint>(time: T, now: T) -> Result<T::Delay> {
-    guard::catch(|| time.since(now)).map_err(Error::Panicked)
+    user_code::catch(|| time.since(now)).map_err(Error::Panicked)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::virtual_clock::VirtualClock;
 use crate::error::{Error, Result};
-use crate::guard;
 use crate::sched::user_function::UserFunction;
 use crate::sync::deadline_after;
+use crate::user_code;
 
 /// A point in time that events can be ordered by.
 ///
@@ -189,7 +189,7 @@ impl<T: TimePoint> Clock<T> {
 
     /// Reads the time; a panic of the time function becomes an error.
     pub(crate) fn read(&self) -> Result<T> {
-        guard::catch(|| (self.time)()).map_err(Error::Panicked)
+        user_code::catch(|| (self.time)()).map_err(Error::Panicked)
     }
 
     /// `delayfunc(0)`, which follows every action. Only a user's delay function could tell.
@@ -203,7 +203,7 @@ impl<T: TimePoint> Clock<T> {
 
 /// Calls a user's delay function; a panic becomes an error.
 pub(crate) fn call_delay<T: TimePoint>(function: &DelayFunction<T>, delay: T::Delay) -> Result<()> {
-    guard::catch(|| function(delay)).map_err(Error::Panicked)?
+    user_code::catch(|| function(delay)).map_err(Error::Panicked)?
 }
 
 #[cfg(test)]

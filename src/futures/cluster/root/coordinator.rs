@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use super::pool_state::PoolState;
 use super::request::{RequestPayload, RequestRef, is_answer};
 use crate::LOG_TARGET;
-use crate::death::WorkerDeath;
+use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::cluster::protocol::{RankHello, Tag, next_result, read_ready};
 use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::futures::remote::landing::failure;
 use crate::futures::remote::wire::{Kind, Malformed};
-use crate::guard::contain;
+use crate::user_code::contain;
 
 /// How long to sleep at most while answers are to come.
 pub(super) const WORKING: Duration = Duration::from_micros(200);
@@ -89,7 +89,7 @@ impl<T: Transport> Coordinator<T> {
     }
 
     /// Puts off to tell of these, which have ended.
-    pub(super) fn tell_later(&mut self, ended: impl IntoIterator<Item = RequestRef>) {
+    pub(super) fn notify_later(&mut self, ended: impl IntoIterator<Item = RequestRef>) {
         self.ended.extend(ended);
     }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::coordinator::{Coordinator, Later, WORKING};
 use super::pool_state::{LoopEnd, PoolState};
 use super::request::RequestRef;
-use crate::futures::call::attendant::{self, Attendant};
-use crate::futures::call::job::on_enough_stack;
+use crate::futures::call::run::on_enough_stack;
+use crate::futures::call::wait_assist::{self, WaitAssist};
 use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Transport};
 
@@ -34,12 +34,12 @@ pub(crate) fn run<T: Transport + 'static>(coordinator: Coordinator<T>) -> LoopEn
     let own =
         EventLoop { shared, coordinator: RefCell::new(coordinator), fault: RefCell::new(None) };
     let own = Rc::new(own);
-    attendant::employ(Rc::clone(&own) as Rc<dyn Attendant>);
+    wait_assist::install(Rc::clone(&own) as Rc<dyn WaitAssist>);
     if let Err(fault) = own.drive().and_then(|()| own.coordinator.borrow_mut().stop()) {
         own.break_off(fault);
-        own.tell_all();
+        own.notify_all();
     }
-    attendant::dismiss();
+    wait_assist::remove();
     own.fault.take().map_or(LoopEnd::Stopped, LoopEnd::Faulty)
 }
 
@@ -49,7 +49,7 @@ impl<T: Transport> EventLoop<T> {
         let mut patience = Backoff::new(WORKING);
         loop {
             let look = self.coordinator.borrow_mut().poll_once()?;
-            let told = self.tell_all();
+            let told = self.notify_all();
             if let Some(fault) = &*self.fault.borrow() {
                 return Err(fault.clone()); // seen while a callback waited
             }
@@ -67,17 +67,17 @@ impl<T: Transport> EventLoop<T> {
     }
 
     /// Runs user code; whether there was any.
-    fn tell_all(&self) -> bool {
+    fn notify_all(&self) -> bool {
         let mut told = false;
         loop {
             let ended = self.coordinator.borrow_mut().next_ended();
             if let Some(task) = ended {
-                task.tell();
+                task.notify();
             } else {
                 let later = self.coordinator.borrow_mut().next_later();
                 let Some(later) = later else { return told };
                 if let Some(task) = self.end(later) {
-                    task.tell();
+                    task.notify();
                 }
             }
             told = true;
@@ -101,7 +101,7 @@ impl<T: Transport> EventLoop<T> {
             Later::Broken(cause) => {
                 // All have ended before the first is told: a callback may wait for any of them.
                 let ended = self.shared.break_off(cause);
-                self.coordinator.borrow_mut().tell_later(ended);
+                self.coordinator.borrow_mut().notify_later(ended);
                 None
             }
         }
@@ -111,11 +111,11 @@ impl<T: Transport> EventLoop<T> {
     fn break_off(&self, fault: Fault) {
         self.fault.borrow_mut().get_or_insert_with(|| fault.clone());
         let ended = self.shared.break_off(fault.into_error());
-        self.coordinator.borrow_mut().tell_later(ended);
+        self.coordinator.borrow_mut().notify_later(ended);
     }
 }
 
-impl<T: Transport> Attendant for EventLoop<T> {
+impl<T: Transport> WaitAssist for EventLoop<T> {
     fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         if self.coordinator.try_borrow_mut().is_err() {
             return; // a logger that waits
@@ -126,8 +126,8 @@ impl<T: Transport> Attendant for EventLoop<T> {
             let later = self.coordinator.borrow_mut().next_later();
             if let Some(later) = later {
                 match self.end(later) {
-                    Some(task) if task.wakes_threads_only() => task.tell(),
-                    Some(task) => self.coordinator.borrow_mut().tell_later([task]),
+                    Some(task) if task.wakes_threads_only() => task.notify(),
+                    Some(task) => self.coordinator.borrow_mut().notify_later([task]),
                     None => {}
                 }
                 continue;
@@ -155,14 +155,14 @@ impl<T: Transport> Attendant for EventLoop<T> {
             let ended = self.coordinator.borrow_mut().next_ended();
             match (ended, pause) {
                 (Some(task), _) => {
-                    let mut untold = Some(task);
-                    let mut tell = || {
-                        if let Some(task) = untold.take() {
-                            task.tell();
+                    let mut to_notify = Some(task);
+                    let mut notify = || {
+                        if let Some(task) = to_notify.take() {
+                            task.notify();
                         }
                     };
                     // Without further stack it must do with what there is.
-                    on_enough_stack(&mut tell).unwrap_or_else(&mut tell);
+                    on_enough_stack(&mut notify).unwrap_or_else(&mut notify);
                 }
                 (None, Some((pause, seen))) => self.shared.sleep(pause, seen),
                 (None, None) => return, // it is not for this pool to bring it about

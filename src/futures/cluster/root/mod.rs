@@ -20,8 +20,8 @@ use super::transport::local_transport::LocalTransport;
 use super::transport::mpi_transport::MpiTransport;
 use super::transport::{Fault, Transport};
 use crate::error::{Cause, Error, Result};
-use crate::guard::install_hook;
 use crate::sync::{JoinHandle, Mutex, spawn};
+use crate::user_code::install_hook;
 
 /// What carries the messages, to be ended with the pool.
 pub(crate) enum Backend {

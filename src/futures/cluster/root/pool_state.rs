@@ -154,7 +154,7 @@ impl PoolState {
         // All have ended before the first is told: a callback may wait for any of them.
         let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
         let count = cancelled.len();
-        cancelled.into_iter().flatten().for_each(RequestRef::tell);
+        cancelled.into_iter().flatten().for_each(RequestRef::notify);
         count
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::dispatcher::Item;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, Body, Call};
+use crate::futures::call::{self, Call, CallKind};
 use crate::futures::cluster::transport::buffer_pool::BufferPool;
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::codec::Source;
@@ -18,7 +18,7 @@ use crate::futures::remote::wire::Kind;
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type RequestRef = Counted<dyn Request>;
+pub(crate) type RequestRef = PairArc<dyn Request>;
 
 /// An encoded call. It is kept until the call is answered, to be sent again if need be.
 #[derive(Clone, Debug)]
@@ -84,13 +84,13 @@ impl<R: Send + 'static> MpiRequest<R> {
             frame: Mutex::new(Some(frame)),
             landing,
         });
-        let block = Counted::into_raw(call) as *mut Block<dyn Request>;
+        let block = PairArc::into_raw(call) as *mut Block<dyn Request>;
         // SAFETY: it was made from an owner just now.
         (unsafe { RequestRef::from_raw(block) }, future)
     }
 }
 
-impl<R: Send + 'static> Body<R> for MpiRequest<R> {
+impl<R: Send + 'static> CallKind<R> for MpiRequest<R> {
     fn name(&self) -> &'static str {
         "a call on another rank"
     }
@@ -146,7 +146,7 @@ pub(crate) trait Request: Send + Sync {
     /// # Safety
     ///
     /// `own` is an owner of this call.
-    unsafe fn tell_all(&self, own: &RequestRef);
+    unsafe fn notify_all(&self, own: &RequestRef);
 
     /// Whether to tell runs no user code after all.
     fn wakes_threads_only(&self) -> bool;
@@ -172,9 +172,9 @@ impl RequestRef {
     }
 
     /// Tells those who wait for the end of the call. Runs user code.
-    pub(crate) fn tell(self) {
+    pub(crate) fn notify(self) {
         // SAFETY: it is its owner.
-        unsafe { self.tell_all(&self) };
+        unsafe { self.notify_all(&self) };
         landing::let_go(self);
     }
 }
@@ -229,9 +229,9 @@ impl<R: Send + 'static> Request for Call<R, MpiRequest<R>> {
         Some(state.is_waited())
     }
 
-    unsafe fn tell_all(&self, own: &RequestRef) {
+    unsafe fn notify_all(&self, own: &RequestRef) {
         // SAFETY: the caller's promise.
-        call::tell(&unsafe { landing::as_call::<R, MpiRequest<R>, _>(own) });
+        call::notify(&unsafe { landing::as_call::<R, MpiRequest<R>, _>(own) });
     }
 
     fn wakes_threads_only(&self) -> bool {

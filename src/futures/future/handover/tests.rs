@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Found, Handover};
+use super::{Handover, Progress};
 use crate::sync::{Condvar, JoinHandle, Mutex, spawn, wait_until, yield_now};
 
 /// What the threads are handed.
@@ -79,9 +79,9 @@ impl Timer {
     fn look(&mut self) {
         loop {
             match self.handover.look() {
-                Found::Idle => return,
-                Found::Busy => yield_now(),
-                Found::Stalled => self.start_thread(),
+                Progress::Idle => return,
+                Progress::Busy => yield_now(),
+                Progress::Stalled => self.start_thread(),
             }
         }
     }

@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// Tells the worker what it need not keep any more.
-    pub(crate) fn tell_tidy(&mut self) -> Result<()> {
+    pub(crate) fn ask_to_tidy(&mut self) -> Result<()> {
         let mut out = Vec::new();
         self.tidy(&mut out);
         if out.is_empty() { Ok(()) } else { self.write(&out) }

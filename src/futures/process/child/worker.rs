@@ -30,7 +30,7 @@ use crate::futures::remote::wire::{
     ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
     put_with_files,
 };
-use crate::guard::install_hook;
+use crate::user_code::install_hook;
 
 /// How many pools this process is inside of.
 static DEPTH: AtomicU32 = AtomicU32::new(0);

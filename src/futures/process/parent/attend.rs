@@ -15,8 +15,8 @@ use super::deferred::Step;
 use super::receiver::{Incoming, Read, Receiver};
 use super::supervisor::as_supervisor_of;
 use crate::futures::process::look::{LOOK, look};
-use crate::guard::contain;
 use crate::sync::spin_until;
+use crate::user_code::contain;
 
 /// How long a thread takes the supervisor's place, which cannot react to anything meanwhile.
 const TURN: Duration = Duration::from_micros(200);
@@ -46,11 +46,11 @@ impl Shared {
             if !std::ptr::eq(task.address(), address) {
                 return incoming.leave(Step::Finish(task, reply)); // somebody else's came first
             }
-            let mut untold = None;
+            let mut to_notify = None;
             as_supervisor_of(self, || {
-                contain("ending a call", || untold = task.finish(reply));
+                contain("ending a call", || to_notify = task.finish(reply));
             });
-            if let Some(task) = untold {
+            if let Some(task) = to_notify {
                 incoming.leave(Step::Tell(task));
             }
         }
@@ -86,9 +86,9 @@ impl Receiver {
             !matches!(read, Read::Nothing)
         });
         if matches!(read, Read::Nothing) {
-            incoming.tell_supervisor(self, false);
+            incoming.wake_supervisor(self, false);
             read = self.sleep_over_answer(pool, end);
-            incoming.tell_supervisor(self, true);
+            incoming.wake_supervisor(self, true);
         }
         matches!(read, Read::End)
     }

@@ -59,7 +59,7 @@ impl Shared {
             Phase::Idle => {
                 let mut kept = self.arena().trim(now);
                 if let (None, Some(link)) = (kept, &mut seat.link) {
-                    let _ = link.tell_tidy(); // if there is no room it is told with the next call
+                    let _ = link.ask_to_tidy(); // if there is no room it is told with the next call
                     // Others use what it keeps, and may be the last to do so.
                     kept = now.checked_add(Arena::KEPT_FOR).filter(|_| link.has_announced());
                 }

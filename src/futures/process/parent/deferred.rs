@@ -7,7 +7,7 @@ use log::Level;
 use super::task::{Reply, Task};
 use crate::LOG_TARGET;
 use crate::error::Error;
-use crate::guard::contain;
+use crate::user_code::contain;
 
 /// Something to do that runs user code, and so may take any time, or wait for the pool itself.
 pub(crate) enum Step {
@@ -32,10 +32,10 @@ impl Step {
         match self {
             Self::Finish(task, reply) => contain("ending a call", || {
                 if let Some(task) = task.finish(reply) {
-                    task.tell();
+                    task.notify();
                 }
             }),
-            Self::Tell(task) => contain("ending a call", || task.tell()),
+            Self::Tell(task) => contain("ending a call", || task.notify()),
             Self::Fail(task, error) => contain("ending a call", || task.fail(error)),
             Self::MakeReady(task) => make_ready(task),
             Self::Cancel(task) => contain("cancelling a call", || cancelled = task.cancel()),

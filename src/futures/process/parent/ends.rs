@@ -11,7 +11,7 @@ use super::deferred::Deferred;
 use super::slot::{Aftermath, Phase, Reason};
 use super::spawn::Ended;
 use super::task::Task;
-use crate::death::WorkerDeath;
+use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::link::Link;

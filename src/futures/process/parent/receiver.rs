@@ -62,7 +62,7 @@ impl Incoming {
     }
 
     /// Whether the supervisor hears the worker ring. Of the end of the channel it always hears.
-    pub(crate) fn tell_supervisor(&self, receiver: &Receiver, tells: bool) {
+    pub(crate) fn wake_supervisor(&self, receiver: &Receiver, tells: bool) {
         let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
         let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added

@@ -11,9 +11,9 @@ use super::crew::Shared;
 use super::deferred::Deferred;
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::counted::{Block, Counted};
+use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
-use crate::futures::call::{self, Body, Call};
+use crate::futures::call::{self, Call, CallKind};
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attached::Files;
@@ -25,7 +25,7 @@ use crate::futures::remote::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type Task = Counted<dyn Remote>;
+pub(crate) type Task = PairArc<dyn Remote>;
 
 /// What crosses to the worker.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl<R: Send + 'static> Crossing<R> {
             deaths: AtomicU32::new(0),
             preparing: AtomicBool::new(false),
         });
-        let block = Counted::into_raw(call) as *mut Block<dyn Remote>;
+        let block = PairArc::into_raw(call) as *mut Block<dyn Remote>;
         // SAFETY: it was made from an owner just now.
         (unsafe { Task::from_raw(block) }, future)
     }
@@ -155,7 +155,7 @@ impl<R> Drop for Crossing<R> {
     }
 }
 
-impl<R: Send + 'static> Body<R> for Crossing<R> {
+impl<R: Send + 'static> CallKind<R> for Crossing<R> {
     fn name(&self) -> &'static str {
         "a call in another process"
     }
@@ -288,7 +288,7 @@ pub(crate) trait Remote: Send + Sync {
     /// # Safety
     ///
     /// `own` is an owner of this call.
-    unsafe fn tell_all(&self, own: &Task);
+    unsafe fn notify_all(&self, own: &Task);
 
     /// Cancels the call unless it runs.
     ///
@@ -309,7 +309,7 @@ impl Task {
     pub(crate) fn fail(self, error: Error) {
         let is_awaited = self.land_error(error);
         if let Some(task) = landing::if_awaited(self, is_awaited) {
-            task.tell();
+            task.notify();
         }
     }
 
@@ -326,9 +326,9 @@ impl Task {
     }
 
     /// Tells those who wait for the end of the call. Runs user code.
-    pub(crate) fn tell(self) {
+    pub(crate) fn notify(self) {
         // SAFETY: it is its owner.
-        unsafe { self.tell_all(&self) };
+        unsafe { self.notify_all(&self) };
         landing::let_go(self);
     }
 
@@ -408,9 +408,9 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
         landing::end(self, Err(error))
     }
 
-    unsafe fn tell_all(&self, own: &Task) {
+    unsafe fn notify_all(&self, own: &Task) {
         // SAFETY: the caller's promise.
-        call::tell(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) });
+        call::notify(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) });
     }
 
     unsafe fn cancel_own(&self, own: &Task) -> bool {

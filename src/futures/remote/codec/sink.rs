@@ -11,7 +11,7 @@ use crate::futures::remote::attached::{Encoding, MOST_DESCRIPTORS};
 use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
 use crate::futures::remote::reasons::reason;
 use crate::futures::remote::shared_bytes::SharedBytes;
-use crate::guard::catch;
+use crate::user_code::catch;
 
 /// Encoded bytes: in the heap, or in shared memory.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
 use crate::futures::remote::items::{CountsItems, Items, TOO_MANY};
 use crate::futures::remote::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use crate::futures::remote::reasons::reason;
-use crate::guard::catch;
+use crate::user_code::catch;
 
 /// Bytes that lie where others may write to them.
 pub(crate) trait FarBytes {

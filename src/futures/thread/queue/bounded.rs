@@ -15,15 +15,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Queue;
-use super::control::{Control, Start};
-use super::entry::{Job, discard};
+use super::state::{QueueState, StartWorker};
+use super::task_ref::{TaskRef, discard};
 use crate::error::Error;
-use crate::futures::call::context::PoolId;
-use crate::futures::call::job::Permit;
+use crate::futures::call::current::PoolId;
+use crate::futures::call::run::Permit;
 use crate::futures::call::state::Phase;
-use crate::futures::call::waiter::{Signal, Until};
-use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, Wait};
-use crate::futures::thread::pool::Shared;
+use crate::futures::call::waiters::{Signal, WakeWhen};
+use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
+use crate::futures::thread::pool::PoolShared;
 use crate::sync::{MutexGuard, Ordering, deadline_after};
 
 /// This many calls that are over stay in the queue, or as many as wait there; then it is swept. A model
@@ -49,11 +49,11 @@ pub enum FullQueue {
 }
 
 /// What a call in a bounded queue gives its place back with when it is cancelled.
-pub(crate) struct QueuePermit(Weak<Shared>);
+pub(crate) struct QueuePermit(Weak<PoolShared>);
 
 impl QueuePermit {
     /// None for a queue without bound.
-    pub(crate) fn for_pool(pool: &Arc<Shared>) -> Option<Self> {
+    pub(crate) fn for_pool(pool: &Arc<PoolShared>) -> Option<Self> {
         pool.queue().capacity.map(|_| Self(Arc::downgrade(pool)))
     }
 }
@@ -69,7 +69,7 @@ impl Permit for Option<QueuePermit> {
 /// A call whose submitter sleeps until there is room.
 pub(crate) struct BlockedSubmitter {
     ticket: u64,
-    job: Job,
+    job: TaskRef,
     priority: i32,
     signal: Arc<Signal>,
 }
@@ -85,7 +85,7 @@ impl BlockedSubmitter {
 pub(crate) enum Pushed {
     Queued,
     /// There is no room: the caller is to run it.
-    RunHere(Job),
+    RunHere(TaskRef),
 }
 
 impl Queue {
@@ -93,11 +93,11 @@ impl Queue {
     pub(crate) fn push_bounded(
         &self,
         pool: PoolId,
-        job: Job,
+        job: TaskRef,
         priority: i32,
         full: FullQueue,
-        start: Start<'_>,
-    ) -> Result<Pushed, (Error, Job)> {
+        start: StartWorker<'_>,
+    ) -> Result<Pushed, (Error, TaskRef)> {
         let mut control = self.control.lock();
         if let Err(error) = control.make_ready(start) {
             return Err((error, job));
@@ -122,9 +122,9 @@ impl Queue {
     /// `make` only moves things; it runs under the lock.
     pub(crate) fn try_push(
         &self,
-        make: impl FnOnce() -> Job,
+        make: impl FnOnce() -> TaskRef,
         priority: i32,
-        start: Start<'_>,
+        start: StartWorker<'_>,
     ) -> Result<(), Error> {
         let mut control = self.control.lock();
         control.make_ready(start)?;
@@ -146,11 +146,11 @@ impl Queue {
     fn block(
         &self,
         pool: PoolId,
-        mut control: MutexGuard<'_, Control>,
-        job: Job,
+        mut control: MutexGuard<'_, QueueState>,
+        job: TaskRef,
         priority: i32,
         limit: Option<Duration>,
-    ) -> Result<Pushed, (Error, Job)> {
+    ) -> Result<Pushed, (Error, TaskRef)> {
         let ticket = control.next_ticket;
         control.next_ticket += 1;
         let signal = Signal::new();
@@ -158,11 +158,11 @@ impl Queue {
         control.blocked.push_back(blocked);
         drop(control);
         let gave_up = match limit.and_then(deadline_after) {
-            Some(deadline) => !signal.wait(Until::ONE, Some(deadline)),
+            Some(deadline) => !signal.wait(WakeWhen::ONE, Some(deadline)),
             None => {
-                let wait = Wait::new(Awaits::RoomIn(pool), Goal::All);
+                let wait = Wait::new(Awaits::RoomIn(pool), WaitFor::All);
                 // In a deadlock the call runs here, however that was found.
-                let _ = deadlock::wait(&signal, Until::ONE, &wait, &mut InPlaceRun::default());
+                let _ = deadlock::wait(&signal, WakeWhen::ONE, &wait, &mut InPlaceRun::default());
                 false
             }
         };
@@ -178,7 +178,7 @@ impl Queue {
     }
 
     /// A call in the queue was cancelled.
-    fn give_back_cancelled(&self, start: Start<'_>) {
+    fn give_back_cancelled(&self, start: StartWorker<'_>) {
         let let_in = self.give_back(&mut self.control.lock());
         if let_in {
             self.call_next(false, start);
@@ -187,7 +187,7 @@ impl Queue {
 
     /// Gives a place back, and lets in whoever waits longest. If that was somebody, the caller sees
     /// to it that a worker comes.
-    pub(super) fn give_back(&self, control: &mut Control) -> bool {
+    pub(super) fn give_back(&self, control: &mut QueueState) -> bool {
         // Calls that were taken out by a shutdown give back places of which nobody takes account.
         control.places = control.places.saturating_sub(1);
         let mut let_in = false;
@@ -205,7 +205,7 @@ impl Queue {
         let_in
     }
 
-    fn is_full(&self, control: &Control) -> bool {
+    fn is_full(&self, control: &QueueState) -> bool {
         let Some(capacity) = self.capacity else { return false };
         // In this order: workers are counted only if it matters.
         control.places >= capacity.get()
@@ -214,7 +214,7 @@ impl Queue {
 
     /// Takes out calls that are over, if there are many: those that were cancelled gave their place
     /// back. Those are for the caller to drop; the others are left to a worker.
-    fn sweep(&self, control: &mut Control) -> Vec<Job> {
+    fn sweep(&self, control: &mut QueueState) -> Vec<TaskRef> {
         let over = control.incoming.len().saturating_sub(control.places);
         if over < KEPT_DEAD.max(control.places) {
             return Vec::new();

@@ -1,9 +1,9 @@
 //! The end of a queue: it refuses calls, and gives up those that wait.
 
 use super::bounded::BlockedSubmitter;
-use super::control::{Control, Counts, Left};
-use super::entry::Job;
-use super::{Jobs, Queue};
+use super::state::{Left, QueueState, WorkerCounts};
+use super::task_ref::TaskRef;
+use super::{Queue, TaskList};
 use crate::error::Error;
 use crate::futures::call::state::Phase;
 use crate::futures::deadlock::{Recheck, recheck_blocked};
@@ -12,11 +12,11 @@ use crate::futures::deadlock::{Recheck, recheck_blocked};
 #[derive(Default)]
 pub(crate) struct GivenUp {
     /// They were pending, and are counted as the queue's owner ends them.
-    pub(crate) pending: Vec<Job>,
+    pub(crate) pending: Vec<TaskRef>,
     /// They were cancelled before. Only to be dropped.
-    pub(crate) cancelled: Vec<Job>,
+    pub(crate) cancelled: Vec<TaskRef>,
     /// They run in place, or have done so. They are not counted here, and only to be dropped.
-    pub(crate) in_place: Vec<Job>,
+    pub(crate) in_place: Vec<TaskRef>,
 }
 
 impl Queue {
@@ -64,7 +64,11 @@ impl Queue {
 
     /// Of the calls that a queue gave up as pending, and counted in advance, one was found to be
     /// `found` instead.
-    pub(crate) fn was_not_pending(&self, found: Phase, counted: fn(&mut Counts) -> &mut usize) {
+    pub(crate) fn was_not_pending(
+        &self,
+        found: Phase,
+        counted: fn(&mut WorkerCounts) -> &mut usize,
+    ) {
         let mut control = self.control.lock();
         *counted(&mut control.counts) -= 1;
         control.counts.cancelled += usize::from(found == Phase::Cancelled);
@@ -75,7 +79,7 @@ impl Queue {
         let control = self.control.lock();
         let mut waiting = 0;
         // A cancelled call stays in the queue until a worker gets to it.
-        let mut count = |job: &Job| waiting += usize::from(job.is_pending());
+        let mut count = |job: &TaskRef| waiting += usize::from(job.is_pending());
         outgoing.0.iter().for_each(&mut count);
         control.incoming.for_each(&mut count);
         let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
@@ -84,7 +88,7 @@ impl Queue {
 }
 
 /// Takes everything out, and counts what was cancelled.
-fn take_all(outgoing: &mut Jobs, control: &mut Control) -> GivenUp {
+fn take_all(outgoing: &mut TaskList, control: &mut QueueState) -> GivenUp {
     let mut given_up = GivenUp::default();
     let older = std::mem::take(&mut outgoing.0);
     for job in older.into_iter().chain(control.incoming.take_all()) {

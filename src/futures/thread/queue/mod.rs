@@ -30,38 +30,42 @@
 //! then sees to the calls that it leaves behind, which may have counted on it.
 
 mod bounded;
-mod control;
-mod entry;
 mod give_up;
-mod store;
+mod order;
+mod state;
+mod task_ref;
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::Store;
+use crossbeam_utils::CachePadded;
+
+use order::WaitList;
 
 pub use bounded::FullQueue;
 pub(crate) use bounded::{Pushed, QueuePermit};
-pub(crate) use control::{Control, Counts, Flag, Start};
-pub(crate) use entry::{Entry, Job, discard};
-pub use store::Discipline;
+pub use order::Discipline;
+pub(crate) use state::{QueueState, StartWorker, WorkerCounts, WorkerStatus};
+pub(crate) use task_ref::{QueuedTask, TaskRef, discard};
 
 use crate::error::Error;
 use crate::futures::call::assist::Begin;
 use crate::futures::call::state::Phase;
 use crate::futures::deadlock::{PoolCapacity, Recheck, recheck_blocked};
-use crate::guard::contain;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, spin_until, wait_until};
+use crate::user_code::contain;
 
 /// What submitters need comes first, at the address of the whole: that saves them some instructions.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Queue {
-    pub(crate) control: Apart<Mutex<Control>>,
-    pub(crate) outgoing: Apart<Mutex<Jobs>>,
+    // In cache lines of their own: submitters write to one part of the queue while workers write to the
+    // other, and calls cost a third less if neither has to fetch the other's line.
+    pub(crate) control: CachePadded<Mutex<QueueState>>,
+    pub(crate) outgoing: CachePadded<Mutex<TaskList>>,
     /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
@@ -76,22 +80,9 @@ pub(crate) struct Queue {
     keep_alive: Option<Duration>,
 }
 
-/// What shares no cache line with anything else: submitters write to one part of the queue while
-/// workers write to the other, and calls cost a third less if neither has to fetch the other's line.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Apart<T>(T);
-
-impl<T> std::ops::Deref for Apart<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
 /// Calls, the oldest first.
 #[derive(Default)]
-pub(crate) struct Jobs(pub(super) VecDeque<Job>);
+pub(crate) struct TaskList(pub(super) VecDeque<TaskRef>);
 
 /// What a queue is made of.
 #[derive(Clone, Copy)]
@@ -105,10 +96,14 @@ pub(crate) struct Shape {
 
 impl Queue {
     pub(crate) fn new(shape: Shape, known: Arc<PoolCapacity>) -> Self {
-        let incoming = Store::new(shape.discipline);
+        let incoming = WaitList::new(shape.discipline);
         Self {
-            outgoing: Apart(Mutex::new(Jobs::default())),
-            control: Apart(Mutex::new(Control::new(incoming, shape.max_workers, known))),
+            outgoing: CachePadded::new(Mutex::new(TaskList::default())),
+            control: CachePadded::new(Mutex::new(QueueState::new(
+                incoming,
+                shape.max_workers,
+                known,
+            ))),
             has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
@@ -124,10 +119,10 @@ impl Queue {
     /// On an error the call is given back to be dropped by the caller, outside of all locks.
     pub(crate) fn push(
         &self,
-        job: Job,
+        job: TaskRef,
         priority: i32,
-        start: Start<'_>,
-    ) -> Result<(), (Error, Job)> {
+        start: StartWorker<'_>,
+    ) -> Result<(), (Error, TaskRef)> {
         let mut control = self.control.lock();
         if let Err(error) = control.make_ready(start) {
             return Err((error, job));
@@ -140,10 +135,10 @@ impl Queue {
     #[inline]
     pub(crate) fn admit(
         &self,
-        mut control: MutexGuard<'_, Control>,
-        job: Job,
+        mut control: MutexGuard<'_, QueueState>,
+        job: TaskRef,
         priority: i32,
-        start: Start<'_>,
+        start: StartWorker<'_>,
     ) {
         control.accepted += 1;
         control.incoming.push(job, priority);
@@ -161,7 +156,7 @@ impl Queue {
     }
 
     /// Starts a worker if calls wait that no present one will look at next.
-    pub(crate) fn grow(&self, start: Start<'_>) {
+    pub(crate) fn grow(&self, start: StartWorker<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         let waiting = outgoing.0.len() + control.incoming.len();
@@ -190,7 +185,12 @@ impl Queue {
     ///
     /// `fresh` is whether the worker has not been here before. A call of a bounded queue was started,
     /// any other was not.
-    pub(crate) fn take(&self, flag: &Flag, fresh: bool, start: Start<'_>) -> Option<Job> {
+    pub(crate) fn take(
+        &self,
+        flag: &WorkerStatus,
+        fresh: bool,
+        start: StartWorker<'_>,
+    ) -> Option<TaskRef> {
         let mut called = fresh;
         let mut looked = false;
         let mut leave_at: Option<Instant> = None;
@@ -249,11 +249,11 @@ impl Queue {
     #[inline(never)] // so that it costs the usual queue nothing
     fn take_single(
         &self,
-        (outgoing, mut control): (MutexGuard<'_, Jobs>, MutexGuard<'_, Control>),
-        flag: &Flag,
+        (outgoing, mut control): (MutexGuard<'_, TaskList>, MutexGuard<'_, QueueState>),
+        flag: &WorkerStatus,
         called: bool,
-        start: Start<'_>,
-    ) -> Option<Job> {
+        start: StartWorker<'_>,
+    ) -> Option<TaskRef> {
         flag.raise();
         if !control.dead.is_empty() {
             let dead = std::mem::take(&mut control.dead);
@@ -285,7 +285,7 @@ impl Queue {
         Some(job)
     }
 
-    fn sleep(&self, mut control: MutexGuard<'_, Control>, deadline: Option<Instant>) {
+    fn sleep(&self, mut control: MutexGuard<'_, QueueState>, deadline: Option<Instant>) {
         control.sleeping += 1;
         wait_until(&self.wake, &mut control, deadline);
         control.sleeping -= 1;
@@ -296,7 +296,7 @@ impl Queue {
 
     /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
     /// it was on its way counted on it.
-    pub(crate) fn call_next(&self, more_outgoing: bool, start: Start<'_>) {
+    pub(crate) fn call_next(&self, more_outgoing: bool, start: StartWorker<'_>) {
         let mut control = self.control.lock();
         if !more_outgoing && control.incoming.is_empty() {
             return;
@@ -312,7 +312,7 @@ impl Queue {
     }
 
     /// The worker `flag` is about to run user code again after it said that it was done.
-    pub(crate) fn enter_user_code(&self, flag: &Flag, start: Start<'_>) {
+    pub(crate) fn enter_user_code(&self, flag: &WorkerStatus, start: StartWorker<'_>) {
         {
             let _outgoing = self.outgoing.lock();
             flag.raise_after_call();
@@ -328,11 +328,11 @@ impl Queue {
     /// goes to `over`, to be dropped when no call is begun and does not run yet.
     pub(crate) fn begin_nested(
         &self,
-        flag: &Flag,
+        flag: &WorkerStatus,
         unless_free: bool,
         begin: &mut dyn FnMut() -> bool,
-        over: &mut Vec<Job>,
-        start: Start<'_>,
+        over: &mut Vec<TaskRef>,
+        start: StartWorker<'_>,
     ) -> Begin {
         let mut control = self.control.lock();
         if unless_free && control.has_worker_to_spare() {
@@ -372,7 +372,7 @@ impl Queue {
     }
 }
 
-impl std::fmt::Debug for Jobs {
+impl std::fmt::Debug for TaskList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} calls", self.0.len())
     }

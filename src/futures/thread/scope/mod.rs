@@ -10,7 +10,7 @@
 //! ```
 //!
 //! To the pool a scoped call is an ordinary one that returns nothing. Everything of the user's that
-//! may borrow is in its function, the [`Task`], and leaves together with it: the closure is called
+//! may borrow is in its function, the [`ScopeTask`], and leaves together with it: the closure is called
 //! or dropped, its value goes to the slot, and the ticket goes last, whichever way the call ends.
 //! What may outlive the scope (the call in a queue, in a worker, in a leaked handle) has no type of
 //! the user's in it any more.
@@ -18,8 +18,8 @@
 //! This file has the only place where what a user's closure borrows is said to live longer than it
 //! does; see [`Scope::spawn`].
 
-mod calls;
 mod scoped_future;
+mod state;
 
 use std::any::type_name;
 use std::fmt;
@@ -27,15 +27,15 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use calls::{Calls, Known, Ticket, WaitsOnDrop};
-use scoped_future::Slot;
+use scoped_future::ValueSlot;
+use state::{Known, LiveTask, ScopeState, WaitsOnDrop};
 
 pub use scoped_future::ScopedFuture;
 
-use super::pool::{Shared, ThreadPoolExecutor};
+use super::pool::{PoolShared, ThreadPoolExecutor};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::call::counted::Counted;
+use crate::futures::call::pair_arc::PairArc;
 
 impl ThreadPoolExecutor {
     /// Calls `body` with a [`Scope`], whose calls may borrow what lives longer than this call.
@@ -136,7 +136,7 @@ impl ThreadPoolExecutor {
     ) -> R {
         let scope = Scope {
             pool: Arc::clone(self.shared()),
-            calls: Calls::new(),
+            calls: ScopeState::new(),
             scope: PhantomData,
             env: PhantomData,
         };
@@ -194,8 +194,8 @@ fn raise(call: Known) {
 /// }
 /// ```
 pub struct Scope<'scope, 'env: 'scope> {
-    pool: Arc<Shared>,
-    calls: Arc<Calls>,
+    pool: Arc<PoolShared>,
+    calls: Arc<ScopeState>,
     /// Invariant: a `Scope` of a shorter `'scope` would let calls borrow for that only.
     scope: PhantomData<&'scope mut &'scope ()>,
     /// Invariant, for the same reason.
@@ -237,8 +237,8 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
         F: FnOnce() -> T + Send + 'scope,
     {
-        let slot = Slot::new();
-        let ticket = Ticket::of(&self.calls);
+        let slot = ValueSlot::new();
+        let ticket = LiveTask::of(&self.calls);
         let function: Box<dyn FnOnce() + Send + 'scope> = {
             let slot = Arc::clone(&slot);
             Box::new(move || {
@@ -252,7 +252,7 @@ impl<'scope> Scope<'scope, '_> {
         // called or dropped, before 'scope ends, and that nothing in it is touched after that.
         //
         // - The ticket is counted in `self.calls` since before this line. It lies beside the box in
-        //   a `Task`, and is the last part of that to go in each way in which it can go: `Task::run`
+        //   a `ScopeTask`, and is the last part of that to go in each way in which it can go: `ScopeTask::run`
         //   drops it when the box was called, whether that returned or unwound; the drop of a
         //   task that is not called drops its fields in order. So when it is not counted any more,
         //   the closure, its captures and its share of the slot are gone, and so is every frame of
@@ -284,10 +284,10 @@ impl<'scope> Scope<'scope, '_> {
                 Box<dyn FnOnce() + Send + 'static>,
             >(function)
         };
-        let task = Task { function, ticket };
+        let task = ScopeTask { function, ticket };
         let future = self.pool.enqueue_named(move || task.run(), type_name::<F>())?;
         // After the queue accepted it: the scope must not run what was refused. It may have ended.
-        self.calls.add(Counted::clone(future.call()));
+        self.calls.add(PairArc::clone(future.call()));
         Ok(ScopedFuture::new(future, slot))
     }
 }
@@ -300,13 +300,13 @@ impl fmt::Debug for Scope<'_, '_> {
 }
 
 /// The function of a scoped call, with the ticket that says that it may be alive.
-struct Task {
+struct ScopeTask {
     // Dropped in this order.
     function: Box<dyn FnOnce() + Send>,
-    ticket: Ticket,
+    ticket: LiveTask,
 }
 
-impl Task {
+impl ScopeTask {
     fn run(self) {
         let ticket = self.ticket; // dropped last, by unwinding too
         (self.function)();

@@ -17,13 +17,13 @@ use crate::sync::UnsafeCell;
 /// rest are there by `Deref`. It cannot leave the scope.
 pub struct ScopedFuture<'scope, T> {
     future: Future<()>,
-    slot: Arc<Slot<T>>,
+    slot: Arc<ValueSlot<T>>,
     /// Hands out `&T`, as [`Future`] does, for no longer than 'scope.
     borrows: PhantomData<(T, &'scope ())>,
 }
 
 impl<T> ScopedFuture<'_, T> {
-    pub(super) fn new(future: Future<()>, slot: Arc<Slot<T>>) -> Self {
+    pub(super) fn new(future: Future<()>, slot: Arc<ValueSlot<T>>) -> Self {
         Self { future, slot, borrows: PhantomData }
     }
 
@@ -120,14 +120,14 @@ impl<T> fmt::Debug for ScopedFuture<'_, T> {
 }
 
 /// Where the value of a scoped call goes.
-pub(super) struct Slot<T>(UnsafeCell<Option<T>>);
+pub(super) struct ValueSlot<T>(UnsafeCell<Option<T>>);
 
 // SAFETY: the value moves between threads (T: Send). `put` comes before the call is finished, and
 // the others after somebody saw that; a `&T` is handed out by `ScopedFuture` only, which is Sync
 // only if T is.
-unsafe impl<T: Send> Sync for Slot<T> {}
+unsafe impl<T: Send> Sync for ValueSlot<T> {}
 
-impl<T> Slot<T> {
+impl<T> ValueSlot<T> {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(UnsafeCell::new(None)))
     }

@@ -1,7 +1,7 @@
-//! [`Counted`]: a value with several owners, as in an `Arc`, with less to do for calls.
+//! [`PairArc`]: a value with several owners, as in an `Arc`, with less to do for calls.
 //!
 //! Most calls have two owners, a queue and a future, from when they are made until one of them ends
-//! it and the other takes the result. So there is [`Counted::pair`], and an owner that finds that it
+//! it and the other takes the result. So there is [`PairArc::pair`], and an owner that finds that it
 //! is alone takes the value down without another atomic operation than the look. It can tell by one
 //! look because all counts are in one word.
 
@@ -20,33 +20,33 @@ use super::counting::{Ordering, fence};
 /// The word of counts: 64 bits also where an address has 32, since a call that is made of others has
 /// an owner for each of them.
 #[cfg(target_has_atomic = "64")]
-type Counts = u64;
+type Tally = u64;
 #[cfg(not(target_has_atomic = "64"))]
-type Counts = usize;
+type Tally = usize;
 
 /// A weak owner in the word of counts. The owners proper are counted below it. In a narrow word these
 /// get most of the bits: a call has weak owners by the handful.
-const WEAK: Counts = 1 << (if Counts::BITS == 64 { 32 } else { 26 });
+const WEAK: Tally = 1 << (if Tally::BITS == 64 { 32 } else { 26 });
 
 /// One owner. All owners proper together are one weak one.
-const ALONE: Counts = WEAK + 1;
+const ALONE: Tally = WEAK + 1;
 
 /// Far from what overflows, and far from what happens.
-const MOST: Counts = WEAK / 2;
+const MOST: Tally = WEAK / 2;
 
 /// As `MOST`, of weak ones.
-const MOST_WEAK: Counts = Counts::MAX / WEAK / 2;
+const MOST_WEAK: Tally = Tally::MAX / WEAK / 2;
 
 // Each owner of a group stands for a member: a call, its place in the group, and what it is to do when
 // it has ended, together at least 32 words. So many do not fit into memory.
 const _: () = assert!(MOST as usize > usize::MAX / (32 * size_of::<usize>()) || usize::BITS > 32);
 
 /// Owners proper.
-fn owners(counts: Counts) -> Counts {
+fn owners(counts: Tally) -> Tally {
     counts & (WEAK - 1)
 }
 
-fn weak(counts: Counts) -> Counts {
+fn weak(counts: Tally) -> Tally {
     counts / WEAK
 }
 
@@ -71,24 +71,24 @@ pub(crate) struct Block<C: ?Sized> {
 }
 
 /// An owner of a value.
-pub(crate) struct Counted<C: ?Sized>(NonNull<Block<C>>);
+pub(crate) struct PairArc<C: ?Sized>(NonNull<Block<C>>);
 
 /// What can become an owner as long as there is one.
-pub(crate) struct WeakCounted<C: ?Sized>(NonNull<Block<C>>);
+pub(crate) struct WeakPairArc<C: ?Sized>(NonNull<Block<C>>);
 
-/// What the last owner has when it [has left](Counted::leave): the value, which nobody else can reach.
+/// What the last owner has when it [has left](PairArc::leave): the value, which nobody else can reach.
 pub(crate) struct LastOwner<C: ?Sized>(NonNull<Block<C>>);
 
 // SAFETY: as for `Arc`: the value is shared by threads, and dropped in the one that has it last.
-unsafe impl<C: Send + Sync + ?Sized> Send for Counted<C> {}
+unsafe impl<C: Send + Sync + ?Sized> Send for PairArc<C> {}
 // SAFETY: as above; whoever has a reference can make itself an owner.
-unsafe impl<C: Send + Sync + ?Sized> Sync for Counted<C> {}
+unsafe impl<C: Send + Sync + ?Sized> Sync for PairArc<C> {}
 // SAFETY: as above.
-unsafe impl<C: Send + Sync + ?Sized> Send for WeakCounted<C> {}
+unsafe impl<C: Send + Sync + ?Sized> Send for WeakPairArc<C> {}
 // SAFETY: as above.
-unsafe impl<C: Send + Sync + ?Sized> Sync for WeakCounted<C> {}
+unsafe impl<C: Send + Sync + ?Sized> Sync for WeakPairArc<C> {}
 
-impl<C> Counted<C> {
+impl<C> PairArc<C> {
     /// A value with two owners.
     pub(crate) fn pair(value: C) -> (Self, Self) {
         let counts = AtomicCounts::new(ALONE + 1);
@@ -98,7 +98,7 @@ impl<C> Counted<C> {
     }
 }
 
-impl<C: ?Sized> Counted<C> {
+impl<C: ?Sized> PairArc<C> {
     fn counts(&self) -> &AtomicCounts {
         // SAFETY: this is an owner.
         unsafe { &(*self.0.as_ptr()).counts }
@@ -145,17 +145,17 @@ impl<C: ?Sized> Counted<C> {
         ptr::from_ref(&**this).cast::<()>().addr()
     }
 
-    pub(crate) fn downgrade(this: &Self) -> WeakCounted<C> {
+    pub(crate) fn downgrade(this: &Self) -> WeakPairArc<C> {
         // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
         let counts = this.counts().fetch_add(WEAK, Ordering::Relaxed);
         if weak(counts) > MOST_WEAK {
             abort();
         }
-        WeakCounted(this.0)
+        WeakPairArc(this.0)
     }
 }
 
-impl<C: ?Sized> Clone for Counted<C> {
+impl<C: ?Sized> Clone for PairArc<C> {
     fn clone(&self) -> Self {
         // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
         let counts = self.counts().fetch_add(1, Ordering::Relaxed);
@@ -166,7 +166,7 @@ impl<C: ?Sized> Clone for Counted<C> {
     }
 }
 
-impl<C: ?Sized> Deref for Counted<C> {
+impl<C: ?Sized> Deref for PairArc<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
@@ -175,13 +175,13 @@ impl<C: ?Sized> Deref for Counted<C> {
     }
 }
 
-impl<C: fmt::Debug + ?Sized> fmt::Debug for Counted<C> {
+impl<C: fmt::Debug + ?Sized> fmt::Debug for PairArc<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
-impl<C: ?Sized> Drop for Counted<C> {
+impl<C: ?Sized> Drop for PairArc<C> {
     #[inline]
     fn drop(&mut self) {
         // It is not used again.
@@ -211,7 +211,7 @@ impl<C: ?Sized> Drop for LastOwner<C> {
             // SAFETY: the value is there, and not touched again.
             return unsafe { ManuallyDrop::drop(&mut block.value) };
         }
-        let _memory = WeakCounted(self.0); // that of the owners proper
+        let _memory = WeakPairArc(self.0); // that of the owners proper
         // SAFETY: the memory is there, and nobody else looks at the value any more.
         let value = unsafe { &mut (*self.0.as_ptr()).value };
         // SAFETY: no owner is left, and nobody can become one.
@@ -219,13 +219,13 @@ impl<C: ?Sized> Drop for LastOwner<C> {
     }
 }
 
-impl<C: ?Sized> WeakCounted<C> {
+impl<C: ?Sized> WeakPairArc<C> {
     fn counts(&self) -> &AtomicCounts {
         // SAFETY: this is a weak owner.
         unsafe { &(*self.0.as_ptr()).counts }
     }
 
-    pub(crate) fn upgrade(&self) -> Option<Counted<C>> {
+    pub(crate) fn upgrade(&self) -> Option<PairArc<C>> {
         let another = |counts| match owners(counts) {
             0 => None,
             many if many > MOST => abort(),
@@ -234,11 +234,11 @@ impl<C: ?Sized> WeakCounted<C> {
         // ORDERING: Relaxed; what came before this weak one was made is visible already, and nothing
         // is learned from the number.
         let update = self.counts().fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
-        update.ok().map(|_| Counted(self.0))
+        update.ok().map(|_| PairArc(self.0))
     }
 }
 
-impl<C: ?Sized> Drop for WeakCounted<C> {
+impl<C: ?Sized> Drop for WeakPairArc<C> {
     fn drop(&mut self) {
         // ORDERING: Release; what this one did, which may have been the drop of the value, comes
         // before the end of the memory.
@@ -279,19 +279,19 @@ mod tests {
     }
 
     /// Two owners of a value, and how often it was dropped.
-    fn pair(panics: bool) -> (Counted<Value>, Counted<Value>, impl Fn() -> usize) {
+    fn pair(panics: bool) -> (PairArc<Value>, PairArc<Value>, impl Fn() -> usize) {
         let drops = Arc::new(AtomicUsize::new(0));
-        let (one, other) = Counted::pair(Value(Arc::clone(&drops), panics));
+        let (one, other) = PairArc::pair(Value(Arc::clone(&drops), panics));
         (one, other, move || drops.load(Ordering::Relaxed))
     }
 
     #[test]
     fn the_last_owner_drops_the_value_and_no_one_else() {
         let (one, other, drops) = pair(false);
-        assert!(Counted::ptr_eq(&one, &other));
-        let third = Counted::clone(&other);
-        assert!(Counted::leave(one).is_none() && Counted::leave(third).is_none());
-        let last = Counted::leave(other).expect("there is no other");
+        assert!(PairArc::ptr_eq(&one, &other));
+        let third = PairArc::clone(&other);
+        assert!(PairArc::leave(one).is_none() && PairArc::leave(third).is_none());
+        let last = PairArc::leave(other).expect("there is no other");
         assert_eq!((last.shown(), drops()), (7, 0));
         drop(last);
         assert_eq!(drops(), 1);
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_weak_one_keeps_the_memory_and_not_the_value() {
         let (one, other, drops) = pair(false);
-        let weak = Counted::downgrade(&one);
+        let weak = PairArc::downgrade(&one);
         drop(other);
         let again = weak.upgrade().expect("there is an owner");
         assert_eq!(again.shown(), 7);
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn a_weak_one_that_ends_first_leaves_nothing() {
         let (one, other, drops) = pair(false);
-        drop(Counted::downgrade(&one));
+        drop(PairArc::downgrade(&one));
         drop((one, other));
         assert_eq!(drops(), 1);
     }
@@ -320,13 +320,13 @@ mod tests {
     #[test]
     fn as_a_trait_and_back_it_is_the_same() {
         let (one, other, drops) = pair(false);
-        let block = Counted::into_raw(one) as *mut Block<dyn Shown>;
+        let block = PairArc::into_raw(one) as *mut Block<dyn Shown>;
         // SAFETY: it was made from an owner just now.
-        let shown = unsafe { Counted::from_raw(block) };
-        assert_eq!((shown.shown(), Counted::address(&shown)), (7, Counted::address(&other)));
-        let block = Counted::into_raw(shown).cast::<Block<Value>>();
+        let shown = unsafe { PairArc::from_raw(block) };
+        assert_eq!((shown.shown(), PairArc::address(&shown)), (7, PairArc::address(&other)));
+        let block = PairArc::into_raw(shown).cast::<Block<Value>>();
         // SAFETY: as above.
-        drop((unsafe { Counted::from_raw(block) }, other));
+        drop((unsafe { PairArc::from_raw(block) }, other));
         assert_eq!(drops(), 1);
     }
 
@@ -335,8 +335,8 @@ mod tests {
     fn a_value_may_have_a_million_owners() {
         let (one, other, drops) = pair(false);
         let count = if cfg!(miri) { 40_000 } else { 1_000_000 };
-        let weak = Counted::downgrade(&one);
-        let more: Vec<_> = (0..count).map(|_| Counted::clone(&one)).collect();
+        let weak = PairArc::downgrade(&one);
+        let more: Vec<_> = (0..count).map(|_| PairArc::clone(&one)).collect();
         drop((one, other));
         assert_eq!(owners(weak.counts().load(Ordering::Relaxed)), count);
         drop(weak.upgrade().expect("there are owners"));
@@ -350,7 +350,7 @@ mod tests {
     fn a_value_whose_drop_panics_is_gone() {
         for keeps_weak in [false, true] {
             let (one, other, drops) = pair(true);
-            let weak = keeps_weak.then(|| Counted::downgrade(&one));
+            let weak = keeps_weak.then(|| PairArc::downgrade(&one));
             drop(one);
             assert!(catch_unwind(AssertUnwindSafe(|| drop(other))).is_err());
             assert_eq!(drops(), 1);

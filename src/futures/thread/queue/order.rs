@@ -1,9 +1,9 @@
-//! [`Store`]: calls that wait, in the order in which they leave.
+//! [`WaitList`]: calls that wait, in the order in which they leave.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::entry::Job;
+use super::task_ref::TaskRef;
 use crate::futures::call::state::Phase;
 
 /// A queue whose empty buffer is larger than this is given back to the allocator.
@@ -24,9 +24,9 @@ pub enum Discipline {
     Priority,
 }
 
-pub(crate) enum Store {
-    Fifo(VecDeque<Job>),
-    Lifo(Vec<Job>),
+pub(crate) enum WaitList {
+    Fifo(VecDeque<TaskRef>),
+    Lifo(Vec<TaskRef>),
     Priority { heap: BinaryHeap<Ranked>, pushed: u64 },
 }
 
@@ -34,10 +34,10 @@ pub(crate) struct Ranked {
     priority: i32,
     /// How many calls were pushed before.
     sequence: u64,
-    job: Job,
+    job: TaskRef,
 }
 
-impl Store {
+impl WaitList {
     pub(crate) fn new(discipline: Discipline) -> Self {
         match discipline {
             Discipline::Fifo => Self::Fifo(VecDeque::new()),
@@ -60,7 +60,7 @@ impl Store {
 
     /// Only [`Discipline::Priority`] looks at the priority.
     #[inline(always)] // of what every call costs, a sixteenth
-    pub(crate) fn push(&mut self, job: Job, priority: i32) {
+    pub(crate) fn push(&mut self, job: TaskRef, priority: i32) {
         match self {
             Self::Fifo(jobs) => jobs.push_back(job),
             Self::Lifo(jobs) => jobs.push(job),
@@ -71,7 +71,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Job> {
+    pub(crate) fn pop(&mut self) -> Option<TaskRef> {
         match self {
             Self::Fifo(jobs) => jobs.pop_front(),
             Self::Lifo(jobs) => jobs.pop(),
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Takes the call out that was pushed last, unless it is pending. Not in a queue by priority.
-    pub(crate) fn pop_over(&mut self) -> Option<(Job, Phase)> {
+    pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
         let last = match self {
             Self::Fifo(jobs) => jobs.back()?,
             Self::Lifo(jobs) => jobs.last()?,
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Moves all calls to `empty`, at once if they are in the order in which they came.
-    pub(crate) fn move_to(&mut self, empty: &mut VecDeque<Job>) {
+    pub(crate) fn move_to(&mut self, empty: &mut VecDeque<TaskRef>) {
         if empty.capacity() > KEPT_CAPACITY {
             *empty = VecDeque::new();
         }
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Takes all calls out, the next one first.
-    pub(crate) fn take_all(&mut self) -> Vec<Job> {
+    pub(crate) fn take_all(&mut self) -> Vec<TaskRef> {
         match self {
             Self::Fifo(jobs) => std::mem::take(jobs).into(),
             Self::Lifo(jobs) => std::mem::take(jobs).into_iter().rev().collect(),
@@ -122,9 +122,9 @@ impl Store {
     }
 
     /// Takes out the calls that nobody will run, to be dropped outside of all locks.
-    pub(crate) fn take_dead(&mut self) -> Vec<Job> {
+    pub(crate) fn take_dead(&mut self) -> Vec<TaskRef> {
         let mut dead = Vec::new();
-        let mut keep = |job: Job| {
+        let mut keep = |job: TaskRef| {
             let pending = job.is_pending();
             if pending {
                 return Some(job);
@@ -146,7 +146,7 @@ impl Store {
         dead
     }
 
-    pub(crate) fn for_each(&self, visit: impl FnMut(&Job)) {
+    pub(crate) fn for_each(&self, visit: impl FnMut(&TaskRef)) {
         match self {
             Self::Fifo(jobs) => jobs.iter().for_each(visit),
             Self::Lifo(jobs) => jobs.iter().for_each(visit),
@@ -183,7 +183,7 @@ impl PartialEq for Ranked {
 
 impl Eq for Ranked {}
 
-impl std::fmt::Debug for Store {
+impl std::fmt::Debug for WaitList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} calls", self.len())
     }

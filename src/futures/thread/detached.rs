@@ -5,16 +5,16 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-use super::pool::{Shared, ThreadPoolExecutor};
-use super::queue::{Entry, Job};
+use super::pool::{PoolShared, ThreadPoolExecutor};
+use super::queue::{QueuedTask, TaskRef};
 use crate::error::{Error, Result};
-use crate::futures::call::context::{Entered, Running, within};
-use crate::futures::call::job::Stage;
+use crate::futures::call::cancel_token::{CancelToken, StopFlag};
+use crate::futures::call::current::{Running, RunningCall, within};
 use crate::futures::call::log_lost;
+use crate::futures::call::run::RunObserver;
 use crate::futures::call::state::Phase;
-use crate::futures::call::token::{CancelToken, StopFlag};
-use crate::futures::call::traced::{End, Kind, Traced};
-use crate::guard::{catch, contain};
+use crate::futures::call::trace_hooks::{CallEnd, CallOrigin, Traced};
+use crate::user_code::{catch, contain};
 
 /// A function in the queue of a pool, of which nobody else knows; `N` is what it is named for.
 struct Detached<F, N> {
@@ -25,8 +25,8 @@ struct Detached<F, N> {
 }
 
 impl<F, N> Detached<F, N> {
-    fn queued(pool: &Shared, function: F) -> Self {
-        let traced = Traced::submitted(type_name::<N>(), Kind::Thread(pool.id()));
+    fn queued(pool: &PoolShared, function: F) -> Self {
+        let traced = Traced::submitted(type_name::<N>(), CallOrigin::Thread(pool.id()));
         Self { function: ManuallyDrop::new(function), name: PhantomData, traced }
     }
 
@@ -41,7 +41,7 @@ impl<F, N> Detached<F, N> {
 
 impl<F, N> Drop for Detached<F, N> {
     fn drop(&mut self) {
-        self.traced.ended(End::GivenUp);
+        self.traced.ended(CallEnd::GivenUp);
         contain("dropping a call that never ran", || {
             // SAFETY: it is alive; this is its end.
             unsafe { ManuallyDrop::drop(&mut self.function) };
@@ -49,8 +49,8 @@ impl<F, N> Drop for Detached<F, N> {
     }
 }
 
-impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
-    fn run(self, stage: &dyn Stage) {
+impl<F: FnOnce() + Send + 'static, N: 'static> QueuedTask for Detached<F, N> {
+    fn run(self, stage: &dyn RunObserver) {
         stage.begins();
         self.run_started(stage);
     }
@@ -60,15 +60,15 @@ impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
     }
 
     #[inline]
-    fn run_started(self, stage: &dyn Stage) {
+    fn run_started(self, stage: &dyn RunObserver) {
         let (function, traced) = self.take_apart();
         traced.started();
         // Its identity need only be no other call's that runs: a place on this stack.
         let place = 0u8;
-        let entered = Entered { call: ptr::from_ref(&place).addr(), name: type_name::<N>() };
+        let entered = RunningCall { call: ptr::from_ref(&place).addr(), name: type_name::<N>() };
         let outcome = within(entered, &Unasked, stage, || catch(function));
         stage.ended(outcome.is_err());
-        traced.ended(if outcome.is_err() { End::Failed } else { End::Returned });
+        traced.ended(if outcome.is_err() { CallEnd::Failed } else { CallEnd::Returned });
         if let Err(panic) = outcome {
             log_lost(entered.name, &Error::Panicked(panic));
         }
@@ -80,14 +80,14 @@ impl<F: FnOnce() + Send + 'static, N: 'static> Entry for Detached<F, N> {
 
     fn cancel(self) -> Phase {
         let (function, traced) = self.take_apart();
-        traced.ended(End::Cancelled);
+        traced.ended(CallEnd::Cancelled);
         contain("dropping a cancelled call", || drop(function));
         Phase::Pending
     }
 
     fn fail(self, error: Error) -> Phase {
         let (function, traced) = self.take_apart();
-        traced.ended(End::Failed);
+        traced.ended(CallEnd::Failed);
         contain("dropping a call that cannot run", || drop(function));
         log_lost(type_name::<N>(), &error);
         Phase::Pending
@@ -143,12 +143,12 @@ impl ThreadPoolExecutor {
         let shared = self.shared();
         let pushed = if shared.settings().is_plain() {
             let call = Detached::<F, F>::queued(shared, function);
-            shared.queue().push(Job::new(call), 0, &|flag, index| shared.start(flag, index))
+            shared.queue().push(TaskRef::new(call), 0, &|flag, index| shared.start(flag, index))
         } else {
             let wrapper = shared.wrapper();
             let function = move || wrapper.run(function);
             let call = Detached::<_, F>::queued(shared, function);
-            shared.push_on_terms(Job::new(call), shared.terms())
+            shared.push_with(TaskRef::new(call), shared.default_options())
         };
         pushed.map_err(|(error, refused)| {
             contain("dropping a call that was refused", || drop(refused));

@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::futures::call::job::Stage;
-use crate::futures::call::token::{CancelToken, StopFlag};
+use super::cancel_token::{CancelToken, StopFlag};
+use super::run::RunObserver;
 use crate::futures::deadlock::forget_running;
 use crate::sync::thread_local_static;
 
@@ -15,7 +15,7 @@ pub(crate) type PoolId = u32;
 
 /// A call that runs on a thread.
 #[derive(Clone, Copy)]
-pub(crate) struct Entered {
+pub(crate) struct RunningCall {
     /// The call's address: its identity among calls that are alive.
     pub(crate) call: usize,
     pub(crate) name: &'static str,
@@ -32,9 +32,9 @@ pub(crate) trait Running {
 
 /// A call that runs on this thread, on the stack of the function that runs it.
 struct Frame<'a> {
-    entered: Entered,
+    entered: RunningCall,
     running: &'a dyn Running,
-    stage: &'a dyn Stage,
+    stage: &'a dyn RunObserver,
     /// The call that waits for this one, or runs it in place for another reason.
     outer: *const Frame<'static>,
     /// The registry of waits knows that this thread runs the call.
@@ -83,9 +83,9 @@ pub(crate) fn worker_of() -> PoolId {
 
 /// Runs `body` as the call `entered`.
 pub(crate) fn within<R>(
-    entered: Entered,
+    entered: RunningCall,
     running: &dyn Running,
-    stage: &dyn Stage,
+    stage: &dyn RunObserver,
     body: impl FnOnce() -> R,
 ) -> R {
     let frame = Frame { entered, running, stage, outer: innermost(), indexed: Cell::new(false) };
@@ -154,7 +154,9 @@ pub(crate) fn is_awaited(most: usize) -> bool {
 }
 
 /// Asks the innermost call that this thread runs.
-pub(crate) fn ask_current<R>(question: impl FnOnce(&dyn Running, &dyn Stage) -> R) -> Option<R> {
+pub(crate) fn ask_current<R>(
+    question: impl FnOnce(&dyn Running, &dyn RunObserver) -> R,
+) -> Option<R> {
     // SAFETY: as in `calls`; `question` returns before the frame can leave, so that what it
     // borrows, which outlives it, is there.
     let frame = unsafe { innermost().as_ref() }?;

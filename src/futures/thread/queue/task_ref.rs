@@ -1,31 +1,31 @@
-//! [`Job`]: what stands in the queue of a pool, in two words whatever it is.
+//! [`TaskRef`]: what stands in the queue of a pool, in two words whatever it is.
 //!
-//! A call that others know of is a [`Counted`], which is a word; the other is the table of what can be
+//! A call that others know of is a [`PairArc`], which is a word; the other is the table of what can be
 //! done with it. A function that nobody else knows ([`execute`]) is that word itself if it is no
 //! larger, so that nothing is allocated for it, and a `Box` otherwise.
 //!
 //! [`execute`]: crate::futures::ThreadPoolExecutor::execute
-//! [`Counted`]: crate::futures::call::counted::Counted
+//! [`PairArc`]: crate::futures::call::pair_arc::PairArc
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 use crate::error::Error;
-use crate::futures::call::job::Stage;
+use crate::futures::call::run::RunObserver;
 use crate::futures::call::state::Phase;
-use crate::guard::contain;
+use crate::user_code::contain;
 
 /// What can stand in the queue.
-pub(crate) trait Entry: Send + 'static {
+pub(crate) trait QueuedTask: Send + 'static {
     /// Starts it and runs it on this thread, unless it is over or runs elsewhere; tells `stage`.
-    fn run(self, stage: &dyn Stage);
+    fn run(self, stage: &dyn RunObserver);
 
     /// Starts it, unless it is over or runs elsewhere. Runs nothing of the user's. Whoever started it
     /// goes on with [`run_started`](Self::run_started).
     fn start(&self) -> bool;
 
-    /// Runs what was started, on this thread; whoever started it has seen to [`Stage::begins`].
-    fn run_started(self, stage: &dyn Stage);
+    /// Runs what was started, on this thread; whoever started it has seen to [`RunObserver::begins`].
+    fn run_started(self, stage: &dyn RunObserver);
 
     /// A call that others can reach may leave PENDING at any moment: look once.
     fn phase(&self) -> Phase;
@@ -37,14 +37,14 @@ pub(crate) trait Entry: Send + 'static {
     fn fail(self, error: Error) -> Phase;
 }
 
-impl<E: Entry> Entry for Box<E> {
-    fn run(self, stage: &dyn Stage) {
+impl<E: QueuedTask> QueuedTask for Box<E> {
+    fn run(self, stage: &dyn RunObserver) {
         (*self).run(stage);
     }
     fn start(&self) -> bool {
         (**self).start()
     }
-    fn run_started(self, stage: &dyn Stage) {
+    fn run_started(self, stage: &dyn RunObserver) {
         (*self).run_started(stage);
     }
     fn phase(&self) -> Phase {
@@ -61,22 +61,22 @@ impl<E: Entry> Entry for Box<E> {
 /// Room for any value that is no larger and no more aligned than a pointer; it keeps pointers intact.
 type Word = MaybeUninit<*const ()>;
 
-/// An [`Entry`] of any type.
-pub(crate) struct Job {
+/// An [`QueuedTask`] of any type.
+pub(crate) struct TaskRef {
     /// INVARIANT: holds the value of the type that `table` is for, and is its only owner.
     word: Word,
-    table: &'static Table,
+    table: &'static TaskVtable,
 }
 
-// SAFETY: what is in it is Send, by the bound on `Entry`.
-unsafe impl Send for Job {}
+// SAFETY: what is in it is Send, by the bound on `QueuedTask`.
+unsafe impl Send for TaskRef {}
 
 /// What can be done with a word that holds a certain type. Those that take a word by value take the
 /// value out.
-struct Table {
-    run: unsafe fn(Word, &dyn Stage),
+struct TaskVtable {
+    run: unsafe fn(Word, &dyn RunObserver),
     start: unsafe fn(&Word) -> bool,
-    run_started: unsafe fn(Word, &dyn Stage),
+    run_started: unsafe fn(Word, &dyn RunObserver),
     phase: unsafe fn(&Word) -> Phase,
     cancel: unsafe fn(Word) -> Phase,
     fail: unsafe fn(Word, Error) -> Phase,
@@ -90,9 +90,9 @@ struct Table {
 /// Of all: the word holds an `E`; of those that take the value out: nobody uses the word afterwards.
 struct Typed<E>(PhantomData<E>);
 
-impl<E: Entry> Typed<E> {
+impl<E: QueuedTask> Typed<E> {
     const FITS: bool = size_of::<E>() <= size_of::<Word>() && align_of::<E>() <= align_of::<Word>();
-    const TABLE: Table = Table {
+    const TABLE: TaskVtable = TaskVtable {
         run: Self::run,
         start: Self::start,
         run_started: Self::run_started,
@@ -103,11 +103,11 @@ impl<E: Entry> Typed<E> {
     };
 
     unsafe fn take(word: Word) -> E {
-        // SAFETY: the caller's promise; it fits, as `Job::new` has checked.
+        // SAFETY: the caller's promise; it fits, as `TaskRef::new` has checked.
         unsafe { word.as_ptr().cast::<E>().read() }
     }
 
-    unsafe fn run(word: Word, stage: &dyn Stage) {
+    unsafe fn run(word: Word, stage: &dyn RunObserver) {
         // SAFETY: the caller's promise.
         unsafe { Self::take(word) }.run(stage);
     }
@@ -117,7 +117,7 @@ impl<E: Entry> Typed<E> {
         unsafe { &*word.as_ptr().cast::<E>() }.start()
     }
 
-    unsafe fn run_started(word: Word, stage: &dyn Stage) {
+    unsafe fn run_started(word: Word, stage: &dyn RunObserver) {
         // SAFETY: the caller's promise.
         unsafe { Self::take(word) }.run_started(stage);
     }
@@ -143,13 +143,13 @@ impl<E: Entry> Typed<E> {
     }
 }
 
-impl Job {
+impl TaskRef {
     /// An entry in place if it fits into a word, and else in a block of its own.
-    pub(crate) fn new<E: Entry>(entry: E) -> Self {
+    pub(crate) fn new<E: QueuedTask>(entry: E) -> Self {
         if Typed::<E>::FITS { Self::in_place(entry) } else { Self::in_place(Box::new(entry)) }
     }
 
-    fn in_place<E: Entry>(entry: E) -> Self {
+    fn in_place<E: QueuedTask>(entry: E) -> Self {
         assert!(Typed::<E>::FITS, "larger ones are boxed");
         let mut word = Word::uninit();
         // SAFETY: it fits.
@@ -157,7 +157,7 @@ impl Job {
         Self { word, table: &Typed::<E>::TABLE }
     }
 
-    pub(crate) fn run(self, stage: &dyn Stage) {
+    pub(crate) fn run(self, stage: &dyn RunObserver) {
         let job = ManuallyDrop::new(self);
         // SAFETY: the invariant; the word is not used again.
         unsafe { (job.table.run)(job.word, stage) }
@@ -168,7 +168,7 @@ impl Job {
         unsafe { (self.table.start)(&self.word) }
     }
 
-    pub(crate) fn run_started(self, stage: &dyn Stage) {
+    pub(crate) fn run_started(self, stage: &dyn RunObserver) {
         let job = ManuallyDrop::new(self);
         // SAFETY: the invariant; the word is not used again.
         unsafe { (job.table.run_started)(job.word, stage) }
@@ -201,20 +201,20 @@ impl Job {
 }
 
 /// Drops what was taken out of a queue. What is over may hold a value that nobody took.
-pub(crate) fn discard(jobs: impl IntoIterator<Item = Job>) {
+pub(crate) fn discard(jobs: impl IntoIterator<Item = TaskRef>) {
     for job in jobs {
         contain("dropping a call that left the queue", || drop(job));
     }
 }
 
-impl Drop for Job {
+impl Drop for TaskRef {
     fn drop(&mut self) {
         // SAFETY: the invariant; it is over.
         unsafe { (self.table.drop)(self.word) }
     }
 }
 
-impl std::fmt::Debug for Job {
+impl std::fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("phase", &self.phase()).finish_non_exhaustive()
     }
@@ -223,21 +223,21 @@ impl std::fmt::Debug for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::call::job::Elsewhere;
+    use crate::futures::call::run::NoObserver;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Counts how it ends, on top of whatever size `T` has.
     struct Ends<T>(Arc<[AtomicUsize; 5]>, T);
 
-    impl<T: Send + 'static> Entry for Ends<T> {
-        fn run(self, _: &dyn Stage) {
+    impl<T: Send + 'static> QueuedTask for Ends<T> {
+        fn run(self, _: &dyn RunObserver) {
             self.0[0].fetch_add(1, Ordering::Relaxed);
         }
         fn start(&self) -> bool {
             true
         }
-        fn run_started(self, _: &dyn Stage) {
+        fn run_started(self, _: &dyn RunObserver) {
             self.0[1].fetch_add(1, Ordering::Relaxed);
         }
         fn phase(&self) -> Phase {
@@ -261,12 +261,12 @@ mod tests {
 
     fn each_end<T: Copy + Send + 'static>(more: T) {
         let ends = Arc::new([const { AtomicUsize::new(0) }; 5]);
-        let job = || Job::new(Ends(Arc::clone(&ends), more));
+        let job = || TaskRef::new(Ends(Arc::clone(&ends), more));
         assert!(job().is_pending() && !job().is_cancelled());
-        job().run(&Elsewhere);
+        job().run(&NoObserver);
         let started = job();
         assert!(started.start());
-        started.run_started(&Elsewhere);
+        started.run_started(&NoObserver);
         assert_eq!(job().cancel(), Phase::Pending);
         assert_eq!(job().fail(Error::Shutdown), Phase::Running);
         drop(job());
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn each_value_ends_once_in_place_or_boxed() {
-        assert_eq!(size_of::<Job>(), 2 * size_of::<usize>());
+        assert_eq!(size_of::<TaskRef>(), 2 * size_of::<usize>());
         const { assert!(Typed::<Ends<()>>::FITS && !Typed::<Ends<u8>>::FITS) };
         each_end(());
         each_end(1u8);
@@ -289,15 +289,15 @@ mod tests {
         #[repr(align(64))]
         struct Aligned(u8);
         static SEEN: AtomicUsize = AtomicUsize::new(0);
-        impl Entry for Aligned {
-            fn run(self, _: &dyn Stage) {
+        impl QueuedTask for Aligned {
+            fn run(self, _: &dyn RunObserver) {
                 assert_eq!(std::ptr::from_ref(&self).addr() % 64, 0);
                 SEEN.fetch_add(usize::from(self.0), Ordering::Relaxed);
             }
             fn start(&self) -> bool {
                 true
             }
-            fn run_started(self, stage: &dyn Stage) {
+            fn run_started(self, stage: &dyn RunObserver) {
                 self.run(stage);
             }
             fn phase(&self) -> Phase {
@@ -311,14 +311,14 @@ mod tests {
             }
         }
         struct Nothing;
-        impl Entry for Nothing {
-            fn run(self, _: &dyn Stage) {
+        impl QueuedTask for Nothing {
+            fn run(self, _: &dyn RunObserver) {
                 SEEN.fetch_add(1, Ordering::Relaxed);
             }
             fn start(&self) -> bool {
                 true
             }
-            fn run_started(self, stage: &dyn Stage) {
+            fn run_started(self, stage: &dyn RunObserver) {
                 self.run(stage);
             }
             fn phase(&self) -> Phase {
@@ -331,10 +331,10 @@ mod tests {
                 self.phase()
             }
         }
-        Job::new(Aligned(40)).run(&Elsewhere);
-        let nothing = Job::new(Nothing);
+        TaskRef::new(Aligned(40)).run(&NoObserver);
+        let nothing = TaskRef::new(Nothing);
         assert!(nothing.is_cancelled());
-        nothing.run(&Elsewhere);
+        nothing.run(&NoObserver);
         assert_eq!(SEEN.load(Ordering::Relaxed), 41);
     }
 }

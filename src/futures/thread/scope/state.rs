@@ -5,27 +5,27 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::futures::call::assist::AwaitedSet;
-use crate::futures::call::counted::Counted;
-use crate::futures::call::upstream::Upstream;
-use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::call::dependency::Dependency;
+use crate::futures::call::pair_arc::PairArc;
+use crate::futures::call::waiters::{Signal, WakeWhen};
 use crate::futures::call::{AnyCall, cancel_now};
-use crate::futures::deadlock::{self, Awaits, Goal, InPlaceRun, OnDeadlock, Recheck, Wait};
+use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Recheck, Wait, WaitFor};
 use crate::futures::wait::wait_set::{unwatch, watch};
-use crate::guard::contain;
 use crate::sync::{Condvar, Mutex, wait_until};
+use crate::user_code::contain;
 
 /// A call of a scope, as its scope sees it.
 pub(super) type Known = AnyCall<()>;
 
 /// The calls of one scope.
-pub(super) struct Calls {
-    state: Mutex<State>,
+pub(super) struct ScopeState {
+    state: Mutex<ScopeCounts>,
     /// Notified when the last ticket goes, and when a call is added.
     changed: Condvar,
 }
 
-struct State {
-    /// INVARIANT: how many [`Ticket`]s there are.
+struct ScopeCounts {
+    /// INVARIANT: how many [`LiveTask`]s there are.
     tickets: usize,
     /// In the order spawned, each with its number. Has all that may be pending or running, and lost
     /// failures.
@@ -42,16 +42,16 @@ struct State {
 const FIRST_SWEEP: usize = 64;
 
 /// One task of a scope that was neither called nor dropped.
-pub(super) struct Ticket(Arc<Calls>);
+pub(super) struct LiveTask(Arc<ScopeState>);
 
-impl Ticket {
-    pub(super) fn of(calls: &Arc<Calls>) -> Self {
+impl LiveTask {
+    pub(super) fn of(calls: &Arc<ScopeState>) -> Self {
         calls.state.lock().tickets += 1;
         Self(Arc::clone(calls))
     }
 }
 
-impl Drop for Ticket {
+impl Drop for LiveTask {
     fn drop(&mut self) {
         let last = {
             let mut state = self.0.state.lock();
@@ -65,7 +65,7 @@ impl Drop for Ticket {
 }
 
 /// Blocks when dropped until no ticket is left.
-pub(super) struct WaitsOnDrop<'a>(pub(super) &'a Calls);
+pub(super) struct WaitsOnDrop<'a>(pub(super) &'a ScopeState);
 
 impl Drop for WaitsOnDrop<'_> {
     fn drop(&mut self) {
@@ -76,11 +76,16 @@ impl Drop for WaitsOnDrop<'_> {
     }
 }
 
-impl Calls {
+impl ScopeState {
     pub(super) fn new() -> Arc<Self> {
         let known = VecDeque::new();
-        let state =
-            State { tickets: 0, known, next_number: 0, sweep_at: FIRST_SWEEP, watched: false };
+        let state = ScopeCounts {
+            tickets: 0,
+            known,
+            next_number: 0,
+            sweep_at: FIRST_SWEEP,
+            watched: false,
+        };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
@@ -182,12 +187,12 @@ impl Calls {
                 signal.notify(index, false);
             }
         }
-        let until = Until { ended: calls.0.len(), or_failure: false };
+        let until = WakeWhen { ended: calls.0.len(), or_failure: false };
         let is_current = || self.state.lock().watched;
         let mut wait = Wait {
             on_deadlock: OnDeadlock::Insists,
             is_current: &is_current,
-            ..Wait::new(Awaits::Calls(calls), Goal::All)
+            ..Wait::new(Awaits::Calls(calls), WaitFor::All)
         };
         let mut run = InPlaceRun::default();
         let mut deadlock = Ok(());
@@ -208,12 +213,12 @@ impl Calls {
 struct NotDone(Vec<Known>);
 
 impl AwaitedSet for NotDone {
-    fn before(&self, end: usize) -> Option<(usize, &dyn Upstream)> {
+    fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)> {
         let index = end.min(self.0.len()).checked_sub(1)?;
         Some((index, &self.0[index]))
     }
 
-    fn from(&self, start: usize) -> Option<(usize, &dyn Upstream)> {
+    fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)> {
         Some((start, self.0.get(start)?))
     }
 }
@@ -221,19 +226,19 @@ impl AwaitedSet for NotDone {
 /// Lets go of calls, each by itself and without the lock: this may be the last owner, and the error
 /// of a call may hold what is the user's.
 fn forget(calls: impl IntoIterator<Item = Known>) {
-    for last in calls.into_iter().filter_map(Counted::leave) {
+    for last in calls.into_iter().filter_map(PairArc::leave) {
         contain("dropping a call of a scope", || drop(last));
     }
 }
 
-impl Drop for Calls {
+impl Drop for ScopeState {
     fn drop(&mut self) {
         let known = std::mem::take(&mut self.state.lock().known);
         forget(known.into_iter().map(|(_, call)| call));
     }
 }
 
-impl State {
+impl ScopeCounts {
     fn not_done(&self) -> Vec<Known> {
         let known = self.known.iter().map(|(_, call)| call);
         known.filter(|call| !call.core().state().is_done()).cloned().collect()

@@ -10,32 +10,32 @@
 
 use std::sync::Arc;
 
-use crate::futures::call::chain::Chain;
-use crate::futures::call::context::PoolId;
-use crate::futures::call::counted::{Counted, WeakCounted};
+use super::continuation::Continuations;
+use super::current::PoolId;
+use super::pair_arc::{PairArc, WeakPairArc};
+use super::run::{self, InPlace};
 use crate::futures::call::expiry;
-use crate::futures::call::job::{self, InPlace};
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall, Body, Call};
+use crate::futures::call::{self, AnyCall, Call, CallKind};
 
 /// A call whose value is of no interest. All but `follows` and `members` is about the call itself,
 /// whatever it follows.
-pub(crate) trait Upstream {
+pub(crate) trait Dependency {
     /// `None` if the call is gone, and so has ended.
-    fn look(&self) -> Option<Look>;
+    fn look(&self) -> Option<Snapshot>;
 
     /// `watch` is for those who block: what they saw changing is reported to the registry of waits.
-    fn follows(&self, watch: bool) -> Follows;
+    fn follows(&self, watch: bool) -> DependsOn;
 
     /// The members of a group that it still waits for.
-    fn members(&self) -> Vec<Followed>;
+    fn members(&self) -> Vec<DependencyRef>;
 
     /// The last member with an index below `end` that a group still waits for, and its index; for the
     /// registry of waits, to which it is reported when one of those that were looked at has ended.
-    fn member_before(&self, end: usize) -> Option<(usize, Followed)>;
+    fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)>;
 
     /// Cancels it if it is pending; returns whether it is cancelled now.
-    fn cancel(&self, chain: &mut Chain) -> bool;
+    fn cancel(&self, chain: &mut Continuations) -> bool;
 
     /// Tells it that it should stop, if it runs; returns whether it can hear of it.
     fn ask_to_stop(&self) -> bool;
@@ -50,7 +50,7 @@ pub(crate) trait Upstream {
 
 /// A call as it is at this moment.
 #[derive(Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     /// Its address: its identity while it is alive.
     pub(crate) call: usize,
     pub(crate) name: &'static str,
@@ -58,39 +58,39 @@ pub(crate) struct Look {
     pub(crate) state: State,
 }
 
-pub(crate) type Followed = Arc<dyn Upstream + Send + Sync>;
+pub(crate) type DependencyRef = Arc<dyn Dependency + Send + Sync>;
 
 /// What the end of a call depends on.
-pub(crate) enum Follows {
+pub(crate) enum DependsOn {
     /// No other call, or it has ended.
     Nothing,
-    Call(Followed),
+    Call(DependencyRef),
     /// It ends with this call, but not later than its deadline.
-    InTime(Followed),
+    InTime(DependencyRef),
     /// The ends of its members.
     Group,
 }
 
-impl<T> Upstream for AnyCall<T> {
-    fn look(&self) -> Option<Look> {
+impl<T> Dependency for AnyCall<T> {
+    fn look(&self) -> Option<Snapshot> {
         let core = self.core();
-        let (call, state) = (Counted::address(self), self.shown_state());
-        Some(Look { call, name: self.name(), pool: core.pool(), state })
+        let (call, state) = (PairArc::address(self), self.shown_state());
+        Some(Snapshot { call, name: self.name(), pool: core.pool(), state })
     }
 
-    fn follows(&self, watch: bool) -> Follows {
+    fn follows(&self, watch: bool) -> DependsOn {
         Call::follows(self, watch)
     }
 
-    fn members(&self) -> Vec<Followed> {
+    fn members(&self) -> Vec<DependencyRef> {
         self.body().members()
     }
 
-    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+    fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)> {
         self.body().member_before(end)
     }
 
-    fn cancel(&self, chain: &mut Chain) -> bool {
+    fn cancel(&self, chain: &mut Continuations) -> bool {
         call::cancel_in(chain, self)
     }
 
@@ -104,7 +104,7 @@ impl<T> Upstream for AnyCall<T> {
     }
 
     fn run_in_place(&self, unless_free: bool) -> InPlace {
-        job::run_in_place(self, unless_free)
+        run::run_in_place(self, unless_free)
     }
 }
 
@@ -113,26 +113,26 @@ impl<T> Upstream for AnyCall<T> {
 /// A followed call has among its waiters the rest of the chain, which holds the call and takes its
 /// outcome when it has ended. So whoever upgrades this and turns out to be its last owner drops
 /// nothing of a user's: it may be done under a lock.
-struct Source<T>(WeakCounted<Call<T, dyn Body<T>>>);
+struct DependencySource<T>(WeakPairArc<Call<T, dyn CallKind<T>>>);
 
-impl<T: Send + 'static> Upstream for Source<T> {
-    fn look(&self) -> Option<Look> {
+impl<T: Send + 'static> Dependency for DependencySource<T> {
+    fn look(&self) -> Option<Snapshot> {
         self.0.upgrade()?.look()
     }
 
-    fn follows(&self, watch: bool) -> Follows {
-        self.0.upgrade().map_or(Follows::Nothing, |call| call.follows(watch))
+    fn follows(&self, watch: bool) -> DependsOn {
+        self.0.upgrade().map_or(DependsOn::Nothing, |call| call.follows(watch))
     }
 
-    fn members(&self) -> Vec<Followed> {
+    fn members(&self) -> Vec<DependencyRef> {
         self.0.upgrade().map_or_else(Vec::new, |call| call.members())
     }
 
-    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+    fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)> {
         self.0.upgrade()?.member_before(end)
     }
 
-    fn cancel(&self, chain: &mut Chain) -> bool {
+    fn cancel(&self, chain: &mut Continuations) -> bool {
         self.0.upgrade().is_some_and(|call| {
             if chain.puts_off() { expiry::cancel(chain, &call) } else { call.cancel(chain) }
         })
@@ -151,8 +151,8 @@ impl<T: Send + 'static> Upstream for Source<T> {
     }
 }
 
-pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> Followed {
-    Arc::new(Source(Counted::downgrade(call)))
+pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> DependencyRef {
+    Arc::new(DependencySource(PairArc::downgrade(call)))
 }
 
 /// The call on whose state that of a chain depends now: the one at its beginning, which may be a
@@ -160,34 +160,34 @@ pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> Followed {
 ///
 /// There is one, and the way there ends. A future is followed once at most, and nobody has it any
 /// more then: if calls were made to follow each other in a circle, no future is left from which to get
-/// there, and who closed it is about to open it (`chain.rs`). The timer comes from within, but from a
+/// there, and who closed it is about to open it (`continuation.rs`). The timer comes from within, but from a
 /// call that it has claimed; such a call follows nothing any more.
-pub(crate) fn source_of_all(follows: Follows) -> Option<Followed> {
+pub(crate) fn source_of_all(follows: DependsOn) -> Option<DependencyRef> {
     match follows {
-        Follows::Call(call) | Follows::InTime(call) => Some(source_of(call)),
-        Follows::Nothing | Follows::Group => None,
+        DependsOn::Call(call) | DependsOn::InTime(call) => Some(source_of(call)),
+        DependsOn::Nothing | DependsOn::Group => None,
     }
 }
 
 /// [`source_of_all`] for a followed call; it may be `call` itself.
-pub(crate) fn source_of(mut call: Followed) -> Followed {
-    while let Follows::Call(next) | Follows::InTime(next) = call.follows(false) {
+pub(crate) fn source_of(mut call: DependencyRef) -> DependencyRef {
+    while let DependsOn::Call(next) | DependsOn::InTime(next) = call.follows(false) {
         call = next;
     }
     call
 }
 
 /// Whether the end of `call` depends on that of the call at the address `on`, which has not ended.
-pub(crate) fn depends_on(call: Followed, on: usize) -> bool {
+pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
     let mut left = vec![call];
     while let Some(call) = left.pop() {
         if call.look().is_some_and(|look| look.call == on) {
             return true;
         }
         match call.follows(false) {
-            Follows::Call(next) | Follows::InTime(next) => left.push(next),
-            Follows::Group => left.extend(call.members()),
-            Follows::Nothing => {}
+            DependsOn::Call(next) | DependsOn::InTime(next) => left.push(next),
+            DependsOn::Group => left.extend(call.members()),
+            DependsOn::Nothing => {}
         }
     }
     false
@@ -195,20 +195,20 @@ pub(crate) fn depends_on(call: Followed, on: usize) -> bool {
 
 /// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
 /// anything was cancelled or can hear of it.
-pub(crate) fn request_cancel(chain: &mut Chain, call: &dyn Upstream) -> bool {
+pub(crate) fn request_cancel(chain: &mut Continuations, call: &dyn Dependency) -> bool {
     cancel_or(chain, call, &|running| running.ask_to_stop())
 }
 
 /// Cancels what `call` depends on and has not started, and ends the processes that run the rest.
 /// Returns whether anything was cancelled or will end so.
-pub(crate) fn kill(chain: &mut Chain, call: &dyn Upstream) -> bool {
+pub(crate) fn kill(chain: &mut Continuations, call: &dyn Dependency) -> bool {
     cancel_or(chain, call, &|running| running.kill())
 }
 
-type End<'a> = &'a dyn Fn(&dyn Upstream) -> bool;
+type EndTest<'a> = &'a dyn Fn(&dyn Dependency) -> bool;
 
 /// Cancels what `call` depends on; what has started is left to `end`.
-fn cancel_or(chain: &mut Chain, call: &dyn Upstream, end: End<'_>) -> bool {
+fn cancel_or(chain: &mut Continuations, call: &dyn Dependency, end: EndTest<'_>) -> bool {
     let mut left = Vec::new();
     let mut ended = cancel_step(chain, call, end, &mut left);
     while let Some(next) = left.pop() {
@@ -218,13 +218,13 @@ fn cancel_or(chain: &mut Chain, call: &dyn Upstream, end: End<'_>) -> bool {
 }
 
 fn cancel_step(
-    chain: &mut Chain,
-    call: &dyn Upstream,
-    end: End<'_>,
-    left: &mut Vec<Followed>,
+    chain: &mut Continuations,
+    call: &dyn Dependency,
+    end: EndTest<'_>,
+    left: &mut Vec<DependencyRef>,
 ) -> bool {
     match call.follows(false) {
-        Follows::Call(next) | Follows::InTime(next) => {
+        DependsOn::Call(next) | DependsOn::InTime(next) => {
             // If that has ended, a function of this one's is running, or is about to.
             match next.look() {
                 Some(look) if !look.state.is_done() => {
@@ -234,17 +234,17 @@ fn cancel_step(
                 _ => end(call),
             }
         }
-        Follows::Group => {
+        DependsOn::Group => {
             left.extend(call.members());
             call.cancel(chain)
         }
-        Follows::Nothing => call.cancel(chain) || end(call),
+        DependsOn::Nothing => call.cancel(chain) || end(call),
     }
 }
 
 /// Which of the calls that another one depends on are run in place.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum DependencyKind {
     /// Those that must end before it does: not what is behind a deadline, nor the members of a group.
     Certain { unless_free: bool },
     /// All of them.
@@ -255,13 +255,13 @@ pub(crate) enum Kind {
 /// `call` is not done.
 #[inline]
 pub(crate) fn run_in_place(
-    call: &dyn Upstream,
-    kind: Kind,
+    call: &dyn Dependency,
+    kind: DependencyKind,
     go_on: &mut dyn FnMut() -> bool,
 ) -> InPlace {
-    if let Follows::Nothing = call.follows(false) {
+    if let DependsOn::Nothing = call.follows(false) {
         // The usual case.
-        let unless_free = matches!(kind, Kind::Certain { unless_free: true });
+        let unless_free = matches!(kind, DependencyKind::Certain { unless_free: true });
         return if go_on() { call.run_in_place(unless_free) } else { InPlace::NotOurs };
     }
     run_followed_in_place(call, kind, go_on)
@@ -270,45 +270,47 @@ pub(crate) fn run_in_place(
 /// The same for a call that follows others.
 #[inline(never)]
 fn run_followed_in_place(
-    call: &dyn Upstream,
-    kind: Kind,
+    call: &dyn Dependency,
+    kind: DependencyKind,
     go_on: &mut dyn FnMut() -> bool,
 ) -> InPlace {
     let mut outcome = InPlace::NotOurs;
     // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
-    let mut path: Vec<Followed> = Vec::new();
+    let mut path: Vec<DependencyRef> = Vec::new();
     let mut tried = vec![Tried::Nothing];
     while let Some(last) = tried.last_mut() {
-        let here: &dyn Upstream = match path.last() {
+        let here: &dyn Dependency = match path.last() {
             Some(followed) => &**followed,
             None => call,
         };
         match (here.follows(false), kind, &mut *last) {
-            (Follows::InTime(_) | Follows::Group, Kind::Certain { .. }, _) => return outcome,
-            (Follows::Call(next) | Follows::InTime(next), _, Tried::Call(before))
+            (DependsOn::InTime(_) | DependsOn::Group, DependencyKind::Certain { .. }, _) => {
+                return outcome;
+            }
+            (DependsOn::Call(next) | DependsOn::InTime(next), _, Tried::Call(before))
                 if Arc::ptr_eq(&next, before) => {}
-            (Follows::Call(next) | Follows::InTime(next), _, _) => {
+            (DependsOn::Call(next) | DependsOn::InTime(next), _, _) => {
                 *last = Tried::Call(Arc::clone(&next));
                 path.push(next);
                 tried.push(Tried::Nothing);
                 continue;
             }
-            (Follows::Group, _, Tried::Members(left)) => {
+            (DependsOn::Group, _, Tried::Members(left)) => {
                 if let Some(next) = left.next() {
                     path.push(next);
                     tried.push(Tried::Nothing);
                     continue;
                 }
             }
-            (Follows::Group, _, _) => {
+            (DependsOn::Group, _, _) => {
                 *last = Tried::Members(here.members().into_iter());
                 continue;
             }
-            (Follows::Nothing, _, _) => {
+            (DependsOn::Nothing, _, _) => {
                 if !go_on() {
                     return outcome;
                 }
-                let unless_free = matches!(kind, Kind::Certain { unless_free: true });
+                let unless_free = matches!(kind, DependencyKind::Certain { unless_free: true });
                 match here.run_in_place(unless_free) {
                     InPlace::Ran => outcome = InPlace::Ran,
                     InPlace::NotOurs => {}
@@ -326,17 +328,17 @@ fn run_followed_in_place(
 enum Tried {
     Nothing,
     /// The call that it followed then: afterwards it may follow another.
-    Call(Followed),
+    Call(DependencyRef),
     /// The members that are left.
-    Members(std::vec::IntoIter<Followed>),
+    Members(std::vec::IntoIter<DependencyRef>),
 }
 
-impl<T, B: Body<T> + ?Sized> Call<T, B> {
+impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
     /// What its end depends on now; nothing once it has ended, or is about to by a claim.
-    pub(crate) fn follows(&self, watch: bool) -> Follows {
+    pub(crate) fn follows(&self, watch: bool) -> DependsOn {
         let state = self.core().state();
         let ends = state.is_done() || state.is_claimed();
-        if ends { Follows::Nothing } else { self.body().follows(watch) }
+        if ends { DependsOn::Nothing } else { self.body().follows(watch) }
     }
 
     /// The state as a user sees it: a call runs when the process that has it says so.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::builder::ThreadPoolBuilder;
-use super::pool::Settings;
-use crate::guard::contain;
+use super::pool::PoolSettings;
+use crate::user_code::contain;
 
 /// Enters what was captured for one call, calls what it is given, and leaves it.
 pub(crate) type Enter = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
@@ -61,7 +61,7 @@ impl ThreadPoolBuilder {
 }
 
 /// Takes what goes with a call that this thread submits.
-pub(super) fn capture(settings: &Settings) -> Option<Enter> {
+pub(super) fn capture(settings: &PoolSettings) -> Option<Enter> {
     let capture = settings.hooks.context.as_ref()?;
     let mut captured = None;
     contain("capturing the context of a call", || captured = Some(capture()));

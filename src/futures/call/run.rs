@@ -4,19 +4,19 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
+use super::cancel_token::StopFlag;
+use super::continuation::Continuations;
+use super::current::{RunningCall, within, worker_of};
+use super::pair_arc::PairArc;
 use crate::error::Error;
 use crate::futures::call::assist::{Begin, ask_worker};
-use crate::futures::call::chain::Chain;
-use crate::futures::call::context::{Entered, within, worker_of};
-use crate::futures::call::counted::Counted;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::token::StopFlag;
-use crate::futures::call::{AnyCall, Body, Call, cancel_now, finish, tell_waiters};
-use crate::futures::thread::Entry;
-use crate::guard::{catch, contain};
+use crate::futures::call::{AnyCall, Call, CallKind, cancel_now, finish, notify_waiters};
+use crate::futures::thread::QueuedTask;
+use crate::user_code::{catch, contain};
 
 /// What a worker wants to know of the course of a call that it runs.
-pub(crate) trait Stage {
+pub(crate) trait RunObserver {
     /// The function is about to run.
     fn begins(&self) {}
     /// There was nothing to run: the call had been cancelled.
@@ -34,9 +34,9 @@ pub(crate) trait Stage {
 }
 
 /// The stage of a thread that is no worker.
-pub(crate) struct Elsewhere;
+pub(crate) struct NoObserver;
 
-impl Stage for Elsewhere {
+impl RunObserver for NoObserver {
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
     fn stop_flag(&self) -> Option<StopFlag> {
@@ -77,7 +77,7 @@ impl CallName for &'static str {
 /// PENDING owns it: the worker that starts the call or the thread that cancels it.
 ///
 /// `P` is what the queue gave the call.
-pub(crate) struct Job<F, N, P = ()> {
+pub(crate) struct QueuedFn<F, N, P = ()> {
     function: UnsafeCell<ManuallyDrop<F>>,
     permit: P,
     name: N,
@@ -91,7 +91,7 @@ pub(crate) trait Permit: Send + Sync {
 
 impl Permit for () {}
 
-impl<F, N: CallName, P> Job<F, N, P> {
+impl<F, N: CallName, P> QueuedFn<F, N, P> {
     pub(crate) fn new(function: F, name: N, permit: P) -> Self {
         Self { function: UnsafeCell::new(ManuallyDrop::new(function)), permit, name }
     }
@@ -100,9 +100,9 @@ impl<F, N: CallName, P> Job<F, N, P> {
 // SAFETY: the function is touched by one thread only, the one that won the transition out of
 // PENDING, and it may be another than the one that made it (F: Send). The name may be read by all
 // (N: Sync), and so may the permit (P: Sync).
-unsafe impl<F: Send, N: Sync, P: Sync> Sync for Job<F, N, P> {}
+unsafe impl<F: Send, N: Sync, P: Sync> Sync for QueuedFn<F, N, P> {}
 
-impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> Body<T> for Job<F, N, P> {
+impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedFn<F, N, P> {
     fn name(&self) -> &'static str {
         self.name.name()
     }
@@ -124,7 +124,7 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> Body<T> for Job<F, N, P
         function()
     }
 
-    fn cancelled(&self, _chain: &mut Chain) {
+    fn cancelled(&self, _chain: &mut Continuations) {
         self.permit.cancelled();
     }
 }
@@ -134,12 +134,13 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> Body<T> for Job<F, N, P
 /// # Safety
 ///
 /// The caller made the transition that starts and claims the call, and calls this once.
-unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn Stage) -> State
+unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn RunObserver) -> State
 where
-    B: Body<T> + ?Sized,
+    B: CallKind<T> + ?Sized,
 {
     let core = call.core();
-    let entered = Entered { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
+    let entered =
+        RunningCall { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
     let outcome = within(entered, core, stage, || {
         catch(|| {
             // SAFETY: the caller made the transition out of PENDING.
@@ -154,7 +155,7 @@ where
 }
 
 /// A call that others know of.
-impl<T, F, N, P> Entry for Counted<Call<T, Job<F, N, P>>>
+impl<T, F, N, P> QueuedTask for PairArc<Call<T, QueuedFn<F, N, P>>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
@@ -162,7 +163,7 @@ where
     P: Permit + 'static,
 {
     #[inline]
-    fn run(self, stage: &dyn Stage) {
+    fn run(self, stage: &dyn RunObserver) {
         if let Err(state) = self.core().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {
                 stage.found_cancelled(); // its captures are gone already
@@ -179,12 +180,12 @@ where
     }
 
     #[inline]
-    fn run_started(self, stage: &dyn Stage) {
+    fn run_started(self, stage: &dyn RunObserver) {
         // SAFETY: this thread made the transition that starts and claims the call.
         let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {
-            let call = Counted::clone(&self).erase();
-            tell_waiters(&call, state, stage);
+            let call = PairArc::clone(&self).erase();
+            notify_waiters(&call, state, stage);
         }
         // What was moved out already is not dropped here; a lost failure is logged here.
         let something_left = std::mem::needs_drop::<T>() || state.is_failed();
@@ -192,7 +193,7 @@ where
             return;
         }
         // Whoever leaves last drops it, and this worker must not do so while it seems to be free.
-        let Some(last) = Counted::leave(self) else { return };
+        let Some(last) = PairArc::leave(self) else { return };
         if !last.core().state().is_taken() {
             stage.enters_user_code();
         }
@@ -260,7 +261,7 @@ pub(crate) fn run_in_place<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
         let state = unsafe { execute(call, &Nested) };
         // Callbacks and what follows nest as the calls do: on the same piece of stack.
         if state.is_waited() {
-            tell_waiters(call, state, &Nested);
+            notify_waiters(call, state, &Nested);
         }
         InPlace::Ran
     };
@@ -270,7 +271,7 @@ pub(crate) fn run_in_place<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
 /// The stage of a call that a waiting worker runs in place.
 struct Nested;
 
-impl Stage for Nested {
+impl RunObserver for Nested {
     fn ended(&self, failed: bool) {
         ask_worker(|worker| worker.ended(failed));
     }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::ThreadPoolBuilder;
-use super::propagate::Capture;
-use super::state::MakeState;
+use super::context_propagation::Capture;
+use super::worker_local::MakeState;
 use crate::error::{Error, Result};
 
-pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type WorkerHook = Arc<dyn Fn() + Send + Sync>;
 
 /// What of the user's runs around workers and calls.
 #[derive(Clone, Default)]
-pub(crate) struct Hooks {
-    pub(super) on_start: Option<Hook>,
-    pub(super) on_stop: Option<Hook>,
+pub(crate) struct WorkerHooks {
+    pub(super) on_start: Option<WorkerHook>,
+    pub(super) on_stop: Option<WorkerHook>,
     pub(super) state: Option<MakeState>,
     pub(super) context: Option<Capture>,
 }
@@ -119,7 +119,7 @@ pub(super) fn check_workers(min_workers: usize, max_workers: usize) -> Result<()
     Err(Error::InvalidArgument(text.into()))
 }
 
-impl fmt::Debug for Hooks {
+impl fmt::Debug for WorkerHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
             .field("on_start", &self.on_start.is_some())

@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::futures::Future;
-use crate::futures::call::chain::{Chain, Link, try_end, when_settled};
-use crate::futures::call::counted::Counted;
+use crate::futures::call::continuation::{Continuations, DependentCall, try_end, when_settled};
+use crate::futures::call::dependency::{Dependency, request_cancel, upstream};
 use crate::futures::call::expiry;
+use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::state::State;
-use crate::futures::call::upstream::{Upstream, request_cancel, upstream};
 use crate::futures::call::{self, AnyCall, Ending, take_ending};
 use crate::futures::future::timer;
-use crate::guard::contain;
 use crate::sync::deadline_after;
+use crate::user_code::contain;
 
 impl<T: Send + 'static> Future<T> {
     /// Makes a call that ends as this one does, or fails with [`Error::Timeout`] after `timeout`.
@@ -70,29 +70,29 @@ impl<T: Send + 'static> Future<T> {
             return self;
         }
         let source = self.into_call();
-        let (linked, future) = Link::to(&source, true);
+        let (linked, future) = DependentCall::to(&source, true);
         let linked = linked.erase();
         let follows = upstream(&source);
         let time_is_up = {
-            let (linked, follows) = (Counted::clone(&linked), Arc::clone(&follows));
+            let (linked, follows) = (PairArc::clone(&linked), Arc::clone(&follows));
             let error = Error::Timeout { unfinished: 1, total: 1 };
-            move |chain: &mut Chain| give_up(chain, linked, &*follows, error)
+            move |chain: &mut Continuations| give_up(chain, linked, &*follows, error)
         };
         let mut event = None;
         if timeout.is_zero() {
-            Chain::with(time_is_up);
+            Continuations::with(time_is_up);
         } else {
             match timer::enter(deadline, time_is_up) {
                 Ok(entered) => event = Some(entered),
                 Err(error) => {
-                    let linked = Counted::clone(&linked);
-                    Chain::with(|chain| give_up(chain, linked, &*follows, error));
+                    let linked = PairArc::clone(&linked);
+                    Continuations::with(|chain| give_up(chain, linked, &*follows, error));
                 }
             }
         }
         let rest = {
-            let source = Counted::clone(&source);
-            Box::new(move |chain: &mut Chain| {
+            let source = PairArc::clone(&source);
+            Box::new(move |chain: &mut Continuations| {
                 if let Some(event) = event {
                     timer::cancel(&event);
                 }
@@ -100,16 +100,16 @@ impl<T: Send + 'static> Future<T> {
             })
         };
         // This future was the only one, so the rest of the chain owns the outcome.
-        Chain::with(|chain| when_settled(chain, &source, rest));
+        Continuations::with(|chain| when_settled(chain, &source, rest));
         future
     }
 }
 
 /// Time is up: fails `linked`, unless it has ended, and cancels what it follows.
 fn give_up<T: Send + 'static>(
-    chain: &mut Chain,
+    chain: &mut Continuations,
     linked: AnyCall<T>,
-    follows: &dyn Upstream,
+    follows: &dyn Dependency,
     error: Error,
 ) {
     if linked.core().transition(State::claim).is_err() {
@@ -124,13 +124,13 @@ fn give_up<T: Send + 'static>(
         // SAFETY: the transition above set the claim.
         unsafe { expiry::finish(chain, linked, outcome) };
     } else {
-        Chain::with(|chain| request_cancel(chain, follows));
+        Continuations::with(|chain| request_cancel(chain, follows));
         // SAFETY: as above.
         unsafe { call::finish_in(chain, &linked, outcome) };
     }
 }
 
-fn source_ended<T>(chain: &mut Chain, linked: &AnyCall<T>, ending: Ending<T>) {
+fn source_ended<T>(chain: &mut Continuations, linked: &AnyCall<T>, ending: Ending<T>) {
     let outcome = match ending {
         Ending::Cancelled => {
             call::cancel_in(chain, linked);

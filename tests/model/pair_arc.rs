@@ -2,7 +2,7 @@
 //! is freed after that. The very source; in the other models its counts are hidden from loom, as
 //! those of an `Arc` would be.
 
-#[path = "../../src/futures/call/counted.rs"]
+#[path = "../../src/futures/call/pair_arc.rs"]
 #[expect(dead_code, reason = "what concerns one thread alone needs no model")]
 mod protocol;
 
@@ -14,7 +14,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use crate::{Outcomes, Watched};
-use protocol::{Counted, WeakCounted};
+use protocol::{PairArc, WeakPairArc};
 
 /// Loom reports it if the drop is not ordered after what owners read.
 struct Value {
@@ -29,17 +29,17 @@ impl Drop for Value {
 }
 
 /// Two owners of a value, and how often it was dropped.
-fn pair() -> (Counted<Value>, Counted<Value>, impl Fn() -> usize) {
+fn pair() -> (PairArc<Value>, PairArc<Value>, impl Fn() -> usize) {
     let drops = Arc::new(AtomicUsize::new(0));
-    let (one, other) = Counted::pair(Value { watched: Watched::new(9), drops: Arc::clone(&drops) });
+    let (one, other) = PairArc::pair(Value { watched: Watched::new(9), drops: Arc::clone(&drops) });
     (one, other, move || drops.load(Ordering::Relaxed))
 }
 
 /// An owner and a weak one.
-fn with_weak() -> (Counted<Value>, WeakCounted<Value>, impl Fn() -> usize) {
+fn with_weak() -> (PairArc<Value>, WeakPairArc<Value>, impl Fn() -> usize) {
     let (one, other, drops) = pair();
     drop(other);
-    let weak = Counted::downgrade(&one);
+    let weak = PairArc::downgrade(&one);
     (one, weak, drops)
 }
 
@@ -71,12 +71,12 @@ fn what_one_owner_did_comes_before_the_drop_by_the_other() {
         let own = roads.other();
         let worker = thread::spawn(move || {
             assert_eq!(one.watched.get(), 9);
-            let is_last = Counted::leave(one).is_some();
+            let is_last = PairArc::leave(one).is_some();
             own.passes();
             is_last
         });
         roads.looks();
-        let last = Counted::leave(other);
+        let last = PairArc::leave(other);
         let is_last = last.is_some();
         drop(last);
         assert_eq!(usize::from(worker.join().unwrap()) + usize::from(is_last), 1);
@@ -91,7 +91,7 @@ fn what_one_owner_did_comes_before_the_drop_by_the_other() {
 fn of_three_owners_the_last_drops() {
     let outcomes = Outcomes::of(|| {
         let (one, other, drops) = pair();
-        let third = Counted::clone(&one);
+        let third = PairArc::clone(&one);
         let roads = Crossroads::default();
         let threads = [one, third].map(|owner| {
             let own = roads.other();

@@ -1,5 +1,8 @@
 //! The one error type of the crate. See [`Error`].
 
+mod panic;
+mod worker_death;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,9 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::death::WorkerDeath;
+pub use self::worker_death::WorkerDeath;
 
-pub use crate::panic::Panic;
+pub use self::panic::Panic;
 
 /// What can go wrong, in `sched` and in `futures` alike.
 ///

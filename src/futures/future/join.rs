@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::futures::Future;
-use crate::futures::call::chain::{Chain, try_end, when_settled};
-use crate::futures::call::core::Outcome;
-use crate::futures::call::counted::Counted;
-use crate::futures::call::upstream::{Followed, Follows, request_cancel, source_of, upstream};
-use crate::futures::call::{self, AnyCall, Body, Call, Ending, take_ending};
+use crate::futures::call::continuation::{Continuations, try_end, when_settled};
+use crate::futures::call::dependency::{
+    DependencyRef, DependsOn, request_cancel, source_of, upstream,
+};
+use crate::futures::call::pair_arc::PairArc;
+use crate::futures::call::shared_state::CallResult;
+use crate::futures::call::{self, AnyCall, Call, CallKind, Ending, take_ending};
 use crate::futures::deadlock::{Recheck, recheck_blocked};
-use crate::guard::contain;
 use crate::sync::Mutex;
+use crate::user_code::contain;
 
 /// Makes a call whose value is that of all `futures`, in the order given.
 ///
@@ -101,16 +103,16 @@ fn into_calls<T>(futures: impl IntoIterator<Item = Future<T>>) -> Vec<AnyCall<T>
 }
 
 /// What a group has of its members so far. Called under the group's lock: it drops nothing.
-trait Gathered<T>: Send + 'static {
+trait JoinPolicy<T>: Send + 'static {
     type Value: Send + 'static;
 
     /// Takes in how a member ended. `left` is how many have not.
-    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> Verdict<T, Self::Value>;
+    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> JoinStep<T, Self::Value>;
 }
 
-enum Verdict<T, U> {
+enum JoinStep<T, U> {
     /// More ends are needed. What is not needed any more is dropped by the caller.
-    Wait(Option<Outcome<T>>),
+    Wait(Option<CallResult<T>>),
     /// The group ends like this.
     End(Ending<U>),
 }
@@ -119,21 +121,21 @@ struct All<T> {
     values: Vec<Option<T>>,
 }
 
-impl<T: Send + 'static> Gathered<T> for All<T> {
+impl<T: Send + 'static> JoinPolicy<T> for All<T> {
     type Value = Vec<T>;
 
-    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> Verdict<T, Vec<T>> {
+    fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> JoinStep<T, Vec<T>> {
         match ending {
             Ending::Finished(Ok(value)) => {
                 self.values[index] = Some(value);
                 if left > 0 {
-                    return Verdict::Wait(None);
+                    return JoinStep::Wait(None);
                 }
                 let values = std::mem::take(&mut self.values);
-                Verdict::End(Ending::Finished(Ok(values.into_iter().flatten().collect())))
+                JoinStep::End(Ending::Finished(Ok(values.into_iter().flatten().collect())))
             }
-            Ending::Finished(Err(error)) => Verdict::End(Ending::Finished(Err(error))),
-            Ending::Cancelled => Verdict::End(Ending::Cancelled),
+            Ending::Finished(Err(error)) => JoinStep::End(Ending::Finished(Err(error))),
+            Ending::Cancelled => JoinStep::End(Ending::Cancelled),
         }
     }
 }
@@ -143,21 +145,21 @@ struct First {
     failure: Option<Box<Error>>,
 }
 
-impl<T: Send + 'static> Gathered<T> for First {
+impl<T: Send + 'static> JoinPolicy<T> for First {
     type Value = T;
 
-    fn add(&mut self, _index: usize, ending: Ending<T>, left: usize) -> Verdict<T, T> {
+    fn add(&mut self, _index: usize, ending: Ending<T>, left: usize) -> JoinStep<T, T> {
         let before = match ending {
-            Ending::Finished(Ok(value)) => return Verdict::End(Ending::Finished(Ok(value))),
+            Ending::Finished(Ok(value)) => return JoinStep::End(Ending::Finished(Ok(value))),
             Ending::Finished(Err(error)) => self.failure.replace(error),
             Ending::Cancelled => None,
         };
         if left > 0 {
-            return Verdict::Wait(before.map(Err));
+            return JoinStep::Wait(before.map(Err));
         }
         // The one before, if any, is kept to be dropped with the group's remains.
         let last = std::mem::replace(&mut self.failure, before);
-        Verdict::End(last.map_or(Ending::Cancelled, |error| Ending::Finished(Err(error))))
+        JoinStep::End(last.map_or(Ending::Cancelled, |error| Ending::Finished(Err(error))))
     }
 }
 
@@ -172,27 +174,27 @@ struct Open<G> {
     gathered: G,
     left: usize,
     /// `None` for those that have ended.
-    members: Vec<Option<Followed>>,
+    members: Vec<Option<DependencyRef>>,
     /// Blocked threads looked at the members with such an index, or a higher one: they count on one
     /// of them, which may end in a way that does not end the group.
     watched_from: usize,
 }
 
-impl<T, G: Send + 'static> Body<T> for Group<G> {
+impl<T, G: Send + 'static> CallKind<T> for Group<G> {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn follows(&self, _watch: bool) -> Follows {
-        Follows::Group
+    fn follows(&self, _watch: bool) -> DependsOn {
+        DependsOn::Group
     }
 
-    fn members(&self) -> Vec<Followed> {
+    fn members(&self) -> Vec<DependencyRef> {
         let open = self.open.lock();
         open.as_ref().map_or_else(Vec::new, |open| open.members.iter().flatten().cloned().collect())
     }
 
-    fn member_before(&self, end: usize) -> Option<(usize, Followed)> {
+    fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)> {
         let mut open = self.open.lock();
         let open = open.as_mut()?;
         let members = open.members[..end.min(open.members.len())].iter().enumerate().rev();
@@ -202,7 +204,7 @@ impl<T, G: Send + 'static> Body<T> for Group<G> {
         Some((index, Arc::clone(member)))
     }
 
-    fn cancelled(&self, chain: &mut Chain) {
+    fn cancelled(&self, chain: &mut Continuations) {
         let open = self.open.lock().take();
         if let Some(open) = open {
             leave(chain, open, |chain, member| {
@@ -214,9 +216,9 @@ impl<T, G: Send + 'static> Body<T> for Group<G> {
 
 /// Ends the group's interest in its members, and drops what it has of them.
 fn leave<G: Send + 'static>(
-    chain: &mut Chain,
+    chain: &mut Continuations,
     open: Open<G>,
-    cancel: impl Fn(&mut Chain, Followed) + Send + 'static,
+    cancel: impl Fn(&mut Continuations, DependencyRef) + Send + 'static,
 ) {
     // On the list, for a group in a group in a group ...
     chain.push(Box::new(move |chain| {
@@ -232,16 +234,16 @@ fn leave<G: Send + 'static>(
 fn gather<T, G>(name: &'static str, calls: Vec<AnyCall<T>>, gathered: G) -> Future<G::Value>
 where
     T: Send + 'static,
-    G: Gathered<T>,
+    G: JoinPolicy<T>,
 {
     let members = calls.iter().map(|call| Some(upstream(call))).collect();
     let open = Open { gathered, left: calls.len(), members, watched_from: usize::MAX };
     let (group, future) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
-    Chain::with(|chain| {
+    Continuations::with(|chain| {
         for (index, member) in calls.into_iter().enumerate() {
             let rest = {
-                let (group, member) = (Counted::clone(&group), Counted::clone(&member));
-                Box::new(move |chain: &mut Chain| {
+                let (group, member) = (PairArc::clone(&group), PairArc::clone(&member));
+                Box::new(move |chain: &mut Continuations| {
                     member_ended(chain, &group, index, take_ending(&member));
                 })
             };
@@ -252,9 +254,9 @@ where
     future
 }
 
-fn member_ended<T, G: Gathered<T>>(
-    chain: &mut Chain,
-    group: &Counted<Call<G::Value, Group<G>>>,
+fn member_ended<T, G: JoinPolicy<T>>(
+    chain: &mut Continuations,
+    group: &PairArc<Call<G::Value, Group<G>>>,
     index: usize,
     ending: Ending<T>,
 ) {
@@ -271,7 +273,7 @@ fn member_ended<T, G: Gathered<T>>(
             open.members.pop();
         }
         match open.gathered.add(index, ending, open.left) {
-            Verdict::Wait(unneeded) => {
+            JoinStep::Wait(unneeded) => {
                 let watched = index >= open.watched_from;
                 if watched {
                     open.watched_from = usize::MAX;
@@ -283,10 +285,10 @@ fn member_ended<T, G: Gathered<T>>(
                 contain("dropping a failure that nobody needs", || drop(unneeded));
                 return;
             }
-            Verdict::End(ending) => (ending, slot.take()),
+            JoinStep::End(ending) => (ending, slot.take()),
         }
     };
-    let call = Counted::clone(group).erase();
+    let call = PairArc::clone(group).erase();
     match ending {
         Ending::Cancelled => {
             call::cancel_in(chain, &call);

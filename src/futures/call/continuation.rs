@@ -1,12 +1,12 @@
 //! Chains of calls: what follows the end of a call without a thread that waits for it.
 //!
-//! A call that was composed of others has a [`Link`] for a body: it knows the call that it follows
-//! now. The other way round, the followed call holds the [`Rest`] of the chain among its waiters,
+//! A call that was composed of others has a [`DependentCall`] for a body: it knows the call that it follows
+//! now. The other way round, the followed call holds the [`Continuation`] of the chain among its waiters,
 //! and that holds the composed call. The first is weak, the second strong: whoever is to complete
 //! the first call of a chain keeps all that follow alive, and none keeps alive what it followed.
 //!
-//! A chain may be long. Its ends are told one after the other by a [`Chain`], a list of what is
-//! still to be done, and those who look for the first call go hop by hop (`upstream.rs`): nothing
+//! A chain may be long. Its ends are told one after the other by a [`Continuations`], a list of what is
+//! still to be done, and those who look for the first call go hop by hop (`dependency.rs`): nothing
 //! here recurses. User code gets no hold of the list, so that calls that it ends are told at once.
 //!
 //! **No circles.** A function may return the very call that is made of its own: nobody has a future
@@ -16,31 +16,31 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::current::{RunningCall, within};
+use super::dependency::{DependencyRef, DependsOn, depends_on, upstream};
+use super::pair_arc::PairArc;
+use super::run::NoObserver;
+use super::shared_state::CallResult;
+use super::waiters::Waiter;
 use crate::error::Error;
 use crate::futures::Future;
-use crate::futures::call::context::{Entered, within};
-use crate::futures::call::core::Outcome;
-use crate::futures::call::counted::Counted;
-use crate::futures::call::job::Elsewhere;
 use crate::futures::call::state::State;
-use crate::futures::call::upstream::{Followed, Follows, depends_on, upstream};
-use crate::futures::call::waiter::Waiter;
-use crate::futures::call::{self, AnyCall, Body, Call, Ending, log_lost, take_ending};
+use crate::futures::call::{self, AnyCall, Call, CallKind, Ending, log_lost, take_ending};
 use crate::futures::deadlock::{Recheck, recheck_blocked};
-use crate::guard::contain;
 use crate::sync::Mutex;
+use crate::user_code::contain;
 
 /// What is left to do when a call has settled; it knows the call.
-pub(crate) type Rest = Box<dyn FnOnce(&mut Chain) + Send>;
+pub(crate) type Continuation = Box<dyn FnOnce(&mut Continuations) + Send>;
 
 /// What is left to do in this thread because calls ended.
-pub(crate) struct Chain {
-    left: VecDeque<Rest>,
+pub(crate) struct Continuations {
+    left: VecDeque<Continuation>,
     /// What runs code of users, if another thread is to do it.
-    put_off: Option<Vec<Rest>>,
+    put_off: Option<Vec<Continuation>>,
 }
 
-impl Chain {
+impl Continuations {
     /// Calls `begin`, then does what it left to do, and what that left.
     pub(crate) fn with<R>(begin: impl FnOnce(&mut Self) -> R) -> R {
         let mut chain = Self { left: VecDeque::new(), put_off: None };
@@ -52,7 +52,7 @@ impl Chain {
     /// Like [`with`](Self::with) for a thread that runs no code of users; gives what does, to be done
     /// by another one, piece by piece: a piece that blocks must not hold up the others.
     #[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom knows no timer"))]
-    pub(crate) fn putting_off(begin: impl FnOnce(&mut Self)) -> Vec<Rest> {
+    pub(crate) fn putting_off(begin: impl FnOnce(&mut Self)) -> Vec<Continuation> {
         let mut chain = Self { left: VecDeque::new(), put_off: Some(Vec::new()) };
         begin(&mut chain);
         chain.run();
@@ -65,7 +65,7 @@ impl Chain {
         }
     }
 
-    pub(crate) fn push(&mut self, rest: Rest) {
+    pub(crate) fn push(&mut self, rest: Continuation) {
         self.left.push_back(rest);
     }
 
@@ -84,31 +84,31 @@ impl Chain {
 }
 
 /// Has `rest` done when `call` has settled; at once if it has.
-pub(crate) fn when_settled<T>(chain: &mut Chain, call: &AnyCall<T>, rest: Rest) {
+pub(crate) fn when_settled<T>(chain: &mut Continuations, call: &AnyCall<T>, rest: Continuation) {
     if let Err(Waiter::Then(rest)) = call.core().register(Waiter::Then(rest)) {
         chain.push(rest);
     }
 }
 
 /// The body of a call that ends with another one.
-pub(crate) struct Link {
+pub(crate) struct DependentCall {
     name: &'static str,
     in_time: bool,
     hop: Mutex<Hop>,
 }
 
 struct Hop {
-    follows: Followed,
+    follows: DependencyRef,
     /// A blocked thread may count on this hop.
     watched: bool,
 }
 
-impl Link {
+impl DependentCall {
     /// Makes a call that follows `source` and is called like it.
     pub(crate) fn to<S, T>(
         source: &AnyCall<S>,
         in_time: bool,
-    ) -> (Counted<Call<T, Self>>, Future<T>)
+    ) -> (PairArc<Call<T, Self>>, Future<T>)
     where
         S: Send + 'static,
     {
@@ -117,23 +117,23 @@ impl Link {
     }
 }
 
-impl<T> Body<T> for Link {
+impl<T> CallKind<T> for DependentCall {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn follows(&self, watch: bool) -> Follows {
+    fn follows(&self, watch: bool) -> DependsOn {
         let mut hop = self.hop.lock();
         hop.watched |= watch;
         let follows = Arc::clone(&hop.follows);
-        if self.in_time { Follows::InTime(follows) } else { Follows::Call(follows) }
+        if self.in_time { DependsOn::InTime(follows) } else { DependsOn::Call(follows) }
     }
 }
 
 /// How a composed call goes on when its source has finished.
-pub(crate) enum Next<T> {
+pub(crate) enum FollowUp<T> {
     /// It ends.
-    End(Outcome<T>),
+    End(CallResult<T>),
     /// It follows another call.
     Follow(Future<T>),
 }
@@ -142,44 +142,48 @@ pub(crate) enum Next<T> {
 /// is the new one, and `step` is dropped. `step` may not unwind.
 pub(crate) fn link<S, T>(
     source: Future<S>,
-    step: impl FnOnce(Outcome<S>) -> Next<T> + Send + 'static,
+    step: impl FnOnce(CallResult<S>) -> FollowUp<T> + Send + 'static,
 ) -> Future<T>
 where
     S: Send + 'static,
     T: Send + 'static,
 {
     let source = source.into_call();
-    let (linked, future) = Link::to(&source, false);
+    let (linked, future) = DependentCall::to(&source, false);
     let rest = {
-        let source = Counted::clone(&source);
-        Box::new(move |chain: &mut Chain| match take_ending(&source) {
+        let source = PairArc::clone(&source);
+        Box::new(move |chain: &mut Continuations| match take_ending(&source) {
             Ending::Cancelled => {
                 contain("dropping a function that will not be called", || drop(step));
                 call::cancel_in(chain, &linked.erase());
             }
             Ending::Finished(outcome) => {
                 // The function runs as the new call: its waits and its questions are that one's.
-                let call = Counted::address(&linked);
-                let entered = Entered { call, name: linked.name() };
-                match within(entered, linked.core(), &Elsewhere, || step(outcome)) {
-                    Next::End(outcome) => end(chain, &linked.erase(), outcome),
-                    Next::Follow(next) => follow(chain, linked, next),
+                let call = PairArc::address(&linked);
+                let entered = RunningCall { call, name: linked.name() };
+                match within(entered, linked.core(), &NoObserver, || step(outcome)) {
+                    FollowUp::End(outcome) => end(chain, &linked.erase(), outcome),
+                    FollowUp::Follow(next) => follow(chain, linked, next),
                 }
             }
         })
     };
     // This future was the only one, so the rest of the chain owns the outcome.
-    Chain::with(|chain| when_settled(chain, &source, rest));
+    Continuations::with(|chain| when_settled(chain, &source, rest));
     future
 }
 
 /// Has `linked` end as `next` ends.
-fn follow<T: Send + 'static>(chain: &mut Chain, linked: Counted<Call<T, Link>>, next: Future<T>) {
+fn follow<T: Send + 'static>(
+    chain: &mut Continuations,
+    linked: PairArc<Call<T, DependentCall>>,
+    next: Future<T>,
+) {
     let next = next.into_call();
-    let linked_too = Counted::clone(&linked).erase();
+    let linked_too = PairArc::clone(&linked).erase();
     let rest = {
-        let next = Counted::clone(&next);
-        Box::new(move |chain: &mut Chain| match take_ending(&next) {
+        let next = PairArc::clone(&next);
+        Box::new(move |chain: &mut Continuations| match take_ending(&next) {
             Ending::Cancelled => {
                 call::cancel_in(chain, &linked_too);
             }
@@ -197,14 +201,14 @@ fn follow<T: Send + 'static>(chain: &mut Chain, linked: Counted<Call<T, Link>>, 
         recheck_blocked(Recheck::Composed); // a worker may wait for just what comes now
     }
     // After that: of several threads that close a circle together the last one finds it.
-    if linked.core().is_followed() && depends_on(follows, Counted::address(&linked)) {
+    if linked.core().is_followed() && depends_on(follows, PairArc::address(&linked)) {
         let name = linked.name();
         let text = format!("what follows `{name}` was made of `{name}` itself: it can never end");
         end(chain, &linked.erase(), Err(Box::new(Error::Deadlock(text.into()))));
     }
 }
 
-fn end<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
+fn end<T>(chain: &mut Continuations, call: &AnyCall<T>, outcome: CallResult<T>) {
     match try_end(chain, call, outcome) {
         Ok(()) => {}
         Err(Ok(value)) => contain("dropping a result that came too late", || drop(value)),
@@ -215,10 +219,10 @@ fn end<T>(chain: &mut Chain, call: &AnyCall<T>, outcome: Outcome<T>) {
 
 /// Ends `call` with `outcome`, unless it has ended; then `outcome` is given back.
 pub(crate) fn try_end<T>(
-    chain: &mut Chain,
+    chain: &mut Continuations,
     call: &AnyCall<T>,
-    outcome: Outcome<T>,
-) -> Result<(), Outcome<T>> {
+    outcome: CallResult<T>,
+) -> Result<(), CallResult<T>> {
     if call.core().transition(State::claim).is_err() {
         return Err(outcome);
     }

@@ -1,26 +1,26 @@
-//! [`Control`]: what is under the control lock, and the record of one [`Worker`].
+//! [`QueueState`]: what is under the control lock, and the record of one [`WorkerRecord`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::bounded::BlockedSubmitter;
-use super::entry::Job;
-use super::store::Store;
+use super::order::WaitList;
+use super::task_ref::TaskRef;
 use crate::error::{Cause, Error};
 use crate::futures::call::state::Phase;
-use crate::futures::call::waiter::Signal;
+use crate::futures::call::waiters::Signal;
 use crate::futures::deadlock::PoolCapacity;
 use crate::sync::{AtomicU8, Counter, JoinHandle, Ordering, is_finished};
 
 #[derive(Debug)]
-pub(crate) struct Control {
-    pub(crate) incoming: Store,
+pub(crate) struct QueueState {
+    pub(crate) incoming: WaitList,
     /// INVARIANT: workers that are inside `wake.wait`, woken or not.
     pub(crate) sleeping: usize,
     /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
     pub(crate) notified: usize,
     /// INVARIANT: in the order of their indices.
-    pub(crate) workers: Vec<Worker>,
+    pub(crate) workers: Vec<WorkerRecord>,
     /// The threads of workers that left before the pool was closed.
     pub(crate) retired: Vec<JoinHandle<()>>,
     /// The most workers there have been.
@@ -28,7 +28,7 @@ pub(crate) struct Control {
     /// Calls that were accepted, whatever became of them.
     pub(crate) accepted: usize,
     /// What was counted elsewhere than with a present worker.
-    pub(crate) counts: Counts,
+    pub(crate) counts: WorkerCounts,
     /// Calls that run in the thread that submitted them.
     pub(crate) in_callers: usize,
     /// Workers that have not left their loop.
@@ -45,7 +45,7 @@ pub(crate) struct Control {
     pub(crate) places: usize,
     /// Calls that were run in place and swept out of a bounded queue. A worker drops them: they may
     /// hold a value that nobody took.
-    pub(crate) dead: Vec<Job>,
+    pub(crate) dead: Vec<TaskRef>,
     /// INVARIANT: if somebody is blocked, the queue is full, or somebody is about to give back a
     /// place or to look at the queue. The longest waiting first, so that tickets rise.
     pub(crate) blocked: VecDeque<BlockedSubmitter>,
@@ -57,10 +57,10 @@ pub(crate) struct Control {
 }
 
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerRecord {
     /// The number in its thread's name, the lowest that was free.
     index: usize,
-    pub(crate) flag: Arc<Flag>,
+    pub(crate) flag: Arc<WorkerStatus>,
     thread: JoinHandle<()>,
     /// Whether it has left its loop. Then it is only there to be joined.
     pub(crate) ended: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
 /// On a cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Flag {
+pub(crate) struct WorkerStatus {
     place: AtomicU8,
     /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
     /// checker: who is about to sleep looks in any case.
@@ -91,13 +91,13 @@ const AFTER_A_CALL: u8 = 2;
 
 /// How many calls ended, and how.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct WorkerCounts {
     pub(crate) finished: usize,
     pub(crate) failed: usize,
     pub(crate) cancelled: usize,
 }
 
-impl Counts {
+impl WorkerCounts {
     pub(crate) fn add(&mut self, other: Self) {
         self.finished += other.finished;
         self.failed += other.failed;
@@ -105,7 +105,7 @@ impl Counts {
     }
 }
 
-impl Flag {
+impl WorkerStatus {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             place: AtomicU8::new(AT_THE_QUEUE),
@@ -136,8 +136,8 @@ impl Flag {
     /// What ended, and how many calls run: more than one if it waits for calls that it runs in
     /// place. Under both locks, so that it takes no call meanwhile: then it does not matter when one
     /// that it took begins, or ends.
-    pub(crate) fn counts(&self) -> (Counts, usize) {
-        let counts = Counts {
+    pub(crate) fn counts(&self) -> (WorkerCounts, usize) {
+        let counts = WorkerCounts {
             finished: self.finished.get(),
             failed: self.failed.get(),
             cancelled: self.cancelled.get(),
@@ -201,10 +201,11 @@ pub(crate) struct Left {
 }
 
 /// Starts a worker that owns this flag.
-pub(crate) type Start<'a> = &'a dyn Fn(Arc<Flag>, usize) -> std::io::Result<JoinHandle<()>>;
+pub(crate) type StartWorker<'a> =
+    &'a dyn Fn(Arc<WorkerStatus>, usize) -> std::io::Result<JoinHandle<()>>;
 
-impl Control {
-    pub(crate) fn new(incoming: Store, max_workers: usize, known: Arc<PoolCapacity>) -> Self {
+impl QueueState {
+    pub(crate) fn new(incoming: WaitList, max_workers: usize, known: Arc<PoolCapacity>) -> Self {
         Self {
             incoming,
             sleeping: 0,
@@ -213,7 +214,7 @@ impl Control {
             retired: Vec::new(),
             peak: 0,
             accepted: 0,
-            counts: Counts::default(),
+            counts: WorkerCounts::default(),
             in_callers: 0,
             alive: 0,
             joining: 0,
@@ -231,7 +232,7 @@ impl Control {
     }
 
     /// Takes the call out of the queue that was put there last, unless it is pending.
-    pub(crate) fn pop_over(&mut self) -> Option<(Job, Phase)> {
+    pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
         let (job, phase) = self.incoming.pop_over()?;
         self.counts.cancelled += usize::from(phase == Phase::Cancelled); // others count where they ran
         Some((job, phase))
@@ -246,7 +247,7 @@ impl Control {
     /// Sees to it that a call may be queued, and that there is a worker for it. Done before it is
     /// queued: if it fails, nobody but the caller is hurt.
     #[inline]
-    pub(crate) fn make_ready(&mut self, start: Start<'_>) -> Result<(), Error> {
+    pub(crate) fn make_ready(&mut self, start: StartWorker<'_>) -> Result<(), Error> {
         if self.closed || self.broken.is_some() || self.workers.is_empty() {
             return self.refuse_or_start(start);
         }
@@ -254,21 +255,21 @@ impl Control {
     }
 
     #[cold]
-    fn refuse_or_start(&mut self, start: Start<'_>) -> Result<(), Error> {
+    fn refuse_or_start(&mut self, start: StartWorker<'_>) -> Result<(), Error> {
         if let Some(error) = self.refusal() {
             return Err(error);
         }
         self.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))
     }
 
-    pub(crate) fn start_worker(&mut self, start: Start<'_>) -> std::io::Result<()> {
-        let flag = Flag::new();
-        let in_place = |(place, worker): &(usize, &Worker)| *place == worker.index;
+    pub(crate) fn start_worker(&mut self, start: StartWorker<'_>) -> std::io::Result<()> {
+        let flag = WorkerStatus::new();
+        let in_place = |(place, worker): &(usize, &WorkerRecord)| *place == worker.index;
         let index = self.workers.iter().enumerate().take_while(in_place).count();
         let started = start(Arc::clone(&flag), index);
         self.refused_thread = started.is_err();
         let started = started.map(|thread| {
-            self.workers.insert(index, Worker { index, flag, thread, ended: false });
+            self.workers.insert(index, WorkerRecord { index, flag, thread, ended: false });
             self.alive += 1;
             self.peak = self.peak.max(self.workers.len());
         });
@@ -282,7 +283,7 @@ impl Control {
 
     /// Whether a worker is free to take a call, or one can be started.
     pub(crate) fn has_worker_to_spare(&self) -> bool {
-        let is_free = |worker: &Worker| !worker.ended && worker.flag.has_taken_at_most();
+        let is_free = |worker: &WorkerRecord| !worker.ended && worker.flag.has_taken_at_most();
         self.may_grow() || self.workers.iter().any(is_free)
     }
 
@@ -306,8 +307,8 @@ impl Control {
     }
 
     /// Strikes out a worker that is leaving while the pool goes on.
-    pub(crate) fn retire(&mut self, flag: &Flag) {
-        let own = |worker: &Worker| std::ptr::eq(&*worker.flag, flag);
+    pub(crate) fn retire(&mut self, flag: &WorkerStatus) {
+        let own = |worker: &WorkerRecord| std::ptr::eq(&*worker.flag, flag);
         if let Some(at) = self.workers.iter().position(own) {
             let worker = self.workers.remove(at);
             self.counts.add(worker.flag.counts().0);
@@ -317,13 +318,13 @@ impl Control {
     }
 
     /// Returns whether it had been struck out before.
-    pub(crate) fn mark_ended(&mut self, flag: &Flag) -> bool {
+    pub(crate) fn mark_ended(&mut self, flag: &WorkerStatus) -> bool {
         self.alive -= 1;
         self.publish_capacity();
         if self.alive == 0 {
             self.end_awaited.drain(..).for_each(|signal| signal.notify(0, false));
         }
-        let own = |worker: &&mut Worker| std::ptr::eq(&*worker.flag, flag);
+        let own = |worker: &&mut WorkerRecord| std::ptr::eq(&*worker.flag, flag);
         match self.workers.iter_mut().find(own) {
             Some(worker) => {
                 worker.ended = true;

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::pool::ThreadPoolExecutor;
-use super::queue::{Flag, Queue, Start};
+use super::queue::{Queue, StartWorker, WorkerStatus};
 use crate::error::{Cause, Error, Result};
-use crate::futures::call::context::PoolId;
-use crate::futures::call::waiter::{Signal, Until};
+use crate::futures::call::current::PoolId;
+use crate::futures::call::waiters::{Signal, WakeWhen};
 use crate::futures::deadlock::{
-    self, Awaits, Goal, InPlaceRun, OnDeadlock, Recheck, Wait, recheck_blocked,
+    self, Awaits, InPlaceRun, OnDeadlock, Recheck, Wait, WaitFor, recheck_blocked,
 };
-use crate::guard::contain;
 use crate::sync::{JoinHandle, wait_until};
+use crate::user_code::contain;
 
 impl Queue {
     /// A worker says that it has left its loop.
-    pub(crate) fn worker_ended(&self, flag: &Flag) {
+    pub(crate) fn worker_ended(&self, flag: &WorkerStatus) {
         flag.lower();
         let left_early;
         let finished = {
@@ -33,7 +33,7 @@ impl Queue {
     }
 
     /// Starts workers until there are `min_workers`, or all if that is 0; gives their number.
-    fn prestart(&self, start: Start<'_>) -> Result<usize> {
+    fn prestart(&self, start: StartWorker<'_>) -> Result<usize> {
         let mut control = self.control.lock();
         if let Some(error) = control.refusal() {
             return Err(error);
@@ -45,7 +45,7 @@ impl Queue {
         Ok(control.workers.len())
     }
 
-    fn resize(&self, max_workers: usize, start: Start<'_>) {
+    fn resize(&self, max_workers: usize, start: StartWorker<'_>) {
         let mut control = self.control.lock();
         control.max_workers = max_workers;
         control.publish_capacity();
@@ -65,7 +65,7 @@ impl Queue {
     }
 
     /// Strikes a worker out that was told to look whether there are too many.
-    pub(super) fn leave_if_surplus(&self, flag: &Flag, start: Start<'_>) -> bool {
+    pub(super) fn leave_if_surplus(&self, flag: &WorkerStatus, start: StartWorker<'_>) -> bool {
         flag.summon(false);
         {
             let mut control = self.control.lock();
@@ -122,9 +122,11 @@ impl Queue {
             control.end_awaited.push(Arc::clone(&signal));
         }
         // Whoever waits for a result can be told of the deadlock; this has no way to tell.
-        let wait =
-            Wait { on_deadlock: OnDeadlock::Insists, ..Wait::new(Awaits::EndOf(pool), Goal::All) };
-        let waited = deadlock::wait(&signal, Until::ONE, &wait, &mut InPlaceRun::default());
+        let wait = Wait {
+            on_deadlock: OnDeadlock::Insists,
+            ..Wait::new(Awaits::EndOf(pool), WaitFor::All)
+        };
+        let waited = deadlock::wait(&signal, WakeWhen::ONE, &wait, &mut InPlaceRun::default());
         let Err(error) = waited else { return true };
         self.control.lock().end_awaited.retain(|other| !Arc::ptr_eq(other, &signal));
         contain("logging a shutdown that does not wait", || {
@@ -184,7 +186,7 @@ impl ThreadPoolExecutor {
     /// ```
     pub fn resize(&self, max_workers: usize) -> Result<()> {
         let shared = self.shared();
-        super::life_settings::check_workers(shared.queue().min_workers, max_workers)?;
+        super::lifecycle_settings::check_workers(shared.queue().min_workers, max_workers)?;
         shared.queue().resize(max_workers, &|flag, index| shared.start(flag, index));
         Ok(())
     }

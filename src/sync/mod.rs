@@ -254,7 +254,7 @@ mod imp {
     }
 
     /// Loom watches `token` in the place of `value`, except for exclusive access: that is ordered
-    /// by the counts of its owners (`futures/counted.rs`), which loom sees in their own model only.
+    /// by the counts of its owners (`futures/call/pair_arc.rs`), which loom sees in their own model only.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T> {
         token: Token,

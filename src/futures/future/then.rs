@@ -3,9 +3,9 @@
 use std::error::Error as StdError;
 
 use crate::error::{Error, Result};
-use crate::futures::call::chain::{Next, link};
+use crate::futures::call::continuation::{FollowUp, link};
 use crate::futures::{Future, Promise};
-use crate::guard::{catch, contain};
+use crate::user_code::{catch, contain};
 
 impl<T: Send + 'static> Future<T> {
     /// Makes a call that is done already.
@@ -69,7 +69,7 @@ impl<T: Send + 'static> Future<T> {
         F: FnOnce(T) -> U + Send + 'static,
     {
         link(self, |outcome| {
-            Next::End(match outcome {
+            FollowUp::End(match outcome {
                 Ok(value) => catch(|| function(value)).map_err(panicked),
                 Err(error) => {
                     will_not_be_called(function);
@@ -117,7 +117,7 @@ impl<T: Send + 'static> Future<T> {
             Ok(value) => next_call(|| function(value)),
             Err(error) => {
                 will_not_be_called(function);
-                Next::End(Err(error))
+                FollowUp::End(Err(error))
             }
         })
     }
@@ -158,7 +158,7 @@ impl<T: Send + 'static> Future<T> {
         link(self, |outcome| match outcome {
             Ok(value) => {
                 will_not_be_called(function);
-                Next::End(Ok(value))
+                FollowUp::End(Ok(value))
             }
             Err(error) => next_call(|| function(*error)),
         })
@@ -175,7 +175,7 @@ impl<T: Send + 'static> Future<T> {
     note = "return a `Future`, or a `Result` that holds one, as `submit` does; for a value take \
             `map`, or `Future::ready(value)`"
 )]
-pub trait IntoCall: sealed::Sealed {
+pub trait IntoCall: sealed::SealedIntoCall {
     /// The value of the call.
     type Value: Send + 'static;
 
@@ -204,16 +204,16 @@ where
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl<T> Sealed for crate::futures::Future<T> {}
-    impl<T, E> Sealed for Result<crate::futures::Future<T>, E> {}
+    pub trait SealedIntoCall {}
+    impl<T> SealedIntoCall for crate::futures::Future<T> {}
+    impl<T, E> SealedIntoCall for Result<crate::futures::Future<T>, E> {}
 }
 
-fn next_call<C: IntoCall>(make: impl FnOnce() -> C) -> Next<C::Value> {
+fn next_call<C: IntoCall>(make: impl FnOnce() -> C) -> FollowUp<C::Value> {
     match catch(|| make().started()) {
-        Ok(Ok(next)) => Next::Follow(next),
-        Ok(Err(error)) => Next::End(Err(Box::new(error))),
-        Err(panic) => Next::End(Err(panicked(panic))),
+        Ok(Ok(next)) => FollowUp::Follow(next),
+        Ok(Err(error)) => FollowUp::End(Err(Box::new(error))),
+        Err(panic) => FollowUp::End(Err(panicked(panic))),
     }
 }
 

@@ -10,18 +10,18 @@
 
 use std::mem::MaybeUninit;
 
+use super::cancel_token::{CancelToken, StopFlag};
+use super::current::{PoolId, Running};
+use super::trace_hooks::{CallEnd, Traced};
+use super::waiters::{Waiter, Waiters};
 use crate::error::Error;
-use crate::futures::call::context::{PoolId, Running};
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::token::{CancelToken, StopFlag};
-use crate::futures::call::traced::{End, Traced};
-use crate::futures::call::waiter::{Waiter, Waiters};
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
 
 /// What a finished call left: its value, or why there is none. The box keeps the usual case small.
-pub(crate) type Outcome<T> = Result<T, Box<Error>>;
+pub(crate) type CallResult<T> = Result<T, Box<Error>>;
 
-pub(crate) struct Core<T> {
+pub(crate) struct SharedState<T> {
     state: AtomicU8,
     lock: Mutex<()>,
     /// Somebody asked the running call to stop.
@@ -30,19 +30,19 @@ pub(crate) struct Core<T> {
     pool: PoolId,
     traced: Traced,
     waiters: UnsafeCell<Waiters<T>>,
-    outcome: UnsafeCell<MaybeUninit<Outcome<T>>>,
+    outcome: UnsafeCell<MaybeUninit<CallResult<T>>>,
 }
 
 // SAFETY: the value moves between threads (T: Send); the waiters are Send themselves.
-unsafe impl<T: Send> Send for Core<T> {}
+unsafe impl<T: Send> Send for SharedState<T> {}
 
 // SAFETY: `waiters` is guarded by `lock`. `outcome` is written by one thread, which alone holds the
 // claim, and published with Release; all reads follow an Acquire load that saw FINISHED. Handing
 // out `&T` to several threads at once needs T: Sync, and that is asked for where it can happen:
 // `Future<T>: Sync` and `Future::add_done_callback`.
-unsafe impl<T: Send> Sync for Core<T> {}
+unsafe impl<T: Send> Sync for SharedState<T> {}
 
-impl<T> Core<T> {
+impl<T> SharedState<T> {
     pub(crate) fn new(pool: PoolId, traced: Traced) -> Self {
         Self {
             state: AtomicU8::new(State::NEW.0),
@@ -105,7 +105,7 @@ impl<T> Core<T> {
     fn trace(&self, from: State, to: State) {
         match (from.phase(), to.phase()) {
             (Phase::Pending, Phase::Running) => self.traced.started(),
-            (_, Phase::Cancelled) => self.traced.ended(End::Cancelled),
+            (_, Phase::Cancelled) => self.traced.ended(CallEnd::Cancelled),
             _ => {}
         }
     }
@@ -116,13 +116,13 @@ impl<T> Core<T> {
     /// # Safety
     ///
     /// The caller made the transition that set the claim, and calls this once.
-    pub(crate) unsafe fn finish(&self, outcome: Outcome<T>) -> State {
+    pub(crate) unsafe fn finish(&self, outcome: CallResult<T>) -> State {
         let failed = outcome.is_err();
         self.outcome.with_mut(|slot| {
             // SAFETY: the claim gives this thread the sole access until FINISHED is published.
-            unsafe { slot.cast::<Outcome<T>>().write(outcome) };
+            unsafe { slot.cast::<CallResult<T>>().write(outcome) };
         });
-        self.traced.ended(if failed { End::Failed } else { End::Returned });
+        self.traced.ended(if failed { CallEnd::Failed } else { CallEnd::Returned });
         self.transition(|state| Some(state.finish(failed))).unwrap_or_else(|state| state)
     }
 
@@ -132,12 +132,12 @@ impl<T> Core<T> {
     ///
     /// The caller saw the state FINISHED, and holds something that keeps the outcome from being
     /// taken while the reference lives: a borrow of a `Future`, or an unsettled call.
-    pub(crate) unsafe fn outcome(&self) -> &Outcome<T> {
+    pub(crate) unsafe fn outcome(&self) -> &CallResult<T> {
         debug_assert!(self.state().is_finished() && !self.state().is_taken());
         self.outcome.with(|slot| {
             // SAFETY: FINISHED was published after the outcome was written, and it is not written
             // again; the caller keeps it from being taken.
-            unsafe { &*slot.cast::<Outcome<T>>() }
+            unsafe { &*slot.cast::<CallResult<T>>() }
         })
     }
 
@@ -147,14 +147,14 @@ impl<T> Core<T> {
     ///
     /// The caller saw the call finished and settled, and owns the only `Future` of it, so that
     /// nobody borrows the outcome and nobody else takes it.
-    pub(crate) unsafe fn take_outcome(&self) -> Outcome<T> {
+    pub(crate) unsafe fn take_outcome(&self) -> CallResult<T> {
         // ORDERING: Relaxed; the drop that goes by it follows by the reference count. A store will
         // do, because only holders of the future and the thread that ends a call change its state.
         let state = self.state.load(Ordering::Relaxed);
         self.state.store(state | State::TAKEN, Ordering::Relaxed);
         self.outcome.with(|slot| {
             // SAFETY: initialised (finished) and never read again (TAKEN); the caller is alone.
-            unsafe { slot.cast::<Outcome<T>>().read() }
+            unsafe { slot.cast::<CallResult<T>>().read() }
         })
     }
 
@@ -221,7 +221,7 @@ impl<T> Core<T> {
     }
 }
 
-impl<T> Running for Core<T> {
+impl<T> Running for SharedState<T> {
     fn is_cancel_requested(&self) -> bool {
         self.cancel_requested.load(Ordering::Acquire) // ORDERING: pairs with `request_cancel`
     }
@@ -240,11 +240,11 @@ impl<T> Running for Core<T> {
     }
 }
 
-impl<T> Drop for Core<T> {
+impl<T> Drop for SharedState<T> {
     fn drop(&mut self) {
         let state = self.last_state();
         if state.phase() == Phase::Pending {
-            self.traced.ended(End::GivenUp);
+            self.traced.ended(CallEnd::GivenUp);
         }
         if state.is_finished() && !state.is_taken() {
             // SAFETY: initialised (finished), not moved out, and `&mut self` is exclusive.

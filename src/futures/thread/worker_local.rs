@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::builder::ThreadPoolBuilder;
 use crate::error::{Error, Result};
-use crate::guard::contain;
 use crate::sync::thread_local_static;
+use crate::user_code::contain;
 
 /// Makes the state of one worker, in its thread.
 pub(crate) type MakeState = Arc<dyn Fn() -> Result<Box<dyn Any>> + Send + Sync>;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::cancel_token::CancelToken;
+use super::continuation::Continuation;
+use super::trace_hooks::Blocks;
+use super::wait_assist;
 use crate::futures::Future;
-use crate::futures::call::attendant;
-use crate::futures::call::chain::Rest;
-use crate::futures::call::token::CancelToken;
-use crate::futures::call::traced::Blocks;
-use crate::guard::contain;
 use crate::sync::{Condvar, Mutex, wait_until};
+use crate::user_code::contain;
 
 /// Where calls report their end, and where one thread sleeps until enough of them have.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct Ready {
     ended: VecDeque<usize>,
     failed: bool,
     /// What the sleeping thread waits for; `None` while nobody sleeps.
-    sleeper: Option<Until>,
+    sleeper: Option<WakeWhen>,
     /// The thread is to return from `wait_or_alarm`, whatever ended.
     alarm: bool,
     /// The end of a call with such an index, or a higher one, raises the alarm.
@@ -40,19 +40,19 @@ struct Ready {
 
 /// When a thread that waits on a [`Signal`] wants to be woken.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Until {
+pub(crate) struct WakeWhen {
     /// This many calls ended since the last [`Signal::take_ended`].
     pub(crate) ended: usize,
     /// Or one of them failed.
     pub(crate) or_failure: bool,
 }
 
-impl Until {
+impl WakeWhen {
     pub(crate) const ONE: Self = Self { ended: 1, or_failure: false };
 }
 
 impl Ready {
-    fn satisfies(&self, until: Until) -> bool {
+    fn satisfies(&self, until: WakeWhen) -> bool {
         self.ended.len() >= until.ended || (until.or_failure && self.failed)
     }
 }
@@ -103,13 +103,13 @@ impl Signal {
     }
 
     /// Blocks until `until` holds or the alarm was raised; says whether `until` holds.
-    pub(crate) fn wait_or_alarm(&self, until: Until) -> bool {
-        if attendant::is_present() {
+    pub(crate) fn wait_or_alarm(&self, until: WakeWhen) -> bool {
+        if wait_assist::is_present() {
             let returns = || {
                 let ready = self.ready.lock();
                 ready.alarm || ready.satisfies(until)
             };
-            attendant::attend(&returns, None);
+            wait_assist::attend(&returns, None);
         }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
@@ -125,14 +125,14 @@ impl Signal {
     }
 
     /// Whether `until` holds now.
-    pub(crate) fn holds(&self, until: Until) -> bool {
+    pub(crate) fn holds(&self, until: WakeWhen) -> bool {
         self.ready.lock().satisfies(until)
     }
 
     /// Blocks until `until` holds or the deadline passed; says whether it holds.
-    pub(crate) fn wait(&self, until: Until, deadline: Option<Instant>) -> bool {
-        if attendant::is_present() {
-            attendant::attend(&|| self.holds(until), deadline);
+    pub(crate) fn wait(&self, until: WakeWhen, deadline: Option<Instant>) -> bool {
+        if wait_assist::is_present() {
+            wait_assist::attend(&|| self.holds(until), deadline);
         }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
@@ -173,7 +173,7 @@ pub(crate) enum Waiter<T> {
     /// The token of the running call: told earlier, when somebody asks it to stop.
     Token(CancelToken),
     /// The rest of a chain that takes the outcome over; likewise.
-    Then(Rest),
+    Then(Continuation),
 }
 
 impl<T> Waiter<T> {
@@ -196,11 +196,11 @@ impl<T> Waiter<T> {
 }
 
 /// The waiters of one call, the latest first: one pointer while empty, one allocation for each.
-pub(crate) struct Waiters<T>(Option<Box<Node<T>>>);
+pub(crate) struct Waiters<T>(Option<Box<WaiterNode<T>>>);
 
-struct Node<T> {
+struct WaiterNode<T> {
     waiter: Waiter<T>,
-    next: Option<Box<Node<T>>>,
+    next: Option<Box<WaiterNode<T>>>,
 }
 
 impl<T> Waiters<T> {
@@ -208,7 +208,7 @@ impl<T> Waiters<T> {
 
     pub(crate) fn push(&mut self, waiter: Waiter<T>) {
         let next = self.0.take();
-        self.0 = Some(Box::new(Node { waiter, next }));
+        self.0 = Some(Box::new(WaiterNode { waiter, next }));
     }
 
     fn pop(&mut self) -> Option<Waiter<T>> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::futures::call::context::ask_current;
+use super::current::ask_current;
 
 /// Whether somebody asked the call, or all calls of its pool, to stop.
 #[derive(Clone, Debug, Default)]
