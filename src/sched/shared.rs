@@ -186,6 +186,9 @@ impl<T: TimePoint> Drop for SchedulerCore<T> {
     fn drop(&mut self) {
         // No run will ever see to them.
         let failures = std::mem::take(&mut self.state.lock().failures);
-        failures.iter().for_each(Failure::log);
+        for failure in failures {
+            failure.log();
+            failure.discard();
+        }
     }
 }

@@ -376,6 +376,35 @@ fn a_panicking_input_surfaces_at_the_map_or_at_the_next() {
     });
 }
 
+#[test]
+fn a_map_whose_items_panic_when_dropped_cancels_its_calls_all_the_same() {
+    struct Items(std::ops::Range<i32>);
+    impl Iterator for Items {
+        type Item = i32;
+        fn next(&mut self) -> Option<i32> {
+            self.0.next()
+        }
+    }
+    impl Drop for Items {
+        fn drop(&mut self) {
+            panic!("as asked");
+        }
+    }
+    timely(|| {
+        for options in [options(), options().unordered(true)] {
+            let pool = pool(1);
+            let busy = Busy::on(&pool);
+            let ran = Arc::new(AtomicUsize::new(0));
+            let counts = Arc::clone(&ran);
+            let count = move |_| tick(&counts);
+            drop(pool.map_with(options.buffer_size(3), count, Items(0..9)).unwrap());
+            busy.let_go();
+            pool.shutdown();
+            assert_eq!(ran.load(Ordering::SeqCst), 0);
+        }
+    });
+}
+
 // F60: as in Python the call fails where it can; a refusal that comes later follows the results
 #[test]
 fn a_map_with_options_on_a_closed_pool_fails_at_the_call() {

@@ -3,8 +3,10 @@
 //! Nothing here sleeps to be in step: futures that a call needs are handed to it through a
 //! [`support::Place`], which it waits for.
 
+mod callbacks;
 mod cycles;
 mod ends;
+mod handles;
 mod helping;
 mod no_false_alarm;
 mod no_stack;

@@ -126,3 +126,51 @@ fn a_clock_that_fails_ends_the_run_whatever_is_decided_about_actions() {
     assert!(matches!(s.run(), Err(Error::Raised(_))));
     assert_eq!(s.len(), 1);
 }
+
+#[derive(Debug)]
+struct PanicsWhenDropped;
+
+impl std::fmt::Display for PanicsWhenDropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it panics when it is dropped")
+    }
+}
+
+impl std::error::Error for PanicsWhenDropped {}
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("as asked");
+    }
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_dropped_does_not_come_out_of_a_run_that_goes_on() {
+    type Set = fn(SchedulerBuilder<i64>) -> SchedulerBuilder<i64>;
+    let sets: [Set; 2] = [
+        |builder| builder.on_error(OnError::Continue),
+        |builder| builder.on_error_with(|_| OnError::Continue),
+    ];
+    for set in sets {
+        let s = simulated(set);
+        let log = Log::new();
+        s.enter(1, 1, || Err(PanicsWhenDropped));
+        s.enter(2, 1, || std::panic::panic_any(PanicsWhenDropped));
+        s.enter(3, 1, log.note(3));
+        s.run().unwrap();
+        assert_eq!(log.take(), [3]);
+    }
+}
+
+#[test]
+fn errors_that_no_run_sees_to_may_panic_when_they_are_dropped() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let s = simulated(|builder| builder.dispatch(move |due| keep.lock().unwrap().push(due)));
+    s.enter(0, 1, || Err(PanicsWhenDropped));
+    s.enter(0, 2, || std::panic::panic_any(PanicsWhenDropped));
+    assert_eq!(s.run_pending().unwrap(), None);
+    let due = std::mem::take(&mut *kept.lock().unwrap());
+    due.into_iter().for_each(|due| due.run());
+    drop(s);
+}

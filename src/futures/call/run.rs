@@ -86,7 +86,7 @@ pub(crate) struct QueuedFn<F, N, P = ()> {
 /// What a queue gives a call that it takes.
 pub(crate) trait Permit: Send + Sync {
     /// The call was cancelled.
-    fn cancelled(&self) {}
+    fn cancelled(&self, _chain: &mut Continuations) {}
 }
 
 impl Permit for () {}
@@ -124,8 +124,8 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedF
         function()
     }
 
-    fn cancelled(&self, _chain: &mut Continuations) {
-        self.permit.cancelled();
+    fn cancelled(&self, chain: &mut Continuations) {
+        self.permit.cancelled(chain);
     }
 }
 

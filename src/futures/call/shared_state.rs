@@ -232,6 +232,9 @@ impl<T> Running for SharedState<T> {
 
     fn token(&self, pool: Option<StopFlag>) -> CancelToken {
         self.with_waiters(|waiters| {
+            if let Some(token) = waiters.token() {
+                return token.clone(); // a call that asks often makes no more than one
+            }
             let token = CancelToken::new(self.is_cancel_requested(), pool);
             self.state.fetch_or(State::WAITED, Ordering::AcqRel); // ORDERING: as in `register`
             waiters.push(Waiter::Token(token.clone()));

@@ -230,6 +230,14 @@ impl<T> Waiters<T> {
         self.iter().all(wakes)
     }
 
+    /// The token of the running call, if it asked for one.
+    pub(crate) fn token(&self) -> Option<&CancelToken> {
+        self.iter().find_map(|waiter| match waiter {
+            Waiter::Token(token) => Some(token),
+            _ => None,
+        })
+    }
+
     pub(crate) fn request_cancel(&self) {
         for waiter in self.iter() {
             if let Waiter::Token(token) = waiter {
@@ -329,5 +337,24 @@ impl<T> Waiters<T> {
 impl<T> fmt::Debug for Waiters<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Waiters(..)" } else { "Waiters()" })
+    }
+}
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::Waiter;
+    use crate::futures::call::current::Running;
+    use crate::futures::call::shared_state::SharedState;
+    use crate::futures::call::trace_hooks::{CallOrigin, Traced};
+
+    #[test]
+    fn a_call_that_often_asks_for_its_token_keeps_one() {
+        let core = SharedState::<()>::new(1, Traced::submitted("a call", CallOrigin::Thread(1)));
+        let first = core.token(None);
+        let latest = (0..1_000).map(|_| core.token(None)).last().expect("there were some");
+        let tokens = |waiter: &&Waiter<()>| matches!(waiter, Waiter::Token(_));
+        assert_eq!(core.with_waiters(|waiters| waiters.iter().filter(tokens).count()), 1);
+        core.request_cancel();
+        assert!(first.is_cancel_requested() && latest.is_cancel_requested());
     }
 }

@@ -51,11 +51,12 @@ use self::pools::{Generation, Pool};
 pub(crate) use self::pools::{PoolCapacity, blocked_of, forget_pool, register_pool};
 use self::view::{WaitCheck, check};
 use super::call::current::{self, PoolId};
+use super::call::dependency::Dependency;
 use super::call::waiters::{Signal, WakeWhen};
 use crate::error::{Error, Result};
 use crate::futures::call::assist::AwaitedSet;
 use crate::futures::call::{index_notifying, is_notifying_any};
-use crate::sync::{global_mutex, thread_local_static};
+use crate::sync::{MutexGuard, global_mutex, thread_local_static};
 
 global_mutex! {
     REGISTRY: Registry = Registry::new()
@@ -96,6 +97,8 @@ pub(crate) enum Awaits<'a> {
     EndOf(PoolId),
     /// That a worker of the pool takes a call, so that there is room in its queue for another.
     RoomIn(PoolId),
+    /// That the callbacks of a call that is done have returned.
+    CallbacksOf(&'a dyn Dependency),
 }
 
 /// How a thread waits.
@@ -277,8 +280,8 @@ impl Registered {
             goal: wait.goal,
             on_deadlock: wait.on_deadlock,
             // SAFETY: `wait` outlives this function, and the guard that is made of it below is
-            // dropped by `wait`, which has it by reference: the wait is off the registry before
-            // what it borrows can change. The one other way out, without a guard, leaves below.
+            // dropped here, or by `wait`, which has it by reference: the wait is off the registry
+            // before what it borrows can change.
             awaited: unsafe { Awaited::new(wait.awaits) },
             signal: Arc::clone(signal),
             alarmed: false,
@@ -288,20 +291,20 @@ impl Registered {
         };
         let mut alarmed = Vec::new();
         let entered = {
-            let mut registry = REGISTRY.lock();
+            let registry = REGISTRY.lock();
             if !(wait.is_current)() {
                 return Ok(EnterOutcome::NotCurrent);
             }
-            match wait.awaits {
-                Awaits::Calls(calls) if run.is_stuck(|| registry.generation(worker_of)) => {
+            if let Awaits::Calls(calls) = wait.awaits {
+                if run.is_stuck(|| registry.generation(worker_of)) {
                     return Ok(EnterOutcome::MayRun(calls));
                 }
-                Awaits::Calls(_) | Awaits::EndOf(_) | Awaits::RoomIn(_) => {}
             }
-            let key = registry.enter(blocked);
-            // From here on it leaves in whatever way this ends.
+            let mut entering = Entering::new(registry, blocked);
+            let Entering { registry, key, .. } = &mut entering;
+            let key = *key;
             let verdict = loop {
-                let verdict = check(&mut registry, key);
+                let verdict = check(registry, key);
                 match &verdict {
                     WaitCheck::Waits | WaitCheck::CanRun => break verdict,
                     WaitCheck::OthersCanRun(others) => {
@@ -317,7 +320,7 @@ impl Registered {
             };
             match verdict {
                 WaitCheck::Waits | WaitCheck::OthersCanRun(_) => {
-                    Ok(EnterOutcome::Blocked(Self(key)))
+                    Ok(EnterOutcome::Blocked(entering.stays()))
                 }
                 // Off again under the same lock: others must not take a thread that goes on for
                 // stuck.
@@ -327,13 +330,10 @@ impl Registered {
                     match wait.awaits {
                         Awaits::Calls(calls) => Ok(EnterOutcome::MayRun(calls)),
                         Awaits::RoomIn(_) => Ok(EnterOutcome::NoRoom),
-                        Awaits::EndOf(_) => Ok(EnterOutcome::NotCurrent),
+                        Awaits::EndOf(_) | Awaits::CallbacksOf(_) => Ok(EnterOutcome::NotCurrent),
                     }
                 }
-                WaitCheck::Stuck(_, text) => {
-                    registry.leave(key);
-                    Err(Error::Deadlock(text.into()))
-                }
+                WaitCheck::Stuck(_, text) => Err(Error::Deadlock(text.into())),
             }
         };
         alarmed.iter().for_each(|signal| signal.alarm());
@@ -345,6 +345,34 @@ impl Registered {
         let key = std::mem::ManuallyDrop::new(self).0;
         let left = REGISTRY.lock().leave(key);
         left?.refused
+    }
+}
+
+/// A wait that was entered into the registry, which is still locked. It leaves, under the same lock,
+/// unless it [stays](Self::stays).
+struct Entering<'a> {
+    registry: MutexGuard<'a, Registry>,
+    key: ThreadKey,
+    stays: bool,
+}
+
+impl<'a> Entering<'a> {
+    fn new(mut registry: MutexGuard<'a, Registry>, blocked: BlockedThread) -> Self {
+        let key = registry.enter(blocked);
+        Self { registry, key, stays: false }
+    }
+
+    fn stays(mut self) -> Registered {
+        self.stays = true;
+        Registered(self.key)
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.registry.leave(self.key);
+        }
     }
 }
 

@@ -240,7 +240,7 @@ impl<'a> View<'a> {
         let calls = match blocked.awaited.get() {
             Awaits::RoomIn(_) => return true, // the call that it could not submit
             Awaits::Calls(calls) => calls,
-            Awaits::EndOf(_) => return false,
+            Awaits::EndOf(_) | Awaits::CallbacksOf(_) => return false,
         };
         if blocked.worker_of == 0 || blocked.out_of_stack {
             return false;
@@ -315,6 +315,9 @@ impl<'a> View<'a> {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
             Awaits::RoomIn(pool) => return Some(format!("room in {}", self.pool_name(pool))),
+            Awaits::CallbacksOf(call) => {
+                return call.look().map(|look| format!("the callbacks of `{}`", look.name));
+            }
         };
         let needs = Some(Branch::Needs(next));
         let call =
@@ -420,12 +423,16 @@ impl Waits for View<'_> {
                 }
                 let calls = match blocked.awaited.get() {
                     Awaits::EndOf(pool) => return worker(pool),
-                    Awaits::RoomIn(_) if looked_at > 0 => return None,
-                    Awaits::RoomIn(pool) => {
-                        // It may have been let in, and not have run since.
-                        let over = blocked.signal.holds(WakeWhen::ONE);
-                        let branch = if over { Branch::Moves } else { self.taken_by(pool) };
-                        return Some((branch, 1));
+                    Awaits::RoomIn(_) | Awaits::CallbacksOf(_) if looked_at > 0 => return None,
+                    // It may be over, and the thread not have run since.
+                    Awaits::RoomIn(_) | Awaits::CallbacksOf(_)
+                        if blocked.signal.holds(WakeWhen::ONE) =>
+                    {
+                        return Some((Branch::Moves, 1));
+                    }
+                    Awaits::RoomIn(pool) => return Some((self.taken_by(pool), 1)),
+                    Awaits::CallbacksOf(call) => {
+                        return Some((self.run_by(call.look().map(|look| look.call)), 1));
                     }
                     Awaits::Calls(calls) => calls,
                 };

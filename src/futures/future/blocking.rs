@@ -8,7 +8,7 @@ use crate::futures::Future;
 use crate::futures::call::assist::One;
 use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
 use crate::futures::call::{self, Ending};
-use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
+use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Wait, WaitFor};
 use crate::sync::{deadline_after, spin_until};
 
 impl<T> Future<T> {
@@ -77,11 +77,22 @@ impl<T> Future<T> {
         if call::is_notifying(self.call()) {
             return Err(self.in_own_callback());
         }
+        let core = self.call().core();
         let signal = Signal::new();
-        if self.call().core().register(Waiter::Settled(Arc::clone(&signal))).is_ok() {
-            signal.wait(WakeWhen::ONE, None);
+        if core.register(Waiter::Settled(Arc::clone(&signal))).is_err() {
+            return Ok(());
         }
-        Ok(())
+        // In a circle the callback is to fail that waits for this call: here the value is at stake.
+        let wait = Wait {
+            on_deadlock: OnDeadlock::Insists,
+            ..Wait::new(Awaits::CallbacksOf(self.call()), WaitFor::All)
+        };
+        let waited = deadlock::wait(&signal, WakeWhen::ONE, &wait, &mut InPlaceRun::default());
+        if waited.is_ok() {
+            return waited;
+        }
+        core.with_waiters(|waiters| waiters.remove_signal(&signal));
+        if core.state().is_settled() { Ok(()) } else { waited }
     }
 
     fn in_own_callback(&self) -> Error {

@@ -297,7 +297,8 @@ impl<T> Future<T> {
     /// # Errors
     ///
     /// As [`result`](Self::result). [`Error::Deadlock`] in a callback of the same call, where the
-    /// wait could never end.
+    /// wait could never end. If a callback waits for a worker that waits here, it is the callback that
+    /// gets that error.
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::wait::wait_set::{Member, WaitSet, unwatch, watch};
 use crate::sync::deadline_after;
-use crate::user_code::catch;
+use crate::user_code::{catch, contain};
 
 /// How `map_with` goes about it; the default is what `map` does.
 ///
@@ -308,9 +308,11 @@ impl<'a, R> Map<'a, R> {
     }
 
     fn cancel_all(&mut self) {
-        self.source = None;
         self.refusal = None;
         self.pieces().for_each(Piece::cancel);
+        // The items are the user's, and so are the values of calls that ended.
+        let source = self.source.take();
+        contain("dropping the items of a map", || drop(source));
         match &mut self.calls {
             MapCalls::Ordered(pieces) => pieces.clear(),
             MapCalls::Unordered(pieces) => *pieces = WaitSet::new(),

@@ -105,7 +105,7 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompleted<T, H> {
             Ok(done) => done,
             Err(_) => self.calls.take_stuck(),
         };
-        next.map(|handle| handle.0)
+        next.map(|handle| handle.handle)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -118,7 +118,7 @@ impl<T, H: Borrow<Future<T>>> FusedIterator for AsCompleted<T, H> {}
 
 impl<T, H: Borrow<Future<T>>> fmt::Debug for AsCompleted<T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ready = self.calls.iter().filter(|handle| handle.0.borrow().done()).count();
+        let ready = self.calls.iter().filter(|handle| handle.is_done()).count();
         f.debug_struct("AsCompleted")
             .field("ready", &ready)
             .field("unfinished", &(self.calls.left() - ready))
@@ -143,7 +143,7 @@ impl<T, H: Borrow<Future<T>>> Iterator for AsCompletedTimeout<T, H> {
         }
         let calls = &mut self.calls.calls;
         let next = match calls.next_done(self.deadline) {
-            Ok(Some(handle)) => return Some(Ok(handle.0)),
+            Ok(Some(handle)) => return Some(Ok(handle.handle)),
             Ok(None) if calls.is_empty() => return None,
             Ok(None) => Error::Timeout { unfinished: calls.left(), total: self.calls.total },
             Err(error) => error,

@@ -5,11 +5,11 @@ pub(crate) mod wait_set;
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::wait_set::{Member, WaitSet, unwatch, watch};
+use super::call::AnyCall;
 use super::call::dependency::Dependency;
 use super::call::pair_arc::PairArc;
 use super::call::waiters::Signal;
@@ -86,44 +86,53 @@ pub fn wait<T, H: Borrow<Future<T>>>(
         let mut set = WaitSet::of(handles.into_iter().map(WaitHandle::new));
         // A call that ended since it was looked at may be what was waited for.
         let over = |handle: &WaitHandle<T, H>| match goal {
-            WaitFor::Any => handle.future().done(),
-            WaitFor::Failure => handle.future().call().core().state().is_failed(),
+            WaitFor::Any => handle.is_done(),
+            WaitFor::Failure => handle.call.core().state().is_failed(),
             WaitFor::All => false,
         };
         if !set.iter().any(over) {
             // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
             let _ = set.wait_for(goal, deadline);
         }
-        handles = set.into_members().map(|handle| handle.0).collect();
+        handles = set.into_members().map(|handle| handle.handle).collect();
     }
     let (done, not_done) = handles.into_iter().partition(|handle| handle.borrow().done());
     DoneAndNotDone { done, not_done }
 }
 
 /// A handle of a call among others that are waited for.
-pub(crate) struct WaitHandle<T, H>(pub(crate) H, PhantomData<fn() -> T>);
+///
+/// It is asked for its call once: to borrow is the user's code, and whoever looks at what is waited for
+/// may be another thread, under the lock of the registry of waits.
+pub(crate) struct WaitHandle<T, H> {
+    pub(crate) handle: H,
+    call: AnyCall<T>,
+}
 
 impl<T, H: Borrow<Future<T>>> WaitHandle<T, H> {
     pub(crate) fn new(handle: H) -> Self {
-        Self(handle, PhantomData)
-    }
-
-    fn future(&self) -> &Future<T> {
-        self.0.borrow()
+        let call = PairArc::clone(handle.borrow().call());
+        Self { handle, call }
     }
 }
 
-impl<T, H: Borrow<Future<T>>> Member for WaitHandle<T, H> {
+impl<T, H> WaitHandle<T, H> {
+    pub(crate) fn is_done(&self) -> bool {
+        self.call.core().state().is_done()
+    }
+}
+
+impl<T, H> Member for WaitHandle<T, H> {
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
-        watch(self.future().call(), signal, index)
+        watch(&self.call, signal, index)
     }
 
     fn unwatch(&self, signal: &Arc<Signal>) {
-        unwatch(self.future().call(), signal);
+        unwatch(&self.call, signal);
     }
 
     fn call(&self) -> &dyn Dependency {
-        self.future().call()
+        &self.call
     }
 }
 

@@ -53,6 +53,7 @@ impl ErrorPolicy {
             Self::Always(OnError::Stop) => Err(failure.error),
             Self::Always(OnError::Continue) => {
                 failure.log();
+                failure.discard();
                 Ok(())
             }
             Self::Decide(decide) => {
@@ -62,7 +63,10 @@ impl ErrorPolicy {
                 });
                 match decision {
                     OnError::Stop => Err(failure.error),
-                    OnError::Continue => Ok(()),
+                    OnError::Continue => {
+                        failure.discard();
+                        Ok(())
+                    }
                 }
             }
         }
@@ -70,6 +74,11 @@ impl ErrorPolicy {
 }
 
 impl Failure {
+    /// An error may hold what is the user's: the payload of a panic, or what an action returned.
+    pub(crate) fn discard(self) {
+        user_code::contain("dropping the error of an action", || drop(self));
+    }
+
     /// For an error that no caller receives.
     pub(crate) fn log(&self) {
         user_code::contain("logging an error", || {

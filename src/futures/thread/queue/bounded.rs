@@ -18,6 +18,7 @@ use super::Queue;
 use super::state::{QueueState, StartWorker};
 use super::task_ref::{TaskRef, discard};
 use crate::error::Error;
+use crate::futures::call::continuation::Continuations;
 use crate::futures::call::current::PoolId;
 use crate::futures::call::run::Permit;
 use crate::futures::call::state::Phase;
@@ -59,10 +60,15 @@ impl QueuePermit {
 }
 
 impl Permit for Option<QueuePermit> {
-    fn cancelled(&self) {
-        if let Some(pool) = self.as_ref().and_then(|permit| permit.0.upgrade()) {
-            pool.queue().give_back_cancelled(&|flag, index| pool.start(flag, index));
-        }
+    fn cancelled(&self, chain: &mut Continuations) {
+        let Some(QueuePermit(pool)) = self else { return };
+        let pool = Weak::clone(pool);
+        // It may log, and may be the last that has the pool, with all that was captured for it.
+        chain.user_code(move |_| {
+            if let Some(pool) = pool.upgrade() {
+                pool.queue().give_back_cancelled(&|flag, index| pool.start(flag, index));
+            }
+        });
     }
 }
 
@@ -231,5 +237,33 @@ impl Queue {
 impl std::fmt::Debug for BlockedSubmitter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "call number {}", self.ticket)
+    }
+}
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::QueuePermit;
+    use crate::futures::ThreadPoolExecutor;
+    use crate::futures::call::continuation::Continuations;
+    use crate::futures::call::run::Permit;
+
+    /// It may drop what a pool captured, or log that no thread was to be had.
+    #[test]
+    fn a_place_is_not_given_back_in_a_thread_that_runs_no_code_of_users() {
+        let captured = Arc::new(());
+        let hook = Arc::clone(&captured);
+        let builder = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1);
+        let pool = builder.on_worker_stop(move || _ = &hook).build().expect("it is valid");
+        let permit = QueuePermit::for_pool(pool.shared());
+        pool.shared().queue().control.lock().places = 1;
+        let places = || pool.shared().queue().control.lock().places;
+        let pieces = Continuations::putting_off(|chain| permit.cancelled(chain));
+        assert_eq!((pieces.len(), places()), (1, 1));
+        Continuations::with(|chain| pieces.into_iter().for_each(|piece| chain.push(piece)));
+        assert_eq!(places(), 0);
+        drop(pool);
+        assert_eq!(Arc::strong_count(&captured), 1);
     }
 }
