@@ -25,6 +25,8 @@ thread_local! {
     static RECEIVING: Cell<bool> = const { Cell::new(false) };
     /// The descriptors that came with the value that this thread decodes.
     static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+    /// What the system has refused to one of them: the format does not keep the text of an error.
+    static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// The time in which this thread encodes a value. Nearly always nobody else is encoding and nothing
@@ -80,6 +82,14 @@ impl<'a> Decoding<'a> {
     }
 }
 
+impl Decoding<'_> {
+    /// Why shared bytes could not be had, if descriptors came.
+    #[inline]
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.outer.as_ref().and_then(|_| REFUSED.take())
+    }
+}
+
 impl Drop for Decoding<'_> {
     #[inline]
     fn drop(&mut self) {
@@ -102,6 +112,14 @@ pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
         ATTACHED.set(true);
         Some(number as u64)
     })
+}
+
+/// Notes what the system has refused to a descriptor that came; gives it back.
+pub(crate) fn note_refused(why: String) -> String {
+    if RECEIVING.get() {
+        REFUSED.set(Some(why.clone()));
+    }
+    why
 }
 
 /// The descriptor with this number, once.

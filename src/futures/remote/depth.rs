@@ -57,11 +57,29 @@ fn remaining_stack() -> Option<usize> {
     stacker::remaining_stack()
 }
 
-/// Runs `body` on the large stack.
+/// Runs `body` on the large stack; why there is none, if so.
 #[cfg(not(any(miri, concurrent_tsan)))]
 #[cold]
-pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
-    stacker::grow(LARGE, body)
+pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    look_for_room().map_err(|error| {
+        format!("it is nested deeply, and there is no memory for a stack of 64 MiB: {error}")
+    })?;
+    Ok(stacker::grow(LARGE, body))
+}
+
+/// An error if there is no memory for the large stack, where `stacker` would panic.
+#[cfg(not(any(miri, concurrent_tsan)))]
+fn look_for_room() -> rustix::io::Result<()> {
+    use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+    let len = LARGE + RESERVE;
+    let null = std::ptr::null_mut();
+    // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
+    let at = unsafe { mmap_anonymous(null, len, ProtFlags::empty(), MapFlags::PRIVATE) }?;
+    // SAFETY: it was made just now, and nobody knows it.
+    let usable = unsafe { mprotect(at, len, MprotectFlags::READ | MprotectFlags::WRITE) };
+    // SAFETY: as above.
+    unsafe { munmap(at, len) }?;
+    usable
 }
 
 #[cfg(any(miri, concurrent_tsan))]
@@ -70,8 +88,8 @@ fn remaining_stack() -> Option<usize> {
 }
 
 #[cfg(any(miri, concurrent_tsan))]
-pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> R {
-    body()
+pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    Ok(body())
 }
 
 #[cfg(all(test, not(concurrent_tsan)))]
@@ -87,7 +105,7 @@ mod tests {
     fn the_end_of_a_stack_is_seen_before_it_comes() {
         let work = || {
             let small = nest(&Depth::new(), 0);
-            let large = on_large_stack(|| nest(&Depth::new(), 0));
+            let large = on_large_stack(|| nest(&Depth::new(), 0)).unwrap();
             (small, large)
         };
         let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap();

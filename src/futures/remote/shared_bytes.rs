@@ -10,7 +10,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::attached::{add_outgoing, take_incoming};
+use super::attached::{add_outgoing, note_refused, take_incoming};
 use crate::error::{Error, Result};
 use crate::futures::process::shm::memory::{Mapping, map_constant, memory_file, seal_for_ever};
 
@@ -202,7 +202,10 @@ impl<'de> Visitor<'de> for TripleVisitor {
         }
         let file = take_incoming(number)
             .ok_or_else(|| de::Error::custom("the descriptor of shared bytes did not come"))?;
-        SharedBytes::open(file, len).map_err(de::Error::custom)
+        SharedBytes::open(file, len).map_err(|error| {
+            let why = format!("shared bytes of {len} bytes cannot be mapped: {error}");
+            de::Error::custom(note_refused(why))
+        })
     }
 }
 

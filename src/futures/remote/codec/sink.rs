@@ -241,12 +241,12 @@ impl<'a> Sink<'a> {
             return written;
         }
         self.truncate(len);
-        on_large_stack(|| {
+        let written = on_large_stack(|| {
             let depth = Depth::new();
             let written = self.write_within(value, &depth);
-            let too_deep = || EncodeError::Failed(format!("`{}`: {TOO_DEEP}", type_name::<T>()));
-            if depth.was_reached() { Err(too_deep()) } else { written }
-        })
+            if depth.was_reached() { Err(too_deep::<T>(TOO_DEEP)) } else { written }
+        });
+        written.unwrap_or_else(|no_stack| Err(too_deep::<T>(&no_stack)))
     }
 
     fn write_within<T: Serialize + 'static>(
@@ -276,6 +276,10 @@ impl<'a> Sink<'a> {
 
 /// The most bytes that postcard writes for a number of 64 bits.
 const VARINT_MOST: usize = 10;
+
+fn too_deep<T>(why: &str) -> EncodeError {
+    EncodeError::Failed(format!("`{}`: {why}", type_name::<T>()))
+}
 
 struct PostcardOut<'a, 'b> {
     sink: &'a mut Sink<'b>,

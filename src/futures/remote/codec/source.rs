@@ -142,15 +142,22 @@ impl<'a> Source<'a> {
                 return read;
             }
         }
-        on_large_stack(|| {
-            let depth = Depth::new();
-            let read = self.read_within(bytes, &depth);
-            if depth.was_reached() {
-                Err(format!("`{}`: {TOO_DEEP}", type_name::<T>()))
-            } else {
-                read
-            }
-        })
+        on_large_stack(|| self.read_to(bytes, TOO_DEEP))
+            .unwrap_or_else(|no_stack| self.read_to(bytes, &no_stack))
+    }
+
+    /// Reads on this stack; an error if it does not do.
+    fn read_to<T: DeserializeOwned + 'static>(
+        &self,
+        bytes: &[u8],
+        too_deep: &str,
+    ) -> Result<T, String> {
+        let depth = Depth::new();
+        let read = self.read_within(bytes, &depth);
+        if depth.was_reached() {
+            return Err(format!("`{}`: {too_deep}", type_name::<T>()));
+        }
+        read
     }
 
     fn read_within<T: DeserializeOwned + 'static>(
@@ -162,6 +169,7 @@ impl<'a> Source<'a> {
         let mut deserializer = Deserializer::from_flavor(PostcardIn { bytes, depth });
         let items = Items::of_message(bytes.len());
         let decoded = T::deserialize(CountsItems::new(&mut deserializer, &items));
+        let refused = decoding.refused();
         drop(decoding);
         if items.were_too_many() {
             return Err(format!("`{}`: {TOO_MANY}", type_name::<T>()));
@@ -169,7 +177,11 @@ impl<'a> Source<'a> {
         match decoded.map(|value| (value, deserializer.finalize())) {
             Ok((value, Ok([]))) => Ok(value),
             Ok(_) => Err(format!("`{}`: bytes left over", type_name::<T>())),
-            Err(error) => Err(format!("`{}`: {}", type_name::<T>(), reason(error))),
+            Err(error) => {
+                let why = refused.filter(|_| error == postcard::Error::SerdeDeCustom);
+                let why = why.unwrap_or_else(|| reason(error));
+                Err(format!("`{}`: {why}", type_name::<T>()))
+            }
         }
     }
 }
