@@ -61,6 +61,10 @@ mod random_pools;
 #[cfg(target_os = "linux")]
 mod reasons;
 #[cfg(target_os = "linux")]
+mod refusals;
+#[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
 mod scarce;
 #[cfg(target_os = "linux")]
 mod scribbles;
@@ -108,6 +112,7 @@ fn main() {
         random_kills::trials(),
         random_pools::trials(),
         reasons::trials(),
+        refused::trials(),
         scarce::trials(),
         scribbles::trials(),
         settings::trials(),

@@ -42,6 +42,10 @@ pub(crate) fn act() {
         "memory-kept" => crate::memory::memory_kept(),
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
         "random-pools" => crate::random_pools::act(),
+        "refused" => {
+            let [phase, side] = [(); 2].map(|()| arguments.next().unwrap());
+            crate::refused::act(&phase, &side);
+        }
         "empty-root" => crate::reasons::act(&arguments.next().unwrap()),
         "surroundings" => {
             let [what, folder] = [(); 2].map(|()| arguments.next().unwrap());

@@ -37,8 +37,11 @@ pub(crate) fn trial(name: &'static str, limit: Duration, test: fn()) -> Trial {
 /// Names the functions of a module as its tests.
 macro_rules! trials {
     ($($name:ident),* $(,)?) => {
+        $crate::support::trials![within $crate::support::LIMIT, $($name),*];
+    };
+    (within $limit:expr, $($name:ident),* $(,)?) => {
         pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
-            let limit = crate::support::LIMIT;
+            let limit = $limit;
             vec![$({
                 let name = concat!(module_path!(), "::", stringify!($name));
                 crate::support::trial(name, limit, $name)

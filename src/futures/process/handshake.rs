@@ -12,6 +12,8 @@ use std::io;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::futures::remote::wire::cut;
+
 /// What a process was started as: the first argument of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -111,6 +113,36 @@ impl Hello {
     }
 }
 
+/// What a worker says that cannot take its order, before it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Excuse {
+    /// The system has refused it something, perhaps for a moment only.
+    pub(crate) refused: bool,
+    pub(crate) why: String,
+}
+
+impl Excuse {
+    /// The most bytes of one.
+    pub(crate) const MOST: usize = 512;
+
+    pub(crate) fn of(error: &io::Error) -> Self {
+        Self { refused: error.raw_os_error().is_some(), why: error.to_string() }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.refused)];
+        bytes.extend_from_slice(cut(&self.why, Self::MOST - 1).as_bytes());
+        bytes
+    }
+
+    /// `None` if it is none.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (refused, why) = bytes.split_first()?;
+        let why = std::str::from_utf8(why).ok()?.to_owned();
+        Some(Self { refused: *refused == 1, why })
+    }
+}
+
 fn write(fields: &impl Serialize) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(fields).map_err(io::Error::other)
 }
@@ -134,6 +166,18 @@ mod tests {
         let hello = Hello { nonce: 5, fingerprint: 6 };
         assert_eq!(Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(), hello);
         assert!(Hello::from_bytes(b"").is_err());
+    }
+
+    #[test]
+    fn an_excuse_comes_back_and_is_cut() {
+        let refused = Excuse::of(&io::Error::from_raw_os_error(libc::ENFILE));
+        assert!(refused.refused && refused.why.contains("open files"));
+        assert_eq!(Excuse::from_bytes(&refused.to_bytes()), Some(refused));
+        let long = Excuse::of(&io::Error::other("ü".repeat(Excuse::MOST)));
+        let read = Excuse::from_bytes(&long.to_bytes()).unwrap();
+        assert!(!read.refused && long.why.starts_with(&read.why) && read.why.len() > 500);
+        assert_eq!(Excuse::from_bytes(b""), None);
+        assert_eq!(Excuse::from_bytes(&[0, 0xff]), None);
     }
 
     #[test]

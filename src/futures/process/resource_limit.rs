@@ -2,9 +2,10 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::handshake::Limits;
+use super::sys::limits::get;
 
 /// A limit on what a worker may use.
 ///
@@ -52,7 +53,13 @@ pub(crate) fn set_all(limits: &Limits) -> io::Result<()> {
     for (number, value) in limits {
         let known = ResourceLimit::ALL.get(usize::from(*number));
         let (kind, resource, name) = known.ok_or(io::ErrorKind::InvalidData)?;
-        let before = getrlimit(*resource).maximum;
+        let refused = |error| {
+            io::Error::new(
+                io::Error::from(error).kind(),
+                format!("ResourceLimit::{name} cannot be set to {value}: {error}"),
+            )
+        };
+        let before = get(*resource).map_err(refused)?.maximum;
         let maximum = match kind {
             // So that the channel can go above it for a moment, and the signal comes before the end.
             ResourceLimit::FileSize => before,
@@ -61,12 +68,7 @@ pub(crate) fn set_all(limits: &Limits) -> io::Result<()> {
             }
             _ => Some(*value),
         };
-        setrlimit(*resource, Rlimit { current: Some(*value), maximum }).map_err(|error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("ResourceLimit::{name} cannot be set to {value}: {error}"),
-            )
-        })?;
+        setrlimit(*resource, Rlimit { current: Some(*value), maximum }).map_err(refused)?;
     }
     Ok(())
 }

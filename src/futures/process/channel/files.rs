@@ -25,7 +25,7 @@ use crate::futures::remote::wire::Malformed;
 pub(crate) const FILES: usize = MOST_DESCRIPTORS + 1;
 
 /// How often a worker asks the kernel again for what it has no memory for at the moment.
-const TRIES: u32 = 20;
+pub(crate) const TRIES: u32 = 20;
 
 /// Sends one message with descriptors. With `block` it waits until there is room for it.
 pub(crate) fn send_with_files(

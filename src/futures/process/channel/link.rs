@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::{Errno, Result};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
 
 use super::files::send_files;
@@ -82,15 +83,17 @@ impl Link {
         &self.incoming
     }
 
+    /// Signals the worker. If the system refuses that, the worker is to end itself.
     pub(crate) fn signal(&self, signal: Signal) {
-        send_signal(self.pidfd.as_fd(), signal);
+        if !send_signal(self.pidfd.as_fd(), signal) {
+            let _ = shutdown(&self.socket, Shutdown::Both); // its watch sees that
+        }
     }
 
-    /// Wakes the worker.
-    pub(crate) fn ring(&self) {
-        if let Some(bell) = &self.bell {
-            let _ = ring(bell); // if it has ended, its supervisor is about to see that
-        }
+    /// Wakes the worker; false if the system has no memory for that.
+    pub(crate) fn ring(&self) -> bool {
+        // If it has ended, its supervisor is about to see that.
+        self.bell.as_ref().is_none_or(|bell| ring(bell) != Err(Errno::NOMEM))
     }
 
     /// Makes the supervisor look at the slot again.
@@ -205,7 +208,8 @@ impl Link {
     pub(crate) fn write(&self, frames: &[u8]) -> Result<()> {
         let Some(bell) = &self.bell else { return Ok(()) };
         match self.page.requests().try_write(frames, || ring(bell)) {
-            Ok(true) | Err(Errno::PIPE) => Ok(()), // its supervisor is about to see its end
+            // Its supervisor is about to see its end, or to ring again.
+            Ok(true) | Err(Errno::PIPE | Errno::NOMEM) => Ok(()),
             Ok(false) => Err(Errno::AGAIN),
             Err(error) => Err(error),
         }

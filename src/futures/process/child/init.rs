@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::SocketType;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketType, send};
 use rustix::process::Signal;
 
 use super::worker::{LOST, Order, depth, run};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::channel::files::{Received, receive_with_files};
 use crate::futures::process::channel::page::Page;
-use crate::futures::process::handshake::{GREETING_MOST, Greeting, Mark};
+use crate::futures::process::handshake::{Excuse, GREETING_MOST, Greeting, Mark};
 use crate::futures::process::resource_limit;
 use crate::futures::process::sys::descriptors::{above_standard, close_inherited, empty_stdin};
 use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
@@ -186,7 +187,7 @@ fn take_order() -> io::Result<Order> {
     if is_privileged() {
         return Err(io::Error::other(PRIVILEGED));
     }
-    if !is_socket(std::io::stdin().as_fd()) {
+    if !is_socket(std::io::stdin().as_fd())? {
         let text = "its standard input is not the channel to the pool: does `main` redirect that before it \
                     calls `process::init()`?";
         return Err(io::Error::other(text));
@@ -194,7 +195,10 @@ fn take_order() -> io::Result<Order> {
     close_inherited();
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     let mut text = [0; GREETING_MOST];
-    let Received { len, files, .. } = receive_with_files(socket.as_fd(), &mut text, true)?;
+    let Received { len, files, cut_off } = receive_with_files(socket.as_fd(), &mut text, true)?;
+    if cut_off {
+        return Err(Errno::MFILE.into());
+    }
     let (greeting, parent, limits) = Greeting::from_bytes(&text[..len])?;
     // In a namespace of processes of its own it does not know its parent.
     let own_parent = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);
@@ -216,18 +220,28 @@ fn take_order() -> io::Result<Order> {
 /// Ends a worker that cannot take its order. It must not become an ordinary run of the program, which
 /// would make a pool, and so on without end.
 fn leave(why: &io::Error) -> ! {
-    if !has_hung_up(std::io::stdin().as_fd()) {
+    let stdin = std::io::stdin();
+    if !has_hung_up(stdin.as_fd()) {
+        if matches!(is_socket(stdin.as_fd()), Ok(true)) {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = send(stdin.as_fd(), &Excuse::of(why).to_bytes(), flags);
+        }
         eprintln!("concurrent: worker process {} ends: {why}", std::process::id());
     }
     std::process::exit(LOST) // the parent sees the code, and reports it
 }
 
-fn is_socket(stdin: BorrowedFd<'_>) -> bool {
-    rustix::net::sockopt::socket_type(stdin) == Ok(SocketType::SEQPACKET)
+fn is_socket(stdin: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    match rustix::net::sockopt::socket_type(stdin) {
+        Ok(kind) => Ok(kind == SocketType::SEQPACKET),
+        Err(Errno::NOTSOCK | Errno::BADF) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the parent has ended, so that nobody wants to know.
 fn has_hung_up(stdin: BorrowedFd<'_>) -> bool {
     let mut hang_up = [PollFd::from_borrowed_fd(stdin, PollFlags::empty())];
-    is_socket(stdin) && matches!(poll(&mut hang_up, Some(&Timespec::default())), Ok(1))
+    matches!(is_socket(stdin), Ok(true))
+        && matches!(poll(&mut hang_up, Some(&Timespec::default())), Ok(1))
 }

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::futures::process::channel::files::{receive_files, send_files};
+use crate::futures::process::channel::files::{TRIES, receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::page::Page;
@@ -75,6 +75,9 @@ enum Unsent {
     Refused(String),
 }
 
+/// How long to wait before the system is asked again for what it has just refused.
+const REFUSED: Duration = Duration::from_millis(5);
+
 /// Exit code of a worker that lost its channel, or never had one.
 pub(crate) const LOST: i32 = 113;
 
@@ -90,6 +93,7 @@ pub(crate) fn run(order: Order) -> ! {
     let code = match worker.serve(greeting) {
         Ok(()) => 0,
         Err(Lost(why)) => {
+            worker.page.say(why); // the parent reports it
             log::error!(target: crate::LOG_TARGET, "worker process ends: {why}");
             LOST
         }
@@ -121,8 +125,11 @@ fn watch_parent(
         loop {
             let mut both =
                 [PollFd::new(&socket, PollFlags::empty()), PollFd::new(&questions, PollFlags::IN)];
-            if poll(&mut both[..watched], None).is_err() {
-                continue; // interrupted
+            if let Err(error) = poll(&mut both[..watched], None) {
+                if error != Errno::INTR {
+                    std::thread::park_timeout(REFUSED); // and does not spin
+                }
+                continue;
             }
             let [hang_up, asked] = both.map(|descriptor| descriptor.revents());
             if hang_up.contains(PollFlags::NVAL) {
@@ -136,6 +143,7 @@ fn watch_parent(
             }
         }
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        std::process::abort() // the system refuses even that
     };
     // If there is no thread for it, the kernel's signal at the parent's death remains.
     let builder = std::thread::Builder::new().name("parent-watch".into()).stack_size(64 * 1024);
@@ -246,7 +254,7 @@ impl Worker {
         let now = Instant::now();
         let mut done = self.prompt && look(now + GLANCE, &mut read);
         if !done {
-            answers.ring_for_anything(|| ring(&self.bell))?;
+            answers.ring_for_anything(|| self.ring())?;
             done = self.prompt && look(now + LOOK, &mut read);
         }
         let mut ended = false;
@@ -286,8 +294,8 @@ impl Worker {
         self.forget(&mut out);
         if !out.is_empty() {
             let answers = self.page.answers();
-            answers.write(&out, || ring(&self.bell))?;
-            answers.ring_for_anything(|| ring(&self.bell))?;
+            answers.write(&out, || self.ring())?;
+            answers.ring_for_anything(|| self.ring())?;
         }
         Ok(next)
     }
@@ -462,7 +470,18 @@ impl Worker {
 
     /// Writes the frame in `out`. The parent reads at any time, so this ends.
     fn flush(&self) -> Result<(), Lost> {
-        Ok(self.page.answers().write(&self.out, || ring(&self.bell))?)
+        Ok(self.page.answers().write(&self.out, || self.ring())?)
+    }
+
+    /// Wakes the parent. If the system has no memory for that for long, the parent looks by itself.
+    fn ring(&self) -> rustix::io::Result<()> {
+        for _ in 0..TRIES {
+            match ring(&self.bell) {
+                Err(Errno::NOMEM) => std::thread::park_timeout(REFUSED),
+                rung => return rung,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -298,8 +298,9 @@ impl Parent {
         self.bell = None;
         self.receive();
         let mut steps = std::collections::VecDeque::new();
-        let start_error = self.incoming.close(&mut steps);
-        let (deferred, _, link) = self.pool.ended(0, Ended::default(), start_error);
+        let (start_error, excuse) = self.incoming.close(&mut steps);
+        let (deferred, _, link) =
+            self.pool.ended(0, Ended::default(), start_error, excuse.map(|excuse| excuse.why));
         steps.extend(deferred.into_steps());
         for step in steps {
             step.run();

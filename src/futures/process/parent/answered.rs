@@ -20,6 +20,7 @@ const SKIPPED: &str = "it skipped a call that was not taken back";
 impl Shared {
     pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
         let mut state = self.state.lock();
+        state.refusals = 0;
         state.seats[index].ready();
         self.balance(&mut state)
     }

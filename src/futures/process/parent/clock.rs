@@ -15,6 +15,9 @@ use crate::futures::process::sys::program::is_stopped;
 /// How long a worker may leave a call that it could begin before somebody else gets it.
 pub(crate) const STALLED: Duration = Duration::from_millis(100);
 
+/// When to look whether a worker is ready, should its wake-up be lost.
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);
+
 impl Shared {
     /// Looks at the clock for one worker; gives when to look again, and since when it owes an answer.
     pub(crate) fn on_time(
@@ -54,7 +57,7 @@ impl Shared {
                     seat.kill(Reason::Unruly(how), Signal::KILL);
                     return None;
                 }
-                at
+                earlier(at, now.checked_add(LOOKS_AGAIN))
             }
             Phase::Idle => {
                 let mut kept = self.arena().trim(now);
@@ -123,6 +126,9 @@ impl Shared {
         index: usize,
         deferred: &mut Deferred,
     ) -> Option<Instant> {
+        if let Some(link) = &state.seats[index].link {
+            link.ring(); // the system may have refused that before
+        }
         let depth = self.settings().prefetch;
         let mut others = state.seats.iter().enumerate().filter(|(other, _)| *other != index);
         let alive = state.seats.iter().filter(|seat| seat.slot.is_alive()).count();

@@ -17,6 +17,9 @@ use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::link::Link;
 use crate::futures::process::child::worker::LOST;
 
+/// What a dynamic loader exits with that cannot load its program.
+const NOT_LOADED: i32 = 127;
+
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
 const STORM: u32 = 5;
@@ -32,6 +35,8 @@ pub(crate) const NOT_READY: &str =
     "it was not ready in time (`start_timeout`): what does `main` do before `process::init()`?";
 /// Why a worker is killed that twice knows nothing of what it owes.
 pub(crate) const OUT_OF_STEP: &str = "it owes an answer and knows nothing of that: has its call overwritten memory that is not its own?";
+/// The same if the system did not let the pool wake it.
+pub(crate) const NOT_WOKEN: &str = "the system had no memory to wake it with";
 pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
 pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
@@ -50,7 +55,6 @@ impl Shared {
     /// The worker that a supervisor started could be connected.
     pub(crate) fn connected(&self, index: usize, link: Link) {
         let mut state = self.state.lock();
-        state.refusals = 0;
         let seat = &mut state.seats[index];
         if matches!(seat.slot.phase(), Phase::Killing(_)) {
             link.signal(Signal::KILL); // it was not wanted any more while it was started
@@ -77,22 +81,22 @@ impl Shared {
         self.state.lock().seats[index].slot.owed().map(|(seq, _)| seq)
     }
 
-    /// Wakes a worker that may have missed that.
-    pub(crate) fn ring(&self, index: usize) {
-        if let Some(link) = &self.state.lock().seats[index].link {
-            link.ring();
-        }
+    /// Wakes a worker that may have missed that; false if the system refuses it.
+    pub(crate) fn ring(&self, index: usize) -> bool {
+        self.state.lock().seats[index].link.as_ref().is_none_or(Link::ring)
     }
 
-    /// A worker could not be started.
+    /// A worker could not be started, or could not take its order because the system refused it
+    /// something. The link is to be dropped last.
     pub(crate) fn start_failed(
         self: &Arc<Self>,
         index: usize,
         error: std::io::Error,
-    ) -> (Deferred, Next) {
+    ) -> (Deferred, Next, Option<Link>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let seat = &mut state.seats[index];
+        let link = seat.link.take();
         let wanted = seat.slot.phase() == Phase::Starting;
         let aftermath = seat.slot.exited(|_| false);
         debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
@@ -104,7 +108,7 @@ impl Shared {
             // What the supervisors that gave up before this one have had may be free by now.
             state.counts.started += 1;
             state.seats[index].start(self.settings().max_tasks_per_child);
-            return (deferred, Next::StartLater);
+            return (deferred, Next::StartLater, link);
         }
         if needed {
             // Nobody is left who could run what is queued. The next call finds out anew.
@@ -116,16 +120,17 @@ impl Shared {
         }
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
-        (deferred, Next::Stop)
+        (deferred, Next::Stop, link)
     }
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
-    /// why it could not get ready, if it said so. The link is to be dropped last.
+    /// why it could not get ready, `excuse` why it could not take its order, if it said so. The link is to be dropped last.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
         ended: Ended,
         start_error: Option<Error>,
+        excuse: Option<String>,
     ) -> (Deferred, Next, Option<Link>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
@@ -133,7 +138,7 @@ impl Shared {
         let link = seat.link.take();
         let begun = |seq| link.as_ref().is_some_and(|link| link.page().may_have_begun(seq));
         let aftermath = seat.slot.exited(begun);
-        let death = describe(&aftermath, ended, link.as_ref());
+        let death = describe(&aftermath, ended, link.as_ref(), excuse);
         // The next call that comes finds a worker as if nothing had happened.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
@@ -229,9 +234,21 @@ impl Shared {
 }
 
 /// What is known of an end.
-fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> WorkerDeath {
+fn describe(
+    aftermath: &Aftermath<Task>,
+    ended: Ended,
+    link: Option<&Link>,
+    excuse: Option<String>,
+) -> WorkerDeath {
+    let last_words = link.and_then(|link| link.page().last_words()).or(excuse);
     let note = match aftermath.reason {
         Some(Reason::Unruly(how)) => Some(how),
+        _ if !aftermath.was_ready && ended.exit_code == Some(NOT_LOADED) => {
+            Some("its program could not be loaded: its standard error says why")
+        }
+        _ if !aftermath.was_ready && ended.exit_code == Some(LOST) && last_words.is_some() => {
+            Some("it could not take its order from the pool")
+        }
         _ if !aftermath.was_ready && ended.exit_code == Some(LOST) => {
             Some("it could not take its order from the pool: its standard error says why")
         }
@@ -245,7 +262,7 @@ fn describe(aftermath: &Aftermath<Task>, ended: Ended, link: Option<&Link>) -> W
         exit_code: ended.exit_code,
         signal: ended.signal,
         call: aftermath.in_doubt.first().map(|task| task.description()),
-        last_words: link.and_then(|link| link.page().last_words()),
+        last_words,
         note,
         by_pool: aftermath.reason.is_some(),
         ..WorkerDeath::default()

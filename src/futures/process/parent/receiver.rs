@@ -17,12 +17,12 @@ use super::deferred::{Step, Steps};
 use super::spawn::wake;
 use super::task::{Bytes, Reply, Task};
 use crate::error::Error;
-use crate::futures::process::channel::files::receive_files;
+use crate::futures::process::channel::files::{receive_files, receive_with_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::inbox::Inbox;
 use crate::futures::process::channel::link::Owed;
 use crate::futures::process::channel::page::Page;
-use crate::futures::process::handshake::Hello;
+use crate::futures::process::handshake::{Excuse, Hello};
 use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::landing::failure;
@@ -95,13 +95,13 @@ impl Incoming {
         }
     }
 
-    /// The worker has ended, and nobody comes back for what is left: gives that, and the error of a
-    /// failed start.
-    pub(crate) fn close(&self, steps: &mut Steps) -> Option<Error> {
+    /// The worker has ended, and nobody comes back for what is left: gives that, and why it could not
+    /// get ready, if it said so.
+    pub(crate) fn close(&self, steps: &mut Steps) -> (Option<Error>, Option<Excuse>) {
         let mut receiver = self.receiver.lock();
         receiver.closed = true;
         steps.append(&mut receiver.steps);
-        receiver.start_error.take()
+        (receiver.start_error.take(), receiver.excuse())
     }
 
     /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
@@ -197,6 +197,16 @@ impl Receiver {
             awaited: None,
             fault: None,
         }
+    }
+
+    /// Why the worker has ended before it was there, if it has said so.
+    fn excuse(&self) -> Option<Excuse> {
+        if self.greeted {
+            return None;
+        }
+        let mut text = [0; Excuse::MOST];
+        let received = receive_with_files(self.socket.as_fd(), &mut text, false).ok()?;
+        Excuse::from_bytes(&text[..received.len])
     }
 
     fn has_left(&self) -> bool {

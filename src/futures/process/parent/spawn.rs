@@ -95,6 +95,13 @@ impl Process {
         self.pidfd.as_fd()
     }
 
+    /// Whether it has ended, for those who cannot wait for that.
+    pub(crate) fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let peek = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        matches!(peek, Ok(Some(_)) | Err(Errno::CHILD)) // reaped by somebody else
+    }
+
     /// Waits for the end and reaps.
     pub(crate) fn wait(&mut self) -> Ended {
         self.reaped = true;
@@ -117,9 +124,9 @@ impl Drop for Process {
     }
 }
 
-/// Signals a process. That it may have ended is no error.
-pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) {
-    let _ = rustix::process::pidfd_send_signal(pidfd, signal);
+/// Signals a process; false if the system refuses it. That it may have ended is no error.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> bool {
+    matches!(rustix::process::pidfd_send_signal(pidfd, signal), Ok(()) | Err(Errno::SRCH))
 }
 
 /// Starts a worker and greets it. Blocks for the time of a process start, not for its answer.

@@ -16,13 +16,13 @@ use super::clock::earlier;
 use super::crew::Shared;
 use super::deferred::Steps;
 use super::desk::Desk;
-use super::ends::{Next, OUT_OF_STEP};
+use super::ends::{NOT_WOKEN, Next, OUT_OF_STEP};
 use super::receiver::{Incoming, Read, Receiver, Role};
 use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
 use super::watch;
 use crate::futures::process::channel::link::Link;
 use crate::futures::process::channel::question::{Asker, Standing, Verdict};
-use crate::futures::process::handshake::{Greeting, Hello};
+use crate::futures::process::handshake::{Excuse, Greeting, Hello};
 use crate::futures::process::look::{LOOK, look};
 use crate::futures::remote::wire::Malformed;
 
@@ -31,6 +31,9 @@ const GRACE: Duration = Duration::from_millis(200);
 
 /// How long to wait before the system is asked again for a process that it has just refused.
 const RETRY: Duration = Duration::from_millis(5);
+
+/// How long to wait if the system refuses to say when there is something to look at.
+const UNWATCHED: Duration = Duration::from_millis(1);
 
 /// How often in a row to read before the clock is looked at.
 const READS: usize = 8;
@@ -108,9 +111,9 @@ impl Supervisor {
                 self.stage = match start(pool, index) {
                     Ok(service) => Stage::Serve(Box::new(service)),
                     Err(error) => {
-                        let (deferred, next) = pool.start_failed(index, error);
+                        let (deferred, next, link) = pool.start_failed(index, error);
                         steps.extend(deferred.into_steps());
-                        Stage::Ended(next, None)
+                        Stage::Ended(next, link)
                     }
                 };
             }
@@ -147,7 +150,7 @@ fn start(pool: &Arc<Shared>, index: usize) -> std::io::Result<Service> {
     pool.connected(index, link);
     let (channel, reads, timer) = (Channel::HasMore, 0, Some(Instant::now()));
     let asker = Asker::new(questions);
-    Ok(Service { process, incoming, channel, reads, timer, asker })
+    Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
 }
 
 /// What is known of the answers of a worker.
@@ -175,6 +178,8 @@ struct Service {
     /// When to look at the clock.
     timer: Option<Instant>,
     asker: Asker,
+    /// The system has let us wake the worker when that was to be tried again.
+    rings: bool,
 }
 
 impl Service {
@@ -190,11 +195,13 @@ impl Service {
             self.receive(pool, index, false, false, steps);
             return None;
         }
-        let [ended, woken, rung] = self.poll(pool, index);
+        let [ended, woken, rung] = self.poll();
+        let due = self.timer.is_some_and(|timer| timer <= Instant::now());
         let looks = match self.channel {
             Channel::HasMore => true,
             Channel::Patient(until) => !rung && until <= Instant::now(),
-            Channel::Empty | Channel::Left | Channel::Closed => false,
+            Channel::Empty => due, // should a wake-up be lost, the answer is there
+            Channel::Left | Channel::Closed => false,
         };
         if woken {
             clear_wake(self.incoming.wake());
@@ -204,12 +211,19 @@ impl Service {
             self.receive(pool, index, ended, rung, steps);
         }
         if ended {
-            let start_error = self.incoming.close(steps);
-            let (deferred, next, link) = pool.ended(index, self.process.wait(), start_error);
+            let (start_error, excuse) = self.incoming.close(steps);
+            let ended = self.process.wait();
+            let (deferred, next, link) = match excuse {
+                Some(Excuse { refused: true, why }) => {
+                    let why = format!("{why}, in worker process {}", self.process.pid());
+                    pool.start_failed(index, std::io::Error::other(why))
+                }
+                excuse => pool.ended(index, ended, start_error, excuse.map(|excuse| excuse.why)),
+            };
             steps.extend(deferred.into_steps());
             return Some((next, link));
         }
-        if woken || rung || looks || self.timer.is_some_and(|timer| timer <= Instant::now()) {
+        if woken || rung || looks || due {
             let (deferred, next, owes_since) = pool.on_time(index);
             steps.extend(deferred.into_steps());
             let mut asks = self.asker.due(owes_since.filter(|_| listens));
@@ -224,22 +238,22 @@ impl Service {
     /// Finds out whether a worker that has owed an answer for long can still give it; when to do that
     /// next.
     fn ask(&mut self, pool: &Arc<Shared>, index: usize, steps: &mut Steps) -> Option<Instant> {
-        // Should a wake-up be lost, the answer is there.
         self.receive(pool, index, false, false, steps);
         let owed = pool.owed(index)?;
         let (read, cut) = self.incoming.receiver.lock().standing();
         let now = Instant::now();
         match self.asker.judge(Standing { owed, read, cut }, now) {
             Verdict::Wait => {}
-            Verdict::Ring => pool.ring(index),
-            Verdict::End => pool.unruly(index, OUT_OF_STEP),
+            Verdict::Ring => self.rings = pool.ring(index),
+            Verdict::End if self.rings => pool.unruly(index, OUT_OF_STEP),
+            Verdict::End => pool.unruly(index, NOT_WOKEN),
         }
         self.asker.next()
     }
 
     /// Waits for the end of the process, a wake-up, the bell or the time; not at all if there is
     /// more to read.
-    fn poll(&self, pool: &Shared, index: usize) -> [bool; 3] {
+    fn poll(&self) -> [bool; 3] {
         let (channel, timer) = (self.channel, self.timer);
         let (wake, watch) = (self.incoming.wake(), self.incoming.watch());
         let mut descriptors = [self.process.pidfd(), wake, watch]
@@ -253,10 +267,15 @@ impl Service {
             Channel::Empty | Channel::Left | Channel::Closed => timer.map(timespec),
         };
         match poll(&mut descriptors[..watched], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => pool.unruly(index, "it could not be watched"),
+            Ok(_) | Err(Errno::INTR) => {
+                descriptors.map(|descriptor| !descriptor.revents().is_empty())
+            }
+            Err(_) => {
+                // The system has no memory to wait with, say. Then everything is looked at.
+                std::thread::park_timeout(UNWATCHED);
+                [self.process.has_ended(), true, watched == 3]
+            }
         }
-        descriptors.map(|descriptor| !descriptor.revents().is_empty())
     }
 
     /// Handles what there is: one read, or to the last if the worker has ended.
@@ -318,16 +337,14 @@ impl Service {
         let deadline = now + GRACE;
         loop {
             match poll(&mut pidfd, Some(&timespec(deadline))) {
-                Ok(0) => {
-                    break pool.unruly(
-                        index,
-                        "it closed its channel and lived on: was its program replaced by `exec`?",
-                    );
-                }
-                Ok(_) => break,
-                Err(_) => {}
+                Ok(1..) => return,
+                Err(_) if self.process.has_ended() => return,
+                Err(_) if Instant::now() < deadline => std::thread::park_timeout(UNWATCHED),
+                Ok(0) | Err(_) => break,
             }
         }
+        let how = "it closed its channel and lived on: was its program replaced by `exec`?";
+        pool.unruly(index, how);
     }
 }
 

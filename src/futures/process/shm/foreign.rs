@@ -60,9 +60,10 @@ impl Foreign {
         Ok(Self { file })
     }
 
-    /// Whether there are so many bytes.
+    /// Whether there are so many bytes. If the system does not say, to read them is an error.
     pub(crate) fn has(&self, len: u64) -> bool {
-        rustix::fs::fstat(&self.file).is_ok_and(|stat| i128::from(stat.st_size) >= i128::from(len))
+        rustix::fs::fstat(&self.file)
+            .map_or(true, |stat| i128::from(stat.st_size) >= i128::from(len))
     }
 
     /// Copies bytes from the beginning; gives those that were filled. The kernel copies, so that
