@@ -2,6 +2,10 @@
 
 #![cfg(target_os = "linux")]
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
 use concurrent::futures::ProcessPoolExecutor;
 
 concurrent::process_worker_hook!();
@@ -40,5 +44,26 @@ fn the_worker_is_this_program_and_not_this_process() -> concurrent::Result<()> {
     let program = |()| std::fs::read_link("/proc/self/exe").ok();
     assert_eq!(pool.submit(program, ())?.into_result()?, program(()));
     assert_ne!(pool.submit(|()| std::process::id(), ())?.into_result()?, std::process::id());
+    Ok(())
+}
+
+/// A program with closed streams, which this test is as well.
+const CLOSED: &str = "CONCURRENT_TEST_CLOSED_STREAMS";
+
+#[test]
+fn what_a_call_opens_is_no_standard_stream() -> concurrent::Result<()> {
+    if std::env::var_os(CLOSED).is_none() {
+        let mut own = Command::new("/proc/self/exe");
+        own.args(["--exact", "what_a_call_opens_is_no_standard_stream"]);
+        assert!(own.env(CLOSED, "").status().unwrap().success());
+        return Ok(());
+    }
+    for stream in 0..3 {
+        // SAFETY: a closed stream takes what is written to it.
+        unsafe { libc::close(stream) };
+    }
+    let pool = ProcessPoolExecutor::new(1)?;
+    let number = |()| File::open("/proc/self/exe").unwrap().as_raw_fd();
+    assert!(pool.submit(number, ())?.into_result()? > 2);
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::user_code::contain;
+
 /// The panic of a call: payload, message and, where it is known, the place in the source.
 ///
 /// Cloning shares the payload.
@@ -49,6 +51,13 @@ impl Panic {
     #[must_use]
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for PanicParts {
+    fn drop(&mut self) {
+        let payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        contain("dropping the payload of a panic", || drop(payload));
     }
 }
 

@@ -24,6 +24,8 @@ mod executor;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(target_os = "linux")]
+mod forks;
+#[cfg(target_os = "linux")]
 #[path = "../common/gate.rs"]
 mod gate;
 #[cfg(target_os = "linux")]
@@ -65,6 +67,8 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod refused;
 #[cfg(target_os = "linux")]
+mod rough;
+#[cfg(target_os = "linux")]
 mod scarce;
 #[cfg(target_os = "linux")]
 mod scribbles;
@@ -100,6 +104,7 @@ fn main() {
         deaths::trials(),
         executor::trials(),
         faults::trials(),
+        forks::trials(),
         kills::trials(),
         leaks::trials(),
         limits::trials(),
@@ -113,6 +118,7 @@ fn main() {
         random_pools::trials(),
         reasons::trials(),
         refused::trials(),
+        rough::trials(),
         scarce::trials(),
         scribbles::trials(),
         settings::trials(),

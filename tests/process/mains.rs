@@ -20,6 +20,7 @@ use crate::support::trials;
 trials![
     a_main_that_empties_its_environment,
     a_main_that_redirects_its_input,
+    a_main_whose_standard_error_takes_nothing,
     a_privileged_program_is_refused_a_pool,
     a_worker_without_a_pool_ends,
     a_worker_of_another_version_is_left_to_that,
@@ -51,6 +52,11 @@ pub(crate) fn before_init() {
         }
         "redirect-input" => {
             rustix::stdio::dup2_stdin(File::open("/dev/null").unwrap()).unwrap();
+        }
+        "full-errors" => {
+            rustix::stdio::dup2_stdin(File::open("/dev/null").unwrap()).unwrap();
+            let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            rustix::stdio::dup2_stderr(full).unwrap();
         }
         "logs" => {
             let open = || {
@@ -116,6 +122,12 @@ fn a_main_that_redirects_its_input() {
     assert_eq!(runs, 1, "{output:?}");
     assert!(said(&output).contains("its standard error says why"), "{output:?}");
     assert!(errors.contains("standard input is not the channel"), "{errors}");
+}
+
+fn a_main_whose_standard_error_takes_nothing() {
+    let (output, runs) = run("full-errors", |_| {});
+    assert_eq!(runs, 1, "{output:?}");
+    assert!(said(&output).contains("exit code 113"), "{output:?}");
 }
 
 fn a_privileged_program_is_refused_a_pool() {

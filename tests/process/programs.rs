@@ -51,6 +51,7 @@ pub(crate) fn act() {
             let [what, folder] = [(); 2].map(|()| arguments.next().unwrap());
             crate::surroundings::act(&what, &folder);
         }
+        "forks" => crate::forks::leaves_alone(),
         "faults" => crate::faults::act(&arguments.next().unwrap()),
         "orphan" => {
             let [step, gate, what] = [(); 3].map(|()| arguments.next().unwrap());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::limits::somebody;
 use crate::mine::send;
-use crate::support::{census, children, eventually, in_own_process, own, replacing, trials};
+use crate::support::{Gate, census, children, eventually, in_own_process, own, replacing, trials};
 
 trials![
     no_place_for_temporary_files,
@@ -20,6 +20,7 @@ trials![
     a_result_that_finds_no_memory_costs_no_worker,
     descriptors_that_are_cut_off_in_a_worker,
     descriptors_that_are_cut_off_in_the_parent,
+    shared_memory_that_did_not_come_is_used_again,
     no_descriptors_for_large_results,
     an_argument_that_finds_no_memory_in_a_worker,
 ];
@@ -242,6 +243,40 @@ fn descriptors_that_are_cut_off_in_a_worker() {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("no shared memory") && error.contains("open files"), "{error}");
     assert_eq!((pool.stats().died, pool.stats().started), (0, 1));
+}
+
+fn take_all_descriptors(gate: String) {
+    Gate::pass(&gate);
+    exhaust(0);
+}
+
+fn shared_memory_that_did_not_come_is_used_again() {
+    let builder = ProcessPoolExecutor::builder().max_workers(2).prefetch(4);
+    let pool = builder.on_worker_death(OnWorkerDeath::FailCall).build().unwrap();
+    let gates = [(); 3].map(|()| Gate::new());
+    let hold = |gate: String| Gate::pass(&gate);
+    let short = pool.submit(take_all_descriptors, gates[0].name()).unwrap();
+    gates[0].wait_begun();
+    let other = pool.submit(hold, gates[1].name()).unwrap();
+    gates[1].wait_begun();
+    // It goes to the first worker, is taken back, and runs in the other one.
+    let first = pool.submit(sum, vec![1; 3000]).unwrap();
+    let last = pool.submit(hold, gates[2].name()).unwrap();
+    gates[1].open();
+    assert_eq!(first.into_result().unwrap(), 3000);
+    other.into_result().unwrap();
+    gates[2].wait_begun();
+    // With the memory that the first worker was sent and could not receive.
+    let second = pool.submit(sum, vec![2; 3000]).unwrap();
+    gates[0].open();
+    short.into_result().unwrap();
+    match second.into_result() {
+        Ok(sum) => assert_eq!(sum, 6000),
+        Err(error) => assert!(error.to_string().contains("too many open files"), "{error}"),
+    }
+    gates[2].open();
+    last.into_result().unwrap();
+    assert_eq!(pool.stats().died, 0);
 }
 
 fn descriptors_that_are_cut_off_in_the_parent() {

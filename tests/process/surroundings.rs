@@ -18,6 +18,7 @@ trials![
     ctrl_c_while_workers_start,
     programs_that_calls_start_hear_ctrl_c,
     workers_have_no_signal_blocked_and_can_be_terminated,
+    a_call_waits_for_a_signal_that_it_has_blocked,
     sigpipe_kills_no_parent,
     a_limit_on_files_is_an_error_of_the_call,
     a_limit_on_files_of_calls_is_none_on_results,
@@ -112,6 +113,31 @@ fn blocked() {
     pool.terminate_workers();
     let death = call.into_result().unwrap_err();
     assert_eq!(death.worker_death().unwrap().signal, Some(libc::SIGTERM), "{death}");
+}
+
+/// Sends a signal to this process and takes it from where it waits; gives its number.
+fn take_signal(signal: i32) -> i32 {
+    // SAFETY: zeros are a valid set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives.
+    unsafe { libc::sigaddset(&raw mut set, signal) };
+    // SAFETY: as above; the old one is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    let own = i32::try_from(std::process::id()).unwrap();
+    // SAFETY: takes numbers; the signal waits until it is taken.
+    unsafe { libc::kill(own, signal) };
+    let mut taken = 0;
+    // SAFETY: the set lives, and there is room for a number.
+    unsafe { libc::sigwait(&raw const set, &raw mut taken) };
+    taken
+}
+
+fn a_call_waits_for_a_signal_that_it_has_blocked() {
+    let pool = replacing(1);
+    for signal in [libc::SIGUSR1, libc::SIGTERM, libc::SIGALRM, libc::SIGHUP] {
+        let taken = pool.submit(take_signal, signal).unwrap();
+        assert_eq!(taken.into_result().unwrap(), signal);
+    }
 }
 
 fn sigpipe_kills_no_parent() {

@@ -14,6 +14,7 @@ use super::transport::buffer_pool::BufferPool;
 use super::transport::ffi::{self, Comm};
 use super::transport::mpi_transport::MpiTransport;
 use crate::error::{Error, Result};
+use crate::futures::remote::complain;
 use crate::futures::remote::identity::build_fingerprint;
 use crate::sync::{Mutex, deadline_after};
 use crate::user_code::install_hook;
@@ -132,7 +133,7 @@ impl Ranks {
 
     /// Ends the program on all ranks, in words.
     pub(crate) fn abort(&self, why: &Fault) -> ! {
-        eprintln!("concurrent: rank {} on {} ends the program: {}", self.rank, host(), why.0);
+        complain(format_args!("rank {} on {} ends the program: {}", self.rank, host(), why.0));
         self.comm.abort(LOST)
     }
 
@@ -151,7 +152,7 @@ impl Ranks {
             Ok(Served::Refused(why)) => Err(Error::Cluster(why.into())),
             Err(_) if link.has_lost() => {
                 // There is nobody left to work for, and to finalise without root may take for ever.
-                eprintln!("concurrent: rank {} on {} ends: rank 0 has died", self.rank, host());
+                complain(format_args!("rank {} on {} ends: rank 0 has died", self.rank, host()));
                 std::process::exit(LOST)
             }
             Err(why) => self.abort(&why),
@@ -161,7 +162,7 @@ impl Ranks {
     /// As [`serve`](Self::serve); then the process ends.
     pub(crate) fn serve_and_exit(&self) -> ! {
         if let Err(refused) = self.serve() {
-            eprintln!("concurrent: rank {} on {} ends: {refused}", self.rank, host());
+            complain(format_args!("rank {} on {} ends: {refused}", self.rank, host()));
         }
         self.close();
         // Also if it was refused: root has an error, and is about to do something about it. A code

@@ -265,7 +265,9 @@ impl ProcessPoolExecutor {
         if options.wait && !is_supervisor_of(&self.shared) {
             self.shared.join(deadline);
         }
-        (report.pending, report.running) = self.shared.left();
+        if !self.shared.is_of_parent() {
+            (report.pending, report.running) = self.shared.left();
+        }
         report
     }
 

@@ -1,11 +1,12 @@
 //! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
 
 use super::codec::{EncodeError, Sink, Source};
+use super::depth::let_go;
 use super::identity::{Code, Verdict, resolve};
 use super::wire::{Kind, Text, Token};
 use crate::error::{Error, Outcome, Panic, Result};
 use crate::futures::executor::Portable;
-use crate::user_code::{catch, contain};
+use crate::user_code::catch;
 
 pub(crate) fn text(message: impl Into<String>) -> Text {
     Text { message: message.into(), location: None }
@@ -28,14 +29,12 @@ fn call<A: Portable, R: Portable>(
     let result = match catch(|| function(argument)) {
         Ok(result) => result,
         Err(panic) => {
-            let text = panic_text(&panic);
-            contain("dropping the payload of a panic", || drop(panic.take_payload()));
-            return Verdict::Panicked(text);
+            return Verdict::Panicked(panic_text(&panic));
         }
     };
     let encoded = sink.encode(&result);
     if std::mem::needs_drop::<R>() {
-        contain("dropping a result that was sent", || drop(result));
+        let_go("dropping a result that was sent", || drop(result));
     }
     match encoded {
         Ok(()) => Verdict::Done,
@@ -75,12 +74,13 @@ pub(crate) fn call_initializer<A: Portable, O: Outcome>(
         Ok(argument) => argument,
         Err(error) => return Verdict::BadArgument(text(error)),
     };
-    match catch(|| function(argument).into_result()) {
-        Ok(Ok(())) => Verdict::Done,
-        Ok(Err(Error::Raised(error))) => Verdict::Raised(text(error.to_string())),
-        Ok(Err(error)) => Verdict::Raised(text(error.to_string())),
-        Err(panic) => Verdict::Panicked(panic_text(&panic)),
-    }
+    // To show an error, and to drop it, is user code as well.
+    let run = || match function(argument).into_result() {
+        Ok(()) => Verdict::Done,
+        Err(Error::Raised(error)) => Verdict::Raised(text(error.to_string())),
+        Err(error) => Verdict::Raised(text(error.to_string())),
+    };
+    catch(run).unwrap_or_else(|panic| Verdict::Panicked(panic_text(&panic)))
 }
 
 impl Verdict {

@@ -8,12 +8,13 @@ use std::mem::needs_drop;
 
 use super::calls::{panic_text, text};
 use super::codec::{EncodeError, Sink, Source};
+use super::depth::{let_go, let_go_each};
 use super::identity::{Code, Verdict};
 use super::landing::failure;
 use super::wire::Kind;
 use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
-use crate::user_code::{catch, contain};
+use crate::user_code::catch;
 
 /// The tag of an item that could not be encoded by the parent; else it is a [`Kind`].
 const NOT_ENCODED: u8 = 0;
@@ -35,7 +36,7 @@ pub(crate) fn encode_chunk<A: Portable>(
                 sink.write(current.insert(item))?;
                 sink.end_item(at, Kind::Call as u8);
                 if needs_drop::<A>() {
-                    contain("dropping an argument that was sent", || drop(current.take()));
+                    let_go("dropping an argument that was sent", || drop(current.take()));
                 }
             }
             Ok(())
@@ -43,10 +44,14 @@ pub(crate) fn encode_chunk<A: Portable>(
         let error = match encoded {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(EncodeError::Failed(error))) => error,
-            Ok(Err(too_large)) => return Err(too_large),
+            Ok(Err(too_large)) => {
+                let left = current.take().into_iter().chain(items);
+                let_go_each("dropping an argument that was not sent", left);
+                return Err(too_large);
+            }
             Err(panic) => sink.why_panicked::<A>(&panic),
         };
-        contain("dropping an argument that was not sent", || drop(current.take()));
+        let_go("dropping an argument that was not sent", || drop(current.take()));
         sink.truncate(at);
         put_item(sink, NOT_ENCODED, error.as_bytes())?;
     }
@@ -109,7 +114,7 @@ impl<A: Portable, R: Portable> Run<A, R> {
             self.stage = Kind::BadResult;
             let encoded = if needs_drop::<R>() {
                 let encoded = sink.encode(&result);
-                contain("dropping a result that was sent", || drop(result));
+                let_go("dropping a result that was sent", || drop(result));
                 encoded
             } else {
                 sink.write(&result)
@@ -130,7 +135,6 @@ impl<A: Portable, R: Portable> Run<A, R> {
 
     fn panicked(&self, panic: &Panic, sink: &mut Sink<'_>) -> Result<(), Verdict> {
         let text = panic_text(panic);
-        contain("dropping the payload of a panic", || drop(panic.take_payload()));
         if self.stage == Kind::Panicked {
             sink.truncate(self.at);
             return put_item(sink, Kind::Panicked as u8, &text.to_bytes()).map_err(verdict);
@@ -174,10 +178,11 @@ pub(crate) fn decode_chunk<R: Portable>(
         });
         match decoded {
             Ok(Ok(())) if results.len() == items => return Ok(results),
-            Ok(Ok(())) => return Err(bad_result("is of fewer items than were sent")),
-            Ok(Err(error)) => {
-                let error: String = error;
-                return Err(bad_result(&error));
+            Ok(wrong) => {
+                let_go_each("dropping a result of too few", results);
+                let wrong: Result<(), String> = wrong;
+                let fewer = || "is of fewer items than were sent".to_owned();
+                return Err(bad_result(&wrong.err().unwrap_or_else(fewer)));
             }
             Err(panic) => results.push(Err(bad_result(&panic.to_string()))),
         }

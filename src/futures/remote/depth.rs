@@ -3,12 +3,19 @@
 //! Each level of a value takes a piece of the stack to be written or read, how much only its types
 //! know. So whoever writes or reads bytes looks how much stack is left. A value for which this
 //! thread's does not do gets a large stack of its own; one for which that does not do either is an
-//! error of its call.
+//! error of its call. What was too deep to be written or read where it is may be too deep to be
+//! dropped there as well.
 
 use std::cell::Cell;
+use std::fmt;
+
+use crate::user_code::contain;
 
 /// What a level may need between two looks.
 const RESERVE: usize = 128 * 1024;
+
+/// A value of so few levels can be dropped anywhere.
+pub(super) const SHALLOW: usize = 1000;
 
 /// The stack of its own. Of it the system gives what is used.
 const LARGE: usize = 64 << 20;
@@ -50,6 +57,46 @@ impl Depth {
 fn here() -> usize {
     let local = 0_u8;
     std::hint::black_box(&raw const local).addr()
+}
+
+thread_local! {
+    /// This thread has written or read a value that was too deep for its own stack.
+    static DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what this thread lets go of next may be as deep as what it has read.
+pub(crate) fn is_deep() -> bool {
+    DEEP.get()
+}
+
+/// Says so: a value was written or read that needed a large stack.
+pub(crate) fn note_deep(deep: bool) {
+    DEEP.set(deep);
+}
+
+/// Drops a value of the user's that has crossed; a panic is logged, with `what` it was.
+pub(super) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
+    if DEEP.replace(false) {
+        contain(what, || {
+            let mut drop = Some(drop);
+            let large = on_large_stack(|| drop.take().map(|drop| drop()));
+            if large.is_err() {
+                #[expect(clippy::mem_forget, reason = "this stack may not do to drop it")]
+                std::mem::forget(drop);
+            }
+        });
+    } else {
+        contain(what, drop);
+    }
+}
+
+/// Drops several, each for itself: what panics as it is dropped leaves the others alone.
+pub(super) fn let_go_each<T>(what: &str, values: impl IntoIterator<Item = T>) {
+    let deep = is_deep();
+    for value in values {
+        note_deep(deep);
+        let_go(what, || drop(value));
+    }
 }
 
 #[cfg(not(any(miri, concurrent_tsan)))]

@@ -1,12 +1,12 @@
 //! How a call that ran elsewhere ends here.
 
 use super::codec::Source;
+use super::depth;
 use super::wire::{Kind, Text};
 use crate::error::{Error, Panic, Result};
 use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
 use crate::futures::call::{AnyCall, Call, CallKind};
-use crate::user_code::contain;
 
 /// What a call does with the end of its journey.
 pub(crate) struct Landing<R> {
@@ -58,7 +58,7 @@ pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
     outcome: Result<R>,
 ) -> bool {
     if call.core().transition(State::claim).is_err() {
-        contain("dropping the result of a call that is over", || drop(outcome));
+        depth::let_go("dropping the result of a call that is over", || drop(outcome));
         return false;
     }
     let Landing { fail, items, .. } = *call.body().landing();
@@ -78,7 +78,7 @@ pub(crate) fn if_awaited<C: ?Sized>(own: PairArc<C>, is_awaited: bool) -> Option
 
 /// Drops an owner of a call that has ended.
 pub(crate) fn let_go<C: ?Sized>(own: PairArc<C>) {
-    contain("dropping a result that nobody took", || drop(own));
+    depth::let_go("dropping a result that nobody took", || drop(own));
 }
 
 /// One more owner of the call, whose type is known again.

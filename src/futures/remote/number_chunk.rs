@@ -12,7 +12,7 @@ use super::numbers::is_number;
 use super::wire::Kind;
 use crate::error::{Panic, Result};
 use crate::futures::executor::Portable;
-use crate::user_code::{catch, contain};
+use crate::user_code::catch;
 
 /// Whether chunks of such calls cross in this way.
 pub(crate) fn applies<A: 'static, R: 'static>() -> bool {
@@ -53,7 +53,6 @@ fn put<R: Portable>(
     sink.write(results)?;
     for (place, panic) in panics {
         let text = panic_text(&panic).to_bytes();
-        contain("dropping the payload of a panic", || drop(panic.take_payload()));
         put_item(sink, Kind::Panicked as u8, &[&(place as u64).to_ne_bytes()[..], &text].concat())?;
     }
     Ok(())

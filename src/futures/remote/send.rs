@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::calls::{call_one, decode_one};
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
 use super::codec::{EncodeError, Sink};
+use super::depth::let_go;
 use super::identity::token;
 use super::landing::Landing;
 use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
@@ -15,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
 use crate::futures::map::{MapOptions, Piece};
 use crate::futures::{Future, Promise};
-use crate::user_code::contain;
 
 /// A pool whose calls are sent as bytes.
 pub(crate) trait Courier: Send + Sync + 'static {
@@ -50,7 +50,7 @@ pub(crate) fn send<C: Courier, A: Portable, R: Portable>(
 ) -> Result<Future<R>> {
     let token = token(call_one::<A, R>, function)?;
     let message = pool.encode(token, |sink| sink.encode(&argument));
-    contain("dropping an argument that was sent", || drop(argument));
+    let_go("dropping an argument that was sent", || drop(argument));
     pool.post::<A, R, _>(site, message?, one())
 }
 

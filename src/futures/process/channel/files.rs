@@ -24,6 +24,10 @@ use crate::futures::remote::wire::Malformed;
 /// The most descriptors of a message: attachments and a segment.
 pub(crate) const FILES: usize = MOST_DESCRIPTORS + 1;
 
+/// The most messages without a frame that are thrown away at a time. There are as many as frames whose
+/// descriptors could not be had, and not more than a socket holds.
+const LEFT_BEHIND: u32 = 10_000;
+
 /// How often a worker asks the kernel again for what it has no memory for at the moment.
 pub(crate) const TRIES: u32 = 20;
 
@@ -108,7 +112,7 @@ pub(crate) fn receive_files(
     count: usize,
     block: bool,
 ) -> std::result::Result<std::result::Result<Vec<OwnedFd>, String>, Malformed> {
-    let mut tries = 0;
+    let (mut tries, mut left_behind) = (0, 0);
     loop {
         let mut text = [0; 8];
         let received = match receive_with_files(socket, &mut text, block) {
@@ -130,7 +134,10 @@ pub(crate) fn receive_files(
         match u64::from_ne_bytes(text) {
             own if own == seq => {}
             // Of a message before, which could not be had then.
-            before if before < seq => continue,
+            before if before < seq && left_behind < LEFT_BEHIND => {
+                left_behind += 1;
+                continue;
+            }
             _ => return Err(Malformed("descriptors of another message")),
         }
         let came = received.files.len();

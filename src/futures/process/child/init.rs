@@ -16,11 +16,13 @@ use crate::futures::process::channel::files::{Received, receive_with_files};
 use crate::futures::process::channel::page::Page;
 use crate::futures::process::handshake::{Excuse, GREETING_MOST, Greeting, Mark};
 use crate::futures::process::resource_limit;
-use crate::futures::process::sys::descriptors::{above_standard, close_inherited, empty_stdin};
+use crate::futures::process::sys::descriptors::{
+    above_standard, close_inherited, empty_stdin, open_standard,
+};
 use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
 use crate::futures::process::sys::signals::settle_worker;
-use crate::futures::remote::identity;
 use crate::futures::remote::images::Constructor;
+use crate::futures::remote::{complain, identity};
 
 /// Whether this process knows its way to a worker.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
@@ -104,6 +106,11 @@ fn enter(hook: Option<Hook>) {
         return; // that version will take it
     }
     // From here this process never becomes an ordinary run of the program.
+    let _stays = Stays;
+    if hook.is_some() {
+        // Ahead of `main` nobody has done it yet.
+        open_standard();
+    }
     let order = take_order().unwrap_or_else(|why| leave(&why));
     settle_worker(hook.is_some());
     if let Some(Hook { own, arguments: (count, arguments, environment) }) = hook {
@@ -112,6 +119,15 @@ fn enter(hook: Option<Hook>) {
         }
     }
     run(order)
+}
+
+/// Ends a worker that is about to return to `main`, because a logger has panicked, say.
+struct Stays;
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        std::process::exit(LOST);
+    }
 }
 
 /// Defines what a test or bench binary needs to start worker processes. At most once in a program.
@@ -226,7 +242,7 @@ fn leave(why: &io::Error) -> ! {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let _ = send(stdin.as_fd(), &Excuse::of(why).to_bytes(), flags);
         }
-        eprintln!("concurrent: worker process {} ends: {why}", std::process::id());
+        complain(format_args!("worker process {} ends: {why}", std::process::id()));
     }
     std::process::exit(LOST) // the parent sees the code, and reports it
 }

@@ -21,6 +21,8 @@ use crate::futures::process::handshake::{Greeting, Hello};
 use crate::futures::process::look::{GLANCE, LOOK, look};
 use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::shm::segments::{Announced, Arena, Segment};
+use crate::futures::process::sys::fork::generation;
+use crate::futures::process::sys::signals::Blocked;
 use crate::futures::remote::attached::Files;
 use crate::futures::remote::calls::run as run_call;
 use crate::futures::remote::codec::{FarPayload, Payload, Sink, Source};
@@ -30,7 +32,7 @@ use crate::futures::remote::wire::{
     ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
     put_with_files,
 };
-use crate::user_code::install_hook;
+use crate::user_code::{contain, install_hook};
 
 /// How many pools this process is inside of.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -94,7 +96,9 @@ pub(crate) fn run(order: Order) -> ! {
         Ok(()) => 0,
         Err(Lost(why)) => {
             worker.page.say(why); // the parent reports it
-            log::error!(target: crate::LOG_TARGET, "worker process ends: {why}");
+            contain("logging the end of a worker", || {
+                log::error!(target: crate::LOG_TARGET, "worker process ends: {why}");
+            });
             LOST
         }
     };
@@ -147,6 +151,8 @@ fn watch_parent(
     };
     // If there is no thread for it, the kernel's signal at the parent's death remains.
     let builder = std::thread::Builder::new().name("parent-watch".into()).stack_size(64 * 1024);
+    // Signals are for the calls, which may wait for one that they have blocked.
+    let _blocked = Blocked::all();
     drop(builder.spawn(watch));
 }
 
@@ -169,6 +175,8 @@ pub(crate) struct Worker {
     /// When it last had nothing to do, the next call came soon.
     prompt: bool,
     running: Arc<Running>,
+    /// Of this process; that of a fork is another.
+    generation: u64,
 }
 
 impl Worker {
@@ -192,6 +200,7 @@ impl Worker {
             out: Vec::new(),
             prompt: false,
             running: Arc::default(),
+            generation: generation(),
         }
     }
 
@@ -319,10 +328,15 @@ impl Worker {
         if let (Some(far), Ok(files)) = (announced, &mut files) {
             self.segments.announced(far.segment, files.pop())?;
         }
+        // It was announced by a call whose descriptors could not be had; the parent does not know yet.
+        let unknown = far.filter(|far| !self.segments.has(far.segment));
+        if let (Some(_), None, Ok(_)) = (unknown, announced, &files) {
+            files = Err("too many open files: its shared memory was not received".into());
+        }
         let files = match files {
             Ok(files) => Files::new(files.into_iter().map(Some).collect()),
             Err(why) => {
-                let segment = announced.map_or(0, |far| far.segment).to_ne_bytes();
+                let segment = unknown.map_or(0, |far| far.segment).to_ne_bytes();
                 let why = format!("{why}, in worker process {}", std::process::id());
                 let text = Text { message: why, location: None };
                 put_frame(&mut self.out, Kind::Undelivered, seq, &[&segment, &text.to_bytes()]);
@@ -355,6 +369,11 @@ impl Worker {
             self.segments.forgotten(far.segment);
         }
         let (payload, attachments) = sink.into_parts();
+        if generation() != self.generation {
+            // The call has forked, and this is the fork. The answer is the other's to give.
+            // SAFETY: it ends this process, and nothing of the other's is done here first.
+            unsafe { libc::_exit(0) };
+        }
         match verdict.failure() {
             None => self.send(seq, payload, &attachments),
             Some((kind, text)) => {

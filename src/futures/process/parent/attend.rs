@@ -15,6 +15,7 @@ use super::deferred::Step;
 use super::receiver::{Incoming, Read, Receiver};
 use super::supervisor::as_supervisor_of;
 use crate::futures::process::look::{LOOK, look};
+use crate::futures::remote::depth::is_deep;
 use crate::sync::spin_until;
 use crate::user_code::contain;
 
@@ -51,7 +52,7 @@ impl Shared {
                 contain("ending a call", || to_notify = task.finish(reply));
             });
             if let Some(task) = to_notify {
-                incoming.leave(Step::Tell(task));
+                incoming.leave(Step::Tell(task, is_deep()));
             }
         }
         if left {
@@ -62,6 +63,9 @@ impl Shared {
 
     /// Where the answer to this call is the only one to come, and soon.
     fn answers_only(&self, address: *const ()) -> Option<Arc<Incoming>> {
+        if self.is_of_parent() {
+            return None;
+        }
         let state = self.state.lock();
         let seat = state.seats.iter().find(|seat| {
             seat.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))

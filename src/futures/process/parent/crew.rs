@@ -25,6 +25,7 @@ use crate::futures::process::channel::link::{BUDGET, Link, Unsent};
 use crate::futures::process::channel::ring::OVERWRITTEN;
 use crate::futures::process::handshake::Greeting;
 use crate::futures::process::shm::segments::Arena;
+use crate::futures::process::sys::fork::generation;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
@@ -34,6 +35,8 @@ pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// How long a worker that was told to end may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
+const FORKED: &str = "this process is a fork of the one that made the pool: workers are that one's";
+
 /// What submitters and supervisors share.
 pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     settings: Settings,
     arena: Arena,
     greeting: Greeting,
+    /// Of the process that made the pool; that of a fork is another.
+    generation: u64,
 }
 
 pub(crate) struct State {
@@ -91,7 +96,8 @@ impl Shared {
             finished: Vec::new(),
         };
         let state = Mutex::new(state);
-        Arc::new(Self { state, gone: Condvar::new(), settings, arena, greeting })
+        let (gone, generation) = (Condvar::new(), generation());
+        Arc::new(Self { state, gone, settings, arena, greeting, generation })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -106,8 +112,18 @@ impl Shared {
         self.greeting
     }
 
+    /// Whether this process is a fork of the one that made the pool. Workers, threads and channels are
+    /// that one's, and whoever held a lock here may be none of ours.
+    pub(crate) fn is_of_parent(&self) -> bool {
+        generation() != self.generation
+    }
+
     /// An error if the pool takes no calls.
     pub(crate) fn admits(&self) -> Result<()> {
+        if self.is_of_parent() {
+            let cause = Cause::new(Error::InvalidArgument(FORKED.into()));
+            return Err(Error::BrokenProcessPool { accepted: false, cause });
+        }
         self.state.lock().admits()
     }
 
@@ -293,6 +309,9 @@ impl Shared {
 
     /// Takes no more calls; false if that was so already.
     pub(crate) fn close(self: &Arc<Self>) -> bool {
+        if self.is_of_parent() {
+            return false;
+        }
         let (after, first) = {
             let mut state = self.state.lock();
             let first = !std::mem::replace(&mut state.closing, true);
@@ -304,6 +323,9 @@ impl Shared {
 
     /// Cancels what has not started; gives how many calls that were.
     pub(crate) fn cancel_pending(self: &Arc<Self>) -> usize {
+        if self.is_of_parent() {
+            return 0;
+        }
         let after = {
             let mut state = self.state.lock();
             let mut after = Deferred::default();
@@ -319,6 +341,9 @@ impl Shared {
 
     /// Signals all workers; with that the pool is at its end.
     pub(crate) fn signal_workers(self: &Arc<Self>, signal: Signal) {
+        if self.is_of_parent() {
+            return;
+        }
         {
             let mut state = self.state.lock();
             state.closing = true;
@@ -336,6 +361,9 @@ impl Shared {
 
     /// Waits until there is no worker, and no supervisor; false if time ran out before.
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        if self.is_of_parent() {
+            return true;
+        }
         let mut state = self.state.lock();
         while state.seats.iter().any(|seat| seat.slot.phase() != Phase::Empty) {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -358,6 +386,9 @@ impl Shared {
 
     /// Kills the worker that runs the call at this address; false if none does.
     pub(crate) fn kill_call(self: &Arc<Self>, address: *const ()) -> bool {
+        if self.is_of_parent() {
+            return false;
+        }
         let (after, killed) = {
             let mut state = self.state.lock();
             let is_it = |task: &Task| std::ptr::eq(task.address(), address);

@@ -7,14 +7,15 @@ use log::Level;
 use super::task::{Reply, Task};
 use crate::LOG_TARGET;
 use crate::error::Error;
+use crate::futures::remote::depth::note_deep;
 use crate::user_code::contain;
 
 /// Something to do that runs user code, and so may take any time, or wait for the pool itself.
 pub(crate) enum Step {
     /// Decodes what a worker has answered, ends the call, and tells those who wait for it.
     Finish(Task, Reply),
-    /// Tells those who wait for a call that has ended.
-    Tell(Task),
+    /// Tells those who wait for a call that has ended, and whose result may be deep.
+    Tell(Task, bool),
     Fail(Task, Error),
     /// Makes the message of a call ready to be sent, which takes its time, and sends it.
     MakeReady(Task),
@@ -35,7 +36,10 @@ impl Step {
                     task.notify();
                 }
             }),
-            Self::Tell(task) => contain("ending a call", || task.notify()),
+            Self::Tell(task, deep) => contain("ending a call", || {
+                note_deep(deep);
+                task.notify();
+            }),
             Self::Fail(task, error) => contain("ending a call", || task.fail(error)),
             Self::MakeReady(task) => make_ready(task),
             Self::Cancel(task) => contain("cancelling a call", || cancelled = task.cancel()),

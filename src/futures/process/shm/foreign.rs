@@ -42,6 +42,11 @@ impl Foreigners {
         }
     }
 
+    /// Whether the segment was announced and not forgotten.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.0.iter().any(|(own, _)| *own == id)
+    }
+
     pub(crate) fn forgotten(&mut self, id: u64) {
         self.0.retain(|(own, _)| *own != id);
     }

@@ -53,6 +53,20 @@ fn is_inherited(parent: Pid, number: RawFd, file: (u64, u64)) -> bool {
     theirs.is_ok_and(|theirs| theirs == file) && flags.is_some_and(|flags| flags & CLOSED == 0)
 }
 
+/// Has something open under each number of the standard streams, as the runtime does ahead of `main`: else
+/// the next file that a call opens would be its standard output.
+pub(crate) fn open_standard() {
+    for number in 0..FIRST {
+        // SAFETY: it is asked for and nothing else; if it is closed, the answer is an error.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        if rustix::io::fcntl_getfd(file) == Err(rustix::io::Errno::BADF) {
+            // The lowest free number is this one.
+            // SAFETY: a path that ends in zero; the descriptor is meant to stay open.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
 /// Makes standard input empty.
 pub(crate) fn empty_stdin() -> Result<()> {
     match fs::File::open("/dev/null") {

@@ -7,26 +7,37 @@ use std::os::fd::AsFd;
 use libc::{c_int, sigset_t};
 use rustix::io::{Errno, Result};
 
-/// Blocks a signal in this thread for as long as it lives.
+/// Blocks signals in this thread, and in those that it starts, for as long as it lives.
 pub(crate) struct Blocked {
-    signal: c_int,
     before: sigset_t,
 }
 
 impl Blocked {
     pub(crate) fn new(signal: c_int) -> Self {
-        Self { signal, before: change_mask(libc::SIG_BLOCK, &set(&[signal])) }
+        Self { before: change_mask(libc::SIG_BLOCK, &set(&[signal])) }
+    }
+
+    /// All but those that a fault of the thread itself raises.
+    pub(crate) fn all() -> Self {
+        let mut all = set(&[]);
+        // SAFETY: it was initialised just now.
+        unsafe { libc::sigfillset(&raw mut all) };
+        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+            // SAFETY: as above.
+            unsafe { libc::sigdelset(&raw mut all, fault) };
+        }
+        Self { before: change_mask(libc::SIG_BLOCK, &all) }
     }
 
     /// Whether it was blocked anyway.
-    fn was_blocked(&self) -> bool {
-        contains(&self.before, self.signal)
+    fn blocked_before(&self, signal: c_int) -> bool {
+        contains(&self.before, signal)
     }
 
     /// Removes the signal if it came to this thread meanwhile.
-    fn swallow(&self) {
+    fn swallow(&self, signal: c_int) {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let (signal, info) = (set(&[self.signal]), std::ptr::null_mut());
+        let (signal, info) = (set(&[signal]), std::ptr::null_mut());
         // SAFETY: both structures live; no information is asked for. It does not wait.
         unsafe { libc::sigtimedwait(&raw const signal, info, &raw const now) };
     }
@@ -43,10 +54,10 @@ impl Drop for Blocked {
 pub(crate) fn write_quietly(to: impl AsFd, bytes: &[u8]) -> Result<usize> {
     let blocked = Blocked::new(libc::SIGPIPE);
     // One that was pending before is the program's.
-    let keeps = blocked.was_blocked() && contains(&pending(), libc::SIGPIPE);
+    let keeps = blocked.blocked_before(libc::SIGPIPE) && contains(&pending(), libc::SIGPIPE);
     let written = rustix::io::retry_on_intr(|| rustix::io::write(&to, bytes));
     if written == Err(Errno::PIPE) && !keeps {
-        blocked.swallow();
+        blocked.swallow(libc::SIGPIPE);
     }
     written
 }
@@ -141,7 +152,7 @@ mod tests {
         unsafe { libc::raise(libc::SIGPIPE) };
         assert_eq!(write_quietly(&writer, b"x"), Err(Errno::PIPE));
         assert!(contains(&pending(), libc::SIGPIPE));
-        Blocked::new(libc::SIGPIPE).swallow();
+        Blocked::new(libc::SIGPIPE).swallow(libc::SIGPIPE);
         change_mask(libc::SIG_SETMASK, &before);
     }
 

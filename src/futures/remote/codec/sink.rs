@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::{Error, Panic};
 use crate::futures::process::shm::segments::{Arena, Segment};
 use crate::futures::remote::attached::{Encoding, MOST_DESCRIPTORS};
-use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
+use crate::futures::remote::depth::{Depth, TOO_DEEP, note_deep, on_large_stack};
 use crate::futures::remote::reasons::reason;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::user_code::catch;
@@ -241,6 +241,7 @@ impl<'a> Sink<'a> {
             return written;
         }
         self.truncate(len);
+        note_deep(true);
         let written = on_large_stack(|| {
             let depth = Depth::new();
             let written = self.write_within(value, &depth);

@@ -9,7 +9,7 @@ use postcard::de_flavors;
 use serde::de::DeserializeOwned;
 
 use crate::futures::remote::attached::{Decoding, Files};
-use crate::futures::remote::depth::{Depth, TOO_DEEP, on_large_stack};
+use crate::futures::remote::depth::{Depth, SHALLOW, TOO_DEEP, note_deep, on_large_stack};
 use crate::futures::remote::items::{CountsItems, Items, TOO_MANY};
 use crate::futures::remote::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use crate::futures::remote::reasons::reason;
@@ -142,6 +142,8 @@ impl<'a> Source<'a> {
                 return read;
             }
         }
+        // Each level takes a byte at least.
+        note_deep(!once || bytes.len() > SHALLOW);
         on_large_stack(|| self.read_to(bytes, TOO_DEEP))
             .unwrap_or_else(|no_stack| self.read_to(bytes, &no_stack))
     }
