@@ -12,9 +12,9 @@ use super::runtime::{self, Ranks};
 use super::transport::ffi::Comm;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::remote::calls::call_initializer;
-use crate::futures::remote::identity::{self, build_fingerprint};
-use crate::futures::remote::send::Courier;
+use crate::futures::remote::function_id::{self, build_fingerprint};
+use crate::futures::remote::invoke::call_initializer;
+use crate::futures::remote::submit::RemotePool;
 
 /// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
 ///
@@ -103,7 +103,7 @@ impl MpiPoolBuilder {
         argument: A,
     ) -> Self {
         self.initializer = Some(Box::new(move |shared| {
-            let token = identity::token(call_initializer::<A, O>, function)?;
+            let token = function_id::token(call_initializer::<A, O>, function)?;
             let (_, frame) = shared.encode(token, |sink| sink.encode(&argument))?;
             Ok(frame.bytes().to_vec())
         }));

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
-use crate::futures::remote::send::{Courier, pieces, send};
+use crate::futures::remote::submit::{RemotePool, pieces, send};
 use crate::sync::deadline_after;
 
 /// Runs calls on the ranks of an MPI program.

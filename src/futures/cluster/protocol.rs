@@ -15,7 +15,7 @@
 //! that nothing after that is a promise to anybody else. All the same lengths are checked before
 //! they are used, ids are looked up, and code places too.
 
-use crate::futures::remote::wire::{Kind, Malformed, Text, Token, cut};
+use crate::futures::remote::protocol::{FrameKind, FunctionToken, Malformed, Text, cut};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,18 +140,18 @@ impl<'a> RankSettings<'a> {
 }
 
 /// How the initializer of a worker ended.
-pub(crate) fn ready(failure: Option<(Kind, Text)>) -> Vec<u8> {
+pub(crate) fn ready(failure: Option<(FrameKind, Text)>) -> Vec<u8> {
     match failure {
-        None => vec![Kind::Done as u8],
+        None => vec![FrameKind::Done as u8],
         Some((kind, text)) => [&[kind as u8][..], &text.to_bytes()].concat(),
     }
 }
 
 /// The failure of an initializer, if it was one.
-pub(crate) fn read_ready(bytes: &[u8]) -> Result<Option<(Kind, &[u8])>, Malformed> {
+pub(crate) fn read_ready(bytes: &[u8]) -> Result<Option<(FrameKind, &[u8])>, Malformed> {
     let (kind, text) = bytes.split_first().ok_or(Malformed("message too short"))?;
-    match Kind::from_byte(*kind).ok_or(Malformed("unknown kind of answer"))? {
-        Kind::Done => Ok(None),
+    match FrameKind::from_byte(*kind).ok_or(Malformed("unknown kind of answer"))? {
+        FrameKind::Done => Ok(None),
         kind => Ok(Some((kind, text))),
     }
 }
@@ -160,7 +160,7 @@ pub(crate) fn read_ready(bytes: &[u8]) -> Result<Option<(Kind, &[u8])>, Malforme
 const HEADER: usize = 16;
 
 /// Begins a call at the end of `out`; [`end_call`] follows when the argument is there.
-pub(crate) fn begin_call(out: &mut Vec<u8>, id: u64, token: Token) {
+pub(crate) fn begin_call(out: &mut Vec<u8>, id: u64, token: FunctionToken) {
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&id.to_le_bytes());
     out.extend_from_slice(&token.to_bytes());
@@ -180,7 +180,7 @@ pub(crate) fn begin_result(out: &mut Vec<u8>, id: u64) {
 }
 
 /// Ends the result that begins at `at` and goes to the end of `out`.
-pub(crate) fn end_result(out: &mut [u8], at: usize, kind: Kind, micros: u32) {
+pub(crate) fn end_result(out: &mut [u8], at: usize, kind: FrameKind, micros: u32) {
     let len = (out.len() - at - HEADER) as u64;
     out[at..at + 8].copy_from_slice(&len.to_le_bytes());
     out[at + 16..at + 20].copy_from_slice(&micros.to_le_bytes());
@@ -204,14 +204,14 @@ fn frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Malformed>
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CallFrame<'a> {
     pub(crate) id: u64,
-    pub(crate) token: Token,
+    pub(crate) token: FunctionToken,
     pub(crate) argument: &'a [u8],
 }
 
 /// The next call of a message.
 pub(crate) fn next_call<'a>(bytes: &mut &'a [u8]) -> Result<Option<CallFrame<'a>>, Malformed> {
     let Some((id, body)) = frame(bytes)? else { return Ok(None) };
-    let (token, argument) = Token::split(body)?;
+    let (token, argument) = FunctionToken::split(body)?;
     Ok(Some(CallFrame { id, token, argument }))
 }
 
@@ -220,7 +220,7 @@ pub(crate) fn next_call<'a>(bytes: &mut &'a [u8]) -> Result<Option<CallFrame<'a>
 pub(crate) struct Answer<'a> {
     pub(crate) id: u64,
     pub(crate) micros: u32,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) bytes: &'a [u8],
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn next_result<'a>(bytes: &mut &'a [u8]) -> Result<Option<Answer<'a>>
     let Some((id, mut body)) = frame(bytes)? else { return Ok(None) };
     let micros = u32::from_le_bytes(take(&mut body)?);
     let [kind, 0, 0, 0] = take(&mut body)? else { return Err(Malformed("unknown flags")) };
-    let kind = Kind::from_byte(kind).ok_or(Malformed("unknown kind of answer"))?;
+    let kind = FrameKind::from_byte(kind).ok_or(Malformed("unknown kind of answer"))?;
     Ok(Some(Answer { id, micros, kind, bytes: body }))
 }
 

@@ -10,10 +10,10 @@ use super::protocol::{
 use super::transport::backoff::Backoff;
 use super::transport::buffer_pool::BufferPool;
 use super::transport::{Fault, Outgoing, Transport, TransportEvent};
-use crate::futures::remote::attached::Files;
-use crate::futures::remote::calls::run;
+use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::{Sink, Source};
-use crate::futures::remote::wire::{Kind, Malformed, Text};
+use crate::futures::remote::invoke::run;
+use crate::futures::remote::protocol::{FrameKind, Malformed, Text};
 
 /// How a worker ended.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             let verdict = run(token, &mut Source::new(argument, &files), &mut sink);
             out = sink.into_bytes();
             let kind = match verdict.failure() {
-                None => Kind::Done,
+                None => FrameKind::Done,
                 Some((kind, text)) => {
                     out.truncate(payload);
                     out.extend_from_slice(&Text::to_bytes(&text));

@@ -15,7 +15,7 @@ use super::transport::ffi::{self, Comm};
 use super::transport::mpi_transport::MpiTransport;
 use crate::error::{Error, Result};
 use crate::futures::remote::complain;
-use crate::futures::remote::identity::build_fingerprint;
+use crate::futures::remote::function_id::build_fingerprint;
 use crate::sync::{Mutex, deadline_after};
 use crate::user_code::install_hook;
 

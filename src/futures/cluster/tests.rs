@@ -16,7 +16,7 @@ use super::transport::local_transport::LocalTransport;
 use super::transport::{Outgoing, Transport, TransportEvent};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::remote::send::send;
+use crate::futures::remote::submit::send;
 use crate::sync::{JoinHandle, spawn};
 
 fn start(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -5,15 +5,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::channel::sender::{Sender, Unsent};
+use super::parent::request::Message;
 use super::pool::ProcessPoolExecutor;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::process::channel::link::{Link, Unsent};
-use crate::futures::process::parent::task::Message;
 use crate::futures::process::resource_limit::ResourceLimit;
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::calls::call_initializer;
-use crate::futures::remote::identity;
+use crate::futures::remote::function_id;
+use crate::futures::remote::invoke::call_initializer;
 use crate::sync::Mutex;
 
 /// What the death of a worker process means for the pool.
@@ -79,7 +79,7 @@ pub struct ProcessPoolBuilder {
 }
 
 /// Checked settings; see [`ProcessPoolBuilder`] for what they mean.
-pub(crate) struct Settings {
+pub(crate) struct ProcessSettings {
     pub(crate) max_workers: usize,
     pub(crate) max_tasks_per_child: Option<usize>,
     pub(crate) on_worker_death: OnWorkerDeath,
@@ -96,9 +96,9 @@ pub(crate) struct Settings {
     pub(super) initializer: Option<Mutex<Message>>,
 }
 
-impl Settings {
+impl ProcessSettings {
     /// Sends the initializer to a new worker, if there is one.
-    pub(crate) fn initialize(&self, link: &mut Link, arena: &Arena) -> std::io::Result<()> {
+    pub(crate) fn initialize(&self, link: &mut Sender, arena: &Arena) -> std::io::Result<()> {
         let Some(message) = &self.initializer else { return Ok(()) };
         link.page().offer(0);
         let mut batch = Vec::new();
@@ -221,7 +221,7 @@ impl ProcessPoolBuilder {
         argument: A,
     ) -> Self {
         self.initializer = Some(Box::new(move |arena, limit| {
-            let token = identity::token(call_initializer::<A, O>, function)?;
+            let token = function_id::token(call_initializer::<A, O>, function)?;
             Message::new(token, arena, limit, |sink| sink.encode(&argument))
         }));
         self
@@ -247,7 +247,7 @@ impl ProcessPoolBuilder {
         let arena = Arena::new(EARLY_SEGMENTS);
         let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT);
         let initializer = self.initializer.map(|encode| encode(&arena, limit)).transpose()?;
-        let settings = Settings {
+        let settings = ProcessSettings {
             max_workers: max_workers.unwrap_or_else(num_cpus::get),
             max_tasks_per_child,
             on_worker_death: self.on_worker_death,

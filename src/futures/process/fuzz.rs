@@ -14,16 +14,17 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::sample::Index;
 use serde::{Deserialize, Serialize};
 
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::remote::attached::Files;
+use super::channel::frame_reader::FrameReader;
+use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::Source;
-use crate::futures::remote::identity::resolve;
+use crate::futures::remote::function_id::resolve;
 use crate::futures::remote::number_chunk::decode_number_chunk;
-use crate::futures::remote::shared_bytes::SharedBytes;
-use crate::futures::remote::wire::{
-    Far, HEADER, Header, Kind, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put_with_files,
+use crate::futures::remote::protocol::{
+    FrameKind, FunctionToken, HEADER, Header, OutOfLine, REPLY_LIMIT, REQUEST_LIMIT, Text,
+    put_with_files,
 };
+use crate::futures::remote::shared_bytes::SharedBytes;
 
 /// A value of every shape that serde knows, with lengths wherever one can stand.
 #[derive(Debug, Deserialize, Serialize)]
@@ -36,12 +37,12 @@ enum Shape {
 
 /// Nothing but noise, or frames of which a few bytes were changed.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
-    let kind = (0..32_u8).prop_map(|byte| Kind::from_byte(byte).unwrap_or(Kind::Done));
+    let kind = (0..32_u8).prop_map(|byte| FrameKind::from_byte(byte).unwrap_or(FrameKind::Done));
     let body = prop_oneof![
         vec(any::<u8>(), 0..64),
         (0..70_000_usize).prop_map(|len| vec![b'x'; len]),
         // The bodies that are read: a token, a place in shared memory, a text.
-        any::<[u8; 2 * Far::BYTES]>().prop_map(|bytes| bytes.to_vec()),
+        any::<[u8; 2 * OutOfLine::BYTES]>().prop_map(|bytes| bytes.to_vec()),
         any::<(u32, [u8; 8])>().prop_map(|(len, text)| [&len.to_ne_bytes()[..], &text].concat()),
     ];
     let frame = (kind, 0..8_u8, 0..3_u8, any::<u64>(), body);
@@ -80,24 +81,24 @@ fn with_sums(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Reads `stream` as a worker or the parent does, `cut` bytes at a time; gives the bytes of bodies.
 fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
-    let mut inbox = Inbox::new(limit);
+    let mut frame_reader = FrameReader::new(limit);
     let mut unread = 0;
     let mut bodies = 0;
     for piece in stream.chunks(cut) {
-        let room = inbox.room();
+        let room = frame_reader.room();
         let all = unread + room.len();
         // At most one frame that is not whole yet, and room for one read.
         assert!(all <= limit + HEADER + 2 * 64 * 1024, "{all} bytes for a limit of {limit}");
         room[..piece.len()].copy_from_slice(piece);
-        inbox.fill(piece.len());
+        frame_reader.fill(piece.len());
         unread += piece.len();
         loop {
-            match inbox.next() {
+            match frame_reader.next() {
                 Ok(Some((header, body))) => {
                     assert!(header.len as usize <= limit && body.len() == header.len as usize);
                     unread -= HEADER + body.len();
                     bodies += body.len();
-                    read_body(inbox.body(body));
+                    read_body(frame_reader.body(body));
                 }
                 Ok(None) => break,
                 Err(_) => return bodies, // that ends the worker
@@ -109,11 +110,11 @@ fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
 
 /// All that a body may be taken for.
 fn read_body(body: &[u8]) {
-    if let Ok((token, rest)) = Token::split(body) {
-        assert_eq!(rest.len() + Token::BYTES, body.len());
+    if let Ok((token, rest)) = FunctionToken::split(body) {
+        assert_eq!(rest.len() + FunctionToken::BYTES, body.len());
         assert!(resolve(token).is_err(), "noise led to code");
     }
-    let _ = Far::from_bytes(body);
+    let _ = OutOfLine::from_bytes(body);
     if let Ok(text) = Text::from_bytes(body) {
         // A byte that is no text becomes three.
         let len = text.message.len() + text.location.map_or(0, |location| location.len());

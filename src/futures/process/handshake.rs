@@ -12,7 +12,7 @@ use std::io;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::futures::remote::wire::cut;
+use crate::futures::remote::protocol::cut;
 
 /// What a process was started as: the first argument of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Mark {
 
 /// The first message to a worker; the descriptors of the bells and its page come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Greeting {
+pub(crate) struct Welcome {
     /// A number that the worker says back.
     pub(crate) nonce: u128,
     /// Of the parent's program image.
@@ -74,17 +74,17 @@ pub(crate) type Limits = Vec<(u8, u64)>;
 
 const MAGIC: u64 = 0x636f_6e63_7572_7032;
 
-/// The most bytes of a greeting.
-pub(crate) const GREETING_MOST: usize = 512;
+/// The most bytes of a welcome.
+pub(crate) const WELCOME_MOST: usize = 512;
 
-impl Greeting {
+impl Welcome {
     /// From this parent, with the limits that the worker is to have, at most one of each kind.
     pub(crate) fn to_bytes(self, parent: u32, limits: &Limits) -> io::Result<Vec<u8>> {
         let Self { nonce, fingerprint, depth, limit } = self;
         write(&(MAGIC, nonce, fingerprint, depth, limit, parent, limits))
     }
 
-    /// The greeting, the parent, and the limits.
+    /// The welcome, the parent, and the limits.
     pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<(Self, u32, Limits)> {
         let fields: (u64, _, _, _, _, _, _) = read(bytes)?;
         let (magic, nonce, fingerprint, depth, limit, parent, limits) = fields;
@@ -157,12 +157,12 @@ mod tests {
 
     #[test]
     fn greetings_come_back() {
-        let greeting = Greeting { nonce: 1 << 99, fingerprint: 3, depth: 1, limit: 9 };
+        let welcome = Welcome { nonce: 1 << 99, fingerprint: 3, depth: 1, limit: 9 };
         let limits = (0..6).map(|kind| (kind, u64::MAX)).collect();
-        let bytes = greeting.to_bytes(u32::MAX, &limits).unwrap();
-        assert!(bytes.len() <= GREETING_MOST);
-        assert_eq!(Greeting::from_bytes(&bytes).unwrap(), (greeting, u32::MAX, limits));
-        assert!(Greeting::from_bytes(&[0; 40]).is_err());
+        let bytes = welcome.to_bytes(u32::MAX, &limits).unwrap();
+        assert!(bytes.len() <= WELCOME_MOST);
+        assert_eq!(Welcome::from_bytes(&bytes).unwrap(), (welcome, u32::MAX, limits));
+        assert!(Welcome::from_bytes(&[0; 40]).is_err());
         let hello = Hello { nonce: 5, fingerprint: 6 };
         assert_eq!(Hello::from_bytes(&hello.to_bytes().unwrap()).unwrap(), hello);
         assert!(Hello::from_bytes(b"").is_err());

@@ -83,10 +83,10 @@
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
 
-// Read next: `parent/slot.rs` (the life of a worker), `../remote/wire.rs` (what is said),
-// `parent/crew.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
-// channel), `parent/supervisor.rs`, `desk.rs`, `receiver.rs`, `answered.rs`, `ends.rs` there, `child/worker.rs`;
-// `../remote/identity.rs` for how a function crosses.
+// Read next: `parent/worker_state.rs` (the life of a worker), `../remote/protocol.rs` (what is said),
+// `parent/manager.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
+// channel), `parent/supervisor.rs`, `desk.rs`, `reply_reader.rs`, `answered.rs`, `worker_exit.rs` there, `child/main_loop.rs`;
+// `../remote/function_id.rs` for how a function crosses.
 
 mod builder;
 mod channel;
@@ -97,11 +97,11 @@ mod fuzz;
 #[doc(hidden)]
 pub mod fuzzing;
 pub(super) mod handshake;
-mod look;
 pub(super) mod parent;
 mod pool;
 pub(super) mod resource_limit;
 pub(super) mod shm;
+mod spin;
 mod stats;
 mod sys;
 

@@ -7,19 +7,19 @@ use std::thread::panicking;
 
 use rustix::process::Signal;
 
-use super::builder::{ProcessPoolBuilder, Settings};
+use super::builder::{ProcessPoolBuilder, ProcessSettings};
+use super::parent::manager::PoolManager;
 use super::stats::ProcessPoolStats;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 use crate::futures::process::child::init::pools_around;
-use crate::futures::process::handshake::Greeting;
-use crate::futures::process::parent::crew::Shared;
+use crate::futures::process::handshake::Welcome;
 use crate::futures::process::parent::supervisor::is_supervisor_of;
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::identity::fingerprint;
-use crate::futures::remote::send::{pieces, send};
+use crate::futures::remote::function_id::fingerprint;
+use crate::futures::remote::submit::{pieces, send};
 use crate::sync::deadline_after;
 use crate::user_code::install_hook;
 
@@ -78,7 +78,7 @@ use crate::user_code::install_hook;
 /// goes on with what its worker does. The same holds for what follows a call, for decoding a result,
 /// and for the drop of one that nobody took.
 pub struct ProcessPoolExecutor {
-    shared: Arc<Shared>,
+    shared: Arc<PoolManager>,
 }
 
 impl ProcessPoolExecutor {
@@ -111,15 +111,15 @@ impl ProcessPoolExecutor {
         ProcessPoolBuilder::default()
     }
 
-    pub(crate) fn with_settings(settings: Settings, arena: Arena) -> Result<Self> {
+    pub(crate) fn with_settings(settings: ProcessSettings, arena: Arena) -> Result<Self> {
         install_hook();
-        let greeting = Greeting {
+        let welcome = Welcome {
             nonce: nonce(),
             fingerprint: fingerprint()?,
             depth: pools_around() + 1,
             limit: settings.max_message_size,
         };
-        Ok(Self { shared: Shared::new(settings, arena, greeting) })
+        Ok(Self { shared: PoolManager::new(settings, arena, welcome) })
     }
 
     /// The most processes this pool will have.

@@ -1,7 +1,7 @@
 //! [`ProcessPoolStats`]: what a pool has done and does.
 
-use crate::futures::process::parent::crew::Shared;
-use crate::futures::process::parent::slot::Phase;
+use super::parent::manager::PoolManager;
+use super::parent::worker_state::WorkerPhase;
 
 /// What a process pool has done and does; see
 /// [`ProcessPoolExecutor::stats`](crate::futures::ProcessPoolExecutor::stats).
@@ -28,12 +28,13 @@ pub struct ProcessPoolStats {
     pub killed: u64,
 }
 
-impl Shared {
+impl PoolManager {
     pub(crate) fn stats(&self) -> ProcessPoolStats {
         let state = self.state.lock();
         let (pending, running) = state.left();
-        let idle = state.seats.iter().filter(|seat| seat.slot.phase() == Phase::Idle).count();
-        let workers = state.seats.iter().filter(|seat| seat.slot.is_alive()).count();
+        let idle =
+            state.handles.iter().filter(|handle| handle.slot.phase() == WorkerPhase::Idle).count();
+        let workers = state.handles.iter().filter(|handle| handle.slot.is_alive()).count();
         let counts = state.counts;
         ProcessPoolStats {
             workers,

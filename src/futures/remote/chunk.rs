@@ -6,17 +6,17 @@
 
 use std::mem::needs_drop;
 
-use super::calls::{panic_text, text};
 use super::codec::{EncodeError, Sink, Source};
 use super::depth::{let_go, let_go_each};
-use super::identity::{Code, Verdict};
-use super::landing::failure;
-use super::wire::Kind;
+use super::function_id::{CallOutcome, Code};
+use super::invoke::{panic_text, text};
+use super::protocol::FrameKind;
+use super::reply::failure;
 use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
 use crate::user_code::catch;
 
-/// The tag of an item that could not be encoded by the parent; else it is a [`Kind`].
+/// The tag of an item that could not be encoded by the parent; else it is a [`FrameKind`].
 const NOT_ENCODED: u8 = 0;
 
 /// In the parent: the items. One that cannot be encoded fails alone.
@@ -34,7 +34,7 @@ pub(crate) fn encode_chunk<A: Portable>(
             for item in items.by_ref() {
                 at = sink.begin_item()?;
                 sink.write(current.insert(item))?;
-                sink.end_item(at, Kind::Call as u8);
+                sink.end_item(at, FrameKind::Call as u8);
                 if needs_drop::<A>() {
                     let_go("dropping an argument that was sent", || drop(current.take()));
                 }
@@ -62,16 +62,16 @@ pub(crate) fn call_chunk<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
-) -> Verdict {
+) -> CallOutcome {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     let mut run = match source.load().and_then(|()| source.take_u64()) {
-        Ok(left) => Run { function, left, at: sink.len(), stage: Kind::BadArgument },
-        Err(error) => return Verdict::BadArgument(text(error)),
+        Ok(left) => ChunkRun { function, left, at: sink.len(), stage: FrameKind::BadArgument },
+        Err(error) => return CallOutcome::BadArgument(text(error)),
     };
     loop {
         let failed = match catch(|| run.go(source, sink)) {
-            Ok(Ok(())) => return Verdict::Done,
+            Ok(Ok(())) => return CallOutcome::Done,
             Ok(Err(verdict)) => return verdict,
             Err(panic) => run.panicked(&panic, sink),
         };
@@ -81,26 +81,27 @@ pub(crate) fn call_chunk<A: Portable, R: Portable>(
     }
 }
 
-struct Run<A, R> {
+struct ChunkRun<A, R> {
     function: fn(A) -> R,
     left: u64,
     /// Where the result of the present item begins.
     at: usize,
     /// What a panic would mean for it.
-    stage: Kind,
+    stage: FrameKind,
 }
 
-impl<A: Portable, R: Portable> Run<A, R> {
+impl<A: Portable, R: Portable> ChunkRun<A, R> {
     /// Until the last item is done, or a panic goes through.
-    fn go(&mut self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), Verdict> {
+    fn go(&mut self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), CallOutcome> {
         while self.left > 0 {
             self.left -= 1;
-            let (tag, item) = source.item().map_err(|error| Verdict::BadArgument(text(error)))?;
+            let (tag, item) =
+                source.item().map_err(|error| CallOutcome::BadArgument(text(error)))?;
             if tag == NOT_ENCODED {
                 put_item(sink, NOT_ENCODED, item.rest()).map_err(verdict)?;
                 continue;
             }
-            self.stage = Kind::BadArgument;
+            self.stage = FrameKind::BadArgument;
             self.at = sink.begin_item().map_err(verdict)?;
             let argument = match item.read::<A>() {
                 Ok(argument) => argument,
@@ -109,9 +110,9 @@ impl<A: Portable, R: Portable> Run<A, R> {
                     continue;
                 }
             };
-            self.stage = Kind::Panicked;
+            self.stage = FrameKind::Panicked;
             let result = (self.function)(argument);
-            self.stage = Kind::BadResult;
+            self.stage = FrameKind::BadResult;
             let encoded = if needs_drop::<R>() {
                 let encoded = sink.encode(&result);
                 let_go("dropping a result that was sent", || drop(result));
@@ -120,24 +121,24 @@ impl<A: Portable, R: Portable> Run<A, R> {
                 sink.write(&result)
             };
             match encoded {
-                Ok(()) => sink.end_item(self.at, Kind::Done as u8),
-                Err(EncodeError::TooLarge(limit)) => return Err(Verdict::TooLarge(limit)),
+                Ok(()) => sink.end_item(self.at, FrameKind::Done as u8),
+                Err(EncodeError::TooLarge(limit)) => return Err(CallOutcome::TooLarge(limit)),
                 Err(EncodeError::Failed(error)) => self.put_failure(sink, &error)?,
             }
         }
         Ok(())
     }
 
-    fn put_failure(&self, sink: &mut Sink<'_>, error: &str) -> Result<(), Verdict> {
+    fn put_failure(&self, sink: &mut Sink<'_>, error: &str) -> Result<(), CallOutcome> {
         sink.truncate(self.at);
         put_item(sink, self.stage as u8, &text(error).to_bytes()).map_err(verdict)
     }
 
-    fn panicked(&self, panic: &Panic, sink: &mut Sink<'_>) -> Result<(), Verdict> {
+    fn panicked(&self, panic: &Panic, sink: &mut Sink<'_>) -> Result<(), CallOutcome> {
         let text = panic_text(panic);
-        if self.stage == Kind::Panicked {
+        if self.stage == FrameKind::Panicked {
             sink.truncate(self.at);
-            return put_item(sink, Kind::Panicked as u8, &text.to_bytes()).map_err(verdict);
+            return put_item(sink, FrameKind::Panicked as u8, &text.to_bytes()).map_err(verdict);
         }
         self.put_failure(sink, &panic.to_string())
     }
@@ -150,10 +151,10 @@ pub(crate) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(),
     Ok(())
 }
 
-pub(crate) fn verdict(error: EncodeError) -> Verdict {
+pub(crate) fn verdict(error: EncodeError) -> CallOutcome {
     match error {
-        EncodeError::TooLarge(limit) => Verdict::TooLarge(limit),
-        EncodeError::Failed(error) => Verdict::BadResult(text(error)),
+        EncodeError::TooLarge(limit) => CallOutcome::TooLarge(limit),
+        EncodeError::Failed(error) => CallOutcome::BadResult(text(error)),
     }
 }
 
@@ -168,7 +169,7 @@ pub(crate) fn decode_chunk<R: Portable>(
         let decoded = catch(|| {
             while !source.is_empty() && results.len() < items {
                 let (tag, item) = source.item()?;
-                if tag == Kind::Done as u8 {
+                if tag == FrameKind::Done as u8 {
                     results.push(item.read().map_err(|error| bad_result(&error)));
                 } else {
                     results.push(Err(failed(tag, item.rest())));
@@ -194,7 +195,7 @@ pub(crate) fn bad_result(error: &str) -> Error {
 }
 
 pub(crate) fn failed(tag: u8, bytes: &[u8]) -> Error {
-    match Kind::from_byte(tag) {
+    match FrameKind::from_byte(tag) {
         Some(kind) => failure(kind, bytes),
         None => {
             let error = String::from_utf8_lossy(bytes);

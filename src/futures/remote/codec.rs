@@ -10,4 +10,4 @@ mod source;
 mod tests;
 
 pub(crate) use sink::{EncodeError, Payload, Sink};
-pub(crate) use source::{FarBytes, FarPayload, Source};
+pub(crate) use source::{OutOfLineBytes, OutOfLinePayload, Source};

@@ -4,12 +4,12 @@
 //! the items cross as they lie in memory, one behind the other, and so do the results. What failed is
 //! listed behind them: an item for each, its place first.
 
-use super::calls::panic_text;
 use super::chunk::{bad_result, failed, put_item, verdict};
 use super::codec::{EncodeError, Sink, Source};
-use super::identity::{Code, Verdict};
+use super::function_id::{CallOutcome, Code};
+use super::invoke::panic_text;
 use super::numbers::is_number;
-use super::wire::Kind;
+use super::protocol::FrameKind;
 use crate::error::{Panic, Result};
 use crate::futures::executor::Portable;
 use crate::user_code::catch;
@@ -24,12 +24,12 @@ pub(crate) fn call_number_chunk<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
-) -> Verdict {
+) -> CallOutcome {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     let items = match source.read::<Vec<A>>() {
         Ok(items) => items,
-        Err(error) => return Verdict::BadArgument(super::calls::text(error)),
+        Err(error) => return CallOutcome::BadArgument(super::invoke::text(error)),
     };
     let mut results = Vec::with_capacity(items.len());
     let mut panics = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn call_number_chunk<A: Portable, R: Portable>(
         panics.push((results.len() + panics.len(), panic));
     }
     match put(&results, panics, sink) {
-        Ok(()) => Verdict::Done,
+        Ok(()) => CallOutcome::Done,
         Err(error) => verdict(error),
     }
 }
@@ -53,7 +53,11 @@ fn put<R: Portable>(
     sink.write(results)?;
     for (place, panic) in panics {
         let text = panic_text(&panic).to_bytes();
-        put_item(sink, Kind::Panicked as u8, &[&(place as u64).to_ne_bytes()[..], &text].concat())?;
+        put_item(
+            sink,
+            FrameKind::Panicked as u8,
+            &[&(place as u64).to_ne_bytes()[..], &text].concat(),
+        )?;
     }
     Ok(())
 }
@@ -91,7 +95,7 @@ fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Resu
 mod tests {
     use super::*;
     use crate::futures::process::shm::segments::Arena;
-    use crate::futures::remote::attached::Files;
+    use crate::futures::remote::attachments::Files;
     use crate::futures::remote::codec::Payload;
 
     fn come_back(results: &Vec<f32>, panics: &[usize], items: usize) -> Result<Vec<Result<f32>>> {
@@ -99,7 +103,9 @@ mod tests {
         let mut sink = Sink::new(Vec::new(), 1 << 20, 1 << 20, &arena);
         let panic = |place: &usize| (*place, catch(|| panic!("at {place}")).unwrap_err());
         put(results, panics.iter().map(panic).collect(), &mut sink).unwrap();
-        let Payload::Near(bytes) = sink.into_parts().0 else { panic!("there is no other memory") };
+        let Payload::Inline(bytes) = sink.into_parts().0 else {
+            panic!("there is no other memory")
+        };
         let files = Files::default();
         decode_number_chunk(&mut Source::new(&bytes, &files), items)
     }

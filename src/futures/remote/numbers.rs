@@ -3,8 +3,8 @@
 use std::any::{Any, TypeId};
 use std::mem::MaybeUninit;
 
-use super::codec::{FarBytes, Sink};
-use crate::futures::process::shm::memory::advise_huge;
+use super::codec::{OutOfLineBytes, Sink};
+use crate::futures::process::shm::mapping::advise_huge;
 
 /// The types whose vectors are copied as they lie in memory. Serde would go through them one by
 /// one, several times slower.
@@ -59,7 +59,7 @@ fn as_bytes<N: Number>(numbers: &[N]) -> &[u8] {
 }
 
 /// Bytes that nobody else writes to.
-impl FarBytes for &[u8] {
+impl OutOfLineBytes for &[u8] {
     fn len(&self) -> u64 {
         <[u8]>::len(self) as u64
     }
@@ -84,7 +84,7 @@ fn room<N>(count: usize) -> Result<Vec<N>, String> {
 }
 
 /// Copies bytes that lie elsewhere to where they are to be.
-pub(crate) fn copy_numbers<N: Number>(bytes: &dyn FarBytes) -> Result<Vec<N>, String> {
+pub(crate) fn copy_numbers<N: Number>(bytes: &dyn OutOfLineBytes) -> Result<Vec<N>, String> {
     let len = usize::try_from(bytes.len()).map_err(|_| "longer than memory")?;
     if len % size_of::<N>() != 0 {
         return Err("not a whole number of items".into());
@@ -105,7 +105,9 @@ pub(crate) fn copy_numbers<N: Number>(bytes: &dyn FarBytes) -> Result<Vec<N>, St
 }
 
 /// `None` if `T` is no vector of numbers.
-pub(crate) fn decode_far_numbers<T: 'static>(bytes: &dyn FarBytes) -> Option<Result<T, String>> {
+pub(crate) fn decode_far_numbers<T: 'static>(
+    bytes: &dyn OutOfLineBytes,
+) -> Option<Result<T, String>> {
     let mut decoded: Option<T> = None;
     let slot: &mut dyn Any = &mut decoded;
     macro_rules! attempt {

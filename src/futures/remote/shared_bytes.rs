@@ -10,9 +10,9 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::attached::{add_outgoing, note_refused, take_incoming};
+use super::attachments::{add_outgoing, note_refused, take_incoming};
 use crate::error::{Error, Result};
-use crate::futures::process::shm::memory::{Mapping, map_constant, memory_file, seal_for_ever};
+use crate::futures::process::shm::mapping::{Mapping, map_constant, memory_file, seal_for_ever};
 
 /// Bytes in shared memory, which a call takes or returns without copying them.
 ///
@@ -32,9 +32,9 @@ use crate::futures::process::shm::memory::{Mapping, map_constant, memory_file, s
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct SharedBytes(Option<Arc<Shared>>);
+pub struct SharedBytes(Option<Arc<SharedMemory>>);
 
-struct Shared {
+struct SharedMemory {
     file: OwnedFd,
     mapping: Mapping,
 }
@@ -72,7 +72,7 @@ impl SharedBytes {
         };
         let len = usize::try_from(rustix::fs::fstat(&file)?.st_size);
         let mapping = map_constant(file.as_fd(), len.map_err(|_| Errno::OVERFLOW)?)?;
-        Ok(Self(Some(Arc::new(Shared { file, mapping }))))
+        Ok(Self(Some(Arc::new(SharedMemory { file, mapping }))))
     }
 
     /// Makes a copy of `bytes`.
@@ -92,7 +92,7 @@ impl SharedBytes {
     fn open(file: OwnedFd, len: u64) -> rustix::io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| Errno::OVERFLOW)?;
         let mapping = map_constant(file.as_fd(), len)?;
-        Ok(Self(Some(Arc::new(Shared { file, mapping }))))
+        Ok(Self(Some(Arc::new(SharedMemory { file, mapping }))))
     }
 }
 
@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for ByteBufVisitor {
 mod tests {
     use super::*;
     use crate::futures::process::shm::segments::Arena;
-    use crate::futures::remote::attached::Files;
+    use crate::futures::remote::attachments::Files;
     use crate::futures::remote::codec::{Payload, Sink, Source};
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         let arena = Arena::new(usize::MAX);
         let mut sink = Sink::new(Vec::new(), 100, 100, &arena);
         sink.encode(&pair).unwrap();
-        let (Payload::Near(written), attached) = sink.into_parts() else { panic!("it is short") };
+        let (Payload::Inline(written), attached) = sink.into_parts() else { panic!("it is short") };
         let file = |shared: &SharedBytes| shared.file().unwrap().try_clone_to_owned().unwrap();
         let files = Files::new(attached.iter().map(|shared| Some(file(shared))).collect());
         let read = || Source::new(&written, &files).decode::<(SharedBytes, SharedBytes)>();
@@ -301,7 +301,7 @@ mod tests {
         let (open, _mapping) = made();
         assert!(sent(open).is_err(), "not sealed");
         let (half, mapping) = made();
-        crate::futures::process::shm::memory::seal_for_readers(half.as_fd()).unwrap();
+        crate::futures::process::shm::mapping::seal_for_readers(half.as_fd()).unwrap();
         assert!(seal_for_ever(half.as_fd()).is_err(), "its maker has it mapped");
         assert!(sent(half).is_err(), "its maker can write");
         drop(mapping);

@@ -1,11 +1,11 @@
 use proptest::prelude::{any, proptest};
 
 use super::*;
-use crate::futures::remote::wire::Place;
+use crate::futures::remote::protocol::CodePlace;
 
-fn token(number: u32) -> Token {
-    let place = Place { image: number.into(), offset: !number };
-    Token { trampoline: place, function: place }
+fn token(number: u32) -> FunctionToken {
+    let place = CodePlace { image: number.into(), offset: !number };
+    FunctionToken { trampoline: place, function: place }
 }
 
 proptest! {
@@ -33,11 +33,11 @@ proptest! {
             let at = out.len();
             begin_result(&mut out, *id);
             out.extend_from_slice(bytes);
-            end_result(&mut out, at, Kind::Done, *micros);
+            end_result(&mut out, at, FrameKind::Done, *micros);
         }
         let mut rest = &out[..];
         for (id, micros, bytes) in results {
-            let answer = Answer { id, micros, kind: Kind::Done, bytes: &bytes };
+            let answer = Answer { id, micros, kind: FrameKind::Done, bytes: &bytes };
             assert_eq!(next_result(&mut rest), Ok(Some(answer)));
         }
         assert_eq!(next_result(&mut rest), Ok(None));
@@ -87,8 +87,8 @@ fn another_build_and_another_version_are_refused_in_words() {
 fn the_end_of_an_initializer_comes_back() {
     assert_eq!(read_ready(&ready(None)), Ok(None));
     let text = Text { message: "no".into(), location: None };
-    let bytes = ready(Some((Kind::Raised, text.clone())));
+    let bytes = ready(Some((FrameKind::Raised, text.clone())));
     let (kind, rest) = read_ready(&bytes).unwrap().unwrap();
-    assert_eq!((kind, Text::from_bytes(rest)), (Kind::Raised, Ok(text)));
+    assert_eq!((kind, Text::from_bytes(rest)), (FrameKind::Raised, Ok(text)));
     assert!(read_ready(&[]).is_err() && read_ready(&[99]).is_err());
 }

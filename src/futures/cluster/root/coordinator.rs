@@ -18,8 +18,8 @@ use crate::error::{Cause, Error};
 use crate::futures::cluster::protocol::{RankHello, Tag, next_result, read_ready};
 use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
-use crate::futures::remote::landing::failure;
-use crate::futures::remote::wire::{Kind, Malformed};
+use crate::futures::remote::protocol::{FrameKind, Malformed};
+use crate::futures::remote::reply::failure;
 use crate::user_code::contain;
 
 /// How long to sleep at most while answers are to come.
@@ -44,7 +44,7 @@ pub(crate) struct Coordinator<T> {
 /// The end of a call.
 pub(super) enum Later {
     /// An answer, in a message that it shares with others.
-    Answered(RequestRef, Kind, Range<usize>, Rc<Vec<u8>>),
+    Answered(RequestRef, FrameKind, Range<usize>, Rc<Vec<u8>>),
     Failed(RequestRef, Error),
     /// Of all calls.
     Broken(Error),
@@ -79,8 +79,8 @@ impl<T: Transport> Coordinator<T> {
             self.handle(event)?;
         }
         // Ranks get their next calls before anybody is told of the last.
-        let look = self.dispatch()?;
-        Ok(PollOutcome { busy: busy || look.busy, ..look })
+        let spin_until = self.dispatch()?;
+        Ok(PollOutcome { busy: busy || spin_until.busy, ..spin_until })
     }
 
     /// What was put off.
@@ -110,7 +110,7 @@ impl<T: Transport> Coordinator<T> {
                 continue;
             }
             let nothing = state.dispatcher.is_idle();
-            let look = PollOutcome {
+            let spin_until = PollOutcome {
                 busy: sent,
                 seen: state.version,
                 idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
@@ -119,7 +119,7 @@ impl<T: Transport> Coordinator<T> {
             let hurry = state.hurry;
             drop(state);
             self.hurry(hurry)?;
-            return Ok(look);
+            return Ok(spin_until);
         }
     }
 

@@ -48,20 +48,20 @@ impl<T: Transport> EventLoop<T> {
     fn drive(&self) -> Result<(), Fault> {
         let mut patience = Backoff::new(WORKING);
         loop {
-            let look = self.coordinator.borrow_mut().poll_once()?;
+            let spin_until = self.coordinator.borrow_mut().poll_once()?;
             let told = self.notify_all();
             if let Some(fault) = &*self.fault.borrow() {
                 return Err(fault.clone()); // seen while a callback waited
             }
-            if told || look.busy {
+            if told || spin_until.busy {
                 patience.reset();
                 continue;
             }
-            if look.over {
+            if spin_until.over {
                 return Ok(());
             }
             if let Some(pause) = patience.next_pause() {
-                self.shared.sleep(if look.idle { IDLE } else { pause }, look.seen);
+                self.shared.sleep(if spin_until.idle { IDLE } else { pause }, spin_until.seen);
             }
         }
     }
@@ -137,12 +137,12 @@ impl<T: Transport> WaitAssist for EventLoop<T> {
             if !faulty {
                 let turned = self.coordinator.borrow_mut().poll_once();
                 match turned {
-                    Ok(look) if look.busy => {
+                    Ok(spin_until) if spin_until.busy => {
                         patience.reset();
                         continue;
                     }
-                    Ok(look) => match patience.next_pause() {
-                        Some(next) => pause = Some((next, look.seen)),
+                    Ok(spin_until) => match patience.next_pause() {
+                        Some(next) => pause = Some((next, spin_until.seen)),
                         None => continue,
                     },
                     Err(fault) => {

@@ -20,9 +20,9 @@ use crate::futures::cluster::stats::MpiPoolStats;
 use crate::futures::cluster::transport::Fault;
 use crate::futures::cluster::transport::buffer_pool::BufferPool;
 use crate::futures::remote::codec::{EncodeError, Sink};
-use crate::futures::remote::landing::Landing;
-use crate::futures::remote::send::Courier;
-use crate::futures::remote::wire::Token;
+use crate::futures::remote::protocol::FunctionToken;
+use crate::futures::remote::reply::ReplyHandler;
+use crate::futures::remote::submit::RemotePool;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// How the pool's thread ended.
@@ -229,7 +229,7 @@ impl PoolQueue {
     }
 }
 
-impl Courier for PoolState {
+impl RemotePool for PoolState {
     type Message = (u64, RequestPayload);
 
     fn admits(&self) -> Result<()> {
@@ -238,7 +238,7 @@ impl Courier for PoolState {
 
     fn encode(
         &self,
-        token: Token,
+        token: FunctionToken,
         encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
     ) -> Result<(u64, RequestPayload)> {
         // ORDERING: Relaxed; only the number itself matters.
@@ -260,9 +260,9 @@ impl Courier for PoolState {
         self: &Arc<Self>,
         site: &'static Location<'static>,
         (id, frame): (u64, RequestPayload),
-        landing: Landing<R>,
+        reply_handler: ReplyHandler<R>,
     ) -> Result<Future<R>> {
-        let (task, future) = MpiRequest::make::<A, I>(site, id, frame, landing);
+        let (task, future) = MpiRequest::make::<A, I>(site, id, frame, reply_handler);
         self.submit(task)?;
         Ok(future)
     }

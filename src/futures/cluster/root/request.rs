@@ -11,10 +11,10 @@ use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, Call, CallKind};
 use crate::futures::cluster::transport::buffer_pool::BufferPool;
-use crate::futures::remote::attached::Files;
+use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::Source;
-use crate::futures::remote::landing::{self, Landed, Landing};
-use crate::futures::remote::wire::Kind;
+use crate::futures::remote::protocol::FrameKind;
+use crate::futures::remote::reply::{self, HasReplyHandler, ReplyHandler};
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
@@ -65,7 +65,7 @@ pub(crate) struct MpiRequest<R> {
     weight: usize,
     /// `None` when the call is over.
     frame: Mutex<Option<RequestPayload>>,
-    landing: Landing<R>,
+    reply_handler: ReplyHandler<R>,
 }
 
 impl<R: Send + 'static> MpiRequest<R> {
@@ -74,7 +74,7 @@ impl<R: Send + 'static> MpiRequest<R> {
         site: &'static Location<'static>,
         id: u64,
         frame: RequestPayload,
-        landing: Landing<R>,
+        reply_handler: ReplyHandler<R>,
     ) -> (RequestRef, Future<R>) {
         let (call, future) = Call::<R, _>::pair(Self {
             site,
@@ -82,7 +82,7 @@ impl<R: Send + 'static> MpiRequest<R> {
             id,
             weight: frame.bytes().len(),
             frame: Mutex::new(Some(frame)),
-            landing,
+            reply_handler,
         });
         let block = PairArc::into_raw(call) as *mut Block<dyn Request>;
         // SAFETY: it was made from an owner just now.
@@ -105,9 +105,9 @@ impl<R: Send + 'static> CallKind<R> for MpiRequest<R> {
     }
 }
 
-impl<R: Send + 'static> Landed<R> for MpiRequest<R> {
-    fn landing(&self) -> &Landing<R> {
-        &self.landing
+impl<R: Send + 'static> HasReplyHandler<R> for MpiRequest<R> {
+    fn reply_handler(&self) -> &ReplyHandler<R> {
+        &self.reply_handler
     }
 }
 
@@ -133,7 +133,7 @@ pub(crate) trait Request: Send + Sync {
     fn take_frame(&self) -> Option<RequestPayload>;
 
     /// Ends the call with an answer; whether somebody is to be told.
-    fn land(&self, kind: Kind, bytes: &[u8]) -> bool;
+    fn land(&self, kind: FrameKind, bytes: &[u8]) -> bool;
 
     /// Ends the call with an error; whether somebody is to be told.
     fn land_error(&self, error: Error) -> bool;
@@ -154,15 +154,15 @@ pub(crate) trait Request: Send + Sync {
 
 impl RequestRef {
     /// Ends the call with an answer; gives it back if somebody is to be told.
-    pub(crate) fn finish(self, kind: Kind, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn finish(self, kind: FrameKind, bytes: &[u8]) -> Option<Self> {
         let is_awaited = self.land(kind, bytes);
-        landing::if_awaited(self, is_awaited)
+        reply::if_awaited(self, is_awaited)
     }
 
     /// Ends the call with an error; gives it back if somebody is to be told.
     pub(crate) fn fail(self, error: Error) -> Option<Self> {
         let is_awaited = self.land_error(error);
-        landing::if_awaited(self, is_awaited)
+        reply::if_awaited(self, is_awaited)
     }
 
     /// Cancels the call unless it runs or is over; then gives it back if somebody is to be told.
@@ -175,7 +175,7 @@ impl RequestRef {
     pub(crate) fn notify(self) {
         // SAFETY: it is its owner.
         unsafe { self.notify_all(&self) };
-        landing::let_go(self);
+        reply::let_go(self);
     }
 }
 
@@ -212,14 +212,14 @@ impl<R: Send + 'static> Request for Call<R, MpiRequest<R>> {
         self.body().frame.lock().take()
     }
 
-    fn land(&self, kind: Kind, bytes: &[u8]) -> bool {
-        let outcome = landing::decode(self, kind, &mut Source::new(bytes, &Files::default()));
-        landing::end(self, outcome)
+    fn land(&self, kind: FrameKind, bytes: &[u8]) -> bool {
+        let outcome = reply::decode(self, kind, &mut Source::new(bytes, &Files::default()));
+        reply::end(self, outcome)
     }
 
     fn land_error(&self, error: Error) -> bool {
         drop(self.take_frame());
-        landing::end(self, Err(error))
+        reply::end(self, Err(error))
     }
 
     fn cancel_now(&self) -> Option<bool> {
@@ -231,7 +231,7 @@ impl<R: Send + 'static> Request for Call<R, MpiRequest<R>> {
 
     unsafe fn notify_all(&self, own: &RequestRef) {
         // SAFETY: the caller's promise.
-        call::notify(&unsafe { landing::as_call::<R, MpiRequest<R>, _>(own) });
+        call::notify(&unsafe { reply::as_call::<R, MpiRequest<R>, _>(own) });
     }
 
     fn wakes_threads_only(&self) -> bool {
@@ -254,11 +254,13 @@ impl Item for RequestRef {
 }
 
 /// What a worker said of a call that cannot have ended so.
-pub(crate) fn is_answer(kind: Kind) -> Result<Kind, &'static str> {
+pub(crate) fn is_answer(kind: FrameKind) -> Result<FrameKind, &'static str> {
     match kind {
-        Kind::Done | Kind::Panicked | Kind::BadArgument | Kind::BadResult | Kind::TooLarge => {
-            Ok(kind)
-        }
+        FrameKind::Done
+        | FrameKind::Panicked
+        | FrameKind::BadArgument
+        | FrameKind::BadResult
+        | FrameKind::TooLarge => Ok(kind),
         _ => Err("unknown kind of answer"),
     }
 }

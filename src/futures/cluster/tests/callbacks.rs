@@ -6,8 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use super::*;
 use crate::futures::cluster::protocol::{begin_result, end_result};
 use crate::futures::map::{Map, MapOptions};
-use crate::futures::remote::send::pieces;
-use crate::futures::remote::wire::{Kind, Text};
+use crate::futures::remote::protocol::{FrameKind, Text};
+use crate::futures::remote::submit::pieces;
 use crate::futures::{ReturnWhen, as_completed, join_all, wait};
 
 /// Longer than anything here takes; what hangs fails.
@@ -102,7 +102,7 @@ fn answer(id: u64) -> Vec<u8> {
     let mut answer = Vec::new();
     begin_result(&mut answer, id);
     answer.extend_from_slice(&Text { message: "no".into(), location: None }.to_bytes());
-    end_result(&mut answer, 0, Kind::Panicked, 1);
+    end_result(&mut answer, 0, FrameKind::Panicked, 1);
     answer
 }
 

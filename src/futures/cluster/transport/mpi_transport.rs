@@ -308,7 +308,7 @@ impl Transport for MpiTransport {
             if let Some(event) = self.next_received()? {
                 return Ok(Some(event));
             }
-            match self.comm.look(from) {
+            match self.comm.spin_until(from) {
                 Ok(Some(found)) => {
                     self.empty = 0;
                     self.begin(found)?;

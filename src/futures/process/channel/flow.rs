@@ -126,7 +126,7 @@ impl Flow {
 
     /// Where the writer sleeps: until it is not 1.
     #[cfg(not(concurrent_loom))]
-    pub(crate) fn writer_bed(&self) -> &AtomicU32 {
+    pub(crate) fn writer_futex(&self) -> &AtomicU32 {
         &self.writer.sleeps
     }
 }

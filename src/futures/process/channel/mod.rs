@@ -1,9 +1,9 @@
 //! The channel between a worker and its parent.
 
-pub(crate) mod files;
+pub(crate) mod fds;
 pub(crate) mod flow;
-pub(crate) mod inbox;
-pub(crate) mod link;
-pub(crate) mod page;
-pub(crate) mod question;
+pub(crate) mod frame_reader;
+pub(crate) mod inquiry;
 pub(crate) mod ring;
+pub(crate) mod sender;
+pub(crate) mod shared_page;

@@ -34,20 +34,20 @@ pub(crate) struct Memory {
 
 /// How far this process has got in a stream, of which it is the writer or the reader.
 #[derive(Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct OwnEnd {
     pub(crate) written: Position,
     pub(crate) read: Position,
 }
 
 /// A stream, as one of its two sides sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ring<'a> {
+pub(crate) struct RingBuffer<'a> {
     memory: &'a Memory,
-    own: &'a Own,
+    own: &'a OwnEnd,
 }
 
-impl<'a> Ring<'a> {
-    pub(crate) fn new(memory: &'a Memory, own: &'a Own) -> Self {
+impl<'a> RingBuffer<'a> {
+    pub(crate) fn new(memory: &'a Memory, own: &'a OwnEnd) -> Self {
         Self { memory, own }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Ring<'a> {
 
     fn consume(self, count: u32) {
         if self.memory.flow.consume(&self.own.read, count) {
-            let bed = self.memory.flow.writer_bed();
+            let bed = self.memory.flow.writer_futex();
             let _ = futex::wake(bed, futex::Flags::empty(), 1); // it is mapped
         }
     }
@@ -150,7 +150,7 @@ impl<'a> Ring<'a> {
             return Ok(());
         }
         let again = Timespec::try_from(LOOKS_AGAIN).ok();
-        match futex::wait(flow.writer_bed(), futex::Flags::empty(), 1, again.as_ref()) {
+        match futex::wait(flow.writer_futex(), futex::Flags::empty(), 1, again.as_ref()) {
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()), // it looks again
             Err(error) => Err(error),
         }
@@ -209,11 +209,11 @@ pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::channel::page::Page;
+    use crate::futures::process::channel::shared_page::SharedPage;
     use proptest::prelude::{any, proptest};
 
-    fn page() -> Page {
-        Page::new().unwrap().0
+    fn page() -> SharedPage {
+        SharedPage::new().unwrap().0
     }
 
     fn silent() -> Result<()> {
@@ -230,7 +230,7 @@ mod tests {
             let (page, mut reads) = (page(), reads.iter().cycle());
             let ring = page.answers();
             let (mut written, mut read) = (Vec::new(), Vec::new());
-            let mut read_some = |ring: Ring<'_>, read: &mut Vec<u8>| {
+            let mut read_some = |ring: RingBuffer<'_>, read: &mut Vec<u8>| {
                 let mut bytes = vec![0; *reads.next().unwrap()];
                 let count = ring.read(&mut bytes).unwrap();
                 read.extend_from_slice(&bytes[..count]);
@@ -274,8 +274,8 @@ mod tests {
 
     #[test]
     fn a_writer_that_takes_the_stream_for_full_is_told_again_what_was_read() {
-        let (parent, file) = Page::new().unwrap();
-        let worker = Page::open(std::os::fd::AsFd::as_fd(&file)).unwrap();
+        let (parent, file) = SharedPage::new().unwrap();
+        let worker = SharedPage::open(std::os::fd::AsFd::as_fd(&file)).unwrap();
         let mut bytes = vec![0; 2 * CAPACITY as usize];
         let quiet = || Ok(());
         // Full, and read; but in the worker a stray write undoes that.

@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketType, send};
 use rustix::process::Signal;
 
-use super::worker::{LOST, Order, depth, run};
+use super::main_loop::{LOST, Order, depth, run};
 use crate::error::{Cause, Error, Result};
-use crate::futures::process::channel::files::{Received, receive_with_files};
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::handshake::{Excuse, GREETING_MOST, Greeting, Mark};
+use crate::futures::process::channel::fds::{ReceivedFds, receive_with_files};
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::handshake::{Excuse, Mark, WELCOME_MOST, Welcome};
 use crate::futures::process::resource_limit;
 use crate::futures::process::sys::descriptors::{
     above_standard, close_inherited, empty_stdin, open_standard,
@@ -22,7 +22,7 @@ use crate::futures::process::sys::descriptors::{
 use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
 use crate::futures::process::sys::signals::settle_worker;
 use crate::futures::remote::images::Constructor;
-use crate::futures::remote::{complain, identity};
+use crate::futures::remote::{complain, function_id};
 
 /// Whether this process knows its way to a worker.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
@@ -73,7 +73,7 @@ pub fn init() {
 }
 
 /// What a constructor was called with, and where the pointer to it is.
-struct Hook {
+struct WorkerEntry {
     own: *const Constructor,
     arguments: (c_int, *const *const c_char, *const *const c_char),
 }
@@ -91,10 +91,10 @@ pub unsafe fn hook(
     arguments: *const *const c_char,
     environment: *const *const c_char,
 ) {
-    enter(Some(Hook { own, arguments: (count, arguments, environment) }));
+    enter(Some(WorkerEntry { own, arguments: (count, arguments, environment) }));
 }
 
-fn enter(hook: Option<Hook>) {
+fn enter(hook: Option<WorkerEntry>) {
     // ORDERING: Relaxed; a flag by itself.
     if INITIALIZED.swap(true, Ordering::Relaxed) {
         return;
@@ -113,8 +113,8 @@ fn enter(hook: Option<Hook>) {
     }
     let order = take_order().unwrap_or_else(|why| leave(&why));
     settle_worker(hook.is_some());
-    if let Some(Hook { own, arguments: (count, arguments, environment) }) = hook {
-        for constructor in identity::constructors_after(own.addr()) {
+    if let Some(WorkerEntry { own, arguments: (count, arguments, environment) }) = hook {
+        for constructor in function_id::constructors_after(own.addr()) {
             constructor(count, arguments, environment);
         }
     }
@@ -180,7 +180,7 @@ pub(crate) fn check() -> Result<()> {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, PRIVILEGED);
         return Err(Error::ProcessStart(Cause::new(error)));
     }
-    if !has_loader() && identity::wants_loader() {
+    if !has_loader() && function_id::wants_loader() {
         let error = io::Error::new(io::ErrorKind::Unsupported, BY_LOADER);
         return Err(Error::ProcessStart(Cause::new(error)));
     }
@@ -210,12 +210,12 @@ fn take_order() -> io::Result<Order> {
     }
     close_inherited();
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
-    let mut text = [0; GREETING_MOST];
-    let Received { len, files, cut_off } = receive_with_files(socket.as_fd(), &mut text, true)?;
+    let mut text = [0; WELCOME_MOST];
+    let ReceivedFds { len, files, cut_off } = receive_with_files(socket.as_fd(), &mut text, true)?;
     if cut_off {
         return Err(Errno::MFILE.into());
     }
-    let (greeting, parent, limits) = Greeting::from_bytes(&text[..len])?;
+    let (welcome, parent, limits) = Welcome::from_bytes(&text[..len])?;
     // In a namespace of processes of its own it does not know its parent.
     let own_parent = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);
     if own_parent.is_some_and(|own| u32::try_from(own.get()) != Ok(parent)) {
@@ -224,13 +224,13 @@ fn take_order() -> io::Result<Order> {
     let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<Vec<_>>>()?;
     let [own_bell, bell, page, questions]: [OwnedFd; 4] =
         files.try_into().map_err(|_| io::Error::other("not four descriptors came"))?;
-    let page = Page::open(page.as_fd())?;
+    let page = SharedPage::open(page.as_fd())?;
     empty_stdin()?;
     if let Err(error) = resource_limit::set_all(&limits) {
         page.say(&error.to_string());
         return Err(error);
     }
-    Ok(Order { greeting, socket, questions, bell, own_bell, page })
+    Ok(Order { welcome, socket, questions, bell, own_bell, page })
 }
 
 /// Ends a worker that cannot take its order. It must not become an ordinary run of the program, which

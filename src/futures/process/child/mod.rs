@@ -1,4 +1,4 @@
 //! The worker's side.
 
 pub(crate) mod init;
-pub(crate) mod worker;
+pub(crate) mod main_loop;

@@ -12,14 +12,14 @@ use serde::de::DeserializeOwned;
 use super::file;
 use super::values::Shape;
 use crate::futures::process::SharedBytes;
-use crate::futures::process::handshake::{Greeting, Hello, Mark};
+use crate::futures::process::handshake::{Hello, Mark, Welcome};
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::attached::Files;
+use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
-use crate::futures::remote::codec::{FarPayload, Payload, Sink, Source};
-use crate::futures::remote::landing::failure;
+use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
 use crate::futures::remote::number_chunk::decode_number_chunk;
-use crate::futures::remote::wire::{Far, Kind, Text, split_segment};
+use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text, split_segment};
+use crate::futures::remote::reply::failure;
 
 fn files(count: u8, bytes: &[u8]) -> Files {
     let made = (0..count).map(|kind| file(kind, bytes).ok());
@@ -29,14 +29,14 @@ fn files(count: u8, bytes: &[u8]) -> Files {
 /// What is decoded is the same wherever it lies, and comes back when it is encoded again.
 fn value<T: Serialize + DeserializeOwned + Debug + 'static>(bytes: &[u8], beside: u8) {
     let near = Source::new(bytes, &files(beside, bytes)).decode::<T>();
-    let payload = FarPayload::new(&bytes);
+    let payload = OutOfLinePayload::new(&bytes);
     let far = Source::far(&payload, &files(beside, bytes)).decode::<T>();
     assert_eq!(format!("{near:?}"), format!("{far:?}"), "{}", type_name::<T>());
     let Ok(value) = near else { return };
     let arena = Arena::new(0);
     let mut sink = Sink::new(Vec::new(), usize::MAX, 1 << 30, &arena);
     sink.encode(&value).expect("it was decoded");
-    let (Payload::Near(again), attached) = sink.into_parts() else { return };
+    let (Payload::Inline(again), attached) = sink.into_parts() else { return };
     let own = |shared: &SharedBytes| shared.file().and_then(|file| file.try_clone_to_owned().ok());
     let files = Files::new(attached.iter().map(own).collect());
     let second = Source::new(&again, &files).decode::<T>().expect("it was encoded");
@@ -69,18 +69,18 @@ pub fn codec(input: &[u8]) {
             }
         }
         15 => {
-            let _ = Greeting::from_bytes(bytes);
+            let _ = Welcome::from_bytes(bytes);
             let _ = Hello::from_bytes(bytes);
         }
         16 => drop(Mark::from_argument(OsStr::from_bytes(bytes))),
         17 => {
             let _ = Text::from_bytes(bytes);
-            let _ = Far::from_bytes(bytes);
+            let _ = OutOfLine::from_bytes(bytes);
             let _ = split_segment(bytes);
         }
         18 => {
             if let Some((kind, body)) = bytes.split_first() {
-                let error = Kind::from_byte(*kind).map(|kind| failure(kind, body));
+                let error = FrameKind::from_byte(*kind).map(|kind| failure(kind, body));
                 drop(error.map(|error| error.to_string()));
             }
         }

@@ -9,9 +9,9 @@ use rustix::net::{SendFlags, send};
 
 use super::sockets;
 use crate::futures::process::channel::flow::Overrun;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::channel::question::{Asker, Running, Standing, answer};
-use crate::futures::process::channel::ring::{CAPACITY, Ring};
+use crate::futures::process::channel::inquiry::{Asker, RunningId, Standing, answer};
+use crate::futures::process::channel::ring::{CAPACITY, RingBuffer};
+use crate::futures::process::channel::shared_page::SharedPage;
 
 /// Orders out of bytes; zeros behind the last.
 struct Orders<'a>(&'a [u8]);
@@ -42,7 +42,7 @@ struct Stream {
 
 impl Stream {
     /// `honest` while nobody else has written to the page.
-    fn write(&mut self, ring: Ring<'_>, bytes: &[u8], honest: bool) {
+    fn write(&mut self, ring: RingBuffer<'_>, bytes: &[u8], honest: bool) {
         let written = ring.try_write(bytes, || Ok(()));
         if honest {
             let fits = self.unread.len() + bytes.len() <= CAPACITY as usize;
@@ -55,7 +55,7 @@ impl Stream {
         assert_eq!(ring.written(), self.written, "its own position is its own");
     }
 
-    fn read(&mut self, ring: Ring<'_>, count: usize, honest: bool) {
+    fn read(&mut self, ring: RingBuffer<'_>, count: usize, honest: bool) {
         let mut bytes = vec![0; count];
         let read = ring.read(&mut bytes);
         if honest {
@@ -76,8 +76,8 @@ impl Stream {
 
 /// Both sides of one channel, as this process has them.
 struct Both {
-    parent: Page,
-    worker: Page,
+    parent: SharedPage,
+    worker: SharedPage,
     file: OwnedFd,
     requests: Stream,
     answers: Stream,
@@ -89,10 +89,10 @@ struct Both {
 
 impl Both {
     fn new() -> rustix::io::Result<Self> {
-        let (parent, file) = Page::new()?;
+        let (parent, file) = SharedPage::new()?;
         Ok(Self {
             parent,
-            worker: Page::open(file.as_fd())?,
+            worker: SharedPage::open(file.as_fd())?,
             file,
             requests: Stream::default(),
             answers: Stream::default(),
@@ -136,7 +136,7 @@ impl Both {
 struct Questions {
     asker: Asker,
     socket: OwnedFd,
-    running: Running,
+    running: RunningId,
     now: Instant,
 }
 
@@ -144,7 +144,7 @@ impl Questions {
     fn new() -> rustix::io::Result<Self> {
         let (own, socket) = sockets()?;
         let asker = Asker::new(own);
-        Ok(Self { asker, socket, running: Running::default(), now: Instant::now() })
+        Ok(Self { asker, socket, running: RunningId::default(), now: Instant::now() })
     }
 
     fn order(&mut self, both: &Both, orders: &mut Orders<'_>) {

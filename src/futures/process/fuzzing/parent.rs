@@ -14,20 +14,20 @@ use super::{LIMIT, sockets};
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::process::SharedBytes;
-use crate::futures::process::builder::{OnWorkerDeath, Settings};
-use crate::futures::process::channel::files::receive_with_files;
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::process::channel::link::Link;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::handshake::{Greeting, Hello};
-use crate::futures::process::parent::crew::Shared;
+use crate::futures::process::builder::{OnWorkerDeath, ProcessSettings};
+use crate::futures::process::channel::fds::receive_with_files;
+use crate::futures::process::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::sender::Sender;
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::handshake::{Hello, Welcome};
 use crate::futures::process::parent::deferred::Step as Deferred;
-use crate::futures::process::parent::receiver::{Incoming, Receiver, Role};
-use crate::futures::process::parent::seat::Seat;
+use crate::futures::process::parent::manager::PoolManager;
+use crate::futures::process::parent::reply_reader::{Incoming, ReaderRole, ReplyReader};
 use crate::futures::process::parent::spawn::{Ended, wake_descriptor};
+use crate::futures::process::parent::worker_handle::WorkerHandle;
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::send::{send, send_chunk};
-use crate::futures::remote::wire::{Kind, REPLY_LIMIT, REQUEST_LIMIT, put};
+use crate::futures::remote::protocol::{FrameKind, REPLY_LIMIT, REQUEST_LIMIT, put};
+use crate::futures::remote::submit::{send, send_chunk};
 
 /// In the first byte of an input: the worker claims no call by itself.
 const LEAVES_CLAIMS: u8 = 4;
@@ -67,12 +67,12 @@ impl<R: Send + 'static> AnyFuture for Future<R> {
 
 /// A pool, and the other end of the channel to its only worker, which is no process.
 pub(super) struct Parent {
-    pool: Arc<Shared>,
+    pool: Arc<PoolManager>,
     incoming: Arc<Incoming>,
-    role: Role,
+    role: ReaderRole,
     claims: bool,
     /// The worker's.
-    pub(super) page: Arc<Page>,
+    pub(super) page: Arc<SharedPage>,
     pub(super) page_file: OwnedFd,
     #[cfg(test)]
     pub(super) own_socket: Arc<OwnedFd>,
@@ -81,14 +81,14 @@ pub(super) struct Parent {
     _their_bell: OwnedFd,
     files: Files,
     /// What it was asked, unless the input has written to the page.
-    requests: Option<Inbox>,
+    requests: Option<FrameReader>,
     futures: Vec<Box<dyn AnyFuture>>,
     /// Nobody listens to the worker any more.
     over: bool,
 }
 
-fn settings(first: u8) -> Settings {
-    Settings {
+fn settings(first: u8) -> ProcessSettings {
+    ProcessSettings {
         max_workers: 1,
         max_tasks_per_child: None,
         on_worker_death: match first & BREAKS {
@@ -115,31 +115,31 @@ impl Parent {
         let (own_bell, from_them) = rustix::pipe::pipe()?;
         rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
         rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
-        let (page, page_file) = Page::new()?;
+        let (page, page_file) = SharedPage::new()?;
         let (page, socket) = (Arc::new(page), Arc::new(socket));
         let (own_page, for_receiver) = (Arc::clone(&page), Arc::clone(&socket));
         #[cfg(test)]
         let own_socket = Arc::clone(&socket);
         let initializes = first & INITIALIZES != 0;
-        let receiver = Receiver::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
+        let receiver = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
         let incoming = Incoming::new(receiver, wake_descriptor()?)?;
         // No process, so that no signal has an effect.
         let nobody = page_file.try_clone()?;
         let pid = std::process::id();
-        let link = Link::new(pid, bell, socket, nobody, Arc::clone(&incoming), page);
+        let link = Sender::new(pid, bell, socket, nobody, Arc::clone(&incoming), page);
         let Hello { nonce, fingerprint } = HELLO;
-        let greeting = Greeting { nonce, fingerprint, depth: 1, limit: LIMIT };
-        let pool = Shared::new(settings(first), Arena::new(4), greeting);
-        let mut seat = Seat::new();
-        seat.start(None);
-        pool.state.lock().seats.push(seat);
+        let welcome = Welcome { nonce, fingerprint, depth: 1, limit: LIMIT };
+        let pool = PoolManager::new(settings(first), Arena::new(4), welcome);
+        let mut handle = WorkerHandle::new();
+        handle.start(None);
+        pool.state.lock().handles.push(handle);
         pool.connected(0, link);
         Ok(Self {
             pool,
             incoming,
-            role: if first & WAITER == 0 { Role::Supervisor } else { Role::Waiter },
+            role: if first & WAITER == 0 { ReaderRole::Supervisor } else { ReaderRole::Waiter },
             claims: first & LEAVES_CLAIMS == 0,
-            page: Arc::new(Page::open(page_file.as_fd())?),
+            page: Arc::new(SharedPage::open(page_file.as_fd())?),
             page_file,
             #[cfg(test)]
             own_socket,
@@ -147,7 +147,7 @@ impl Parent {
             bell: Some(from_them),
             _their_bell: their_bell,
             files: Files::default(),
-            requests: Some(Inbox::new(REQUEST_LIMIT)),
+            requests: Some(FrameReader::new(REQUEST_LIMIT)),
             futures: Vec::new(),
             over: false,
         })
@@ -220,7 +220,7 @@ impl Parent {
     /// The worker says who it is.
     pub(super) fn greet(&mut self) {
         let mut bytes = Vec::new();
-        put(&mut bytes, Kind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
+        put(&mut bytes, FrameKind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
         self.frame(&Step { bytes, order: None }, false);
     }
 
@@ -229,7 +229,7 @@ impl Parent {
         if step.files() > 0 {
             self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
         }
-        if self.claims && Kind::from_byte(step.kind()).is_some_and(Kind::is_answer) {
+        if self.claims && FrameKind::from_byte(step.kind()).is_some_and(FrameKind::is_answer) {
             self.page.begin(step.seq());
         }
         let (start, end) = step.bytes.split_at(if in_parts { step.bytes.len() / 2 } else { 0 });
@@ -252,11 +252,11 @@ impl Parent {
         }
         let mut receiver = self.incoming.receiver.lock();
         let received = receiver.hear().and_then(|()| match self.role {
-            Role::Supervisor => {
+            ReaderRole::Supervisor => {
                 receiver.catch_up(&self.pool)?;
                 receiver.read(&self.pool, self.role)
             }
-            Role::Waiter => {
+            ReaderRole::Waiter => {
                 let read = receiver.read_one(&self.pool);
                 receiver.catch_up(&self.pool)?;
                 Ok(read)
@@ -266,7 +266,7 @@ impl Parent {
         let steps = std::mem::take(&mut receiver.steps);
         drop(receiver);
         if let Err(malformed) = received {
-            self.pool.unruly(0, malformed.0);
+            self.pool.violated_protocol(0, malformed.0);
             self.over = true;
         }
         if let Some((task, reply)) = awaited {
@@ -288,7 +288,7 @@ impl Parent {
         let count = self.page.requests().read(requests.room()).expect("nobody has changed it");
         requests.fill(count);
         while let Some((header, _)) = requests.next().expect("a parent says frames") {
-            assert!(!header.kind.is_answer() && header.kind != Kind::Ready, "{header:?}");
+            assert!(!header.kind.is_answer() && header.kind != FrameKind::Ready, "{header:?}");
         }
         assert!(requests.is_empty(), "half a frame");
     }

@@ -8,9 +8,9 @@ use super::{file, resize};
 use crate::futures::process::SharedBytes;
 use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::shm::segments::{Announced, Arena, Segment};
-use crate::futures::remote::attached::Files;
-use crate::futures::remote::codec::{FarPayload, Source};
-use crate::futures::remote::wire::Far;
+use crate::futures::remote::attachments::Files;
+use crate::futures::remote::codec::{OutOfLinePayload, Source};
+use crate::futures::remote::protocol::OutOfLine;
 
 /// What the other side has announced, as this side has it and as it should be.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Theirs {
     /// Decodes `len` bytes of it; the file is resized before, after it was looked at.
     fn read(&mut self, id: u64, len: u64, resized: Option<u64>) -> bool {
         let known = self.files.get(&id);
-        let Ok(window) = self.segments.window(Far { segment: id, len }) else {
+        let Ok(window) = self.segments.window(OutOfLine { segment: id, len }) else {
             if let Some((_, Some(content))) = known {
                 assert!(len > content.len() as u64, "what was announced is there");
             }
@@ -50,7 +50,7 @@ impl Theirs {
             resize(file, len);
         }
         let files = Files::default();
-        let payload = FarPayload::new(&window);
+        let payload = OutOfLinePayload::new(&window);
         let read = Source::far(&payload, &files).decode::<Vec<u8>>();
         let _ = Source::far(&payload, &files).decode::<Vec<u16>>();
         let _ = Source::far(&payload, &files).decode::<Vec<String>>();
@@ -67,7 +67,7 @@ impl Theirs {
     fn forget(&mut self, id: u64) {
         self.segments.forgotten(id);
         self.files.remove(&id);
-        assert!(self.segments.window(Far { segment: id, len: 0 }).is_err());
+        assert!(self.segments.window(OutOfLine { segment: id, len: 0 }).is_err());
     }
 }
 

@@ -18,15 +18,15 @@ use super::values::Shape;
 use super::worker::number_token;
 use super::{LIMIT, codec, page, parent, segments, worker};
 use crate::futures::process::SharedBytes;
-use crate::futures::process::channel::files::FILES;
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::channel::ring::Ring;
-use crate::futures::process::child::worker::Worker;
+use crate::futures::process::channel::fds::FILES;
+use crate::futures::process::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::ring::RingBuffer;
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::child::main_loop::MainLoop;
 use crate::futures::process::handshake::Mark;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::codec::{Payload, Sink};
-use crate::futures::remote::wire::{Header, Kind, REQUEST_LIMIT, put_with_files};
+use crate::futures::remote::protocol::{FrameKind, Header, REQUEST_LIMIT, put_with_files};
 
 type Target = fn(&[u8]);
 
@@ -59,10 +59,10 @@ fn seeds_run_to_an_end() {
 /// A pool and a worker that talk to each other, and what they say.
 struct Recorder {
     parent: Parent,
-    worker: Worker,
-    inbox: Inbox,
+    worker: MainLoop,
+    frame_reader: FrameReader,
     /// Reads both streams beside those who read them.
-    tap: Page,
+    tap: SharedPage,
     to_worker: Vec<u8>,
     to_parent: Vec<u8>,
     calls: u64,
@@ -72,17 +72,17 @@ struct Recorder {
 impl Recorder {
     fn new() -> Self {
         let mut parent = Parent::new(0).unwrap();
-        let tap = Page::open(parent.page_file.as_fd()).unwrap();
+        let tap = SharedPage::open(parent.page_file.as_fd()).unwrap();
         let (their_bell, bell) = rustix::pipe::pipe().unwrap();
         let (own_bell, from_parent) = rustix::pipe::pipe().unwrap();
         let (socket, page) = (parent.socket.try_clone().unwrap(), Arc::clone(&parent.page));
-        let worker = Worker::new(socket, bell, own_bell, page, LIMIT);
+        let worker = MainLoop::new(socket, bell, own_bell, page, LIMIT);
         parent.greet();
-        assert!(!read(&tap, Page::answers).is_empty(), "which is no part of an input");
+        assert!(!read(&tap, SharedPage::answers).is_empty(), "which is no part of an input");
         Self {
             parent,
             worker,
-            inbox: Inbox::new(REQUEST_LIMIT),
+            frame_reader: FrameReader::new(REQUEST_LIMIT),
             tap,
             to_worker: vec![0],
             to_parent: vec![0],
@@ -95,18 +95,18 @@ impl Recorder {
         put_order(&mut self.to_parent, Order::Submit, 0, which, argument);
         self.calls += 1;
         self.parent.submit(which, argument).unwrap();
-        let requests = read(&self.tap, Page::requests);
+        let requests = read(&self.tap, SharedPage::requests);
         note(&requests, &self.parent.socket, &mut self.to_worker);
-        let read_by_worker = self.parent.page.requests().read(self.inbox.room()).unwrap();
+        let read_by_worker = self.parent.page.requests().read(self.frame_reader.room()).unwrap();
         assert_eq!(read_by_worker, requests.len());
-        self.inbox.fill(read_by_worker);
-        assert!(self.worker.handle(&mut self.inbox).unwrap());
-        note(&read(&self.tap, Page::answers), &self.parent.own_socket, &mut self.to_parent);
+        self.frame_reader.fill(read_by_worker);
+        assert!(self.worker.handle(&mut self.frame_reader).unwrap());
+        note(&read(&self.tap, SharedPage::answers), &self.parent.own_socket, &mut self.to_parent);
         self.parent.receive();
     }
 }
 
-fn read(page: &Page, stream: fn(&Page) -> Ring<'_>) -> Vec<u8> {
+fn read(page: &SharedPage, stream: fn(&SharedPage) -> RingBuffer<'_>) -> Vec<u8> {
     let mut bytes = vec![0; 1 << 16];
     let count = stream(page).read(&mut bytes).unwrap();
     bytes.truncate(count);
@@ -115,7 +115,7 @@ fn read(page: &Page, stream: fn(&Page) -> Ring<'_>) -> Vec<u8> {
 
 fn put_order(out: &mut Vec<u8>, order: Order, flags: u8, seq: u64, body: &[u8]) {
     let start = out.len();
-    put_with_files(out, Header { len: 0, kind: Kind::Done, flags, files: 0, seq }, &[body]);
+    put_with_files(out, Header { len: 0, kind: FrameKind::Done, flags, files: 0, seq }, &[body]);
     out[start + 4] = order as u8;
 }
 
@@ -166,7 +166,7 @@ fn encoded<T: Serialize + 'static>(which: u8, count: u8, value: &T) -> (u8, Vec<
     let arena = Arena::new(0);
     let mut sink = Sink::new(vec![which, count], usize::MAX, LIMIT, &arena);
     sink.encode(value).unwrap();
-    let (Payload::Near(bytes), _) = sink.into_parts() else { panic!("there is no other memory") };
+    let (Payload::Inline(bytes), _) = sink.into_parts() else { panic!("there is no other memory") };
     (which, bytes)
 }
 
@@ -185,7 +185,7 @@ fn encoded_values_are_inputs() {
     let shape = Shape::Many { names: names.clone(), table, rest };
     let chunk = |item: &str| {
         let (_, mut bytes) = encoded(0, 0, &item.to_owned());
-        let head = (bytes.len() as u64 - 2) << 8 | Kind::Done as u64;
+        let head = (bytes.len() as u64 - 2) << 8 | FrameKind::Done as u64;
         bytes.splice(..2, head.to_ne_bytes());
         bytes
     };

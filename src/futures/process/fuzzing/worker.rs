@@ -10,19 +10,19 @@ use super::script::{Files, IN_PARTS, Order, Step, steps};
 use super::values::{Shape, bytes, echo, initialize, len, number, shape, shared};
 use super::{LIMIT, sockets};
 use crate::futures::process::SharedBytes;
-use crate::futures::process::channel::files::receive_with_files;
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::child::worker::Worker;
-use crate::futures::remote::calls::{call_initializer, call_one};
+use crate::futures::process::channel::fds::receive_with_files;
+use crate::futures::process::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::child::main_loop::MainLoop;
 use crate::futures::remote::chunk::call_chunk;
-use crate::futures::remote::identity::token;
+use crate::futures::remote::function_id::token;
+use crate::futures::remote::invoke::{call_initializer, call_one};
 use crate::futures::remote::number_chunk::call_number_chunk;
-use crate::futures::remote::wire::{Kind, REPLY_LIMIT, REQUEST_LIMIT, Token};
+use crate::futures::remote::protocol::{FrameKind, FunctionToken, REPLY_LIMIT, REQUEST_LIMIT};
 
 /// The functions that inputs call, by number.
-fn tokens() -> &'static [Token] {
-    static TOKENS: OnceLock<Vec<Token>> = OnceLock::new();
+fn tokens() -> &'static [FunctionToken] {
+    static TOKENS: OnceLock<Vec<FunctionToken>> = OnceLock::new();
     TOKENS.get_or_init(|| {
         let all = [
             token(call_one::<String, String>, echo),
@@ -42,11 +42,11 @@ fn tokens() -> &'static [Token] {
 /// it is another one in each build.
 #[cfg(test)]
 pub(super) fn number_token(step: &mut Step) {
-    if step.kind() == Kind::Call as u8 {
-        if let Ok((token, _)) = Token::split(step.body()) {
+    if step.kind() == FrameKind::Call as u8 {
+        if let Ok((token, _)) = FunctionToken::split(step.body()) {
             let number = tokens().iter().position(|known| *known == token);
             let number = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
-            let place = &mut step.body_mut()[..Token::BYTES];
+            let place = &mut step.body_mut()[..FunctionToken::BYTES];
             place.fill(0);
             place[0] = number;
             step.seal();
@@ -57,9 +57,9 @@ pub(super) fn number_token(step: &mut Step) {
 /// The other way round. A parent can be trusted not to name code that is no function of the call; so
 /// what is no number names no code.
 fn name_function(step: &mut Step) {
-    if step.kind() == Kind::Call as u8 && step.order.is_none() {
+    if step.kind() == FrameKind::Call as u8 && step.order.is_none() {
         let sealed = step.is_sealed();
-        if let Some(place) = step.body_mut().get_mut(..Token::BYTES) {
+        if let Some(place) = step.body_mut().get_mut(..FunctionToken::BYTES) {
             match tokens().get(usize::from(place[0])) {
                 Some(token) => place.copy_from_slice(&token.to_bytes()),
                 None => place.fill(0),
@@ -73,16 +73,16 @@ fn name_function(step: &mut Step) {
 
 /// One worker, and its parent's end of the channel.
 struct Channel {
-    worker: Worker,
+    worker: MainLoop,
     /// The worker's.
-    own_page: Arc<Page>,
-    inbox: Inbox,
-    page: Page,
+    own_page: Arc<SharedPage>,
+    frame_reader: FrameReader,
+    page: SharedPage,
     _bells: [OwnedFd; 2],
     socket: OwnedFd,
     files: Files,
     /// What the worker has answered.
-    answers: Inbox,
+    answers: FrameReader,
 }
 
 impl Channel {
@@ -90,19 +90,19 @@ impl Channel {
         let (socket, theirs) = sockets()?;
         // A worker waits for descriptors that it was told of. These will never come.
         set_socket_timeout(&theirs, Timeout::Recv, Some(Duration::from_millis(1)))?;
-        let (page, file) = Page::new()?;
+        let (page, file) = SharedPage::new()?;
         let (own_bell, their_bell) = rustix::pipe::pipe()?;
         let (reader, bell) = rustix::pipe::pipe()?;
-        let own_page = Arc::new(Page::open(file.as_fd())?);
+        let own_page = Arc::new(SharedPage::open(file.as_fd())?);
         Ok(Self {
-            worker: Worker::new(theirs, bell, own_bell, Arc::clone(&own_page), LIMIT),
+            worker: MainLoop::new(theirs, bell, own_bell, Arc::clone(&own_page), LIMIT),
             own_page,
-            inbox: Inbox::new(REQUEST_LIMIT),
+            frame_reader: FrameReader::new(REQUEST_LIMIT),
             page,
             _bells: [their_bell, reader],
             socket,
             files: Files::default(),
-            answers: Inbox::new(REPLY_LIMIT),
+            answers: FrameReader::new(REPLY_LIMIT),
         })
     }
 
@@ -126,7 +126,7 @@ impl Channel {
         if step.files() > 0 {
             self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
         }
-        if step.kind() == Kind::Call as u8
+        if step.kind() == FrameKind::Call as u8
             && step.order.is_none()
             && !self.page.is_revoked(step.seq())
         {
@@ -141,10 +141,10 @@ impl Channel {
         for bytes in bytes.chunks(REPLY_LIMIT / 2) {
             let written = self.page.requests().try_write(bytes, || Ok(()));
             assert_eq!(written, Ok(true), "the worker has read all that came before");
-            let read = self.own_page.requests().read(self.inbox.room());
+            let read = self.own_page.requests().read(self.frame_reader.room());
             assert_eq!(read, Ok(bytes.len()));
-            self.inbox.fill(bytes.len());
-            let goes_on = self.worker.handle(&mut self.inbox);
+            self.frame_reader.fill(bytes.len());
+            let goes_on = self.worker.handle(&mut self.frame_reader);
             self.hear();
             if !matches!(goes_on, Ok(true)) {
                 return false;
@@ -159,7 +159,7 @@ impl Channel {
         let count = self.page.answers().read(self.answers.room()).expect("it is as it should be");
         self.answers.fill(count);
         while let Some((header, _)) = self.answers.next().expect("a worker says frames") {
-            assert!(header.kind.is_answer() || header.kind == Kind::Forget, "{header:?}");
+            assert!(header.kind.is_answer() || header.kind == FrameKind::Forget, "{header:?}");
         }
         assert!(self.answers.is_empty(), "half a frame");
     }

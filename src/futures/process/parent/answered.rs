@@ -6,35 +6,35 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::crew::Shared;
 use super::deferred::Deferred;
-use super::receiver::Role;
-use super::slot::{Phase, Reason};
-use super::task::Task;
+use super::manager::PoolManager;
+use super::reply_reader::ReaderRole;
+use super::request::ProcessCallRef;
+use super::worker_state::{Reason, WorkerPhase};
 use crate::error::Error;
-use crate::futures::process::channel::link::Owed;
-use crate::futures::remote::wire::{Header, Kind, Malformed};
+use crate::futures::process::channel::sender::Owed;
+use crate::futures::remote::protocol::{FrameKind, Header, Malformed};
 
 const SKIPPED: &str = "it skipped a call that was not taken back";
 
-impl Shared {
+impl PoolManager {
     pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
         let mut state = self.state.lock();
         state.refusals = 0;
-        state.seats[index].ready();
+        state.handles[index].ready();
         self.balance(&mut state)
     }
 
     /// A segment of a worker has been read, or did not come.
     pub(crate) fn owe(&self, index: usize, segment: u64, how: Owed) {
-        if let Some(link) = &mut self.state.lock().seats[index].link {
+        if let Some(link) = &mut self.state.lock().handles[index].link {
             link.owe(segment, how);
         }
     }
 
     /// A worker could not receive this segment.
     pub(crate) fn not_received(&self, index: usize, segment: u64) {
-        if let Some(link) = &mut self.state.lock().seats[index].link {
+        if let Some(link) = &mut self.state.lock().handles[index].link {
             link.not_received(segment);
         }
     }
@@ -45,33 +45,33 @@ impl Shared {
         self: &Arc<Self>,
         index: usize,
         frames: &[(Header, Range<usize>)],
-        tasks: &mut Vec<Option<Task>>,
-        role: Role,
+        tasks: &mut Vec<Option<ProcessCallRef>>,
+        role: ReaderRole,
     ) -> (Deferred, u32, Result<(), Malformed>) {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut checked = Ok(());
         let (mut skipped, mut failed) = (Vec::new(), Vec::new());
         let mut answered = 0;
-        let seat = &mut state.seats[index];
+        let handle = &mut state.handles[index];
         for (header, _) in frames {
-            let Ok(task) = seat.slot.answer(header.seq) else {
+            let Ok(task) = handle.slot.answer(header.seq) else {
                 checked = Err(Malformed("it answered what it was not asked"));
                 break;
             };
-            if header.kind == Kind::Skipped {
-                seat.slot.skipped();
+            if header.kind == FrameKind::Skipped {
+                handle.slot.skipped();
                 let task = task.filter(|task| !task.is_over());
                 let revoked =
-                    seat.link.as_ref().is_some_and(|link| link.page().is_revoked(header.seq));
+                    handle.link.as_ref().is_some_and(|link| link.page().is_revoked(header.seq));
                 if task.is_some() && !revoked {
                     // Now, so that it does not get the same call again.
-                    seat.kill(Reason::Unruly(SKIPPED), Signal::KILL);
+                    handle.kill(Reason::ProtocolViolation(SKIPPED), Signal::KILL);
                     checked = Err(Malformed(SKIPPED));
                 }
-                if seat.slot.phase() == Phase::Killing(Reason::Asked) {
+                if handle.slot.phase() == WorkerPhase::Killing(Reason::Asked) {
                     // Somebody wants it to end; it must not run elsewhere.
-                    let pid = seat.link.as_ref().map_or(0, |link| link.pid);
+                    let pid = handle.link.as_ref().map_or(0, |link| link.pid);
                     failed.extend(task.map(|task| (task, Error::Killed { pid })));
                 } else {
                     skipped.extend(task);
@@ -86,26 +86,26 @@ impl Shared {
                 tasks.push(task);
             }
         }
-        seat.slot.answered(tasks.len(), now);
-        seat.slow = false;
-        seat.since = now;
-        if let Some(link) = &mut seat.link {
+        handle.slot.answered(tasks.len(), now);
+        handle.slow = false;
+        handle.since = now;
+        if let Some(link) = &mut handle.link {
             link.armed = true; // the supervisor is about to look, or is told to
         }
-        if seat.slot.is_worn_out() && seat.slot.in_flight() == 0 {
-            seat.retire();
+        if handle.slot.is_worn_out() && handle.slot.in_flight() == 0 {
+            handle.retire();
         }
         if checked.is_ok() {
-            state.fruitless = 0;
+            state.deaths_without_progress = 0;
         }
         state.counts.answered += answered;
         state.requeue(skipped);
         let mut deferred = self.balance(&mut state);
         deferred.failed.extend(failed);
-        if role == Role::Waiter {
+        if role == ReaderRole::Waiter {
             let next = self.check_time(&mut state, index, &mut deferred);
-            state.seats[index].look_again(next);
+            state.handles[index].look_again(next);
         }
-        (deferred, state.seats[index].slot.patience(), checked)
+        (deferred, state.handles[index].slot.coalesce_limit(), checked)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use log::Level;
 
-use super::task::{Reply, Task};
+use super::request::{ProcessCallRef, Reply};
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::futures::remote::depth::note_deep;
@@ -13,13 +13,13 @@ use crate::user_code::contain;
 /// Something to do that runs user code, and so may take any time, or wait for the pool itself.
 pub(crate) enum Step {
     /// Decodes what a worker has answered, ends the call, and tells those who wait for it.
-    Finish(Task, Reply),
+    Finish(ProcessCallRef, Reply),
     /// Tells those who wait for a call that has ended, and whose result may be deep.
-    Tell(Task, bool),
-    Fail(Task, Error),
+    Tell(ProcessCallRef, bool),
+    Fail(ProcessCallRef, Error),
     /// Makes the message of a call ready to be sent, which takes its time, and sends it.
-    MakeReady(Task),
-    Cancel(Task),
+    MakeReady(ProcessCallRef),
+    Cancel(ProcessCallRef),
     /// A logger is user code as well.
     Log(Level, String),
 }
@@ -52,7 +52,7 @@ impl Step {
 }
 
 /// One call after the other, since each may find that the next is not ready.
-fn make_ready(task: Task) {
+fn make_ready(task: ProcessCallRef) {
     let mut rest = Deferred { unready: vec![task], ..Deferred::default() };
     while let Some(task) = rest.unready.pop() {
         rest.add(task.make_ready());
@@ -65,9 +65,9 @@ fn make_ready(task: Task) {
 #[must_use]
 pub(crate) struct Deferred {
     /// Calls whose messages are not ready to be sent.
-    pub(crate) unready: Vec<Task>,
-    pub(crate) failed: Vec<(Task, Error)>,
-    pub(crate) cancelled: Vec<Task>,
+    pub(crate) unready: Vec<ProcessCallRef>,
+    pub(crate) failed: Vec<(ProcessCallRef, Error)>,
+    pub(crate) cancelled: Vec<ProcessCallRef>,
     logs: Vec<(Level, String)>,
 }
 

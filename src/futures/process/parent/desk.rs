@@ -19,7 +19,7 @@ use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, current_thread, spawn,
 pub(crate) struct Desk {
     name: String,
     /// LOCK: taken under that of the pool or of `watch`; no other is taken under it.
-    state: Mutex<State>,
+    state: Mutex<DeskState>,
     /// A substitute is to take over, or there is nothing left to supervise.
     called: Condvar,
     /// A thread has ended.
@@ -27,7 +27,7 @@ pub(crate) struct Desk {
 }
 
 #[derive(Default)]
-struct State {
+struct DeskState {
     /// `None` while a thread holds it, and at the end.
     supervisor: Option<Box<Supervisor>>,
     /// User code that was not begun.
@@ -59,7 +59,7 @@ pub(crate) enum Found {
 impl Desk {
     /// A desk with a thread that holds the supervisor.
     pub(crate) fn open(name: String, supervisor: Supervisor) -> std::io::Result<Arc<Self>> {
-        let state = Mutex::new(State::default());
+        let state = Mutex::new(DeskState::default());
         let desk = Arc::new(Self { name, state, called: Condvar::new(), gone: Condvar::new() });
         let mut state = desk.state.lock();
         desk.add_thread(&mut state, Some(Box::new(supervisor)))?;
@@ -69,7 +69,7 @@ impl Desk {
 
     fn add_thread(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut DeskState,
         supervisor: Option<Box<Supervisor>>,
     ) -> std::io::Result<()> {
         let own = Arc::clone(self);
@@ -96,7 +96,7 @@ impl Desk {
     }
 
     /// Does what is left to do, then takes the supervisor up if it is there.
-    fn work_off<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<Box<Supervisor>> {
+    fn work_off<'a>(&'a self, mut state: MutexGuard<'a, DeskState>) -> Option<Box<Supervisor>> {
         loop {
             state.turn = state.turn.wrapping_add(1);
             let Some(step) = state.steps.pop_front() else {

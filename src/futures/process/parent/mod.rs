@@ -1,17 +1,17 @@
 //! The parent's side of a worker: what it is given, what it answers, how it starts and ends.
 
 pub(crate) mod answered;
-pub(crate) mod attend;
-mod clock;
-mod courier;
-pub(crate) mod crew;
 pub(crate) mod deferred;
 mod desk;
-pub(crate) mod ends;
-pub(crate) mod receiver;
-pub(crate) mod seat;
-pub(crate) mod slot;
+mod enqueue;
+pub(crate) mod inline_receive;
+pub(crate) mod manager;
+pub(crate) mod reply_reader;
+pub(crate) mod request;
 pub(crate) mod spawn;
 pub(crate) mod supervisor;
-pub(crate) mod task;
+mod timers;
 mod watch;
+pub(crate) mod worker_exit;
+pub(crate) mod worker_handle;
+pub(crate) mod worker_state;

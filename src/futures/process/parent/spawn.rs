@@ -17,13 +17,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
-use crate::futures::process::builder::Settings;
-use crate::futures::process::channel::files::send_with_files;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::handshake::{Greeting, Mark};
+use crate::futures::process::builder::ProcessSettings;
+use crate::futures::process::channel::fds::send_with_files;
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::handshake::{Mark, Welcome};
 use crate::futures::process::resource_limit;
 use crate::futures::process::sys::descriptors::above_standard;
-use crate::futures::process::sys::signals::Blocked;
+use crate::futures::process::sys::signals::BlockedSignals;
 
 /// A process that was started and greeted.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub(crate) struct Launched {
     pub(crate) bell: OwnedFd,
     /// Readable when the worker wakes us; it never blocks.
     pub(crate) own_bell: OwnedFd,
-    pub(crate) page: Page,
-    pub(crate) greeting: Greeting,
+    pub(crate) page: SharedPage,
+    pub(crate) welcome: Welcome,
 }
 
 /// A child process that is killed and reaped when this is dropped.
@@ -130,30 +130,30 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> bool {
 }
 
 /// Starts a worker and greets it. Blocks for the time of a process start, not for its answer.
-pub(crate) fn launch(settings: &Settings, greeting: Greeting) -> io::Result<Launched> {
+pub(crate) fn launch(settings: &ProcessSettings, welcome: Welcome) -> io::Result<Launched> {
     let (socket, theirs) = sockets()?;
     let (questions, their_questions) = sockets()?;
     let (their_bell, bell) = pipe()?;
     let (own_bell, from_them) = pipe()?;
     rustix::fs::fcntl_setfl(&bell, OFlags::NONBLOCK)?;
     rustix::fs::fcntl_setfl(&own_bell, OFlags::NONBLOCK)?;
-    let (page, page_file) = Page::new()?;
+    let (page, page_file) = SharedPage::new()?;
     let limits = resource_limit::to_wire(&settings.limits);
-    let text = greeting.to_bytes(std::process::id(), &limits)?;
+    let text = welcome.to_bytes(std::process::id(), &limits)?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd(), their_questions.as_fd()];
     // Before there is a worker to read it: if this process dies now and a fork of it keeps the socket
-    // open, a worker that waited for its greeting would wait for as long as that lives.
+    // open, a worker that waited for its welcome would wait for as long as that lives.
     send_with_files(socket.as_fd(), &text, &files, true)?;
-    let mut command = command(settings, greeting.depth);
+    let mut command = command(settings, welcome.depth);
     command.stdin(Stdio::from(theirs));
     let child = {
         // Ctrl-C goes to the whole group. Until the worker handles it, it has it blocked.
-        let _blocked = Blocked::new(libc::SIGINT);
+        let _blocked = BlockedSignals::new(libc::SIGINT);
         command.spawn().map_err(|error| explain_start(error, settings))?
     };
     let process = Process::new(child)?;
     drop(command); // and with it our copy of the worker's end of the socket
-    Ok(Launched { process, socket, questions, bell, own_bell, page, greeting })
+    Ok(Launched { process, socket, questions, bell, own_bell, page, welcome })
 }
 
 fn sockets() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
@@ -167,7 +167,7 @@ fn pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     Ok((above_standard(reader)?, above_standard(writer)?))
 }
 
-fn command(settings: &Settings, depth: u32) -> Command {
+fn command(settings: &ProcessSettings, depth: u32) -> Command {
     let mut command = Command::new(PROGRAM);
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
@@ -192,7 +192,7 @@ fn command(settings: &Settings, depth: u32) -> Command {
 const PROGRAM: &str = "/proc/self/exe";
 
 /// What is missing if the system refused to start a worker.
-fn explain_start(error: io::Error, settings: &Settings) -> io::Error {
+fn explain_start(error: io::Error, settings: &ProcessSettings) -> io::Error {
     let kind = error.kind();
     if let Some(directory) = &settings.working_directory {
         if !directory.is_dir() {

@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::clock::earlier;
-use super::crew::Shared;
 use super::deferred::Steps;
 use super::desk::Desk;
-use super::ends::{NOT_WOKEN, Next, OUT_OF_STEP};
-use super::receiver::{Incoming, Read, Receiver, Role};
+use super::manager::PoolManager;
+use super::reply_reader::{Incoming, Read, ReaderRole, ReplyReader};
 use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
+use super::timers::earlier;
 use super::watch;
-use crate::futures::process::channel::link::Link;
-use crate::futures::process::channel::question::{Asker, Standing, Verdict};
-use crate::futures::process::handshake::{Excuse, Greeting, Hello};
-use crate::futures::process::look::{LOOK, look};
-use crate::futures::remote::wire::Malformed;
+use super::worker_exit::{AfterExit, NOT_WOKEN, OUT_OF_STEP};
+use crate::futures::process::channel::inquiry::{Asker, Standing, Suspicion};
+use crate::futures::process::channel::sender::Sender;
+use crate::futures::process::handshake::{Excuse, Hello, Welcome};
+use crate::futures::process::spin::{SPIN, spin_until_deadline};
+use crate::futures::remote::protocol::Malformed;
 
 /// How long a worker that has closed its channel may take to end.
 const GRACE: Duration = Duration::from_millis(200);
@@ -44,12 +44,12 @@ thread_local! {
 }
 
 /// Whether this thread runs user code for `pool`, so that it cannot wait for the end of all that.
-pub(crate) fn is_supervisor_of(pool: &Arc<Shared>) -> bool {
+pub(crate) fn is_supervisor_of(pool: &Arc<PoolManager>) -> bool {
     POOL.try_with(|own| own.get() == Arc::as_ptr(pool).addr()).unwrap_or(true)
 }
 
 /// Has this thread do a part of a supervisor's work: what it decodes must not wait for the others.
-pub(crate) fn as_supervisor_of<R>(pool: &Arc<Shared>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn as_supervisor_of<R>(pool: &Arc<PoolManager>, work: impl FnOnce() -> R) -> R {
     let before = POOL.replace(Arc::as_ptr(pool).addr());
     let result = work();
     POOL.set(before);
@@ -58,19 +58,19 @@ pub(crate) fn as_supervisor_of<R>(pool: &Arc<Shared>, work: impl FnOnce() -> R) 
 
 /// What one worker after the other in the same place has its supervisor do.
 pub(crate) struct Supervisor {
-    pool: Arc<Shared>,
+    pool: Arc<PoolManager>,
     index: usize,
-    stage: Stage,
+    stage: SupervisorStage,
     /// `watch` knows of the desk.
     watched: bool,
 }
 
-enum Stage {
+enum SupervisorStage {
     Start,
     Serve(Box<Service>),
     /// The worker has ended, or could not be started. Its descriptors are closed when its caller has
     /// been told.
-    Ended(Next, #[expect(dead_code, reason = "for its drop")] Option<Link>),
+    Ended(AfterExit, #[expect(dead_code, reason = "for its drop")] Option<Sender>),
 }
 
 /// What a thread does that supervises: with `supervisor`, or when a substitute is called for.
@@ -97,71 +97,71 @@ pub(crate) fn supervise(desk: &Arc<Desk>, supervisor: Option<Box<Supervisor>>) {
 }
 
 impl Supervisor {
-    /// Of the workers in seat `index`.
-    pub(crate) fn new(pool: &Arc<Shared>, index: usize) -> Self {
-        Self { pool: Arc::clone(pool), index, stage: Stage::Start, watched: false }
+    /// Of the workers that had place `index`.
+    pub(crate) fn new(pool: &Arc<PoolManager>, index: usize) -> Self {
+        Self { pool: Arc::clone(pool), index, stage: SupervisorStage::Start, watched: false }
     }
 
     /// Until there is user code to run, or something has happened; false at the end.
     fn turn(&mut self, desk: &Desk, steps: &mut Steps) -> bool {
         let (pool, index) = (&self.pool, self.index);
         match &mut self.stage {
-            Stage::Start => {
+            SupervisorStage::Start => {
                 desk.note_starter();
                 self.stage = match start(pool, index) {
-                    Ok(service) => Stage::Serve(Box::new(service)),
+                    Ok(service) => SupervisorStage::Serve(Box::new(service)),
                     Err(error) => {
                         let (deferred, next, link) = pool.start_failed(index, error);
                         steps.extend(deferred.into_steps());
-                        Stage::Ended(next, link)
+                        SupervisorStage::Ended(next, link)
                     }
                 };
             }
-            Stage::Serve(service) => {
+            SupervisorStage::Serve(service) => {
                 if let Some((next, link)) = service.turn(pool, index, steps) {
-                    self.stage = Stage::Ended(next, link);
+                    self.stage = SupervisorStage::Ended(next, link);
                 }
             }
-            Stage::Ended(Next::Stop, _) => return false,
-            Stage::Ended(Next::Start, _) => self.stage = Stage::Start,
-            Stage::Ended(Next::StartLater, _) => {
+            SupervisorStage::Ended(AfterExit::Stop, _) => return false,
+            SupervisorStage::Ended(AfterExit::Start, _) => self.stage = SupervisorStage::Start,
+            SupervisorStage::Ended(AfterExit::StartLater, _) => {
                 std::thread::park_timeout(RETRY);
-                self.stage = Stage::Start;
+                self.stage = SupervisorStage::Start;
             }
         }
         true
     }
 }
 
-fn start(pool: &Arc<Shared>, index: usize) -> std::io::Result<Service> {
-    let launched = launch(pool.settings(), pool.greeting())?;
-    let Launched { process, socket, questions, bell, own_bell, page, greeting } = launched;
+fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
+    let launched = launch(pool.settings(), pool.welcome())?;
+    let Launched { process, socket, questions, bell, own_bell, page, welcome } = launched;
     let (socket, page) = (Arc::new(socket), Arc::new(page));
     let initializes = pool.settings().initializer.is_some();
-    let Greeting { nonce, fingerprint, .. } = greeting;
+    let Welcome { nonce, fingerprint, .. } = welcome;
     let hello = Hello { nonce, fingerprint };
     let (own_page, own_socket) = (Arc::clone(&page), Arc::clone(&socket));
-    let receiver = Receiver::new(index, own_bell, own_page, own_socket, hello, initializes);
+    let receiver = ReplyReader::new(index, own_bell, own_page, own_socket, hello, initializes);
     let incoming = Incoming::new(receiver, wake_descriptor()?)?;
     let pidfd = process.pidfd().try_clone_to_owned()?;
     let own = Arc::clone(&incoming);
-    let mut link = Link::new(process.pid(), bell, socket, pidfd, own, page);
+    let mut link = Sender::new(process.pid(), bell, socket, pidfd, own, page);
     pool.settings().initialize(&mut link, pool.arena())?;
     pool.connected(index, link);
-    let (channel, reads, timer) = (Channel::HasMore, 0, Some(Instant::now()));
+    let (channel, reads, timer) = (ReadMode::HasMore, 0, Some(Instant::now()));
     let asker = Asker::new(questions);
     Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
 }
 
 /// What is known of the answers of a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Channel {
+enum ReadMode {
     /// There may be some, and the worker does not ring for them.
     HasMore,
     /// There are none; it rings.
     Empty,
     /// There are none; it rings when several have come. At this time they are to be looked for.
-    Patient(Instant),
+    Coalescing(Instant),
     /// The worker has left it; what it says nevertheless is read when it has ended.
     Left,
     /// It broke the rules, and nobody listens any more.
@@ -172,7 +172,7 @@ enum Channel {
 struct Service {
     process: Process,
     incoming: Arc<Incoming>,
-    channel: Channel,
+    channel: ReadMode,
     /// How often in a row was read.
     reads: usize,
     /// When to look at the clock.
@@ -187,27 +187,27 @@ impl Service {
     /// end of the worker.
     fn turn(
         &mut self,
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolManager>,
         index: usize,
         steps: &mut Steps,
-    ) -> Option<(Next, Option<Link>)> {
-        if self.channel == Channel::HasMore && self.reads % READS != 0 {
+    ) -> Option<(AfterExit, Option<Sender>)> {
+        if self.channel == ReadMode::HasMore && self.reads % READS != 0 {
             self.receive(pool, index, false, false, steps);
             return None;
         }
         let [ended, woken, rung] = self.poll();
         let due = self.timer.is_some_and(|timer| timer <= Instant::now());
         let looks = match self.channel {
-            Channel::HasMore => true,
-            Channel::Patient(until) => !rung && until <= Instant::now(),
-            Channel::Empty => due, // should a wake-up be lost, the answer is there
-            Channel::Left | Channel::Closed => false,
+            ReadMode::HasMore => true,
+            ReadMode::Coalescing(until) => !rung && until <= Instant::now(),
+            ReadMode::Empty => due, // should a wake-up be lost, the answer is there
+            ReadMode::Left | ReadMode::Closed => false,
         };
         if woken {
             clear_wake(self.incoming.wake());
         }
-        let listens = !matches!(self.channel, Channel::Left | Channel::Closed);
-        if listens && (woken || rung || looks) || ended && self.channel != Channel::Closed {
+        let listens = !matches!(self.channel, ReadMode::Left | ReadMode::Closed);
+        if listens && (woken || rung || looks) || ended && self.channel != ReadMode::Closed {
             self.receive(pool, index, ended, rung, steps);
         }
         if ended {
@@ -237,16 +237,16 @@ impl Service {
 
     /// Finds out whether a worker that has owed an answer for long can still give it; when to do that
     /// next.
-    fn ask(&mut self, pool: &Arc<Shared>, index: usize, steps: &mut Steps) -> Option<Instant> {
+    fn ask(&mut self, pool: &Arc<PoolManager>, index: usize, steps: &mut Steps) -> Option<Instant> {
         self.receive(pool, index, false, false, steps);
         let owed = pool.owed(index)?;
         let (read, cut) = self.incoming.receiver.lock().standing();
         let now = Instant::now();
         match self.asker.judge(Standing { owed, read, cut }, now) {
-            Verdict::Wait => {}
-            Verdict::Ring => self.rings = pool.ring(index),
-            Verdict::End if self.rings => pool.unruly(index, OUT_OF_STEP),
-            Verdict::End => pool.unruly(index, NOT_WOKEN),
+            Suspicion::Wait => {}
+            Suspicion::Ring => self.rings = pool.ring(index),
+            Suspicion::End if self.rings => pool.violated_protocol(index, OUT_OF_STEP),
+            Suspicion::End => pool.violated_protocol(index, NOT_WOKEN),
         }
         self.asker.next()
     }
@@ -258,13 +258,13 @@ impl Service {
         let (wake, watch) = (self.incoming.wake(), self.incoming.watch());
         let mut descriptors = [self.process.pidfd(), wake, watch]
             .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
-        let watched = if matches!(channel, Channel::Left | Channel::Closed) { 2 } else { 3 };
+        let watched = if matches!(channel, ReadMode::Left | ReadMode::Closed) { 2 } else { 3 };
         let timeout = match channel {
-            Channel::HasMore => Some(Timespec::default()),
-            Channel::Patient(until) => {
+            ReadMode::HasMore => Some(Timespec::default()),
+            ReadMode::Coalescing(until) => {
                 Some(timespec(timer.map_or(until, |timer| timer.min(until))))
             }
-            Channel::Empty | Channel::Left | Channel::Closed => timer.map(timespec),
+            ReadMode::Empty | ReadMode::Left | ReadMode::Closed => timer.map(timespec),
         };
         match poll(&mut descriptors[..watched], timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {
@@ -281,7 +281,7 @@ impl Service {
     /// Handles what there is: one read, or to the last if the worker has ended.
     fn receive(
         &mut self,
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolManager>,
         index: usize,
         ended: bool,
         rung: bool,
@@ -291,7 +291,7 @@ impl Service {
         let heard = if rung { receiver.hear() } else { Ok(()) };
         let mut received = heard.and_then(|()| receiver.catch_up(pool));
         while matches!(received, Ok(Read::Some)) {
-            received = receiver.read(pool, Role::Supervisor);
+            received = receiver.read(pool, ReaderRole::Supervisor);
             if !ended {
                 break;
             }
@@ -306,32 +306,36 @@ impl Service {
         self.channel = match received {
             Ok(Read::Some | Read::Nothing) => {
                 let channel = match sleeps {
-                    (false, _) => return self.channel = Channel::HasMore,
-                    (true, None) => Channel::Empty,
-                    (true, Some(patience)) => Channel::Patient(Instant::now() + patience),
+                    (false, _) => return self.channel = ReadMode::HasMore,
+                    (true, None) => ReadMode::Empty,
+                    (true, Some(coalesce_limit)) => {
+                        ReadMode::Coalescing(Instant::now() + coalesce_limit)
+                    }
                 };
                 self.reads = 0;
                 channel
             }
             Ok(Read::End) => {
                 self.left_channel(pool, index);
-                Channel::Left
+                ReadMode::Left
             }
             Err(Malformed(how)) => {
                 // Before the caller hears of it: whoever does may submit the next call.
                 if !ended {
-                    pool.unruly(index, how);
+                    pool.violated_protocol(index, how);
                 }
-                Channel::Closed
+                ReadMode::Closed
             }
         };
     }
 
     /// The worker has closed its end: normally because it ends.
-    fn left_channel(&self, pool: &Shared, index: usize) {
+    fn left_channel(&self, pool: &PoolManager, index: usize) {
         let mut pidfd = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
         let now = Instant::now();
-        if look(now + LOOK, || matches!(poll(&mut pidfd, Some(&Timespec::default())), Ok(1..))) {
+        if spin_until_deadline(now + SPIN, || {
+            matches!(poll(&mut pidfd, Some(&Timespec::default())), Ok(1..))
+        }) {
             return;
         }
         let deadline = now + GRACE;
@@ -344,7 +348,7 @@ impl Service {
             }
         }
         let how = "it closed its channel and lived on: was its program replaced by `exec`?";
-        pool.unruly(index, how);
+        pool.violated_protocol(index, how);
     }
 }
 

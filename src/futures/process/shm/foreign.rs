@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use rustix::io::{Errno, Result};
 
 use super::segments::Announced;
-use crate::futures::remote::codec::FarBytes;
-use crate::futures::remote::wire::{Far, Malformed};
+use crate::futures::remote::codec::OutOfLineBytes;
+use crate::futures::remote::protocol::{Malformed, OutOfLine};
 
 /// The segments of the other side, by what it said of them.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Foreigners {
     }
 
     /// Where a payload is.
-    pub(crate) fn window(&self, far: Far) -> std::result::Result<Window<'_>, Malformed> {
+    pub(crate) fn window(&self, far: OutOfLine) -> std::result::Result<Window<'_>, Malformed> {
         let segment = self.0.iter().find(|(id, _)| *id == far.segment);
         let (_, segment) = segment.ok_or(Malformed("shared memory that was not announced"))?;
         if segment.has(far.len) {
@@ -97,7 +97,7 @@ pub(crate) struct Window<'a> {
     len: u64,
 }
 
-impl FarBytes for Window<'_> {
+impl OutOfLineBytes for Window<'_> {
     fn len(&self) -> u64 {
         self.len
     }
@@ -124,7 +124,7 @@ mod tests {
         let segment = Segment::new(1).unwrap();
         let mut foreigners = Foreigners::default();
         let file = || Some(segment.file().try_clone_to_owned().unwrap());
-        let far = |segment, len| Far { segment, len };
+        let far = |segment, len| OutOfLine { segment, len };
         assert!(foreigners.window(far(1, 1)).is_err());
         foreigners.announced(1, file()).unwrap();
         foreigners.announced(1, file()).unwrap();

@@ -1,5 +1,5 @@
 //! Shared memory.
 
 pub(crate) mod foreign;
-pub(crate) mod memory;
+pub(crate) mod mapping;
 pub(crate) mod segments;

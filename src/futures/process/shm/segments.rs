@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
-use super::memory::{Mapping, memory_file, seal_for_readers};
+use super::mapping::{Mapping, memory_file, seal_for_readers};
 use crate::futures::process::sys::limits::set_len;
 use crate::sync::Mutex;
 

@@ -8,11 +8,11 @@ use libc::{c_int, sigset_t};
 use rustix::io::{Errno, Result};
 
 /// Blocks signals in this thread, and in those that it starts, for as long as it lives.
-pub(crate) struct Blocked {
+pub(crate) struct BlockedSignals {
     before: sigset_t,
 }
 
-impl Blocked {
+impl BlockedSignals {
     pub(crate) fn new(signal: c_int) -> Self {
         Self { before: change_mask(libc::SIG_BLOCK, &set(&[signal])) }
     }
@@ -43,7 +43,7 @@ impl Blocked {
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
         change_mask(libc::SIG_SETMASK, &self.before);
     }
@@ -52,7 +52,7 @@ impl Drop for Blocked {
 /// Writes, to a pipe as well, without SIGPIPE if nobody can read it any more: what that signal does is
 /// the program's affair.
 pub(crate) fn write_quietly(to: impl AsFd, bytes: &[u8]) -> Result<usize> {
-    let blocked = Blocked::new(libc::SIGPIPE);
+    let blocked = BlockedSignals::new(libc::SIGPIPE);
     // One that was pending before is the program's.
     let keeps = blocked.blocked_before(libc::SIGPIPE) && contains(&pending(), libc::SIGPIPE);
     let written = rustix::io::retry_on_intr(|| rustix::io::write(&to, bytes));
@@ -152,7 +152,7 @@ mod tests {
         unsafe { libc::raise(libc::SIGPIPE) };
         assert_eq!(write_quietly(&writer, b"x"), Err(Errno::PIPE));
         assert!(contains(&pending(), libc::SIGPIPE));
-        Blocked::new(libc::SIGPIPE).swallow(libc::SIGPIPE);
+        BlockedSignals::new(libc::SIGPIPE).swallow(libc::SIGPIPE);
         change_mask(libc::SIG_SETMASK, &before);
     }
 
@@ -160,7 +160,7 @@ mod tests {
     fn a_mask_is_as_it_was_before() {
         let is_blocked = || contains(&change_mask(libc::SIG_BLOCK, &set(&[])), libc::SIGUSR2);
         assert!(!is_blocked());
-        let blocked = Blocked::new(libc::SIGUSR2);
+        let blocked = BlockedSignals::new(libc::SIGUSR2);
         assert!(is_blocked());
         drop(blocked);
         assert!(!is_blocked());

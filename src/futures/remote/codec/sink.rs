@@ -7,22 +7,22 @@ use serde::Serialize;
 
 use crate::error::{Error, Panic};
 use crate::futures::process::shm::segments::{Arena, Segment};
-use crate::futures::remote::attached::{Encoding, MOST_DESCRIPTORS};
+use crate::futures::remote::attachments::{Encoding, MOST_DESCRIPTORS};
+use crate::futures::remote::codec_errors::reason;
 use crate::futures::remote::depth::{Depth, TOO_DEEP, note_deep, on_large_stack};
-use crate::futures::remote::reasons::reason;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::user_code::catch;
 
 /// Encoded bytes: in the heap, or in shared memory.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    Near(Vec<u8>),
-    Far(Segment),
+    Inline(Vec<u8>),
+    OutOfLine(Segment),
 }
 
 impl Payload {
     pub(crate) fn give_back(self, arena: &Arena) {
-        if let Self::Far(segment) = self {
+        if let Self::OutOfLine(segment) = self {
             arena.give_back(segment);
         }
     }
@@ -79,8 +79,8 @@ impl Sink<'static> {
     /// What was appended to, in full.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self.payload {
-            Payload::Near(bytes) => bytes,
-            Payload::Far(_) => unreachable!("no segment was to be had"),
+            Payload::Inline(bytes) => bytes,
+            Payload::OutOfLine(_) => unreachable!("no segment was to be had"),
         }
     }
 }
@@ -90,7 +90,7 @@ impl<'a> Sink<'a> {
     pub(crate) fn new(out: Vec<u8>, near: usize, limit: u64, arena: &'a Arena) -> Self {
         let start = out.len();
         Self {
-            payload: Payload::Near(out),
+            payload: Payload::Inline(out),
             start,
             near,
             limit,
@@ -109,8 +109,8 @@ impl<'a> Sink<'a> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match &self.payload {
-            Payload::Near(bytes) => bytes.len() - self.start,
-            Payload::Far(segment) => segment.len(),
+            Payload::Inline(bytes) => bytes.len() - self.start,
+            Payload::OutOfLine(segment) => segment.len(),
         }
     }
 
@@ -122,18 +122,18 @@ impl<'a> Sink<'a> {
             return None;
         }
         match &mut self.payload {
-            Payload::Near(bytes) if wanted > self.near => {
+            Payload::Inline(bytes) if wanted > self.near => {
                 match self.arena.take_early(wanted) {
                     Some(mut segment) => {
                         let own = &bytes[self.start..];
                         segment.extend(own.len()).ok()?.copy_from_slice(own);
                         bytes.truncate(self.start);
-                        self.payload = Payload::Far(segment);
+                        self.payload = Payload::OutOfLine(segment);
                     }
                     None => bytes.reserve(more), // moved when it is sent
                 }
             }
-            Payload::Near(_) | Payload::Far(_) => {}
+            Payload::Inline(_) | Payload::OutOfLine(_) => {}
         }
         Some(())
     }
@@ -151,7 +151,7 @@ impl<'a> Sink<'a> {
     // known then, and a call of `memcpy` would take longer than to write them.
     #[inline(always)]
     pub(crate) fn append(&mut self, data: &[u8]) -> Option<()> {
-        if let Payload::Near(bytes) = &mut self.payload {
+        if let Payload::Inline(bytes) = &mut self.payload {
             if bytes.len() + data.len() <= self.easy {
                 bytes.extend_from_slice(data);
                 return Some(());
@@ -164,15 +164,15 @@ impl<'a> Sink<'a> {
     fn append_much(&mut self, data: &[u8]) -> Option<()> {
         self.prepare(data.len())?;
         match &mut self.payload {
-            Payload::Near(bytes) => bytes.extend_from_slice(data),
-            Payload::Far(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
+            Payload::Inline(bytes) => bytes.extend_from_slice(data),
+            Payload::OutOfLine(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
         }
         Some(())
     }
 
     /// Makes room in the heap for about so many bytes.
     pub(crate) fn reserve(&mut self, bytes: usize) {
-        if let Payload::Near(payload) = &mut self.payload {
+        if let Payload::Inline(payload) = &mut self.payload {
             payload.reserve(bytes.min(self.near));
         }
     }
@@ -195,11 +195,11 @@ impl<'a> Sink<'a> {
     #[inline]
     fn overwrite(&mut self, at: usize, data: [u8; 8]) {
         match &mut self.payload {
-            Payload::Near(bytes) => {
+            Payload::Inline(bytes) => {
                 let at = self.start + at;
                 bytes[at..at + 8].copy_from_slice(&data);
             }
-            Payload::Far(segment) => segment.overwrite(at, &data),
+            Payload::OutOfLine(segment) => segment.overwrite(at, &data),
         }
     }
 
@@ -207,8 +207,8 @@ impl<'a> Sink<'a> {
     pub(crate) fn truncate(&mut self, len: usize) {
         self.too_large = false;
         match &mut self.payload {
-            Payload::Near(bytes) => bytes.truncate(self.start + len),
-            Payload::Far(segment) => segment.truncate(len),
+            Payload::Inline(bytes) => bytes.truncate(self.start + len),
+            Payload::OutOfLine(segment) => segment.truncate(len),
         }
     }
 
@@ -294,7 +294,7 @@ impl PostcardOut<'_, '_> {
     }
 
     #[inline(always)]
-    fn look(&self) -> postcard::Result<()> {
+    fn spin_until(&self) -> postcard::Result<()> {
         if self.depth.is_reached() { Err(postcard::Error::SerializeBufferFull) } else { Ok(()) }
     }
 }
@@ -304,13 +304,13 @@ impl Flavor for PostcardOut<'_, '_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.look()?;
+        self.spin_until()?;
         self.append(&[byte])
     }
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.look()?;
+        self.spin_until()?;
         if data.len() <= VARINT_MOST {
             // As above: a loop over so few is quicker than `memcpy`.
             return data.iter().try_for_each(|byte| self.append(&[*byte]));

@@ -8,15 +8,15 @@ use postcard::Deserializer;
 use postcard::de_flavors;
 use serde::de::DeserializeOwned;
 
-use crate::futures::remote::attached::{Decoding, Files};
+use crate::futures::remote::attachments::{Decoding, Files};
+use crate::futures::remote::codec_errors::reason;
 use crate::futures::remote::depth::{Depth, SHALLOW, TOO_DEEP, note_deep, on_large_stack};
 use crate::futures::remote::items::{CountsItems, Items, TOO_MANY};
 use crate::futures::remote::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
-use crate::futures::remote::reasons::reason;
 use crate::user_code::catch;
 
 /// Bytes that lie where others may write to them.
-pub(crate) trait FarBytes {
+pub(crate) trait OutOfLineBytes {
     fn len(&self) -> u64;
 
     /// Copies all of them; gives what was filled.
@@ -24,13 +24,13 @@ pub(crate) trait FarBytes {
 }
 
 /// A payload that is copied before it is looked at, at most once.
-pub(crate) struct FarPayload<'a> {
-    bytes: &'a dyn FarBytes,
+pub(crate) struct OutOfLinePayload<'a> {
+    bytes: &'a dyn OutOfLineBytes,
     copy: OnceCell<Vec<u8>>,
 }
 
-impl<'a> FarPayload<'a> {
-    pub(crate) fn new(bytes: &'a dyn FarBytes) -> Self {
+impl<'a> OutOfLinePayload<'a> {
+    pub(crate) fn new(bytes: &'a dyn OutOfLineBytes) -> Self {
         Self { bytes, copy: OnceCell::new() }
     }
 
@@ -43,7 +43,7 @@ impl<'a> FarPayload<'a> {
     }
 }
 
-impl std::fmt::Debug for FarPayload<'_> {
+impl std::fmt::Debug for OutOfLinePayload<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FarPayload").field("len", &self.bytes.len()).finish_non_exhaustive()
     }
@@ -55,7 +55,7 @@ pub(crate) struct Source<'a> {
     bytes: &'a [u8],
     files: &'a Files,
     /// Until it was copied.
-    far: Option<&'a FarPayload<'a>>,
+    far: Option<&'a OutOfLinePayload<'a>>,
 }
 
 impl<'a> Source<'a> {
@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
     }
 
     /// Of a payload that is still to be copied.
-    pub(crate) fn far(payload: &'a FarPayload<'a>, files: &'a Files) -> Self {
+    pub(crate) fn far(payload: &'a OutOfLinePayload<'a>, files: &'a Files) -> Self {
         Self { bytes: &[], files, far: Some(payload) }
     }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::*;
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::attached::Files;
+use crate::futures::remote::attachments::Files;
 
 fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
     let arena = Arena::new(usize::MAX);
@@ -14,8 +14,8 @@ fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize)
     sink.encode(value).unwrap();
     let files = Files::default();
     match sink.into_parts().0 {
-        Payload::Near(bytes) => Source::new(&bytes[3..], &files).decode().unwrap(),
-        Payload::Far(segment) => Source::new(&segment.to_vec(), &files).decode().unwrap(),
+        Payload::Inline(bytes) => Source::new(&bytes[3..], &files).decode().unwrap(),
+        Payload::OutOfLine(segment) => Source::new(&segment.to_vec(), &files).decode().unwrap(),
     }
 }
 
@@ -77,7 +77,7 @@ fn a_deep_value_comes_back_on_a_small_stack() {
         let mut sink = Sink::new(vec![9; 3], 1 << 20, 1 << 20, &arena);
         sink.encode(&list).unwrap();
         assert_eq!((sink.len(), list.unwind()), (20_001, 20_000));
-        let Payload::Near(bytes) = sink.into_parts().0 else { panic!("below the near limit") };
+        let Payload::Inline(bytes) = sink.into_parts().0 else { panic!("below the near limit") };
         let files = Files::default();
         assert_eq!(Source::new(&bytes[3..], &files).decode::<Node>().unwrap().unwind(), 20_000);
     });
@@ -127,7 +127,7 @@ fn items_within_a_payload_come_apart_again() {
         sink.encode(&word.to_string()).unwrap();
         sink.end_item(at, 7);
     }
-    let Payload::Far(segment) = sink.into_parts().0 else { panic!("above the near limit") };
+    let Payload::OutOfLine(segment) = sink.into_parts().0 else { panic!("above the near limit") };
     let bytes = segment.to_vec();
     let files = Files::default();
     let mut source = Source::new(&bytes, &files);

@@ -4,21 +4,21 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::calls::{call_one, decode_one};
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
 use super::codec::{EncodeError, Sink};
 use super::depth::let_go;
-use super::identity::token;
-use super::landing::Landing;
+use super::function_id::token;
+use super::invoke::{call_one, decode_one};
 use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
-use super::wire::Token;
+use super::protocol::FunctionToken;
+use super::reply::ReplyHandler;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
 use crate::futures::map::{MapOptions, Piece};
 use crate::futures::{Future, Promise};
 
 /// A pool whose calls are sent as bytes.
-pub(crate) trait Courier: Send + Sync + 'static {
+pub(crate) trait RemotePool: Send + Sync + 'static {
     /// An encoded call.
     type Message;
 
@@ -28,7 +28,7 @@ pub(crate) trait Courier: Send + Sync + 'static {
     /// Encodes an argument with `encode`.
     fn encode(
         &self,
-        token: Token,
+        token: FunctionToken,
         encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
     ) -> Result<Self::Message>;
 
@@ -37,12 +37,12 @@ pub(crate) trait Courier: Send + Sync + 'static {
         self: &Arc<Self>,
         site: &'static Location<'static>,
         message: Self::Message,
-        landing: Landing<R>,
+        reply_handler: ReplyHandler<R>,
     ) -> Result<Future<R>>;
 }
 
 /// Encodes and queues one call.
-pub(crate) fn send<C: Courier, A: Portable, R: Portable>(
+pub(crate) fn send<C: RemotePool, A: Portable, R: Portable>(
     pool: &Arc<C>,
     site: &'static Location<'static>,
     function: fn(A) -> R,
@@ -55,25 +55,25 @@ pub(crate) fn send<C: Courier, A: Portable, R: Portable>(
 }
 
 /// Encodes and queues one call for several items.
-pub(crate) fn send_chunk<C: Courier, A: Portable, R: Portable>(
+pub(crate) fn send_chunk<C: RemotePool, A: Portable, R: Portable>(
     pool: &Arc<C>,
     site: &'static Location<'static>,
     function: fn(A) -> R,
     items: Vec<A>,
 ) -> Result<Future<Vec<Result<R>>>> {
-    let landing = chunk::<A, R>(items.len());
+    let reply_handler = chunk::<A, R>(items.len());
     if number_chunk::applies::<A, R>() {
         let token = token(call_number_chunk::<A, R>, function)?;
         let message = pool.encode(token, |sink| sink.write(&items))?;
-        return pool.post::<A, R, _>(site, message, landing);
+        return pool.post::<A, R, _>(site, message, reply_handler);
     }
     let token = token(call_chunk::<A, R>, function)?;
     let message = pool.encode(token, |sink| encode_chunk(items, sink))?;
-    pool.post::<A, R, _>(site, message, landing)
+    pool.post::<A, R, _>(site, message, reply_handler)
 }
 
 /// Each call submits the next item, or the next chunk of them.
-pub(crate) fn pieces<C: Courier, A: Portable, R: Portable, I: Iterator<Item = A>>(
+pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item = A>>(
     pool: &Arc<C>,
     site: &'static Location<'static>,
     options: &MapOptions,
@@ -118,15 +118,15 @@ fn in_place<T>(
 }
 
 /// How one call ends.
-fn one<R: Portable>() -> Landing<R> {
-    Landing { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
+fn one<R: Portable>() -> ReplyHandler<R> {
+    ReplyHandler { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
 }
 
 /// How a chunk of calls ends.
-fn chunk<A: Portable, R: Portable>(items: usize) -> Landing<Vec<Result<R>>> {
+fn chunk<A: Portable, R: Portable>(items: usize) -> ReplyHandler<Vec<Result<R>>> {
     let numbers = number_chunk::applies::<A, R>();
     let decode = if numbers { decode_number_chunk::<R> } else { decode_chunk::<R> };
-    Landing { decode, fail: fail_each::<R>, items }
+    ReplyHandler { decode, fail: fail_each::<R>, items }
 }
 
 /// What a chunk as a whole fails with, each of its items fails with, so that results stay in line

@@ -8,28 +8,29 @@ use rustix::io::{Errno, Result};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
 
-use super::files::send_files;
-use super::page::Page;
+use super::fds::send_files;
 use super::ring::{CAPACITY, ring};
-use crate::futures::process::parent::receiver::Incoming;
+use super::shared_page::SharedPage;
+use crate::futures::process::parent::reply_reader::Incoming;
+use crate::futures::process::parent::request::{INLINE_LIMIT, Message};
 use crate::futures::process::parent::spawn::{send_signal, wake};
-use crate::futures::process::parent::task::{Message, NEAR};
 use crate::futures::process::shm::segments::Announced;
 use crate::futures::remote::codec::Payload;
-use crate::futures::remote::wire::{
-    ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REQUEST_LIMIT, Token, put, put_with_files,
+use crate::futures::remote::protocol::{
+    ANNOUNCED, FrameKind, FunctionToken, HEADER, Header, ONCE, OUT_OF_LINE, OutOfLine,
+    REQUEST_LIMIT, put, put_with_files,
 };
 
 /// What submitters and supervisors use of a channel, under the lock of the pool.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Sender {
     pub(crate) pid: u32,
     /// Rung for the worker; `None` after it was told to end.
     bell: Option<OwnedFd>,
     socket: Arc<OwnedFd>,
     pidfd: OwnedFd,
     incoming: Arc<Incoming>,
-    page: Arc<Page>,
+    page: Arc<SharedPage>,
     /// Our segments that the worker has.
     announced: Announced,
     /// Segments of the worker that were read, and whether they arrived; told with the next call.
@@ -42,7 +43,7 @@ pub(crate) struct Link {
 pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 
 /// Bytes in flight that a payload in shared memory counts for: few are in flight at a time.
-pub(crate) const FAR_WEIGHT: usize = 12 * 1024;
+pub(crate) const OUT_OF_LINE_WEIGHT: usize = 12 * 1024;
 
 /// What became of a segment of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,21 +62,21 @@ pub(crate) enum Unsent {
     Refused(Errno),
 }
 
-impl Link {
+impl Sender {
     pub(crate) fn new(
         pid: u32,
         bell: OwnedFd,
         socket: Arc<OwnedFd>,
         pidfd: OwnedFd,
         incoming: Arc<Incoming>,
-        page: Arc<Page>,
+        page: Arc<SharedPage>,
     ) -> Self {
         let (announced, owed) = (Announced::default(), VecDeque::new());
         let bell = Some(bell);
         Self { pid, bell, socket, pidfd, incoming, page, announced, owed, armed: false }
     }
 
-    pub(crate) fn page(&self) -> &Arc<Page> {
+    pub(crate) fn page(&self) -> &Arc<SharedPage> {
         &self.page
     }
 
@@ -104,7 +105,7 @@ impl Link {
     /// The worker ends when it has read what was written.
     pub(crate) fn close(&mut self) {
         let mut stop = Vec::new();
-        put(&mut stop, Kind::Stop, 0, &[]);
+        put(&mut stop, FrameKind::Stop, 0, &[]);
         let _ = self.write(&stop); // should there be no room, it sees that the channel is closed
         self.bell = None;
     }
@@ -121,8 +122,10 @@ impl Link {
     /// How many bytes in flight a call will count for.
     pub(crate) fn weight(message: &Message) -> usize {
         match &message.payload {
-            Payload::Near(bytes) if bytes.len() <= NEAR => HEADER + Token::BYTES + bytes.len(),
-            Payload::Near(_) | Payload::Far(_) => FAR_WEIGHT,
+            Payload::Inline(bytes) if bytes.len() <= INLINE_LIMIT => {
+                HEADER + FunctionToken::BYTES + bytes.len()
+            }
+            Payload::Inline(_) | Payload::OutOfLine(_) => OUT_OF_LINE_WEIGHT,
         }
     }
 
@@ -130,13 +133,13 @@ impl Link {
     fn tidy(&mut self, out: &mut Vec<u8>) {
         while let Some((segment, how)) = self.owed.pop_front() {
             let kind = match how {
-                Owed::Read => Kind::Free,
-                Owed::Lost => Kind::Lost,
+                Owed::Read => FrameKind::Free,
+                Owed::Lost => FrameKind::Lost,
             };
             put(out, kind, segment, &[]);
         }
         while let Some(segment) = self.announced.surplus() {
-            put(out, Kind::Forget, segment, &[]);
+            put(out, FrameKind::Forget, segment, &[]);
         }
     }
 
@@ -164,14 +167,14 @@ impl Link {
         let token = message.token.to_bytes();
         let mut files: Vec<BorrowedFd<'_>> =
             message.attachments.iter().filter_map(|shared| shared.file()).collect();
-        let mut header = Header { len: 0, kind: Kind::Call, flags: 0, files: 0, seq };
+        let mut header = Header { len: 0, kind: FrameKind::Call, flags: 0, files: 0, seq };
         match &message.payload {
-            Payload::Near(payload) => {
+            Payload::Inline(payload) => {
                 header.files = self.send(seq, &files)?;
                 put_with_files(out, header, &[&token, payload]);
             }
-            Payload::Far(segment) => {
-                header.flags = FAR;
+            Payload::OutOfLine(segment) => {
+                header.flags = OUT_OF_LINE;
                 let announces = !self.announced.has(segment);
                 if announces {
                     header.flags |= ANNOUNCED;
@@ -184,7 +187,7 @@ impl Link {
                 } else if announces {
                     self.announced.add(segment);
                 }
-                let far = Far { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
+                let far = OutOfLine { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
                 put_with_files(out, header, &[&token, &far]);
             }
         }

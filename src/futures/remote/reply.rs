@@ -2,14 +2,14 @@
 
 use super::codec::Source;
 use super::depth;
-use super::wire::{Kind, Text};
+use super::protocol::{FrameKind, Text};
 use crate::error::{Error, Panic, Result};
 use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
 use crate::futures::call::{AnyCall, Call, CallKind};
 
 /// What a call does with the end of its journey.
-pub(crate) struct Landing<R> {
+pub(crate) struct ReplyHandler<R> {
     /// Decodes the result, which is of so many items.
     pub(crate) decode: fn(&mut Source<'_>, usize) -> Result<R>,
     /// What an error is to the caller; a chunk of several items gives it to each.
@@ -18,34 +18,36 @@ pub(crate) struct Landing<R> {
 }
 
 /// The body of a call whose result comes as bytes.
-pub(crate) trait Landed<R>: CallKind<R> {
-    fn landing(&self) -> &Landing<R>;
+pub(crate) trait HasReplyHandler<R>: CallKind<R> {
+    fn reply_handler(&self) -> &ReplyHandler<R>;
 }
 
 /// What came back, decoded.
-pub(crate) fn decode<R, B: Landed<R>>(
+pub(crate) fn decode<R, B: HasReplyHandler<R>>(
     call: &Call<R, B>,
-    kind: Kind,
+    kind: FrameKind,
     source: &mut Source<'_>,
 ) -> Result<R> {
-    if kind != Kind::Done {
+    if kind != FrameKind::Done {
         return Err(failure(kind, source.rest()));
     }
-    let Landing { decode, items, .. } = *call.body().landing();
+    let ReplyHandler { decode, items, .. } = *call.body().reply_handler();
     decode(source, items)
 }
 
 /// The error that a frame stands for.
-pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
+pub(crate) fn failure(kind: FrameKind, body: &[u8]) -> Error {
     let text = Text::from_bytes(body)
         .unwrap_or_else(|malformed| Text { message: malformed.0.into(), location: None });
     match kind {
-        Kind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
-        Kind::BadResult => Error::Encode(format!("the result: {}", text.message).into()),
-        Kind::Undelivered => Error::Undelivered(format!("the argument: {}", text.message).into()),
-        Kind::Unsent => Error::Undelivered(format!("the result: {}", text.message).into()),
-        Kind::Raised => Error::raised(text.message),
-        Kind::TooLarge => {
+        FrameKind::Panicked => Error::Panicked(Panic::new(Box::new(text.message), text.location)),
+        FrameKind::BadResult => Error::Encode(format!("the result: {}", text.message).into()),
+        FrameKind::Undelivered => {
+            Error::Undelivered(format!("the argument: {}", text.message).into())
+        }
+        FrameKind::Unsent => Error::Undelivered(format!("the result: {}", text.message).into()),
+        FrameKind::Raised => Error::raised(text.message),
+        FrameKind::TooLarge => {
             Error::MessageTooLarge { limit: text.message.parse().unwrap_or(u64::MAX) }
         }
         _ => Error::Decode(format!("the argument: {}", text.message).into()),
@@ -53,7 +55,7 @@ pub(crate) fn failure(kind: Kind, body: &[u8]) -> Error {
 }
 
 /// Ends the call; whether somebody is to be told.
-pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
+pub(crate) fn end<R: Send + 'static, B: HasReplyHandler<R> + 'static>(
     call: &Call<R, B>,
     outcome: Result<R>,
 ) -> bool {
@@ -61,7 +63,7 @@ pub(crate) fn end<R: Send + 'static, B: Landed<R> + 'static>(
         depth::let_go("dropping the result of a call that is over", || drop(outcome));
         return false;
     }
-    let Landing { fail, items, .. } = *call.body().landing();
+    let ReplyHandler { fail, items, .. } = *call.body().reply_handler();
     let outcome = outcome.or_else(|error| fail(error, items));
     // SAFETY: the transition above set the claim.
     unsafe { call.core().finish(outcome.map_err(Box::new)) }.is_waited()

@@ -18,8 +18,8 @@ use rustix::net::{
 };
 
 use crate::futures::process::sys::descriptors::above_standard;
-use crate::futures::remote::attached::MOST_DESCRIPTORS;
-use crate::futures::remote::wire::Malformed;
+use crate::futures::remote::attachments::MOST_DESCRIPTORS;
+use crate::futures::remote::protocol::Malformed;
 
 /// The most descriptors of a message: attachments and a segment.
 pub(crate) const FILES: usize = MOST_DESCRIPTORS + 1;
@@ -53,7 +53,7 @@ pub(crate) fn send_with_files(
 
 /// A message that was received.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedFds {
     /// Bytes of its text; 0 at the end.
     pub(crate) len: usize,
     pub(crate) files: Vec<OwnedFd>,
@@ -66,7 +66,7 @@ pub(crate) fn receive_with_files(
     socket: BorrowedFd<'_>,
     text: &mut [u8],
     block: bool,
-) -> Result<Received> {
+) -> Result<ReceivedFds> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut flags = RecvFlags::CMSG_CLOEXEC;
@@ -91,7 +91,7 @@ pub(crate) fn receive_with_files(
     let count = files.len();
     let files: Vec<_> = files.into_iter().map_while(|file| above_standard(file).ok()).collect();
     let cut_off = received.flags.contains(ReturnFlags::CTRUNC) || files.len() < count;
-    Ok(Received { len: received.bytes, files, cut_off })
+    Ok(ReceivedFds { len: received.bytes, files, cut_off })
 }
 
 /// Sends the descriptors of frame `seq`.

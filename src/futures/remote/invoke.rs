@@ -2,8 +2,8 @@
 
 use super::codec::{EncodeError, Sink, Source};
 use super::depth::let_go;
-use super::identity::{Code, Verdict, resolve};
-use super::wire::{Kind, Text, Token};
+use super::function_id::{CallOutcome, Code, resolve};
+use super::protocol::{FrameKind, FunctionToken, Text};
 use crate::error::{Error, Outcome, Panic, Result};
 use crate::futures::executor::Portable;
 use crate::user_code::catch;
@@ -21,15 +21,15 @@ fn call<A: Portable, R: Portable>(
     function: fn(A) -> R,
     source: &Source<'_>,
     sink: &mut Sink<'_>,
-) -> Verdict {
+) -> CallOutcome {
     let argument = match source.decode::<A>() {
         Ok(argument) => argument,
-        Err(error) => return Verdict::BadArgument(text(error)),
+        Err(error) => return CallOutcome::BadArgument(text(error)),
     };
     let result = match catch(|| function(argument)) {
         Ok(result) => result,
         Err(panic) => {
-            return Verdict::Panicked(panic_text(&panic));
+            return CallOutcome::Panicked(panic_text(&panic));
         }
     };
     let encoded = sink.encode(&result);
@@ -37,17 +37,21 @@ fn call<A: Portable, R: Portable>(
         let_go("dropping a result that was sent", || drop(result));
     }
     match encoded {
-        Ok(()) => Verdict::Done,
-        Err(EncodeError::TooLarge(limit)) => Verdict::TooLarge(limit),
-        Err(EncodeError::Failed(error)) => Verdict::BadResult(text(error)),
+        Ok(()) => CallOutcome::Done,
+        Err(EncodeError::TooLarge(limit)) => CallOutcome::TooLarge(limit),
+        Err(EncodeError::Failed(error)) => CallOutcome::BadResult(text(error)),
     }
 }
 
 /// In the worker: does what a call says.
-pub(crate) fn run(token: Token, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Verdict {
+pub(crate) fn run(
+    token: FunctionToken,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> CallOutcome {
     match resolve(token) {
         Ok((trampoline, code)) => trampoline(code, source, sink),
-        Err(message) => Verdict::BadArgument(text(message)),
+        Err(message) => CallOutcome::BadArgument(text(message)),
     }
 }
 
@@ -56,7 +60,7 @@ pub(crate) fn call_one<A: Portable, R: Portable>(
     code: Code,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
-) -> Verdict {
+) -> CallOutcome {
     // SAFETY: `send` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
     call(function, source, sink)
@@ -67,32 +71,32 @@ pub(crate) fn call_initializer<A: Portable, O: Outcome>(
     code: Code,
     source: &mut Source<'_>,
     _sink: &mut Sink<'_>,
-) -> Verdict {
+) -> CallOutcome {
     // SAFETY: the `initializer` of a builder pairs this instance with an `fn(A) -> O`.
     let function = unsafe { code.function::<A, O>() };
     let argument = match source.decode::<A>() {
         Ok(argument) => argument,
-        Err(error) => return Verdict::BadArgument(text(error)),
+        Err(error) => return CallOutcome::BadArgument(text(error)),
     };
     // To show an error, and to drop it, is user code as well.
     let run = || match function(argument).into_result() {
-        Ok(()) => Verdict::Done,
-        Err(Error::Raised(error)) => Verdict::Raised(text(error.to_string())),
-        Err(error) => Verdict::Raised(text(error.to_string())),
+        Ok(()) => CallOutcome::Done,
+        Err(Error::Raised(error)) => CallOutcome::Raised(text(error.to_string())),
+        Err(error) => CallOutcome::Raised(text(error.to_string())),
     };
-    catch(run).unwrap_or_else(|panic| Verdict::Panicked(panic_text(&panic)))
+    catch(run).unwrap_or_else(|panic| CallOutcome::Panicked(panic_text(&panic)))
 }
 
-impl Verdict {
+impl CallOutcome {
     /// The frame of a failure.
-    pub(crate) fn failure(self) -> Option<(Kind, Text)> {
+    pub(crate) fn failure(self) -> Option<(FrameKind, Text)> {
         match self {
             Self::Done => None,
-            Self::Panicked(text) => Some((Kind::Panicked, text)),
-            Self::BadArgument(text) => Some((Kind::BadArgument, text)),
-            Self::BadResult(text) => Some((Kind::BadResult, text)),
-            Self::TooLarge(limit) => Some((Kind::TooLarge, text(limit.to_string()))),
-            Self::Raised(text) => Some((Kind::Raised, text)),
+            Self::Panicked(text) => Some((FrameKind::Panicked, text)),
+            Self::BadArgument(text) => Some((FrameKind::BadArgument, text)),
+            Self::BadResult(text) => Some((FrameKind::BadResult, text)),
+            Self::TooLarge(limit) => Some((FrameKind::TooLarge, text(limit.to_string()))),
+            Self::Raised(text) => Some((FrameKind::Raised, text)),
         }
     }
 }

@@ -29,17 +29,17 @@ pub(crate) const REQUEST_LIMIT: usize = 4096;
 /// The most bytes of a body towards the parent; larger ones lie in shared memory.
 pub(crate) const REPLY_LIMIT: usize = 64 * 1024;
 
-/// The body is a [`Far`]: the payload lies in shared memory.
-pub(crate) const FAR: u8 = 1;
-/// With [`FAR`]: the last of the frame's descriptors is that of the segment.
+/// The body is a [`OutOfLine`]: the payload lies in shared memory.
+pub(crate) const OUT_OF_LINE: u8 = 1;
+/// With [`OUT_OF_LINE`]: the last of the frame's descriptors is that of the segment.
 pub(crate) const ANNOUNCED: u8 = 2;
-/// With [`FAR`]: no later frame names the segment.
+/// With [`OUT_OF_LINE`]: no later frame names the segment.
 pub(crate) const ONCE: u8 = 4;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     /// To the worker: call this. The body is two code places and the argument.
     Call = 1,
     /// To the worker: its segment named by `seq` was read, and may be used again.
@@ -74,7 +74,7 @@ pub(crate) enum Kind {
     Unsent = 25,
 }
 
-impl Kind {
+impl FrameKind {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Call,
@@ -105,7 +105,7 @@ impl Kind {
     }
 }
 
-/// The body of [`Kind::Undelivered`]: the segment that the call announced (0 for none), and a text.
+/// The body of [`FrameKind::Undelivered`]: the segment that the call announced (0 for none), and a text.
 pub(crate) fn split_segment(body: &[u8]) -> Result<(u64, &[u8]), Malformed> {
     let parts = body.split_first_chunk::<8>();
     let (segment, text) = parts.ok_or(Malformed("an answer is too short"))?;
@@ -116,7 +116,7 @@ pub(crate) fn split_segment(body: &[u8]) -> Result<(u64, &[u8]), Malformed> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) len: u32,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) flags: u8,
     /// Descriptors that were sent for it.
     pub(crate) files: u8,
@@ -129,7 +129,7 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Header {
     pub(crate) fn is_far(self) -> bool {
-        self.flags & FAR != 0
+        self.flags & OUT_OF_LINE != 0
     }
 
     pub(crate) fn announces(self) -> bool {
@@ -170,13 +170,13 @@ impl Header {
     /// Reads a header; `limit` is the most bytes that its body may have.
     pub(crate) fn from_bytes(bytes: &[u8; HEADER], limit: usize) -> Result<Self, Malformed> {
         let len = u32::from_ne_bytes(part(bytes, 0));
-        let kind = Kind::from_byte(bytes[4]).ok_or(Malformed("unknown kind of frame"))?;
+        let kind = FrameKind::from_byte(bytes[4]).ok_or(Malformed("unknown kind of frame"))?;
         let flags = bytes[5];
-        if flags & !(FAR | ANNOUNCED | ONCE) != 0 || bytes[7] != 0 {
+        if flags & !(OUT_OF_LINE | ANNOUNCED | ONCE) != 0 || bytes[7] != 0 {
             return Err(Malformed("unknown flags"));
         }
         let files = bytes[6];
-        if flags & (FAR | ANNOUNCED) == ANNOUNCED || flags & ANNOUNCED != 0 && files == 0 {
+        if flags & (OUT_OF_LINE | ANNOUNCED) == ANNOUNCED || flags & ANNOUNCED != 0 && files == 0 {
             return Err(Malformed("a segment is announced without a descriptor"));
         }
         if len as usize > limit {
@@ -217,7 +217,7 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 /// Appends a frame that no descriptors belong to.
-pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[&[u8]]) {
+pub(crate) fn put(out: &mut Vec<u8>, kind: FrameKind, seq: u64, body: &[&[u8]]) {
     put_with_files(out, Header { len: 0, kind, flags: 0, files: 0, seq }, body);
 }
 
@@ -233,12 +233,12 @@ pub(crate) fn put_with_files(out: &mut Vec<u8>, header: Header, body: &[&[u8]]) 
 
 /// Where code is: a program image, named by its fingerprint, and an offset into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct CodePlace {
     pub(crate) image: u64,
     pub(crate) offset: u32,
 }
 
-impl Place {
+impl CodePlace {
     const BYTES: usize = 12;
 
     fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -256,18 +256,18 @@ impl Place {
 
 /// What to call: the code that decodes and calls, and the function that it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) trampoline: Place,
-    pub(crate) function: Place,
+pub(crate) struct FunctionToken {
+    pub(crate) trampoline: CodePlace,
+    pub(crate) function: CodePlace,
 }
 
-impl Token {
-    pub(crate) const BYTES: usize = 2 * Place::BYTES;
+impl FunctionToken {
+    pub(crate) const BYTES: usize = 2 * CodePlace::BYTES;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        bytes[..Place::BYTES].copy_from_slice(&self.trampoline.to_bytes());
-        bytes[Place::BYTES..].copy_from_slice(&self.function.to_bytes());
+        bytes[..CodePlace::BYTES].copy_from_slice(&self.trampoline.to_bytes());
+        bytes[CodePlace::BYTES..].copy_from_slice(&self.function.to_bytes());
         bytes
     }
 
@@ -275,20 +275,20 @@ impl Token {
     pub(crate) fn split(body: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let short = Malformed("call too short");
         let (token, rest) = body.split_at_checked(Self::BYTES).ok_or(short)?;
-        let trampoline = Place::from_bytes(part(token, 0));
-        let function = Place::from_bytes(part(token, Place::BYTES));
+        let trampoline = CodePlace::from_bytes(part(token, 0));
+        let function = CodePlace::from_bytes(part(token, CodePlace::BYTES));
         Ok((Self { trampoline, function }, rest))
     }
 }
 
 /// A payload in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Far {
+pub(crate) struct OutOfLine {
     pub(crate) segment: u64,
     pub(crate) len: u64,
 }
 
-impl Far {
+impl OutOfLine {
     pub(crate) const BYTES: usize = 16;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -363,13 +363,13 @@ mod tests {
 
         #[test]
         fn tokens_and_references_come_back(a: u64, b: u32, c: u64, d: u32, e: u64, f: u64) {
-            let token = Token {
-                trampoline: Place { image: a, offset: b },
-                function: Place { image: c, offset: d },
+            let token = FunctionToken {
+                trampoline: CodePlace { image: a, offset: b },
+                function: CodePlace { image: c, offset: d },
             };
-            assert_eq!(Token::split(&token.to_bytes()), Ok((token, &[][..])));
-            let far = Far { segment: e, len: f };
-            assert_eq!(Far::from_bytes(&far.to_bytes()), Ok(far));
+            assert_eq!(FunctionToken::split(&token.to_bytes()), Ok((token, &[][..])));
+            let far = OutOfLine { segment: e, len: f };
+            assert_eq!(OutOfLine::from_bytes(&far.to_bytes()), Ok(far));
         }
     }
 
@@ -378,7 +378,7 @@ mod tests {
         for len in [0, 1, 8, 31, 32, 33, 64, 300] {
             let mut frame = Vec::new();
             let body: Vec<_> = (0..len).map(|n| n as u8).collect();
-            put(&mut frame, Kind::Done, 3, &[&body[..len / 2], &body[len / 2..]]);
+            put(&mut frame, FrameKind::Done, 3, &[&body[..len / 2], &body[len / 2..]]);
             let check = |frame: &[u8]| {
                 let (head, body) = frame.split_first_chunk().unwrap();
                 Header::check(head, body)
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_length_above_the_limit_is_refused_before_it_is_used() {
-        let header = Header { len: u32::MAX, kind: Kind::Done, flags: 0, files: 0, seq: 1 };
+        let header = Header { len: u32::MAX, kind: FrameKind::Done, flags: 0, files: 0, seq: 1 };
         let refused = Header::from_bytes(&header.to_bytes(), REPLY_LIMIT);
         assert_eq!(refused, Err(Malformed("frame too long")));
     }

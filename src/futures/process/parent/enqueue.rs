@@ -3,16 +3,16 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::crew::Shared;
-use super::task::{Crossing, Message};
+use super::manager::PoolManager;
+use super::request::{Message, ProcessRequest};
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::remote::codec::{EncodeError, Sink};
-use crate::futures::remote::landing::Landing;
-use crate::futures::remote::send::Courier;
-use crate::futures::remote::wire::Token;
+use crate::futures::remote::protocol::FunctionToken;
+use crate::futures::remote::reply::ReplyHandler;
+use crate::futures::remote::submit::RemotePool;
 
-impl Courier for Shared {
+impl RemotePool for PoolManager {
     type Message = Message;
 
     fn admits(&self) -> Result<()> {
@@ -21,7 +21,7 @@ impl Courier for Shared {
 
     fn encode(
         &self,
-        token: Token,
+        token: FunctionToken,
         encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
     ) -> Result<Message> {
         Message::new(token, self.arena(), self.settings().max_message_size, encode)
@@ -31,9 +31,9 @@ impl Courier for Shared {
         self: &Arc<Self>,
         site: &'static Location<'static>,
         message: Message,
-        landing: Landing<R>,
+        reply_handler: ReplyHandler<R>,
     ) -> Result<Future<R>> {
-        let (task, future) = Crossing::make::<A, I>(site, message, landing, self);
+        let (task, future) = ProcessRequest::make::<A, I>(site, message, reply_handler, self);
         self.submit(task)?;
         Ok(future)
     }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::desk::Desk;
-use super::slot::{Reason, Slot};
-use super::task::Task;
-use crate::futures::process::channel::link::Link;
+use super::request::ProcessCallRef;
+use super::worker_state::{Reason, WorkerState};
+use crate::futures::process::channel::sender::Sender;
 
 /// A worker's place in the pool.
-pub(crate) struct Seat {
-    pub(crate) slot: Slot<Task>,
-    pub(crate) link: Option<Link>,
+pub(crate) struct WorkerHandle {
+    pub(crate) slot: WorkerState<ProcessCallRef>,
+    pub(crate) link: Option<Sender>,
     pub(crate) desk: Option<Arc<Desk>>,
     /// When the phase of the slot began, as far as a timer depends on it.
     pub(crate) since: Instant,
@@ -25,10 +25,10 @@ pub(crate) struct Seat {
     pub(crate) alarm: Option<Instant>,
 }
 
-impl Seat {
+impl WorkerHandle {
     pub(crate) fn new() -> Self {
         Self {
-            slot: Slot::new(),
+            slot: WorkerState::new(),
             link: None,
             desk: None,
             since: Instant::now(),
@@ -74,8 +74,8 @@ impl Seat {
     }
 
     /// The calls that the worker has, and whether it has begun them.
-    pub(crate) fn calls(&self) -> impl Iterator<Item = (&Task, bool)> {
-        let page = self.link.as_ref().map(Link::page);
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&ProcessCallRef, bool)> {
+        let page = self.link.as_ref().map(Sender::page);
         self.slot
             .calls()
             .map(move |(seq, task)| (task, page.is_some_and(|page| page.has_begun(seq))))
@@ -92,7 +92,7 @@ impl Seat {
 
     /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
     /// be running.
-    pub(crate) fn take_back(&mut self, keep: usize) -> (Vec<Task>, bool) {
+    pub(crate) fn take_back(&mut self, keep: usize) -> (Vec<ProcessCallRef>, bool) {
         let Some(link) = &self.link else { return (Vec::new(), true) };
         let behind = self.slot.take_back(keep, |seq| link.page().revoke(seq));
         let still_runs = behind.iter().all(Option::is_some);

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use rustix::io::Result;
 
-use super::ring::{Memory, Own, Ring};
-use crate::futures::process::parent::slot::MAX_DEPTH;
-use crate::futures::process::shm::memory::{Mapping, memory_file};
-use crate::futures::remote::wire::cut;
+use super::ring::{Memory, OwnEnd, RingBuffer};
+use crate::futures::process::parent::worker_state::MAX_DEPTH;
+use crate::futures::process::shm::mapping::{Mapping, memory_file};
+use crate::futures::remote::protocol::cut;
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;
@@ -33,14 +33,14 @@ struct Layout {
 }
 
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct SharedPage {
     mapping: Mapping,
     /// How far this side has got, where the other cannot write.
-    requests: Own,
-    answers: Own,
+    requests: OwnEnd,
+    answers: OwnEnd,
 }
 
-impl Page {
+impl SharedPage {
     /// Makes a page, and the file through which the other side maps it.
     pub(crate) fn new() -> Result<(Self, OwnedFd)> {
         let file = memory_file(size_of::<Layout>())?;
@@ -49,7 +49,7 @@ impl Page {
 
     pub(crate) fn open(file: BorrowedFd<'_>) -> Result<Self> {
         let mapping = Mapping::between_guards(file, size_of::<Layout>())?;
-        Ok(Self { mapping, requests: Own::default(), answers: Own::default() })
+        Ok(Self { mapping, requests: OwnEnd::default(), answers: OwnEnd::default() })
     }
 
     fn layout(&self) -> &Layout {
@@ -108,13 +108,13 @@ impl Page {
     }
 
     /// The stream from the parent to the worker.
-    pub(crate) fn requests(&self) -> Ring<'_> {
-        Ring::new(&self.layout().requests, &self.requests)
+    pub(crate) fn requests(&self) -> RingBuffer<'_> {
+        RingBuffer::new(&self.layout().requests, &self.requests)
     }
 
     /// The stream from the worker to the parent.
-    pub(crate) fn answers(&self) -> Ring<'_> {
-        Ring::new(&self.layout().answers, &self.answers)
+    pub(crate) fn answers(&self) -> RingBuffer<'_> {
+        RingBuffer::new(&self.layout().answers, &self.answers)
     }
 
     /// In the worker's panic hook: what the parent may have to report.
@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn a_call_is_begun_or_taken_back_never_both() {
-        let (parent, file) = Page::new().unwrap();
-        let worker = Page::open(file.as_fd()).unwrap();
+        let (parent, file) = SharedPage::new().unwrap();
+        let worker = SharedPage::open(file.as_fd()).unwrap();
         parent.offer(1);
         parent.offer(2);
         assert!(worker.begin(1));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn last_words_are_cut_and_kept() {
-        let (page, _file) = Page::new().unwrap();
+        let (page, _file) = SharedPage::new().unwrap();
         assert_eq!(page.last_words(), None);
         page.say(&"x".repeat(LAST_WORDS + 5));
         assert_eq!(page.last_words().unwrap().len(), LAST_WORDS);

@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 
-fn ready_slot(allowance: Option<usize>) -> Slot<u32> {
-    let mut slot = Slot::new();
+fn ready_slot(allowance: Option<usize>) -> WorkerState<u32> {
+    let mut slot = WorkerState::new();
     slot.start(allowance);
     assert!(slot.ready());
     slot
@@ -20,7 +20,7 @@ fn a_death_leaves_one_call_in_doubt_and_the_others_unstarted() {
     assert_eq!(aftermath.in_doubt, [2]);
     assert_eq!(aftermath.unstarted, [3]);
     assert_eq!(aftermath.reason, None);
-    assert_eq!(slot.phase(), Phase::Exited);
+    assert_eq!(slot.phase(), WorkerPhase::Exited);
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn a_worker_whose_calls_are_all_over_can_be_told_to_end() {
     assert_eq!(slot.take_back(0, |seq| seq != 2), [Some(1), None, Some(3)]);
     assert!(!slot.retire(|_| false));
     assert!(slot.retire(|call| *call == 2));
-    assert_eq!(slot.phase(), Phase::Draining);
+    assert_eq!(slot.phase(), WorkerPhase::Draining);
     assert_eq!(slot.answer(1), Ok(None));
-    assert_eq!(slot.phase(), Phase::Draining);
+    assert_eq!(slot.phase(), WorkerPhase::Draining);
     let aftermath = slot.exited(|_| false);
     assert!(aftermath.was_draining && aftermath.in_doubt.is_empty());
 }
@@ -167,13 +167,13 @@ proptest! {
     #[test]
     fn every_call_comes_out_exactly_once(events in events()) {
         let now = Instant::now();
-        let mut slot = Slot::new();
+        let mut slot = WorkerState::new();
         let mut given = 0u32;
         let mut out = Vec::new();
         let mut answered = 0u64;
         for event in events {
             match event {
-                Event::Start if slot.phase() == Phase::Empty => {
+                Event::Start if slot.phase() == WorkerPhase::Empty => {
                     slot.start(Some(5));
                     answered = slot.next_seq() - 1;
                 }
@@ -208,7 +208,7 @@ proptest! {
                     out.extend(aftermath.unstarted);
                     assert_eq!(slot.bytes(), 0);
                 }
-                Event::Clear if slot.phase() == Phase::Exited => slot.clear(),
+                Event::Clear if slot.phase() == WorkerPhase::Exited => slot.clear(),
                 _ => {}
             }
         }
@@ -228,10 +228,10 @@ fn answers_of_brief_calls_come_together_and_others_do_not() {
     let answered = |each: Duration, in_flight: u32| {
         let mut slot = ready_slot(None);
         (0..=in_flight).for_each(|call| slot.dispatch(call, 10, start));
-        assert_eq!(slot.patience(), 0, "nothing is known yet");
+        assert_eq!(slot.coalesce_limit(), 0, "nothing is known yet");
         slot.answer(1).unwrap();
         slot.answered(1, start + each);
-        slot.patience()
+        slot.coalesce_limit()
     };
     assert_eq!(answered(Duration::from_micros(2), 60), 10);
     assert_eq!(answered(Duration::from_micros(1), 10), 5, "it keeps something to do");

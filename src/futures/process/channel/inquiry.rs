@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::page::Page;
+use super::shared_page::SharedPage;
 
 /// How long a worker may owe an answer before it is asked, and is asked again.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ASK_AFTER: Duration = Duration::from_millis(500);
 
 /// When it is asked again after what it said did not fit.
 const DOUBT: Duration = Duration::from_millis(250);
@@ -29,9 +29,9 @@ const REPLIES: usize = 8;
 
 /// The call that a worker runs; 0 for none.
 #[derive(Debug, Default)]
-pub(crate) struct Running(AtomicU64);
+pub(crate) struct RunningId(AtomicU64);
 
-impl Running {
+impl RunningId {
     pub(crate) fn set(&self, seq: u64) {
         self.0.store(seq, Ordering::Relaxed); // ORDERING: a number by itself
     }
@@ -71,7 +71,7 @@ impl Account {
 }
 
 /// In the worker: answers the questions that have come. An error if none can come any more.
-pub(crate) fn answer(socket: BorrowedFd<'_>, page: &Page, running: &Running) -> Result<()> {
+pub(crate) fn answer(socket: BorrowedFd<'_>, page: &SharedPage, running: &RunningId) -> Result<()> {
     loop {
         let mut question = [0; 8];
         match recv(socket, &mut question, RecvFlags::DONTWAIT) {
@@ -111,7 +111,7 @@ impl Standing {
 
 /// What is to be done about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Suspicion {
     Wait,
     /// A wake-up may be lost.
     Ring,
@@ -141,7 +141,7 @@ impl Asker {
             (self.due, self.strikes) = (None, 0);
             return None;
         };
-        let first = since.checked_add(PATIENCE)?;
+        let first = since.checked_add(ASK_AFTER)?;
         let due = self.due.map_or(first, |due| due.max(first));
         self.due = Some(due);
         Some(due)
@@ -153,7 +153,7 @@ impl Asker {
     }
 
     /// At that time, after all that the worker has written was read: judges it, and asks again.
-    pub(crate) fn judge(&mut self, standing: Standing, now: Instant) -> Verdict {
+    pub(crate) fn judge(&mut self, standing: Standing, now: Instant) -> Suspicion {
         let said = self.hear();
         let same = self.asked == Some(standing);
         match said {
@@ -162,17 +162,17 @@ impl Asker {
             Some(account) if standing.fits(account) => self.strikes = 0,
             Some(_) => self.strikes += 1,
             None => {
-                self.due = now.checked_add(PATIENCE);
-                return Verdict::Wait;
+                self.due = now.checked_add(ASK_AFTER);
+                return Suspicion::Wait;
             }
         }
         if self.strikes >= STRIKES {
-            return Verdict::End;
+            return Suspicion::End;
         }
         self.ask(standing);
         let (wait, verdict) = match self.strikes {
-            0 => (PATIENCE, Verdict::Wait),
-            _ => (DOUBT, Verdict::Ring),
+            0 => (ASK_AFTER, Suspicion::Wait),
+            _ => (DOUBT, Suspicion::Ring),
         };
         self.due = now.checked_add(wait);
         verdict
@@ -212,10 +212,10 @@ mod tests {
 
     const STANDING: Standing = Standing { owed: 7, read: 0, cut: false };
 
-    fn both() -> (Asker, OwnedFd, Page, Running) {
+    fn both() -> (Asker, OwnedFd, SharedPage, RunningId) {
         let (flags, kind) = (SocketFlags::CLOEXEC, SocketType::SEQPACKET);
         let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None).unwrap();
-        (Asker::new(ours), theirs, Page::new().unwrap().0, Running::default())
+        (Asker::new(ours), theirs, SharedPage::new().unwrap().0, RunningId::default())
     }
 
     #[test]
@@ -223,20 +223,20 @@ mod tests {
         let (mut asker, theirs, page, running) = both();
         let now = Instant::now();
         let since = asker.due(Some(now)).unwrap();
-        assert_eq!(since, now + PATIENCE);
+        assert_eq!(since, now + ASK_AFTER);
         running.set(7);
         for _ in 0..5 {
-            assert_eq!(asker.judge(STANDING, since), Verdict::Wait);
+            assert_eq!(asker.judge(STANDING, since), Suspicion::Wait);
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
-        assert_eq!(asker.due(Some(now)), Some(since + PATIENCE));
+        assert_eq!(asker.due(Some(now)), Some(since + ASK_AFTER));
         running.set(0);
-        assert_eq!(asker.judge(STANDING, since), Verdict::Wait, "what it said fits");
+        assert_eq!(asker.judge(STANDING, since), Suspicion::Wait, "what it said fits");
         answer(theirs.as_fd(), &page, &running).unwrap();
-        assert_eq!(asker.judge(STANDING, since), Verdict::Ring);
+        assert_eq!(asker.judge(STANDING, since), Suspicion::Ring);
         assert_eq!(asker.due(Some(now)), Some(since + DOUBT));
         answer(theirs.as_fd(), &page, &running).unwrap();
-        assert_eq!(asker.judge(STANDING, since), Verdict::End);
+        assert_eq!(asker.judge(STANDING, since), Suspicion::End);
     }
 
     #[test]
@@ -245,10 +245,10 @@ mod tests {
         let now = Instant::now();
         for round in 0..10 {
             let standing = Standing { read: round / 2, ..STANDING };
-            assert_ne!(asker.judge(standing, now), Verdict::End, "{round}");
+            assert_ne!(asker.judge(standing, now), Suspicion::End, "{round}");
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
-        assert_eq!(asker.judge(Standing { read: 4, ..STANDING }, now), Verdict::End);
+        assert_eq!(asker.judge(Standing { read: 4, ..STANDING }, now), Suspicion::End);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let (mut asker, theirs, ..) = both();
         let now = Instant::now();
         for _ in 0..100 {
-            assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+            assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
         }
         // It was asked once, so that nothing piles up.
         assert_eq!(recv(&theirs, &mut [0; 8][..], RecvFlags::DONTWAIT).unwrap().1, 8);
@@ -270,7 +270,7 @@ mod tests {
         let now = Instant::now();
         running.set(7);
         for round in 0..20_u64 {
-            assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+            assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
             for len in [1, 19, 20, 21, 300] {
                 let noise = vec![round as u8; len];
                 send(&theirs, &noise, SendFlags::DONTWAIT).unwrap();
@@ -278,7 +278,7 @@ mod tests {
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
         drop(theirs);
-        assert_eq!(asker.judge(STANDING, now), Verdict::Wait);
+        assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::futures::remote::wire::{HEADER, Header, Malformed};
+use crate::futures::remote::protocol::{HEADER, Header, Malformed};
 
 /// Frames out of a stream of bytes.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct FrameReader {
     bytes: Vec<u8>,
     /// What has been read and not yet consumed.
     filled: Range<usize>,
@@ -14,7 +14,7 @@ pub(crate) struct Inbox {
     limit: usize,
 }
 
-impl Inbox {
+impl FrameReader {
     /// Bytes that one read can bring.
     const ROOM: usize = 64 * 1024;
 
@@ -69,25 +69,27 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::remote::wire::{Far, Kind, Text, Token, put_with_files};
+    use crate::futures::remote::protocol::{
+        FrameKind, FunctionToken, OutOfLine, Text, put_with_files,
+    };
     use proptest::prelude::{Strategy, any, proptest};
 
-    fn kinds() -> impl Strategy<Value = Kind> {
+    fn kinds() -> impl Strategy<Value = FrameKind> {
         proptest::sample::select(vec![
-            Kind::Call,
-            Kind::Free,
-            Kind::Ready,
-            Kind::Done,
-            Kind::Panicked,
-            Kind::BadArgument,
-            Kind::BadResult,
-            Kind::TooLarge,
-            Kind::Raised,
-            Kind::Skipped,
-            Kind::Lost,
-            Kind::Forget,
-            Kind::Undelivered,
-            Kind::Unsent,
+            FrameKind::Call,
+            FrameKind::Free,
+            FrameKind::Ready,
+            FrameKind::Done,
+            FrameKind::Panicked,
+            FrameKind::BadArgument,
+            FrameKind::BadResult,
+            FrameKind::TooLarge,
+            FrameKind::Raised,
+            FrameKind::Skipped,
+            FrameKind::Lost,
+            FrameKind::Forget,
+            FrameKind::Undelivered,
+            FrameKind::Unsent,
         ])
     }
 
@@ -106,16 +108,16 @@ mod tests {
                 let (kind, flags, seq) = (*kind, *flags, *seq);
                 put_with_files(&mut stream, Header { len: 0, kind, flags, files: 9, seq }, &[body]);
             }
-            let mut inbox = Inbox::new(300);
+            let mut frame_reader = FrameReader::new(300);
             let mut got = Vec::new();
             let mut cuts = cuts.iter().cycle();
             while !stream.is_empty() {
                 let count = (*cuts.next().unwrap()).min(stream.len());
-                inbox.room()[..count].copy_from_slice(&stream[..count]);
-                inbox.fill(count);
+                frame_reader.room()[..count].copy_from_slice(&stream[..count]);
+                frame_reader.fill(count);
                 stream.drain(..count);
-                while let Some((header, body)) = inbox.next().unwrap() {
-                    got.push((header.kind, header.flags, header.seq, inbox.body(body).to_vec()));
+                while let Some((header, body)) = frame_reader.next().unwrap() {
+                    got.push((header.kind, header.flags, header.seq, frame_reader.body(body).to_vec()));
                 }
             }
             assert_eq!(got, frames);
@@ -124,14 +126,14 @@ mod tests {
         /// Garbage is a frame, half a frame or an error; never a panic, never beyond the limit.
         #[test]
         fn garbage_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut inbox = Inbox::new(64);
-            inbox.room()[..bytes.len()].copy_from_slice(&bytes);
-            inbox.fill(bytes.len());
-            while let Ok(Some((header, body))) = inbox.next() {
+            let mut frame_reader = FrameReader::new(64);
+            frame_reader.room()[..bytes.len()].copy_from_slice(&bytes);
+            frame_reader.fill(bytes.len());
+            while let Ok(Some((header, body))) = frame_reader.next() {
                 assert!(header.len <= 64);
-                let _ = Token::split(inbox.body(body.clone()));
-                let _ = Far::from_bytes(inbox.body(body.clone()));
-                let _ = Text::from_bytes(inbox.body(body));
+                let _ = FunctionToken::split(frame_reader.body(body.clone()));
+                let _ = OutOfLine::from_bytes(frame_reader.body(body.clone()));
+                let _ = Text::from_bytes(frame_reader.body(body));
             }
         }
     }

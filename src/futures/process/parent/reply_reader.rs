@@ -1,7 +1,7 @@
 //! What the parent reads of one worker, and what that means for its calls.
 //!
-//! Whoever holds the lock of the [`Receiver`] reads: the supervisor of the worker, or for a moment a
-//! thread that waits for a call (`attend.rs`). Neither runs user code under that lock. The thread
+//! Whoever holds the lock of the [`ReplyReader`] reads: the supervisor of the worker, or for a moment a
+//! thread that waits for a call (`inline_receive.rs`). Neither runs user code under that lock. The thread
 //! that waits decodes its own result afterwards; everything else is left to the supervisor.
 
 use std::ops::Range;
@@ -12,21 +12,23 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
-use super::crew::Shared;
 use super::deferred::{Step, Steps};
+use super::manager::PoolManager;
+use super::request::{Bytes, ProcessCallRef, Reply};
 use super::spawn::wake;
-use super::task::{Bytes, Reply, Task};
 use crate::error::Error;
-use crate::futures::process::channel::files::{receive_files, receive_with_files};
+use crate::futures::process::channel::fds::{receive_files, receive_with_files};
 use crate::futures::process::channel::flow::Overrun;
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::process::channel::link::Owed;
-use crate::futures::process::channel::page::Page;
+use crate::futures::process::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::sender::Owed;
+use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Excuse, Hello};
 use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::sys::descriptors::above_standard;
-use crate::futures::remote::landing::failure;
-use crate::futures::remote::wire::{Far, Header, Kind, Malformed, REPLY_LIMIT, split_segment};
+use crate::futures::remote::protocol::{
+    FrameKind, Header, Malformed, OutOfLine, REPLY_LIMIT, split_segment,
+};
+use crate::futures::remote::reply::failure;
 use crate::sync::{Mutex, spawn};
 
 /// Bytes of a small answer, more or less.
@@ -34,11 +36,11 @@ const SMALL_ANSWER: u32 = 24;
 
 /// How long the supervisor sleeps over answers that were to come together. They are not that late unless
 /// a brief call is followed by one that is not.
-const PATIENCE: Duration = Duration::from_micros(100);
+const COALESCE_DELAY: Duration = Duration::from_micros(100);
 
 /// The answers of one worker, and who is told of them.
 pub(crate) struct Incoming {
-    pub(crate) receiver: Mutex<Receiver>,
+    pub(crate) receiver: Mutex<ReplyReader>,
     /// Readable when the worker has rung, for the supervisor to hear.
     watch: OwnedFd,
     /// Makes the supervisor look at everything again.
@@ -46,7 +48,7 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(receiver: Receiver, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
+    pub(crate) fn new(receiver: ReplyReader, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
         let watch = above_standard(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
         let data = epoll::EventData::new_u64(0);
         epoll::add(&watch, &receiver.bell, data, epoll::EventFlags::IN)?;
@@ -62,7 +64,7 @@ impl Incoming {
     }
 
     /// Whether the supervisor hears the worker ring. Of the end of the channel it always hears.
-    pub(crate) fn wake_supervisor(&self, receiver: &Receiver, tells: bool) {
+    pub(crate) fn wake_supervisor(&self, receiver: &ReplyReader, tells: bool) {
         let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
         let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
@@ -105,7 +107,7 @@ impl Incoming {
     }
 
     /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
-    pub(crate) fn pass_on(&self, receiver: &Receiver) {
+    pub(crate) fn pass_on(&self, receiver: &ReplyReader) {
         if !receiver.sleeps() || receiver.has_left() {
             wake(self.wake.as_fd());
         }
@@ -119,7 +121,7 @@ impl std::fmt::Debug for Incoming {
 }
 
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
-pub(crate) struct Receiver {
+pub(crate) struct ReplyReader {
     pub(crate) index: usize,
     /// The worker writes to it when it has an answer and the reader sleeps, and it ends when the
     /// worker ends.
@@ -128,11 +130,11 @@ pub(crate) struct Receiver {
     ended: bool,
     /// The supervisor does not look here any more.
     closed: bool,
-    pub(crate) page: Arc<Page>,
+    pub(crate) page: Arc<SharedPage>,
     socket: Arc<OwnedFd>,
-    inbox: Inbox,
+    frame_reader: FrameReader,
     frames: Vec<(Header, Range<usize>)>,
-    tasks: Vec<Option<Task>>,
+    tasks: Vec<Option<ProcessCallRef>>,
     /// The segments of the worker that it has announced.
     segments: Foreigners,
     /// Those that it uses no more.
@@ -143,11 +145,11 @@ pub(crate) struct Receiver {
     initializing: bool,
     pub(crate) start_error: Option<Error>,
     /// How many answers to let come together, by what is known since the last ones.
-    patience: u32,
+    coalesce_limit: u32,
     /// What the supervisor is to run, some of it left by a thread that waited.
     pub(crate) steps: Steps,
     /// The answer that a thread waited for.
-    pub(crate) awaited: Option<(Task, Reply)>,
+    pub(crate) awaited: Option<(ProcessCallRef, Reply)>,
     fault: Option<Malformed>,
 }
 
@@ -160,18 +162,18 @@ pub(crate) enum Read {
 
 /// On whose behalf replies are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum ReaderRole {
     /// All that there are, and everybody is told.
     Supervisor,
     /// One reply; others are told later.
     Waiter,
 }
 
-impl Receiver {
+impl ReplyReader {
     pub(crate) fn new(
         index: usize,
         bell: OwnedFd,
-        page: Arc<Page>,
+        page: Arc<SharedPage>,
         socket: Arc<OwnedFd>,
         expected: Hello,
         initializing: bool,
@@ -183,7 +185,7 @@ impl Receiver {
             closed: false,
             page,
             socket,
-            inbox: Inbox::new(REPLY_LIMIT),
+            frame_reader: FrameReader::new(REPLY_LIMIT),
             frames: Vec::new(),
             tasks: Vec::new(),
             segments: Foreigners::default(),
@@ -192,7 +194,7 @@ impl Receiver {
             greeted: false,
             initializing,
             start_error: None,
-            patience: 0,
+            coalesce_limit: 0,
             steps: Steps::new(),
             awaited: None,
             fault: None,
@@ -210,23 +212,23 @@ impl Receiver {
     }
 
     fn has_left(&self) -> bool {
-        self.fault.is_some() || !self.steps.is_empty() || !self.inbox.is_empty()
+        self.fault.is_some() || !self.steps.is_empty() || !self.frame_reader.is_empty()
     }
 
     /// How many bytes were read, modulo 2^32, and whether they end in the middle of a frame. The worker is
     /// told again.
     pub(crate) fn standing(&self) -> (u32, bool) {
         self.page.answers().repeat();
-        (self.page.answers().has_read(), !self.inbox.is_empty())
+        (self.page.answers().has_read(), !self.frame_reader.is_empty())
     }
 
     /// In the supervisor: handles what a thread that waited has left.
-    pub(crate) fn catch_up(&mut self, pool: &Arc<Shared>) -> Result<Read, Malformed> {
+    pub(crate) fn catch_up(&mut self, pool: &Arc<PoolManager>) -> Result<Read, Malformed> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        if !self.inbox.is_empty() {
-            self.handle_all(pool, Role::Supervisor)?;
+        if !self.frame_reader.is_empty() {
+            self.handle_all(pool, ReaderRole::Supervisor)?;
         }
         Ok(Read::Some)
     }
@@ -252,29 +254,33 @@ impl Receiver {
     /// the supervisor is to look by itself after so long.
     #[must_use]
     pub(crate) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
-        let answers = std::mem::take(&mut self.patience);
+        let answers = std::mem::take(&mut self.coalesce_limit);
         if answers <= 1 {
             return (self.sleeps(), None);
         }
-        (self.page.answers().reader_sleeps(answers * SMALL_ANSWER), Some(PATIENCE))
+        (self.page.answers().reader_sleeps(answers * SMALL_ANSWER), Some(COALESCE_DELAY))
     }
 
     /// Reads what is there and handles it.
-    pub(crate) fn read(&mut self, pool: &Arc<Shared>, role: Role) -> Result<Read, Malformed> {
-        let read = self.page.answers().read(self.inbox.room());
+    pub(crate) fn read(
+        &mut self,
+        pool: &Arc<PoolManager>,
+        role: ReaderRole,
+    ) -> Result<Read, Malformed> {
+        let read = self.page.answers().read(self.frame_reader.room());
         match read.map_err(|Overrun| Malformed("more answers than there is room for"))? {
             0 if self.ended => Ok(Read::End),
             0 => Ok(Read::Nothing),
             count => {
-                self.inbox.fill(count);
+                self.frame_reader.fill(count);
                 self.handle_all(pool, role).map(|()| Read::Some)
             }
         }
     }
 
     /// In a thread that waits: like [`read`](Self::read), with failures left to the supervisor.
-    pub(crate) fn read_one(&mut self, pool: &Arc<Shared>) -> Read {
-        self.read(pool, Role::Waiter).unwrap_or_else(|fault| self.leave(fault))
+    pub(crate) fn read_one(&mut self, pool: &Arc<PoolManager>) -> Read {
+        self.read(pool, ReaderRole::Waiter).unwrap_or_else(|fault| self.leave(fault))
     }
 
     /// In a thread that waits: the supervisor is to end the worker.
@@ -283,7 +289,7 @@ impl Receiver {
         Read::End
     }
 
-    fn handle_all(&mut self, pool: &Arc<Shared>, role: Role) -> Result<(), Malformed> {
+    fn handle_all(&mut self, pool: &Arc<PoolManager>, role: ReaderRole) -> Result<(), Malformed> {
         let mut frames = std::mem::take(&mut self.frames);
         let mut tasks = std::mem::take(&mut self.tasks);
         let handled = self.handle(pool, role, &mut frames, &mut tasks);
@@ -296,18 +302,18 @@ impl Receiver {
 
     fn handle(
         &mut self,
-        pool: &Arc<Shared>,
-        role: Role,
+        pool: &Arc<PoolManager>,
+        role: ReaderRole,
         frames: &mut Vec<(Header, Range<usize>)>,
-        tasks: &mut Vec<Option<Task>>,
+        tasks: &mut Vec<Option<ProcessCallRef>>,
     ) -> Result<(), Malformed> {
         let mut bad = None;
-        while role == Role::Supervisor || frames.is_empty() {
-            match self.inbox.next() {
+        while role == ReaderRole::Supervisor || frames.is_empty() {
+            match self.frame_reader.next() {
                 Ok(Some((header, body))) if self.initializing || !self.greeted => {
                     self.greet(pool, header, body)?;
                 }
-                Ok(Some((header, _))) if header.kind == Kind::Forget => {
+                Ok(Some((header, _))) if header.kind == FrameKind::Forget => {
                     self.forgotten.push(header.seq);
                 }
                 Ok(Some((header, _))) if !header.kind.is_answer() => {
@@ -324,8 +330,9 @@ impl Receiver {
         }
         if !frames.is_empty() {
             // First the worker gets new work, then the callers their results.
-            let (deferred, patience, checked) = pool.answered(self.index, frames, tasks, role);
-            self.patience = patience;
+            let (deferred, coalesce_limit, checked) =
+                pool.answered(self.index, frames, tasks, role);
+            self.coalesce_limit = coalesce_limit;
             self.steps.extend(deferred.into_steps());
             let mut fetched = Ok(());
             for ((header, body), task) in frames.iter().zip(tasks.drain(..)) {
@@ -334,7 +341,7 @@ impl Receiver {
                     Err(malformed) => Err(malformed),
                 };
                 match (reply, task) {
-                    (Ok(Ok(reply)), Some(task)) if role == Role::Supervisor => {
+                    (Ok(Ok(reply)), Some(task)) if role == ReaderRole::Supervisor => {
                         self.steps.push_back(Step::Finish(task, reply));
                     }
                     (Ok(Ok(reply)), Some(task)) => self.awaited = Some((task, reply)),
@@ -358,26 +365,26 @@ impl Receiver {
         bad.map_or(Ok(()), Err)
     }
 
-    /// The first answers: to the greeting, and of the initializer.
+    /// The first answers: to the welcome, and of the initializer.
     fn greet(
         &mut self,
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolManager>,
         header: Header,
         body: Range<usize>,
     ) -> Result<(), Malformed> {
         if !self.greeted {
-            let hello = Hello::from_bytes(self.inbox.body(body));
-            if header.kind != Kind::Ready || hello.ok() != Some(self.expected) {
+            let hello = Hello::from_bytes(self.frame_reader.body(body));
+            if header.kind != FrameKind::Ready || hello.ok() != Some(self.expected) {
                 return Err(Malformed("it is another program: was the executable replaced?"));
             }
             self.greeted = true;
             if self.initializing {
                 pool.greeted(self.index);
             }
-        } else if header.kind == Kind::Done && header.seq == 0 {
+        } else if header.kind == FrameKind::Done && header.seq == 0 {
             self.initializing = false;
         } else {
-            self.start_error = Some(failure(header.kind, self.inbox.body(body)));
+            self.start_error = Some(failure(header.kind, self.frame_reader.body(body)));
             return Err(Malformed("its initializer failed"));
         }
         if !self.initializing {
@@ -389,7 +396,7 @@ impl Receiver {
     /// What a worker has answered, in memory of our own; or why that cannot be had.
     fn fetch(
         &mut self,
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolManager>,
         header: Header,
         body: Range<usize>,
     ) -> Result<Result<Reply, Error>, Malformed> {
@@ -398,12 +405,12 @@ impl Receiver {
             0 => Ok(Vec::new()),
             _ => receive_files(socket, header.seq, count, false)?,
         };
-        let mut body = self.inbox.body(body);
-        let far = if header.is_far() { Some(Far::from_bytes(body)?) } else { None };
+        let mut body = self.frame_reader.body(body);
+        let far = if header.is_far() { Some(OutOfLine::from_bytes(body)?) } else { None };
         if let (Some(far), Ok(files), true) = (far, &mut files, header.announces()) {
             self.segments.announced(far.segment, files.pop())?;
         }
-        if header.kind == Kind::Undelivered {
+        if header.kind == FrameKind::Undelivered {
             let segment;
             (segment, body) = split_segment(body)?;
             pool.not_received(self.index, segment);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::crew::Shared;
 use super::deferred::Step;
-use super::receiver::{Incoming, Read, Receiver};
+use super::manager::PoolManager;
+use super::reply_reader::{Incoming, Read, ReplyReader};
 use super::supervisor::as_supervisor_of;
-use crate::futures::process::look::{LOOK, look};
+use crate::futures::process::spin::{SPIN, spin_until_deadline};
 use crate::futures::remote::depth::is_deep;
 use crate::sync::spin_until;
 use crate::user_code::contain;
@@ -22,7 +22,7 @@ use crate::user_code::contain;
 /// How long a thread takes the supervisor's place, which cannot react to anything meanwhile.
 const TURN: Duration = Duration::from_micros(200);
 
-impl Shared {
+impl PoolManager {
     /// Spends a moment to receive the answer to the call at this address. Nothing that others have
     /// put into the pool runs in this thread but the decoding of that one result.
     pub(crate) fn attend(
@@ -57,7 +57,7 @@ impl Shared {
         }
         if left {
             // The supervisor is about to learn how the worker ended, and to end the call.
-            look(soon(TURN, deadline), done);
+            spin_until_deadline(soon(TURN, deadline), done);
         }
     }
 
@@ -67,25 +67,25 @@ impl Shared {
             return None;
         }
         let state = self.state.lock();
-        let seat = state.seats.iter().find(|seat| {
-            seat.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))
+        let handle = state.handles.iter().find(|handle| {
+            handle.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))
         })?;
-        seat.link.as_ref().map(|link| Arc::clone(link.incoming()))
+        handle.link.as_ref().map(|link| Arc::clone(link.incoming()))
     }
 }
 
-impl Receiver {
+impl ReplyReader {
     /// Until the answer has come, or time has run out; whether the worker left its channel instead.
     fn await_answer(
         &mut self,
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolManager>,
         incoming: &Incoming,
         deadline: Option<Instant>,
     ) -> bool {
         let end = soon(TURN, deadline);
         self.page.answers().reader_is_awake();
         let mut read = Read::Nothing;
-        look(soon(LOOK, deadline), || {
+        spin_until_deadline(soon(SPIN, deadline), || {
             read = self.read_one(pool);
             !matches!(read, Read::Nothing)
         });
@@ -97,7 +97,7 @@ impl Receiver {
         matches!(read, Read::End)
     }
 
-    fn sleep_over_answer(&mut self, pool: &Arc<Shared>, end: Instant) -> Read {
+    fn sleep_over_answer(&mut self, pool: &Arc<PoolManager>, end: Instant) -> Read {
         loop {
             if self.sleeps() {
                 let left = end.saturating_duration_since(Instant::now());

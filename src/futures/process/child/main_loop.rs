@@ -11,27 +11,27 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::futures::process::channel::files::{TRIES, receive_files, send_files};
+use crate::futures::process::channel::fds::{TRIES, receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
-use crate::futures::process::channel::inbox::Inbox;
-use crate::futures::process::channel::page::Page;
-use crate::futures::process::channel::question::{Running, answer};
+use crate::futures::process::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::inquiry::{RunningId, answer};
 use crate::futures::process::channel::ring::{OVERWRITTEN, ring};
-use crate::futures::process::handshake::{Greeting, Hello};
-use crate::futures::process::look::{GLANCE, LOOK, look};
+use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::handshake::{Hello, Welcome};
 use crate::futures::process::shm::foreign::Foreigners;
 use crate::futures::process::shm::segments::{Announced, Arena, Segment};
+use crate::futures::process::spin::{SHORT_SPIN, SPIN, spin_until_deadline};
 use crate::futures::process::sys::fork::generation;
-use crate::futures::process::sys::signals::Blocked;
-use crate::futures::remote::attached::Files;
-use crate::futures::remote::calls::run as run_call;
-use crate::futures::remote::codec::{FarPayload, Payload, Sink, Source};
-use crate::futures::remote::identity::fingerprint;
-use crate::futures::remote::shared_bytes::SharedBytes;
-use crate::futures::remote::wire::{
-    ANNOUNCED, FAR, Far, HEADER, Header, Kind, ONCE, REPLY_LIMIT, REQUEST_LIMIT, Text, Token, put,
-    put_with_files,
+use crate::futures::process::sys::signals::BlockedSignals;
+use crate::futures::remote::attachments::Files;
+use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
+use crate::futures::remote::function_id::fingerprint;
+use crate::futures::remote::invoke::run as run_call;
+use crate::futures::remote::protocol::{
+    ANNOUNCED, FrameKind, FunctionToken, HEADER, Header, ONCE, OUT_OF_LINE, OutOfLine, REPLY_LIMIT,
+    REQUEST_LIMIT, Text, put, put_with_files,
 };
+use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::user_code::{contain, install_hook};
 
 /// How many pools this process is inside of.
@@ -43,12 +43,12 @@ pub(crate) fn depth() -> u32 {
 
 /// What the parent sent to begin with.
 pub(crate) struct Order {
-    pub(crate) greeting: Greeting,
+    pub(crate) welcome: Welcome,
     pub(crate) socket: OwnedFd,
     pub(crate) questions: OwnedFd,
     pub(crate) bell: OwnedFd,
     pub(crate) own_bell: OwnedFd,
-    pub(crate) page: Page,
+    pub(crate) page: SharedPage,
 }
 
 /// Why the worker ends early: its channel does not work. The exit code tells the parent.
@@ -64,14 +64,14 @@ impl From<rustix::io::Errno> for Lost {
     }
 }
 
-impl From<crate::futures::remote::wire::Malformed> for Lost {
-    fn from(malformed: crate::futures::remote::wire::Malformed) -> Self {
+impl From<crate::futures::remote::protocol::Malformed> for Lost {
+    fn from(malformed: crate::futures::remote::protocol::Malformed) -> Self {
         Self(malformed.0)
     }
 }
 
 /// Why a result is not sent.
-enum Unsent {
+enum UnsentReply {
     Lost(Lost),
     /// The system refused something; the result alone is lost.
     Refused(String),
@@ -85,14 +85,14 @@ pub(crate) const LOST: i32 = 113;
 
 /// Takes calls until the parent closes the channel; then the process ends.
 pub(crate) fn run(order: Order) -> ! {
-    let Order { greeting, socket, questions, bell, own_bell, page } = order;
+    let Order { welcome, socket, questions, bell, own_bell, page } = order;
     // ORDERING: Relaxed; no other thread is there.
-    DEPTH.store(greeting.depth, Ordering::Relaxed);
-    let mut worker = Worker::new(socket, bell, own_bell, Arc::new(page), greeting.limit);
+    DEPTH.store(welcome.depth, Ordering::Relaxed);
+    let mut worker = MainLoop::new(socket, bell, own_bell, Arc::new(page), welcome.limit);
     install_hook();
     keep_last_words(&worker.page);
     watch_parent(&worker.socket, questions, &worker.page, &worker.running);
-    let code = match worker.serve(greeting) {
+    let code = match worker.serve(welcome) {
         Ok(()) => 0,
         Err(Lost(why)) => {
             worker.page.say(why); // the parent reports it
@@ -106,7 +106,7 @@ pub(crate) fn run(order: Order) -> ! {
 }
 
 /// What a panic says goes to where the parent finds it if the process dies of it.
-fn keep_last_words(page: &Arc<Page>) {
+fn keep_last_words(page: &Arc<SharedPage>) {
     let page = Arc::clone(page);
     let next = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -120,8 +120,8 @@ fn keep_last_words(page: &Arc<Page>) {
 fn watch_parent(
     socket: &Arc<OwnedFd>,
     questions: OwnedFd,
-    page: &Arc<Page>,
-    running: &Arc<Running>,
+    page: &Arc<SharedPage>,
+    running: &Arc<RunningId>,
 ) {
     let (socket, page, running) = (Arc::clone(socket), Arc::clone(page), Arc::clone(running));
     let watch = move || {
@@ -152,17 +152,17 @@ fn watch_parent(
     // If there is no thread for it, the kernel's signal at the parent's death remains.
     let builder = std::thread::Builder::new().name("parent-watch".into()).stack_size(64 * 1024);
     // Signals are for the calls, which may wait for one that they have blocked.
-    let _blocked = Blocked::all();
+    let _blocked = BlockedSignals::all();
     drop(builder.spawn(watch));
 }
 
-pub(crate) struct Worker {
+pub(crate) struct MainLoop {
     /// The parent's.
     bell: OwnedFd,
     /// Ends when the worker is to end.
     own_bell: OwnedFd,
     socket: Arc<OwnedFd>,
-    page: Arc<Page>,
+    page: Arc<SharedPage>,
     arena: Arena,
     limit: u64,
     /// The parent's segments that it has announced.
@@ -170,21 +170,21 @@ pub(crate) struct Worker {
     /// Our segments that the parent has.
     announced: Announced,
     /// Our segments that the parent reads.
-    lent: HashMap<u64, Segment>,
+    outstanding: HashMap<u64, Segment>,
     out: Vec<u8>,
     /// When it last had nothing to do, the next call came soon.
-    prompt: bool,
-    running: Arc<Running>,
+    spin_pays: bool,
+    running: Arc<RunningId>,
     /// Of this process; that of a fork is another.
     generation: u64,
 }
 
-impl Worker {
+impl MainLoop {
     pub(crate) fn new(
         socket: OwnedFd,
         bell: OwnedFd,
         own_bell: OwnedFd,
-        page: Arc<Page>,
+        page: Arc<SharedPage>,
         limit: u64,
     ) -> Self {
         Self {
@@ -196,54 +196,54 @@ impl Worker {
             limit,
             segments: Foreigners::default(),
             announced: Announced::default(),
-            lent: HashMap::new(),
+            outstanding: HashMap::new(),
             out: Vec::new(),
-            prompt: false,
+            spin_pays: false,
             running: Arc::default(),
             generation: generation(),
         }
     }
 
-    fn serve(&mut self, greeting: Greeting) -> Result<(), Lost> {
+    fn serve(&mut self, welcome: Welcome) -> Result<(), Lost> {
         let fingerprint = fingerprint().unwrap_or(0);
-        let hello = Hello { nonce: greeting.nonce, fingerprint };
+        let hello = Hello { nonce: welcome.nonce, fingerprint };
         let hello = hello.to_bytes().map_err(|_| Lost("no greeting"))?;
-        self.reply(Kind::Ready, &hello)?;
-        if fingerprint != greeting.fingerprint {
+        self.reply(FrameKind::Ready, &hello)?;
+        if fingerprint != welcome.fingerprint {
             return Err(Lost("this is another program image than the parent's"));
         }
-        let mut inbox = Inbox::new(REQUEST_LIMIT);
-        while self.handle(&mut inbox)? {
-            match self.receive(&mut inbox)? {
+        let mut frame_reader = FrameReader::new(REQUEST_LIMIT);
+        while self.handle(&mut frame_reader)? {
+            match self.receive(&mut frame_reader)? {
                 0 => return Ok(()),
-                count => inbox.fill(count),
+                count => frame_reader.fill(count),
             }
         }
         Ok(())
     }
 
     /// Does what the requests say that have come; false if the worker is to end.
-    pub(crate) fn handle(&mut self, inbox: &mut Inbox) -> Result<bool, Lost> {
-        while let Some((header, body)) = inbox.next()? {
+    pub(crate) fn handle(&mut self, frame_reader: &mut FrameReader) -> Result<bool, Lost> {
+        while let Some((header, body)) = frame_reader.next()? {
             match header.kind {
-                Kind::Call => {
-                    let done = self.call(header, inbox, body);
+                FrameKind::Call => {
+                    let done = self.call(header, frame_reader, body);
                     self.running.set(0);
                     done?;
                 }
-                Kind::Stop => return Ok(false),
-                Kind::Free | Kind::Lost => {
-                    if header.kind == Kind::Lost {
+                FrameKind::Stop => return Ok(false),
+                FrameKind::Free | FrameKind::Lost => {
+                    if header.kind == FrameKind::Lost {
                         self.announced.remove(header.seq);
                     }
-                    if let Some(mut segment) = self.lent.remove(&header.seq) {
+                    if let Some(mut segment) = self.outstanding.remove(&header.seq) {
                         match segment.reclaim() {
                             Ok(()) => self.arena.give_back(segment),
                             Err(_) => self.arena.lose(segment),
                         }
                     }
                 }
-                Kind::Forget => self.segments.forgotten(header.seq),
+                FrameKind::Forget => self.segments.forgotten(header.seq),
                 _ => return Err(Lost("not a request")),
             }
         }
@@ -252,19 +252,19 @@ impl Worker {
 
     /// Blocks until there are requests; gives how many bytes. It looks for them first, as long as
     /// that pays, and tells the parent of answers that it has let come together.
-    fn receive(&mut self, inbox: &mut Inbox) -> Result<usize, Lost> {
+    fn receive(&mut self, frame_reader: &mut FrameReader) -> Result<usize, Lost> {
         let page = Arc::clone(&self.page);
         let (answers, requests) = (page.answers(), page.requests());
         let mut came = Ok(0);
         let mut read = || {
-            came = requests.read(inbox.room());
+            came = requests.read(frame_reader.room());
             came != Ok(0)
         };
         let now = Instant::now();
-        let mut done = self.prompt && look(now + GLANCE, &mut read);
+        let mut done = self.spin_pays && spin_until_deadline(now + SHORT_SPIN, &mut read);
         if !done {
             answers.ring_for_anything(|| self.ring())?;
-            done = self.prompt && look(now + LOOK, &mut read);
+            done = self.spin_pays && spin_until_deadline(now + SPIN, &mut read);
         }
         let mut ended = false;
         let mut kept = if done { None } else { self.trim()? };
@@ -278,7 +278,7 @@ impl Worker {
             }
         }
         requests.reader_is_awake();
-        self.prompt = Instant::now() < now + LOOK;
+        self.spin_pays = Instant::now() < now + SPIN;
         came.map_err(|Overrun| OVERWRITTEN.into())
     }
 
@@ -312,18 +312,23 @@ impl Worker {
     /// Appends what the parent need not keep.
     fn forget(&mut self, out: &mut Vec<u8>) {
         while let Some(segment) = self.announced.surplus() {
-            put(out, Kind::Forget, segment, &[]);
+            put(out, FrameKind::Forget, segment, &[]);
         }
     }
 
-    fn call(&mut self, header: Header, inbox: &Inbox, body: Range<usize>) -> Result<(), Lost> {
+    fn call(
+        &mut self,
+        header: Header,
+        frame_reader: &FrameReader,
+        body: Range<usize>,
+    ) -> Result<(), Lost> {
         let (seq, count) = (header.seq, header.files.into());
         let mut files = match count {
             0 => Ok(Vec::new()),
             _ => receive_files(self.socket.as_fd(), seq, count, true)?,
         };
-        let (token, rest) = Token::split(inbox.body(body))?;
-        let far = if header.is_far() { Some(Far::from_bytes(rest)?) } else { None };
+        let (token, rest) = FunctionToken::split(frame_reader.body(body))?;
+        let far = if header.is_far() { Some(OutOfLine::from_bytes(rest)?) } else { None };
         let announced = far.filter(|_| header.announces());
         if let (Some(far), Ok(files)) = (announced, &mut files) {
             self.segments.announced(far.segment, files.pop())?;
@@ -339,7 +344,12 @@ impl Worker {
                 let segment = unknown.map_or(0, |far| far.segment).to_ne_bytes();
                 let why = format!("{why}, in worker process {}", std::process::id());
                 let text = Text { message: why, location: None };
-                put_frame(&mut self.out, Kind::Undelivered, seq, &[&segment, &text.to_bytes()]);
+                put_frame(
+                    &mut self.out,
+                    FrameKind::Undelivered,
+                    seq,
+                    &[&segment, &text.to_bytes()],
+                );
                 return self.flush();
             }
         };
@@ -348,7 +358,7 @@ impl Worker {
             if let Some(far) = once {
                 self.segments.forgotten(far.segment);
             }
-            put_frame(&mut self.out, Kind::Skipped, seq, &[]);
+            put_frame(&mut self.out, FrameKind::Skipped, seq, &[]);
             return self.flush();
         }
         self.running.set(seq);
@@ -360,7 +370,7 @@ impl Worker {
         let verdict = match far {
             Some(far) => {
                 let window = self.segments.window(far)?;
-                let payload = FarPayload::new(&window);
+                let payload = OutOfLinePayload::new(&window);
                 run_call(token, &mut Source::far(&payload, &files), &mut sink)
             }
             None => run_call(token, &mut Source::new(rest, &files), &mut sink),
@@ -388,11 +398,11 @@ impl Worker {
     fn send(&mut self, seq: u64, payload: Payload, attached: &[SharedBytes]) -> Result<(), Lost> {
         match self.try_send(seq, payload, attached) {
             Ok(()) => self.flush(),
-            Err(Unsent::Lost(lost)) => Err(lost),
-            Err(Unsent::Refused(why)) => {
+            Err(UnsentReply::Lost(lost)) => Err(lost),
+            Err(UnsentReply::Refused(why)) => {
                 let why = format!("{why}, in worker process {}", std::process::id());
                 let text = Text { message: why, location: None };
-                put_frame(&mut self.out, Kind::Unsent, seq, &[&text.to_bytes()]);
+                put_frame(&mut self.out, FrameKind::Unsent, seq, &[&text.to_bytes()]);
                 self.flush()
             }
         }
@@ -404,20 +414,20 @@ impl Worker {
         seq: u64,
         payload: Payload,
         attached: &[SharedBytes],
-    ) -> Result<(), Unsent> {
+    ) -> Result<(), UnsentReply> {
         let mut files: Vec<BorrowedFd<'_>> =
             attached.iter().filter_map(|shared| shared.file()).collect();
-        let mut header = Header { len: 0, kind: Kind::Done, flags: 0, files: 0, seq };
+        let mut header = Header { len: 0, kind: FrameKind::Done, flags: 0, files: 0, seq };
         match self.near_or_far(payload)? {
-            Payload::Near(mut out) => {
+            Payload::Inline(mut out) => {
                 header.files = self.send_files(seq, &files)?;
                 let len = u32::try_from(out.len() - HEADER).expect("at most REPLY_LIMIT");
                 out[..HEADER].copy_from_slice(&Header { len, ..header }.to_bytes());
                 Header::seal(&mut out);
                 self.out = out;
             }
-            Payload::Far(mut segment) => {
-                header.flags = FAR;
+            Payload::OutOfLine(mut segment) => {
+                header.flags = OUT_OF_LINE;
                 let announces = !self.announced.has(&segment);
                 if announces {
                     header.flags |= ANNOUNCED;
@@ -430,7 +440,7 @@ impl Worker {
                         return Err(unsent);
                     }
                 };
-                let far = Far { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
+                let far = OutOfLine { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
                 let once = segment.is_used_once();
                 if once {
                     header.flags |= ONCE;
@@ -441,7 +451,7 @@ impl Worker {
                         self.announced.add(&segment);
                     }
                     segment.lend();
-                    self.lent.insert(segment.id(), segment);
+                    self.outstanding.insert(segment.id(), segment);
                 }
                 let mut out = std::mem::take(&mut self.out);
                 out.clear();
@@ -454,35 +464,36 @@ impl Worker {
     }
 
     /// A payload that is in the heap because there was no shared memory is tried once more.
-    fn near_or_far(&self, payload: Payload) -> Result<Payload, Unsent> {
+    fn near_or_far(&self, payload: Payload) -> Result<Payload, UnsentReply> {
         let bytes = match &payload {
-            Payload::Near(out) if out.len() - HEADER > REPLY_LIMIT => &out[HEADER..],
-            Payload::Near(_) | Payload::Far(_) => return Ok(payload),
+            Payload::Inline(out) if out.len() - HEADER > REPLY_LIMIT => &out[HEADER..],
+            Payload::Inline(_) | Payload::OutOfLine(_) => return Ok(payload),
         };
         let taken = self.arena.take(bytes.len()).and_then(|mut segment| {
             segment.extend(bytes.len())?.copy_from_slice(bytes);
             Ok(segment)
         });
         let len = bytes.len();
-        let none = |error| Unsent::Refused(format!("no shared memory for {len} bytes: {error}"));
-        taken.map(Payload::Far).map_err(none)
+        let none =
+            |error| UnsentReply::Refused(format!("no shared memory for {len} bytes: {error}"));
+        taken.map(Payload::OutOfLine).map_err(none)
     }
 
     /// Gives how many were sent.
-    fn send_files(&self, seq: u64, files: &[BorrowedFd<'_>]) -> Result<u8, Unsent> {
+    fn send_files(&self, seq: u64, files: &[BorrowedFd<'_>]) -> Result<u8, UnsentReply> {
         if files.is_empty() {
             return Ok(0);
         }
         match send_files(self.socket.as_fd(), seq, files, true) {
             Ok(()) => Ok(u8::try_from(files.len()).expect("at most FILES")),
-            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Err(Unsent::Lost(error.into())),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Err(UnsentReply::Lost(error.into())),
             Err(error) => {
-                Err(Unsent::Refused(format!("its descriptors could not be sent: {error}")))
+                Err(UnsentReply::Refused(format!("its descriptors could not be sent: {error}")))
             }
         }
     }
 
-    fn reply(&mut self, kind: Kind, body: &[u8]) -> Result<(), Lost> {
+    fn reply(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), Lost> {
         put_frame(&mut self.out, kind, 0, &[body]);
         self.flush()
     }
@@ -504,7 +515,7 @@ impl Worker {
     }
 }
 
-fn put_frame(out: &mut Vec<u8>, kind: Kind, seq: u64, body: &[&[u8]]) {
+fn put_frame(out: &mut Vec<u8>, kind: FrameKind, seq: u64, body: &[&[u8]]) {
     out.clear();
     put(out, kind, seq, body);
 }

@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use log::Level;
 use rustix::process::Signal;
 
-use super::crew::{Shared, State};
 use super::deferred::Deferred;
-use super::slot::{Aftermath, Phase, Reason};
+use super::manager::{ManagerState, PoolManager};
+use super::request::ProcessCallRef;
 use super::spawn::Ended;
-use super::task::Task;
+use super::worker_state::{Aftermath, Reason, WorkerPhase};
 use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
-use crate::futures::process::channel::link::Link;
-use crate::futures::process::child::worker::LOST;
+use crate::futures::process::channel::sender::Sender;
+use crate::futures::process::child::main_loop::LOST;
 
 /// What a dynamic loader exits with that cannot load its program.
 const NOT_LOADED: i32 = 127;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would
 /// replace its workers is broken.
-const STORM: u32 = 5;
+const MAX_CRASH_LOOP: u32 = 5;
 
 /// How often in a row the system may refuse a process to a pool that has none.
 const REFUSALS: u32 = 60;
@@ -42,7 +42,7 @@ pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time 
 
 /// What a supervisor does after its worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum AfterExit {
     /// Starts another one.
     Start,
     /// The same, after a moment.
@@ -51,39 +51,39 @@ pub(crate) enum Next {
     Stop,
 }
 
-impl Shared {
+impl PoolManager {
     /// The worker that a supervisor started could be connected.
-    pub(crate) fn connected(&self, index: usize, link: Link) {
+    pub(crate) fn connected(&self, index: usize, link: Sender) {
         let mut state = self.state.lock();
-        let seat = &mut state.seats[index];
-        if matches!(seat.slot.phase(), Phase::Killing(_)) {
+        let handle = &mut state.handles[index];
+        if matches!(handle.slot.phase(), WorkerPhase::Killing(_)) {
             link.signal(Signal::KILL); // it was not wanted any more while it was started
         }
-        seat.link = Some(link);
+        handle.link = Some(link);
     }
 
     /// A worker has said that it is there; it may still have to run its initializer.
     pub(crate) fn greeted(&self, index: usize) {
-        self.state.lock().seats[index].greeted = true;
+        self.state.lock().handles[index].greeted = true;
     }
 
     /// Kills a worker that breaks the rules of its channel. One that was told to end may leave it
     /// before: it has [`DRAIN`] for that.
-    pub(crate) fn unruly(&self, index: usize, how: &'static str) {
-        let seat = &mut self.state.lock().seats[index];
-        if seat.slot.phase() != Phase::Draining {
-            seat.kill(Reason::Unruly(how), Signal::KILL);
+    pub(crate) fn violated_protocol(&self, index: usize, how: &'static str) {
+        let handle = &mut self.state.lock().handles[index];
+        if handle.slot.phase() != WorkerPhase::Draining {
+            handle.kill(Reason::ProtocolViolation(how), Signal::KILL);
         }
     }
 
     /// The call whose answer a worker owes.
     pub(crate) fn owed(&self, index: usize) -> Option<u64> {
-        self.state.lock().seats[index].slot.owed().map(|(seq, _)| seq)
+        self.state.lock().handles[index].slot.owed().map(|(seq, _)| seq)
     }
 
     /// Wakes a worker that may have missed that; false if the system refuses it.
     pub(crate) fn ring(&self, index: usize) -> bool {
-        self.state.lock().seats[index].link.as_ref().is_none_or(Link::ring)
+        self.state.lock().handles[index].link.as_ref().is_none_or(Sender::ring)
     }
 
     /// A worker could not be started, or could not take its order because the system refused it
@@ -92,23 +92,23 @@ impl Shared {
         self: &Arc<Self>,
         index: usize,
         error: std::io::Error,
-    ) -> (Deferred, Next, Option<Link>) {
+    ) -> (Deferred, AfterExit, Option<Sender>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
-        let seat = &mut state.seats[index];
-        let link = seat.link.take();
-        let wanted = seat.slot.phase() == Phase::Starting;
-        let aftermath = seat.slot.exited(|_| false);
+        let handle = &mut state.handles[index];
+        let link = handle.link.take();
+        let wanted = handle.slot.phase() == WorkerPhase::Starting;
+        let aftermath = handle.slot.exited(|_| false);
         debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
-        seat.slot.clear();
-        let others = state.seats.iter().any(|seat| seat.slot.is_alive());
+        handle.slot.clear();
+        let others = state.handles.iter().any(|handle| handle.slot.is_alive());
         let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
         state.refusals += 1;
         if needed && state.refusals < REFUSALS {
             // What the supervisors that gave up before this one have had may be free by now.
             state.counts.started += 1;
-            state.seats[index].start(self.settings().max_tasks_per_child);
-            return (deferred, Next::StartLater, link);
+            state.handles[index].start(self.settings().max_tasks_per_child);
+            return (deferred, AfterExit::StartLater, link);
         }
         if needed {
             // Nobody is left who could run what is queued. The next call finds out anew.
@@ -120,7 +120,7 @@ impl Shared {
         }
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
-        (deferred, Next::Stop, link)
+        (deferred, AfterExit::Stop, link)
     }
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
@@ -131,18 +131,18 @@ impl Shared {
         ended: Ended,
         start_error: Option<Error>,
         excuse: Option<String>,
-    ) -> (Deferred, Next, Option<Link>) {
+    ) -> (Deferred, AfterExit, Option<Sender>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
-        let seat = &mut state.seats[index];
-        let link = seat.link.take();
+        let handle = &mut state.handles[index];
+        let link = handle.link.take();
         let begun = |seq| link.as_ref().is_some_and(|link| link.page().may_have_begun(seq));
-        let aftermath = seat.slot.exited(begun);
+        let aftermath = handle.slot.exited(begun);
         let death = describe(&aftermath, ended, link.as_ref(), excuse);
         // The next call that comes finds a worker as if nothing had happened.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
-        state.seats[index].slot.clear();
+        state.handles[index].slot.clear();
         let next = self.replace(&mut state, index, eager);
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
@@ -152,8 +152,8 @@ impl Shared {
     /// Decides about the calls that a worker leaves, and about the pool.
     fn settle(
         &self,
-        state: &mut State,
-        aftermath: Aftermath<Task>,
+        state: &mut ManagerState,
+        aftermath: Aftermath<ProcessCallRef>,
         death: WorkerDeath,
         start_error: Option<Error>,
         deferred: &mut Deferred,
@@ -161,7 +161,9 @@ impl Shared {
         let Aftermath { reason, was_draining, in_doubt, unstarted, .. } = aftermath;
         state.requeue(unstarted);
         let fail = |deferred: &mut Deferred, error: Error| {
-            deferred.failed.extend(in_doubt.iter().map(|task| (Task::clone(task), error.clone())));
+            deferred
+                .failed
+                .extend(in_doubt.iter().map(|task| (ProcessCallRef::clone(task), error.clone())));
         };
         let pid = death.pid;
         match reason {
@@ -179,7 +181,7 @@ impl Shared {
                 return fail(deferred, Error::BrokenProcessPool { accepted: true, cause });
             }
             None if was_draining && in_doubt.is_empty() => return,
-            None | Some(Reason::Unruly(_)) => {}
+            None | Some(Reason::ProtocolViolation(_)) => {}
         }
         state.counts.died += 1;
         if let Some(error) = start_error {
@@ -187,15 +189,15 @@ impl Shared {
             return state.break_off(Cause::new(error), deferred);
         }
         deferred.log(Level::Warn, death.to_string());
-        if reason == Some(Reason::Unruly(INITIALIZER_HANGS)) {
+        if reason == Some(Reason::ProtocolViolation(INITIALIZER_HANGS)) {
             // The next one would hang as well.
             let cause = Error::WorkerDied(Cause::new(death));
             return state.break_off(Cause::new(cause), deferred);
         }
         if in_doubt.is_empty() {
-            state.fruitless += 1;
+            state.deaths_without_progress += 1;
         }
-        let storm = state.fruitless >= STORM;
+        let storm = state.deaths_without_progress >= MAX_CRASH_LOOP;
         let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
         match (self.settings().on_worker_death, in_doubt) {
             (OnWorkerDeath::BreakPool, in_doubt) => {
@@ -206,7 +208,7 @@ impl Shared {
             (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, deferred),
             (policy, in_doubt) => {
                 let times = if let OnWorkerDeath::Retry(times) = policy { times } else { 0 };
-                let again = |task: &Task| times > 0 && task.count_death() <= times;
+                let again = |task: &ProcessCallRef| times > 0 && task.count_death() <= times;
                 let (again, failed): (Vec<_>, Vec<_>) = in_doubt.into_iter().partition(again);
                 state.requeue(again);
                 deferred.failed.extend(failed.into_iter().map(|task| {
@@ -218,31 +220,34 @@ impl Shared {
         }
     }
 
-    /// Whether the supervisor of a seat that is free now starts another worker in it: if calls wait for
+    /// Whether the supervisor of a place that is free now starts another worker in it: if calls wait for
     /// one, or if a call has just cost the pool one.
-    fn replace(&self, state: &mut State, index: usize, eager: bool) -> Next {
-        let starting =
-            state.seats.iter().filter(|seat| seat.slot.phase() == Phase::Starting).count();
+    fn replace(&self, state: &mut ManagerState, index: usize, eager: bool) -> AfterExit {
+        let starting = state
+            .handles
+            .iter()
+            .filter(|handle| handle.slot.phase() == WorkerPhase::Starting)
+            .count();
         let wanted = state.queue.len() > starting || eager && !state.closing;
         if state.broken.is_some() || !wanted {
-            return Next::Stop;
+            return AfterExit::Stop;
         }
         state.counts.started += 1;
-        state.seats[index].start(self.settings().max_tasks_per_child);
-        Next::Start
+        state.handles[index].start(self.settings().max_tasks_per_child);
+        AfterExit::Start
     }
 }
 
 /// What is known of an end.
 fn describe(
-    aftermath: &Aftermath<Task>,
+    aftermath: &Aftermath<ProcessCallRef>,
     ended: Ended,
-    link: Option<&Link>,
+    link: Option<&Sender>,
     excuse: Option<String>,
 ) -> WorkerDeath {
     let last_words = link.and_then(|link| link.page().last_words()).or(excuse);
     let note = match aftermath.reason {
-        Some(Reason::Unruly(how)) => Some(how),
+        Some(Reason::ProtocolViolation(how)) => Some(how),
         _ if !aftermath.was_ready && ended.exit_code == Some(NOT_LOADED) => {
             Some("its program could not be loaded: its standard error says why")
         }
@@ -269,7 +274,7 @@ fn describe(
     }
 }
 
-impl State {
+impl ManagerState {
     /// Fails the calls that wait for a worker that is not to be had.
     pub(crate) fn fail_queued(&mut self, error: &Error, deferred: &mut Deferred) {
         deferred.failed.extend(self.queue.drain(..).map(|task| (task, error.clone())));
@@ -277,12 +282,12 @@ impl State {
 
     /// Breaks the pool: fails all calls, each with an error of its own, and kills all workers.
     pub(crate) fn break_off(&mut self, cause: Cause<Error>, deferred: &mut Deferred) {
-        let mut tasks: Vec<Task> = Vec::new();
-        for seat in &mut self.seats {
-            tasks.extend(seat.slot.give_up());
-            seat.kill(Reason::Stop, Signal::KILL);
+        let mut tasks: Vec<ProcessCallRef> = Vec::new();
+        for handle in &mut self.handles {
+            tasks.extend(handle.slot.give_up());
+            handle.kill(Reason::Stop, Signal::KILL);
         }
-        let queued: Vec<Task> = self.queue.drain(..).collect();
+        let queued: Vec<ProcessCallRef> = self.queue.drain(..).collect();
         for task in queued.into_iter().chain(tasks) {
             let cause = Cause::new(Error::clone(&cause));
             deferred.failed.push((task, Error::BrokenProcessPool { accepted: true, cause }));

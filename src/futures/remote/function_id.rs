@@ -10,15 +10,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::codec::{Sink, Source};
 use super::images::{self, Constructor, Image};
-use super::wire::{Place, Text, Token};
+use super::protocol::{CodePlace, FunctionToken, Text};
 use crate::error::{Error, Result};
 
 /// Code of ours that knows `A` and `R`: decodes an argument, calls a function, encodes its result.
-pub(crate) type Trampoline = fn(Code, &mut Source<'_>, &mut Sink<'_>) -> Verdict;
+pub(crate) type Trampoline = fn(Code, &mut Source<'_>, &mut Sink<'_>) -> CallOutcome;
 
 /// How a call went, in the worker.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum CallOutcome {
     /// The result is in the sink.
     Done,
     Panicked(Text),
@@ -46,15 +46,15 @@ impl Code {
 }
 
 /// The token for calling `function` through `trampoline`.
-pub(crate) fn token<A, R>(trampoline: Trampoline, function: fn(A) -> R) -> Result<Token> {
-    Ok(Token {
+pub(crate) fn token<A, R>(trampoline: Trampoline, function: fn(A) -> R) -> Result<FunctionToken> {
+    Ok(FunctionToken {
         trampoline: place_of(trampoline as *const c_void)?,
         function: place_of(function as *const c_void)?,
     })
 }
 
 /// What a token means in this process.
-pub(crate) fn resolve(token: Token) -> Result<(Trampoline, Code), String> {
+pub(crate) fn resolve(token: FunctionToken) -> Result<(Trampoline, Code), String> {
     let trampoline = address_of(token.trampoline)?;
     let function = address_of(token.function)?;
     // SAFETY: the parent took the address from a `Trampoline`, it lies in executable code of an
@@ -63,10 +63,10 @@ pub(crate) fn resolve(token: Token) -> Result<(Trampoline, Code), String> {
     Ok((trampoline, Code(function)))
 }
 
-fn place_of(address: *const c_void) -> Result<Place> {
+fn place_of(address: *const c_void) -> Result<CodePlace> {
     let found = images::find(|image| {
         let offset = image.offset_of(address.addr())?;
-        Some(image.name.map(|image| Place { image, offset }))
+        Some(image.name.map(|image| CodePlace { image, offset }))
     });
     match found {
         Some(Some(place)) => Ok(place),
@@ -81,12 +81,12 @@ fn place_of(address: *const c_void) -> Result<Place> {
     }
 }
 
-fn address_of(place: Place) -> Result<*const c_void, String> {
+fn address_of(place: CodePlace) -> Result<*const c_void, String> {
     let address = images::find(|image| {
         (image.name == Some(place.image)).then(|| image.address_of(place.offset)).flatten()
     });
     let address = address.ok_or_else(|| {
-        let Place { image, offset } = place;
+        let CodePlace { image, offset } = place;
         format!("the worker has no code at offset {offset:#x} of image {image:016x}: a plug-in?")
     })?;
     Ok(std::ptr::with_exposed_provenance(address))
@@ -166,8 +166,8 @@ mod tests {
         n * 2
     }
 
-    fn never(_: Code, _: &mut Source<'_>, _: &mut Sink<'_>) -> Verdict {
-        Verdict::TooLarge(7)
+    fn never(_: Code, _: &mut Source<'_>, _: &mut Sink<'_>) -> CallOutcome {
+        CallOutcome::TooLarge(7)
     }
 
     #[test]
@@ -186,13 +186,13 @@ mod tests {
         assert!(place_of(address.cast()).is_err());
         let token = token(never, twice).unwrap();
         for wrong in [
-            Place { offset: u32::MAX, ..token.function },
-            Place { offset: 0, ..token.function },
-            Place { image: token.function.image ^ 1, ..token.function },
-            Place { image: token.function.image ^ 1 << 40, ..token.function },
+            CodePlace { offset: u32::MAX, ..token.function },
+            CodePlace { offset: 0, ..token.function },
+            CodePlace { image: token.function.image ^ 1, ..token.function },
+            CodePlace { image: token.function.image ^ 1 << 40, ..token.function },
         ] {
-            assert!(resolve(Token { function: wrong, ..token }).is_err());
-            assert!(resolve(Token { trampoline: wrong, ..token }).is_err());
+            assert!(resolve(FunctionToken { function: wrong, ..token }).is_err());
+            assert!(resolve(FunctionToken { trampoline: wrong, ..token }).is_err());
         }
     }
 

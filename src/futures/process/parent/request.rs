@@ -7,46 +7,47 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::crew::Shared;
 use super::deferred::Deferred;
+use super::manager::PoolManager;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
 use crate::futures::call::{self, Call, CallKind};
-use crate::futures::process::channel::page::Page;
+use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::shm::segments::Arena;
-use crate::futures::remote::attached::Files;
-use crate::futures::remote::codec::{EncodeError, FarBytes, Payload, Sink, Source};
-use crate::futures::remote::landing::{self, Landed, Landing};
+use crate::futures::remote::attachments::Files;
+use crate::futures::remote::codec::{EncodeError, OutOfLineBytes, Payload, Sink, Source};
 use crate::futures::remote::numbers::copy_numbers;
+use crate::futures::remote::protocol::{FrameKind, FunctionToken, REQUEST_LIMIT};
+use crate::futures::remote::reply::{self, HasReplyHandler, ReplyHandler};
 use crate::futures::remote::shared_bytes::SharedBytes;
-use crate::futures::remote::wire::{Kind, REQUEST_LIMIT, Token};
 use crate::sync::Mutex;
 
 /// A call as the pool sees it.
-pub(crate) type Task = PairArc<dyn Remote>;
+pub(crate) type ProcessCallRef = PairArc<dyn ProcessCall>;
 
 /// What crosses to the worker.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) token: Token,
+    pub(crate) token: FunctionToken,
     pub(crate) payload: Payload,
     pub(crate) attachments: Vec<SharedBytes>,
 }
 
 /// The most bytes of an argument that travel inside of their frame.
-pub(crate) const NEAR: usize = REQUEST_LIMIT - crate::futures::remote::wire::HEADER - Token::BYTES;
+pub(crate) const INLINE_LIMIT: usize =
+    REQUEST_LIMIT - crate::futures::remote::protocol::HEADER - FunctionToken::BYTES;
 
 impl Message {
     /// Encodes an argument with `encode`.
     pub(crate) fn new(
-        token: Token,
+        token: FunctionToken,
         arena: &Arena,
         limit: u64,
         encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
     ) -> Result<Self> {
-        let mut sink = Sink::new(Vec::new(), NEAR, limit, arena);
+        let mut sink = Sink::new(Vec::new(), INLINE_LIMIT, limit, arena);
         let encoded = encode(&mut sink);
         let (payload, attachments) = sink.into_parts();
         match encoded {
@@ -62,13 +63,13 @@ impl Message {
 impl Message {
     /// Whether it can be sent as it is.
     pub(crate) fn is_ready(&self) -> bool {
-        !matches!(&self.payload, Payload::Near(bytes) if bytes.len() > NEAR)
+        !matches!(&self.payload, Payload::Inline(bytes) if bytes.len() > INLINE_LIMIT)
     }
 
     /// Moves a payload that is too long for a frame into shared memory. That takes its time.
     pub(crate) fn make_ready(&mut self, arena: &Arena) -> Result<()> {
-        let Payload::Near(bytes) = &self.payload else { return Ok(()) };
-        if bytes.len() <= NEAR {
+        let Payload::Inline(bytes) = &self.payload else { return Ok(()) };
+        if bytes.len() <= INLINE_LIMIT {
             return Ok(());
         }
         let segment = arena.take(bytes.len()).and_then(|mut segment| {
@@ -76,7 +77,7 @@ impl Message {
             Ok(segment)
         });
         match segment {
-            Ok(segment) => self.payload = Payload::Far(segment),
+            Ok(segment) => self.payload = Payload::OutOfLine(segment),
             Err(error) => {
                 let len = bytes.len();
                 return Err(undelivered(&format!("no shared memory for {len} bytes: {error}")));
@@ -92,53 +93,53 @@ pub(crate) fn undelivered(why: &str) -> Error {
 }
 
 /// How far a call has got.
-enum Place {
+enum Whereabouts {
     /// In the queue, or taken back to it.
     Queued,
     /// Sent to the worker of this page under this number.
-    Sent(Arc<Page>, u64),
+    Sent(Arc<SharedPage>, u64),
 }
 
 /// The body of a call that runs in another process.
-pub(crate) struct Crossing<R> {
+pub(crate) struct ProcessRequest<R> {
     site: &'static Location<'static>,
     signature: &'static str,
     message: Mutex<Option<Message>>,
-    landing: Landing<R>,
+    reply_handler: ReplyHandler<R>,
     /// LOCK: taken under the pool's lock, never the other way round.
-    place: Mutex<Place>,
-    pool: Weak<Shared>,
+    place: Mutex<Whereabouts>,
+    pool: Weak<PoolManager>,
     /// How often a worker died over it.
     deaths: AtomicU32,
     /// A thread makes its message ready, and looks for a worker then.
     preparing: AtomicBool,
 }
 
-impl<R: Send + 'static> Crossing<R> {
+impl<R: Send + 'static> ProcessRequest<R> {
     /// Makes a call; `A` and `I` are what its function takes and returns, for error texts.
     pub(crate) fn make<A, I>(
         site: &'static Location<'static>,
         message: Message,
-        landing: Landing<R>,
-        pool: &Arc<Shared>,
-    ) -> (Task, Future<R>) {
+        reply_handler: ReplyHandler<R>,
+        pool: &Arc<PoolManager>,
+    ) -> (ProcessCallRef, Future<R>) {
         let (call, future) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             message: Mutex::new(Some(message)),
-            landing,
-            place: Mutex::new(Place::Queued),
+            reply_handler,
+            place: Mutex::new(Whereabouts::Queued),
             pool: Arc::downgrade(pool),
             deaths: AtomicU32::new(0),
             preparing: AtomicBool::new(false),
         });
-        let block = PairArc::into_raw(call) as *mut Block<dyn Remote>;
+        let block = PairArc::into_raw(call) as *mut Block<dyn ProcessCall>;
         // SAFETY: it was made from an owner just now.
-        (unsafe { Task::from_raw(block) }, future)
+        (unsafe { ProcessCallRef::from_raw(block) }, future)
     }
 }
 
-impl<R> Crossing<R> {
+impl<R> ProcessRequest<R> {
     fn release_message(&self) {
         let message = self.message.lock().take();
         let Some(message) = message else { return };
@@ -149,13 +150,13 @@ impl<R> Crossing<R> {
     }
 }
 
-impl<R> Drop for Crossing<R> {
+impl<R> Drop for ProcessRequest<R> {
     fn drop(&mut self) {
         self.release_message();
     }
 }
 
-impl<R: Send + 'static> CallKind<R> for Crossing<R> {
+impl<R: Send + 'static> CallKind<R> for ProcessRequest<R> {
     fn name(&self) -> &'static str {
         "a call in another process"
     }
@@ -163,8 +164,8 @@ impl<R: Send + 'static> CallKind<R> for Crossing<R> {
     fn cancelling(&self, cancel: &mut dyn FnMut()) {
         let place = self.place.lock();
         let can = match &*place {
-            Place::Queued => true,
-            Place::Sent(page, seq) => page.revoke(*seq),
+            Whereabouts::Queued => true,
+            Whereabouts::Sent(page, seq) => page.revoke(*seq),
         };
         if can {
             cancel();
@@ -180,7 +181,7 @@ impl<R: Send + 'static> CallKind<R> for Crossing<R> {
     }
 
     fn has_begun_elsewhere(&self) -> bool {
-        matches!(&*self.place.lock(), Place::Sent(page, seq) if page.has_begun(*seq))
+        matches!(&*self.place.lock(), Whereabouts::Sent(page, seq) if page.has_begun(*seq))
     }
 
     fn kill(&self) -> bool {
@@ -195,15 +196,15 @@ impl<R: Send + 'static> CallKind<R> for Crossing<R> {
     }
 }
 
-impl<R: Send + 'static> Landed<R> for Crossing<R> {
-    fn landing(&self) -> &Landing<R> {
-        &self.landing
+impl<R: Send + 'static> HasReplyHandler<R> for ProcessRequest<R> {
+    fn reply_handler(&self) -> &ReplyHandler<R> {
+        &self.reply_handler
     }
 }
 
 /// What came back, in memory that nobody else can write.
 pub(crate) struct Reply {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) bytes: Bytes,
     pub(crate) files: Vec<OwnedFd>,
 }
@@ -218,7 +219,7 @@ impl Bytes {
     const FEW: usize = 46;
 
     /// Copies what lies where others may write to it.
-    pub(crate) fn fetch(bytes: &dyn FarBytes) -> std::result::Result<Self, String> {
+    pub(crate) fn fetch(bytes: &dyn OutOfLineBytes) -> std::result::Result<Self, String> {
         copy_numbers(bytes).map(Self::Many)
     }
 
@@ -244,7 +245,7 @@ impl Bytes {
 }
 
 /// A call of any type.
-pub(crate) trait Remote: Send + Sync {
+pub(crate) trait ProcessCall: Send + Sync {
     /// Something to tell the call by.
     fn address(&self) -> *const ();
 
@@ -252,7 +253,7 @@ pub(crate) trait Remote: Send + Sync {
     fn description(&self) -> String;
 
     /// Notes that it goes to a worker; false if it is over already. No user code runs.
-    fn offer(&self, page: &Arc<Page>, seq: u64) -> bool;
+    fn offer(&self, page: &Arc<SharedPage>, seq: u64) -> bool;
 
     /// The worker has answered: RUNNING, unless it is over, until it ends. No user code runs.
     ///
@@ -288,27 +289,27 @@ pub(crate) trait Remote: Send + Sync {
     /// # Safety
     ///
     /// `own` is an owner of this call.
-    unsafe fn notify_all(&self, own: &Task);
+    unsafe fn notify_all(&self, own: &ProcessCallRef);
 
     /// Cancels the call unless it runs.
     ///
     /// # Safety
     ///
     /// `own` is an owner of this call.
-    unsafe fn cancel_own(&self, own: &Task) -> bool;
+    unsafe fn cancel_own(&self, own: &ProcessCallRef) -> bool;
 }
 
-impl Task {
+impl ProcessCallRef {
     /// Ends the call with what the worker answered; gives it back if somebody is to be told.
     pub(crate) fn finish(self, reply: Reply) -> Option<Self> {
         let is_awaited = self.land(reply);
-        landing::if_awaited(self, is_awaited)
+        reply::if_awaited(self, is_awaited)
     }
 
     /// Ends the call with an error.
     pub(crate) fn fail(self, error: Error) {
         let is_awaited = self.land_error(error);
-        if let Some(task) = landing::if_awaited(self, is_awaited) {
+        if let Some(task) = reply::if_awaited(self, is_awaited) {
             task.notify();
         }
     }
@@ -329,7 +330,7 @@ impl Task {
     pub(crate) fn notify(self) {
         // SAFETY: it is its owner.
         unsafe { self.notify_all(&self) };
-        landing::let_go(self);
+        reply::let_go(self);
     }
 
     /// Cancels the call unless it runs.
@@ -339,23 +340,23 @@ impl Task {
     }
 }
 
-impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
+impl<R: Send + 'static> ProcessCall for Call<R, ProcessRequest<R>> {
     fn address(&self) -> *const () {
         std::ptr::from_ref(self.body()).cast()
     }
 
     fn description(&self) -> String {
-        let Crossing { site, signature, .. } = self.body();
+        let ProcessRequest { site, signature, .. } = self.body();
         format!("the call submitted at {site}, {signature}")
     }
 
-    fn offer(&self, page: &Arc<Page>, seq: u64) -> bool {
+    fn offer(&self, page: &Arc<SharedPage>, seq: u64) -> bool {
         let mut place = self.body().place.lock();
         if self.core().state().is_done() {
             return false;
         }
         page.offer(seq);
-        *place = Place::Sent(Arc::clone(page), seq);
+        *place = Whereabouts::Sent(Arc::clone(page), seq);
         true
     }
 
@@ -364,7 +365,7 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
     }
 
     fn returned(&self) {
-        *self.body().place.lock() = Place::Queued;
+        *self.body().place.lock() = Whereabouts::Queued;
     }
 
     fn is_over(&self) -> bool {
@@ -398,23 +399,23 @@ impl<R: Send + 'static> Remote for Call<R, Crossing<R>> {
     fn land(&self, reply: Reply) -> bool {
         let files = Files::new(reply.files.into_iter().map(Some).collect());
         let mut source = Source::new(reply.bytes.as_slice(), &files);
-        let outcome = landing::decode(self, reply.kind, &mut source);
+        let outcome = reply::decode(self, reply.kind, &mut source);
         self.body().release_message();
-        landing::end(self, outcome)
+        reply::end(self, outcome)
     }
 
     fn land_error(&self, error: Error) -> bool {
         self.body().release_message();
-        landing::end(self, Err(error))
+        reply::end(self, Err(error))
     }
 
-    unsafe fn notify_all(&self, own: &Task) {
+    unsafe fn notify_all(&self, own: &ProcessCallRef) {
         // SAFETY: the caller's promise.
-        call::notify(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) });
+        call::notify(&unsafe { reply::as_call::<R, ProcessRequest<R>, _>(own) });
     }
 
-    unsafe fn cancel_own(&self, own: &Task) -> bool {
+    unsafe fn cancel_own(&self, own: &ProcessCallRef) -> bool {
         // SAFETY: the caller's promise.
-        call::cancel_own(&unsafe { landing::as_call::<R, Crossing<R>, _>(own) })
+        call::cancel_own(&unsafe { reply::as_call::<R, ProcessRequest<R>, _>(own) })
     }
 }

@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::clock::STALLED;
 use super::deferred::Deferred;
 use super::desk::Desk;
-use super::seat::Seat;
-use super::slot::{Phase, Reason};
+use super::request::{ProcessCallRef, undelivered};
 use super::supervisor::Supervisor;
-use super::task::{Task, undelivered};
+use super::timers::STALLED;
+use super::worker_handle::WorkerHandle;
+use super::worker_state::{Reason, WorkerPhase};
 use crate::error::{Cause, Error, Result};
-use crate::futures::process::builder::Settings;
-use crate::futures::process::channel::link::{BUDGET, Link, Unsent};
+use crate::futures::process::builder::ProcessSettings;
 use crate::futures::process::channel::ring::OVERWRITTEN;
-use crate::futures::process::handshake::Greeting;
+use crate::futures::process::channel::sender::{BUDGET, Sender, Unsent};
+use crate::futures::process::handshake::Welcome;
 use crate::futures::process::shm::segments::Arena;
 use crate::futures::process::sys::fork::generation;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
@@ -38,41 +38,41 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 const FORKED: &str = "this process is a fork of the one that made the pool: workers are that one's";
 
 /// What submitters and supervisors share.
-pub(crate) struct Shared {
-    pub(crate) state: Mutex<State>,
+pub(crate) struct PoolManager {
+    pub(crate) state: Mutex<ManagerState>,
     /// A worker has ended.
     gone: Condvar,
-    settings: Settings,
+    settings: ProcessSettings,
     arena: Arena,
-    greeting: Greeting,
+    welcome: Welcome,
     /// Of the process that made the pool; that of a fork is another.
     generation: u64,
 }
 
-pub(crate) struct State {
-    pub(crate) queue: VecDeque<Task>,
-    pub(crate) seats: Vec<Seat>,
+pub(crate) struct ManagerState {
+    pub(crate) queue: VecDeque<ProcessCallRef>,
+    pub(crate) handles: Vec<WorkerHandle>,
     pub(crate) closing: bool,
     /// Its workers were told to end at once: what comes back is not run again.
     pub(crate) terminated: bool,
     /// Why the pool is broken.
     pub(crate) broken: Option<Cause<Error>>,
     /// Ends in a row without an answer to any call.
-    pub(crate) fruitless: u32,
-    pub(crate) counts: Counts,
+    pub(crate) deaths_without_progress: u32,
+    pub(crate) counts: CallCounts,
     /// Frames that are about to be written.
     batch: Vec<u8>,
     /// Until when no worker is started beside those there are: the system has just refused one.
     pub(crate) refused_until: Option<Instant>,
     /// Starts in a row that the system refused.
     pub(crate) refusals: u32,
-    /// Desks whose seat others have, with threads to be joined.
+    /// Desks whose place another worker has, with threads to be joined.
     finished: Vec<Arc<Desk>>,
 }
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct CallCounts {
     pub(crate) submitted: u64,
     pub(crate) answered: u64,
     pub(crate) started: u64,
@@ -80,16 +80,16 @@ pub(crate) struct Counts {
     pub(crate) killed: u64,
 }
 
-impl Shared {
-    pub(crate) fn new(settings: Settings, arena: Arena, greeting: Greeting) -> Arc<Self> {
-        let state = State {
+impl PoolManager {
+    pub(crate) fn new(settings: ProcessSettings, arena: Arena, welcome: Welcome) -> Arc<Self> {
+        let state = ManagerState {
             queue: VecDeque::new(),
-            seats: Vec::new(),
+            handles: Vec::new(),
             closing: false,
             terminated: false,
             broken: None,
-            fruitless: 0,
-            counts: Counts::default(),
+            deaths_without_progress: 0,
+            counts: CallCounts::default(),
             batch: Vec::new(),
             refused_until: None,
             refusals: 0,
@@ -97,10 +97,10 @@ impl Shared {
         };
         let state = Mutex::new(state);
         let (gone, generation) = (Condvar::new(), generation());
-        Arc::new(Self { state, gone, settings, arena, greeting, generation })
+        Arc::new(Self { state, gone, settings, arena, welcome, generation })
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &ProcessSettings {
         &self.settings
     }
 
@@ -108,8 +108,8 @@ impl Shared {
         &self.arena
     }
 
-    pub(crate) fn greeting(&self) -> Greeting {
-        self.greeting
+    pub(crate) fn welcome(&self) -> Welcome {
+        self.welcome
     }
 
     /// Whether this process is a fork of the one that made the pool. Workers, threads and channels are
@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// Queues a call, and sends it at once if there is a worker for it.
-    pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<()> {
+    pub(crate) fn submit(self: &Arc<Self>, task: ProcessCallRef) -> Result<()> {
         let after = {
             let mut state = self.state.lock();
             state.admits()?;
@@ -147,7 +147,7 @@ impl Shared {
 
     /// Gives calls to workers that have room, starts workers for the others, and lets workers end
     /// that are not needed any more.
-    pub(crate) fn balance(self: &Arc<Self>, state: &mut State) -> Deferred {
+    pub(crate) fn balance(self: &Arc<Self>, state: &mut ManagerState) -> Deferred {
         let mut after = Deferred::default();
         if state.terminated {
             after.cancelled.extend(state.queue.drain(..));
@@ -157,18 +157,18 @@ impl Shared {
             self.start_workers(state, &mut after);
         }
         if state.closing && state.queue.is_empty() {
-            state.seats.iter_mut().for_each(Seat::retire);
+            state.handles.iter_mut().for_each(WorkerHandle::retire);
         }
         after
     }
 
-    fn hand_out(&self, state: &mut State, after: &mut Deferred) {
+    fn hand_out(&self, state: &mut ManagerState, after: &mut Deferred) {
         let depth = self.settings.prefetch;
         while !state.queue.is_empty() {
             let backlog = state.queue.len();
-            let alive = state.seats.iter().filter(|seat| seat.slot.is_alive()).count().max(1);
-            let candidates = state.seats.iter().enumerate().filter_map(|(index, seat)| {
-                let (room, busy) = (seat.room(depth), seat.slot.in_flight());
+            let alive = state.handles.iter().filter(|handle| handle.slot.is_alive()).count().max(1);
+            let candidates = state.handles.iter().enumerate().filter_map(|(index, handle)| {
+                let (room, busy) = (handle.room(depth), handle.slot.in_flight());
                 // With a backlog, fewer and larger writes: not before half of it is done.
                 let worth = room > 0 && (backlog == 1 || room >= busy);
                 worth.then_some((busy, index, room))
@@ -182,10 +182,18 @@ impl Shared {
     }
 
     /// Sends up to `count` calls to a worker; false if it could be given none.
-    fn give(&self, state: &mut State, index: usize, count: usize, after: &mut Deferred) -> bool {
+    fn give(
+        &self,
+        state: &mut ManagerState,
+        index: usize,
+        count: usize,
+        after: &mut Deferred,
+    ) -> bool {
         let now = Instant::now();
-        let State { queue, seats, batch, .. } = state;
-        let Seat { slot, link: Some(link), alarm, .. } = &mut seats[index] else { return false };
+        let ManagerState { queue, handles, batch, .. } = state;
+        let WorkerHandle { slot, link: Some(link), alarm, .. } = &mut handles[index] else {
+            return false;
+        };
         batch.clear();
         let mut given = 0;
         while given < count {
@@ -208,11 +216,11 @@ impl Shared {
                 drop(message);
                 // ORDERING: Relaxed; as above.
                 task.preparing().store(true, Ordering::Relaxed);
-                after.unready.push(Task::clone(&task));
+                after.unready.push(ProcessCallRef::clone(&task));
                 queue.push_front(task);
                 break;
             }
-            let weight = Link::weight(content);
+            let weight = Sender::weight(content);
             if slot.in_flight() > 0 && slot.bytes() + weight > BUDGET {
                 drop(message);
                 queue.push_front(task);
@@ -239,7 +247,9 @@ impl Shared {
                     }
                     Unsent::NoRoom => {
                         queue.push_front(task);
-                        if slot.kill(Reason::Unruly("it does not receive its descriptors")) {
+                        if slot
+                            .kill(Reason::ProtocolViolation("it does not receive its descriptors"))
+                        {
                             link.signal(Signal::KILL);
                         }
                         break;
@@ -254,7 +264,7 @@ impl Shared {
                 OVERWRITTEN => "it claims to have read what was not written",
                 _ => "there was no room for its calls",
             };
-            if slot.kill(Reason::Unruly(how)) {
+            if slot.kill(Reason::ProtocolViolation(how)) {
                 link.signal(Signal::KILL);
             }
         }
@@ -268,11 +278,11 @@ impl Shared {
         given > 0
     }
 
-    fn start_workers(self: &Arc<Self>, state: &mut State, after: &mut Deferred) {
+    fn start_workers(self: &Arc<Self>, state: &mut ManagerState, after: &mut Deferred) {
         loop {
-            let phases = state.seats.iter().map(|seat| seat.slot.phase());
-            let starting = phases.clone().filter(|phase| *phase == Phase::Starting).count();
-            let alive = state.seats.iter().filter(|seat| seat.slot.is_alive()).count();
+            let phases = state.handles.iter().map(|handle| handle.slot.phase());
+            let starting = phases.clone().filter(|phase| *phase == WorkerPhase::Starting).count();
+            let alive = state.handles.iter().filter(|handle| handle.slot.is_alive()).count();
             if state.queue.len() <= starting || alive >= self.settings.max_workers {
                 return;
             }
@@ -280,21 +290,21 @@ impl Shared {
             if refused && alive > 0 {
                 return;
             }
-            let empty = phases.clone().position(|phase| phase == Phase::Empty);
-            let index = empty.unwrap_or(state.seats.len());
-            if index == state.seats.len() {
+            let empty = phases.clone().position(|phase| phase == WorkerPhase::Empty);
+            let index = empty.unwrap_or(state.handles.len());
+            if index == state.handles.len() {
                 if index >= self.settings.max_workers {
-                    return; // a seat whose worker has just ended: its supervisor decides
+                    return; // its worker has just ended: its supervisor decides
                 }
-                state.seats.push(Seat::new());
+                state.handles.push(WorkerHandle::new());
             }
             let supervisor = Supervisor::new(self, index);
             match Desk::open(format!("ProcessPool-{index}"), supervisor) {
                 Ok(desk) => {
                     state.counts.started += 1;
-                    let seat = &mut state.seats[index];
-                    seat.start(self.settings.max_tasks_per_child);
-                    state.finished.extend(seat.desk.replace(desk));
+                    let handle = &mut state.handles[index];
+                    handle.start(self.settings.max_tasks_per_child);
+                    state.finished.extend(handle.desk.replace(desk));
                     state.finished.retain(|desk| !desk.has_ended());
                 }
                 Err(error) if alive == 0 => {
@@ -329,8 +339,8 @@ impl Shared {
         let after = {
             let mut state = self.state.lock();
             let mut after = Deferred::default();
-            for seat in &mut state.seats {
-                after.cancelled.extend(seat.take_back(0).0);
+            for handle in &mut state.handles {
+                after.cancelled.extend(handle.take_back(0).0);
             }
             after.cancelled.extend(state.queue.drain(..));
             after.add(self.balance(&mut state));
@@ -349,10 +359,10 @@ impl Shared {
             state.closing = true;
             state.terminated = true;
             let mut killed = 0;
-            for seat in &mut state.seats {
-                killed += u64::from(seat.kill(Reason::Stop, signal));
+            for handle in &mut state.handles {
+                killed += u64::from(handle.kill(Reason::Stop, signal));
                 // One that does not heed the signal ends after its call.
-                seat.link.iter_mut().for_each(Link::close);
+                handle.link.iter_mut().for_each(Sender::close);
             }
             state.counts.killed += killed;
         }
@@ -365,14 +375,14 @@ impl Shared {
             return true;
         }
         let mut state = self.state.lock();
-        while state.seats.iter().any(|seat| seat.slot.phase() != Phase::Empty) {
+        while state.handles.iter().any(|handle| handle.slot.phase() != WorkerPhase::Empty) {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return false;
             }
             wait_until(&self.gone, &mut state, deadline);
         }
         let mut desks = state.finished.clone();
-        desks.extend(state.seats.iter().filter_map(|seat| seat.desk.clone()));
+        desks.extend(state.handles.iter().filter_map(|handle| handle.desk.clone()));
         drop(state);
         desks.iter().all(|desk| desk.join(deadline))
     }
@@ -391,15 +401,15 @@ impl Shared {
         }
         let (after, killed) = {
             let mut state = self.state.lock();
-            let is_it = |task: &Task| std::ptr::eq(task.address(), address);
-            let found = state.seats.iter().enumerate().find_map(|(index, seat)| {
-                seat.slot.position(is_it).map(|position| (index, position))
+            let is_it = |task: &ProcessCallRef| std::ptr::eq(task.address(), address);
+            let found = state.handles.iter().enumerate().find_map(|(index, handle)| {
+                handle.slot.position(is_it).map(|position| (index, position))
             });
             let Some((index, position)) = found else { return false };
             // What is behind it must not start, or the kill might hit the next call instead.
-            let (returned, still_runs) = state.seats[index].take_back(position + 1);
+            let (returned, still_runs) = state.handles[index].take_back(position + 1);
             state.requeue(returned);
-            let killed = still_runs && state.seats[index].kill(Reason::Asked, Signal::KILL);
+            let killed = still_runs && state.handles[index].kill(Reason::Asked, Signal::KILL);
             state.counts.killed += u64::from(killed);
             (self.balance(&mut state), killed)
         };
@@ -407,12 +417,12 @@ impl Shared {
         killed
     }
 
-    pub(crate) fn notify_gone(&self, _state: &MutexGuard<'_, State>) {
+    pub(crate) fn notify_gone(&self, _state: &MutexGuard<'_, ManagerState>) {
         self.gone.notify_all();
     }
 }
 
-impl State {
+impl ManagerState {
     fn admits(&self) -> Result<()> {
         if let Some(cause) = &self.broken {
             return Err(Error::BrokenProcessPool { accepted: false, cause: Cause::clone(cause) });
@@ -422,7 +432,8 @@ impl State {
 
     pub(crate) fn left(&self) -> (usize, usize) {
         let queued = self.queue.iter().filter(|task| !task.is_over()).count();
-        let sent = self.seats.iter().flat_map(Seat::calls).filter(|(task, _)| !task.is_over());
+        let sent =
+            self.handles.iter().flat_map(WorkerHandle::calls).filter(|(task, _)| !task.is_over());
         sent.fold(
             (queued, 0),
             |(waiting, running), (_, begun)| {
@@ -432,7 +443,7 @@ impl State {
     }
 
     /// Puts calls back where they came from: in front, in order.
-    pub(crate) fn requeue(&mut self, tasks: Vec<Task>) {
+    pub(crate) fn requeue(&mut self, tasks: Vec<ProcessCallRef>) {
         for task in tasks.into_iter().rev() {
             task.returned();
             self.queue.push_front(task);

@@ -29,7 +29,7 @@ const TOGETHER: Duration = Duration::from_micros(20);
 pub(crate) const MAX_DEPTH: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum WorkerPhase {
     /// No process.
     Empty,
     /// A process that has not said that it is ready.
@@ -56,11 +56,11 @@ pub(crate) enum Reason {
     /// The pool ends or is broken.
     Stop,
     /// It broke the rules of the channel, or left it.
-    Unruly(&'static str),
+    ProtocolViolation(&'static str),
 }
 
 #[derive(Debug)]
-struct Flight<C> {
+struct InFlight<C> {
     seq: u64,
     /// `None` if it was taken back; the worker will answer that it skipped it.
     call: Option<C>,
@@ -84,10 +84,10 @@ pub(crate) struct Aftermath<C> {
 
 /// One worker's place in the pool; `C` is a call.
 #[derive(Debug)]
-pub(crate) struct Slot<C> {
-    phase: Phase,
+pub(crate) struct WorkerState<C> {
+    phase: WorkerPhase,
     was_ready: bool,
-    flights: VecDeque<Flight<C>>,
+    flights: VecDeque<InFlight<C>>,
     bytes: usize,
     next_seq: u64,
     /// Calls that this process may still be given; `None` for no limit.
@@ -102,10 +102,10 @@ pub(crate) struct Slot<C> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder;
 
-impl<C> Slot<C> {
+impl<C> WorkerState<C> {
     pub(crate) fn new() -> Self {
         Self {
-            phase: Phase::Empty,
+            phase: WorkerPhase::Empty,
             was_ready: false,
             flights: VecDeque::new(),
             bytes: 0,
@@ -116,13 +116,13 @@ impl<C> Slot<C> {
         }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> WorkerPhase {
         self.phase
     }
 
     /// Whether there is a process, or soon will be.
     pub(crate) fn is_alive(&self) -> bool {
-        !matches!(self.phase, Phase::Empty | Phase::Exited)
+        !matches!(self.phase, WorkerPhase::Empty | WorkerPhase::Exited)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -136,8 +136,8 @@ impl<C> Slot<C> {
 
     /// EMPTY to STARTING; `allowance` is how many calls the process may be given in its life.
     pub(crate) fn start(&mut self, allowance: Option<usize>) {
-        debug_assert_eq!(self.phase, Phase::Empty);
-        self.phase = Phase::Starting;
+        debug_assert_eq!(self.phase, WorkerPhase::Empty);
+        self.phase = WorkerPhase::Starting;
         self.was_ready = false;
         self.allowance = allowance;
         self.check();
@@ -145,9 +145,9 @@ impl<C> Slot<C> {
 
     /// STARTING to IDLE; false if it is being killed.
     pub(crate) fn ready(&mut self) -> bool {
-        let starting = self.phase == Phase::Starting;
+        let starting = self.phase == WorkerPhase::Starting;
         if starting {
-            self.phase = Phase::Idle;
+            self.phase = WorkerPhase::Idle;
             self.was_ready = true;
         }
         self.check();
@@ -157,7 +157,7 @@ impl<C> Slot<C> {
     /// How many more calls it can be given, if at most `depth` are to be in flight; without a
     /// depth it follows from how long calls take.
     pub(crate) fn room(&self, depth: Option<usize>) -> usize {
-        if !matches!(self.phase, Phase::Idle | Phase::Busy) {
+        if !matches!(self.phase, WorkerPhase::Idle | WorkerPhase::Busy) {
             return 0;
         }
         let depth = depth.unwrap_or_else(|| self.depth()).min(MAX_DEPTH);
@@ -178,17 +178,17 @@ impl<C> Slot<C> {
 
     /// Puts a call in flight, in a frame of `bytes`. There must be room.
     pub(crate) fn dispatch(&mut self, call: C, bytes: usize, now: Instant) {
-        debug_assert!(matches!(self.phase, Phase::Idle | Phase::Busy));
+        debug_assert!(matches!(self.phase, WorkerPhase::Idle | WorkerPhase::Busy));
         if self.flights.is_empty() {
             self.head_since = Some(now);
         }
-        self.flights.push_back(Flight { seq: self.next_seq, call: Some(call), bytes });
+        self.flights.push_back(InFlight { seq: self.next_seq, call: Some(call), bytes });
         self.bytes += bytes;
         self.next_seq += 1;
         if let Some(allowance) = &mut self.allowance {
             *allowance = allowance.saturating_sub(1);
         }
-        self.phase = Phase::Busy;
+        self.phase = WorkerPhase::Busy;
         self.check();
     }
 
@@ -200,8 +200,8 @@ impl<C> Slot<C> {
         }
         let flight = self.flights.pop_front().ok_or(OutOfOrder)?;
         self.bytes -= flight.bytes;
-        if self.flights.is_empty() && self.phase == Phase::Busy {
-            self.phase = Phase::Idle;
+        if self.flights.is_empty() && self.phase == WorkerPhase::Busy {
+            self.phase = WorkerPhase::Idle;
         }
         self.check();
         Ok(flight.call)
@@ -225,7 +225,7 @@ impl<C> Slot<C> {
 
     /// How many answers may well come together before anybody looks at them: few enough that it
     /// does not run out of calls meanwhile, and that the first is not kept for long.
-    pub(crate) fn patience(&self) -> u32 {
+    pub(crate) fn coalesce_limit(&self) -> u32 {
         let Some(service) = self.service else { return 0 };
         let soon = TOGETHER.as_nanos() / service.as_nanos().max(1);
         let half = self.flights.len() as u128 / 2;
@@ -240,13 +240,13 @@ impl<C> Slot<C> {
 
     /// The number of the call whose answer is the next, and since when it can be running.
     pub(crate) fn owed(&self) -> Option<(u64, Instant)> {
-        let flight = self.flights.front().filter(|_| self.phase == Phase::Busy)?;
+        let flight = self.flights.front().filter(|_| self.phase == WorkerPhase::Busy)?;
         Some((flight.seq, self.head_since?))
     }
 
     /// The only call in flight, if it is likely to be over soon.
     pub(crate) fn brief(&self) -> Option<&C> {
-        let alone = self.phase == Phase::Busy && self.flights.len() == 1;
+        let alone = self.phase == WorkerPhase::Busy && self.flights.len() == 1;
         let brief = self.service.is_some_and(|service| service <= AHEAD);
         self.flights.front().filter(|_| alone && brief)?.call.as_ref()
     }
@@ -279,10 +279,10 @@ impl<C> Slot<C> {
 
     /// It is given no more calls; true if it can be told now, because it has none that is not over.
     pub(crate) fn retire(&mut self, is_over: impl Fn(&C) -> bool) -> bool {
-        let ready = matches!(self.phase, Phase::Idle | Phase::Busy);
+        let ready = matches!(self.phase, WorkerPhase::Idle | WorkerPhase::Busy);
         let idle = ready && self.calls().all(|(_, call)| is_over(call));
         if idle {
-            self.phase = Phase::Draining;
+            self.phase = WorkerPhase::Draining;
         }
         self.check();
         idle
@@ -295,9 +295,9 @@ impl<C> Slot<C> {
 
     /// Notes that it is being killed; false if there is nothing to kill or it is already.
     pub(crate) fn kill(&mut self, reason: Reason) -> bool {
-        let alive = self.is_alive() && !matches!(self.phase, Phase::Killing(_));
+        let alive = self.is_alive() && !matches!(self.phase, WorkerPhase::Killing(_));
         if alive {
-            self.phase = Phase::Killing(reason);
+            self.phase = WorkerPhase::Killing(reason);
         }
         self.check();
         alive
@@ -315,10 +315,10 @@ impl<C> Slot<C> {
     /// A call that it was killed for is in doubt even if it had not: somebody wants it to end.
     pub(crate) fn exited(&mut self, begun: impl Fn(u64) -> bool) -> Aftermath<C> {
         let reason = match self.phase {
-            Phase::Killing(reason) => Some(reason),
+            WorkerPhase::Killing(reason) => Some(reason),
             _ => None,
         };
-        let was_draining = self.phase == Phase::Draining;
+        let was_draining = self.phase == WorkerPhase::Draining;
         let mut in_doubt = Vec::new();
         let mut unstarted = Vec::new();
         for (index, flight) in self.flights.drain(..).enumerate() {
@@ -330,25 +330,28 @@ impl<C> Slot<C> {
             }
         }
         let was_ready = self.was_ready;
-        *self = Self { phase: Phase::Exited, next_seq: self.next_seq, ..Self::new() };
+        *self = Self { phase: WorkerPhase::Exited, next_seq: self.next_seq, ..Self::new() };
         self.check();
         Aftermath { reason, was_ready, was_draining, in_doubt, unstarted }
     }
 
     /// EXITED to EMPTY.
     pub(crate) fn clear(&mut self) {
-        debug_assert_eq!(self.phase, Phase::Exited);
-        self.phase = Phase::Empty;
+        debug_assert_eq!(self.phase, WorkerPhase::Exited);
+        self.phase = WorkerPhase::Empty;
     }
 
     fn check(&self) {
         let busy = !self.flights.is_empty();
         match self.phase {
-            Phase::Empty | Phase::Starting | Phase::Idle | Phase::Exited => {
+            WorkerPhase::Empty
+            | WorkerPhase::Starting
+            | WorkerPhase::Idle
+            | WorkerPhase::Exited => {
                 debug_assert!(!busy);
             }
-            Phase::Busy => debug_assert!(busy),
-            Phase::Draining | Phase::Killing(_) => {}
+            WorkerPhase::Busy => debug_assert!(busy),
+            WorkerPhase::Draining | WorkerPhase::Killing(_) => {}
         }
         debug_assert_eq!(self.bytes, self.flights.iter().map(|f| f.bytes).sum::<usize>());
         debug_assert!(self.flights.len() <= MAX_DEPTH);
