@@ -20,6 +20,10 @@ mod crossing;
 #[cfg(target_os = "linux")]
 mod deaths;
 #[cfg(target_os = "linux")]
+mod descriptors;
+#[cfg(target_os = "linux")]
+mod exchange;
+#[cfg(target_os = "linux")]
 mod executor;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -36,6 +40,8 @@ mod leaks;
 mod limits;
 #[cfg(target_os = "linux")]
 mod mains;
+#[cfg(target_os = "linux")]
+mod matrix;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
@@ -67,6 +73,8 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod refused;
 #[cfg(target_os = "linux")]
+mod reuse;
+#[cfg(target_os = "linux")]
 mod rough;
 #[cfg(target_os = "linux")]
 mod scarce;
@@ -91,6 +99,7 @@ mod user_code;
 fn main() {
     mine::before_init();
     mains::before_init();
+    descriptors::before_init();
     concurrent::futures::process::init();
     mine::after_init();
     mains::after_init();
@@ -102,6 +111,7 @@ fn main() {
         came_back::trials(),
         crossing::trials(),
         deaths::trials(),
+        descriptors::trials(),
         executor::trials(),
         faults::trials(),
         forks::trials(),
@@ -109,6 +119,7 @@ fn main() {
         leaks::trials(),
         limits::trials(),
         mains::trials(),
+        matrix::trials(),
         memory::trials(),
         nested::trials(),
         orphans::trials(),
@@ -118,6 +129,7 @@ fn main() {
         random_pools::trials(),
         reasons::trials(),
         refused::trials(),
+        reuse::trials(),
         rough::trials(),
         scarce::trials(),
         scribbles::trials(),

@@ -42,6 +42,12 @@ pub(crate) fn act() {
         "memory-kept" => crate::memory::memory_kept(),
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
         "random-pools" => crate::random_pools::act(),
+        "descriptors" => crate::descriptors::act(&arguments.next().unwrap()),
+        "matrix" => {
+            let [one, other] = [(); 2].map(|()| arguments.next().unwrap());
+            crate::matrix::act(&one, &other);
+        }
+        "reuse" => crate::reuse::act(),
         "refused" => {
             let [phase, side] = [(); 2].map(|()| arguments.next().unwrap());
             crate::refused::act(&phase, &side);

@@ -6,8 +6,9 @@
 //! may hold the lock of an allocator.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 use libc::{c_int, c_long, c_ulong};
 
@@ -109,6 +110,10 @@ pub(crate) struct Refusals {
     seen: [[AtomicU32; COUNT]; 2],
     refused: AtomicU32,
     counts: AtomicBool,
+    /// The call that is to be held, and the number of the one that is; 0 for none.
+    holds: Mutex<Option<(Side, usize)>>,
+    held: AtomicU64,
+    listener: OnceLock<OwnedFd>,
     /// Programs that were started, and how many may be.
     programs: AtomicU32,
 }
@@ -118,6 +123,9 @@ static REFUSALS: Refusals = Refusals {
     seen: [const { [const { AtomicU32::new(0) }; COUNT] }; 2],
     refused: AtomicU32::new(0),
     counts: AtomicBool::new(false),
+    holds: Mutex::new(None),
+    held: AtomicU64::new(0),
+    listener: OnceLock::new(),
     programs: AtomicU32::new(0),
 };
 
@@ -128,9 +136,10 @@ impl Refusals {
     /// Filters the calls of this thread, of those that it starts, and of their processes; why that
     /// cannot be had, if so.
     pub(crate) fn begin() -> Result<&'static Self, std::io::Error> {
-        let (send, receive) = mpsc::channel::<OwnedFd>();
-        std::thread::spawn(move || receive.recv().map(|listener| REFUSALS.decide(&listener)));
-        send.send(filter()?).unwrap();
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || receive.recv().map(|()| REFUSALS.decide()));
+        REFUSALS.listener.set(filter()?).unwrap();
+        send.send(()).unwrap();
         Ok(&REFUSALS)
     }
 
@@ -156,13 +165,31 @@ impl Refusals {
         self.seen[side as usize][call].load(Ordering::SeqCst)
     }
 
+    /// The next call with this name has to wait until it is [released](Self::release).
+    pub(crate) fn hold(&self, side: Side, name: &str) {
+        let call = CALLS.iter().position(|call| call.name == name).expect("a call");
+        *self.holds.lock().unwrap() = Some((side, call));
+    }
+
+    /// Waits until there is one.
+    pub(crate) fn wait_held(&self) {
+        while self.held.load(Ordering::SeqCst) == 0 {
+            std::thread::park_timeout(Duration::from_micros(100));
+        }
+    }
+
+    pub(crate) fn release(&self) {
+        let id = self.held.swap(0, Ordering::SeqCst);
+        self.answer(id, 0);
+    }
+
     pub(crate) fn programs(&self) -> u32 {
         self.programs.load(Ordering::SeqCst)
     }
 
     /// In the thread that is asked.
-    fn decide(&self, listener: &OwnedFd) {
-        let listener = listener.as_raw_fd();
+    fn decide(&self) {
+        let listener = self.listener();
         loop {
             // SAFETY: zeros are a valid value, and the kernel wants them.
             let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -171,25 +198,38 @@ impl Refusals {
             {
                 continue; // whoever asked is gone
             }
-            let error = self.judge(&asked);
-            #[expect(clippy::cast_possible_truncation, reason = "it is 1")]
-            let flags = if error == 0 { libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 } else { 0 };
-            let mut answer =
-                libc::seccomp_notif_resp { id: asked.id, val: 0, error: -error, flags };
-            // SAFETY: the structure is what this call reads. If it fails, nobody waits for it.
-            unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+            match self.judge(&asked) {
+                Some(error) => self.answer(asked.id, error),
+                None => self.held.store(asked.id, Ordering::SeqCst),
+            }
         }
     }
 
-    /// The error of a call; 0 for none.
-    fn judge(&self, asked: &libc::seccomp_notif) -> c_int {
+    fn listener(&self) -> c_int {
+        self.listener.get().expect("it is made before anybody is asked").as_raw_fd()
+    }
+
+    /// Lets a call through, or has it fail.
+    fn answer(&self, id: u64, error: c_int) {
+        #[expect(clippy::cast_possible_truncation, reason = "it is 1")]
+        let flags = if error == 0 { libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 } else { 0 };
+        let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -error, flags };
+        let listener = self.listener();
+        // SAFETY: the structure is what this call reads. If it fails, nobody waits for it.
+        unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    }
+
+    /// The error of a call, 0 for none; `None` if it is to wait.
+    fn judge(&self, asked: &libc::seccomp_notif) -> Option<c_int> {
         let number = c_long::from(asked.data.nr);
-        let Some(call) = CALLS.iter().position(|call| call.number == number) else { return 0 };
+        let Some(call) = CALLS.iter().position(|call| call.number == number) else {
+            return Some(0);
+        };
         if number == libc::SYS_execve && self.programs.fetch_add(1, Ordering::SeqCst) > PROGRAMS {
-            return libc::EPERM;
+            return Some(libc::EPERM);
         }
         if !(CALLS[call].concerns)(&asked.data.args) {
-            return 0;
+            return Some(0);
         }
         // SAFETY: takes nothing, and cannot fail.
         let this = unsafe { libc::getpid() };
@@ -197,8 +237,11 @@ impl Refusals {
         let own = unsafe { libc::syscall(libc::SYS_tgkill, this, asked.pid, 0) } == 0;
         let side = if own { Side::Parent } else { Side::Worker };
         let refusal = self.refusal.lock().unwrap();
+        if self.holds.lock().unwrap().take_if(|holds| *holds == (side, call)).is_some() {
+            return None;
+        }
         if !self.counts.load(Ordering::SeqCst) {
-            return 0;
+            return Some(0);
         }
         let nth = self.seen[side as usize][call].fetch_add(1, Ordering::SeqCst);
         match *refusal {
@@ -208,9 +251,9 @@ impl Refusals {
                     && refusal.nth.is_none_or(|own| own == nth) =>
             {
                 self.refused.fetch_add(1, Ordering::SeqCst);
-                refusal.error
+                Some(refusal.error)
             }
-            _ => 0,
+            _ => Some(0),
         }
     }
 }

@@ -4,16 +4,14 @@
 //! gives the right value or an error that says what the system has refused; nothing hangs, and once
 //! the system refuses nothing any more the same pool computes right values.
 
-use std::fmt::Debug;
 use std::io;
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use concurrent::futures::process::SharedBytes;
-use concurrent::futures::{Future, ProcessPoolExecutor};
-use concurrent::{Error, Result};
+use concurrent::Error;
+use concurrent::futures::ProcessPoolExecutor;
 
-use crate::mine::Bytes;
+use crate::exchange::{Exchange, double};
 use crate::refusals::{CALLS, Refusal, Refusals, Side};
 use crate::support::{LIMIT, in_own_process, replacing, trials};
 
@@ -146,12 +144,14 @@ impl std::fmt::Display for Cell {
 
 impl Cell {
     fn play(self, refusals: &Refusals, living: &mut ProcessPoolExecutor) {
+        let is_named = |text: &str| self.is_named(text);
+        let exchange = Exchange { circumstances: &self, is_named: &is_named };
         match self.phase {
             Phase::Start => {
                 // A death breaks it: what is refused must be none.
                 let pool = ProcessPoolExecutor::new(1).unwrap();
                 refusals.refuse(self.refusal);
-                let call = self.expect("the call", pool.submit(double, 4), |n| *n == 8);
+                let call = exchange.expect("the call", pool.submit(double, 4), |n| *n == 8);
                 refusals.end();
                 if self.may_break(call.as_ref()) {
                     self.is_usable(&ProcessPoolExecutor::new(1).unwrap());
@@ -163,7 +163,7 @@ impl Cell {
                 self.is_usable(living);
                 let before = living.stats();
                 refusals.refuse(self.refusal);
-                self.messages(living);
+                exchange.with(living);
                 refusals.end();
                 self.is_usable(living);
                 assert_eq!(living.stats().died, before.died, "{self}");
@@ -202,25 +202,6 @@ impl Cell {
         true
     }
 
-    /// The right value, or an error that says what was refused.
-    fn expect<T: Debug + Send + Sync>(
-        self,
-        what: &str,
-        call: Result<Future<T>>,
-        is_right: impl Fn(&T) -> bool,
-    ) -> Option<Error> {
-        match call.and_then(Future::into_result) {
-            Ok(value) => {
-                assert!(is_right(&value), "{self}: {what} has a wrong value");
-                None
-            }
-            Err(error) => {
-                assert!(self.is_named(&error.to_string()), "{self}: {what}: {error}");
-                Some(error)
-            }
-        }
-    }
-
     fn is_named(self, text: &str) -> bool {
         let Some(refusal) = self.refusal else { return false };
         let error = io::Error::from_raw_os_error(refusal.error).to_string();
@@ -235,56 +216,13 @@ impl Cell {
             || refusal.side == Side::Worker && text.contains("its standard error says why")
     }
 
-    /// What a pool is used for, in both directions.
-    fn messages(self, pool: &ProcessPoolExecutor) {
-        self.expect("a small call", pool.submit(double, 4), |n| *n == 8);
-        let is_pattern = |bytes: Bytes| bytes.0 == pattern(LARGE);
-        let large = pool.submit(is_pattern, Bytes(pattern(LARGE)));
-        self.expect("a large argument", large, |is_right| *is_right);
-        let large = pool.submit(|len| Bytes(pattern(len)), LARGE);
-        self.expect("a large result", large, |bytes| bytes.0 == pattern(LARGE));
-        let is_pattern = |bytes: SharedBytes| bytes[..] == pattern(LARGE)[..];
-        let shared = SharedBytes::copy_from(&pattern(LARGE));
-        let shared = shared.and_then(|shared| pool.submit(is_pattern, shared));
-        self.expect("a shared argument", shared, |is_right| *is_right);
-        let make = |len| SharedBytes::copy_from(&pattern(len)).map_err(|error| error.to_string());
-        self.expect("a shared result", pool.submit(make, LARGE), |made| match made {
-            Ok(bytes) => bytes[..] == pattern(LARGE)[..],
-            Err(text) => self.is_named(text),
-        });
-        // Piece by piece, so that the memory for it grows.
-        let pieces = || vec!["x".repeat(1000); 150];
-        let back = pool.submit(|pieces: Vec<String>| pieces, pieces());
-        self.expect("a message of pieces", back, |back| *back == pieces());
-        let three = (
-            pool.submit(double, 5),
-            pool.submit(|bytes: Bytes| bytes, Bytes(pattern(2 * LARGE))),
-            pool.submit(double, 6),
-        );
-        self.expect("the first of three", three.0, |n| *n == 10);
-        self.expect("the second of three", three.1, |bytes| bytes.0 == pattern(2 * LARGE));
-        self.expect("the third of three", three.2, |n| *n == 12);
-    }
-
     fn is_usable(self, pool: &ProcessPoolExecutor) {
-        Self { refusal: None, ..self }.messages(pool);
+        Exchange::flawless(&self).with(pool);
     }
-}
-
-fn double(n: u64) -> u64 {
-    n * 2
 }
 
 fn forever((): ()) {
     loop {
         std::thread::park();
     }
-}
-
-/// So much that it travels in memory of its own.
-const LARGE: usize = 100_000;
-
-fn pattern(len: usize) -> Vec<u8> {
-    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
-    PATTERN.get_or_init(|| (0..251).cycle().take(2 * LARGE).collect())[..len].to_vec()
 }

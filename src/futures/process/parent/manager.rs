@@ -145,6 +145,14 @@ impl PoolManager {
         self.balance(&mut self.state.lock())
     }
 
+    /// For a call that cannot be sent at all: what waits behind it goes on.
+    pub(crate) fn withdraw(self: &Arc<Self>, address: *const ()) -> Deferred {
+        let mut state = self.state.lock();
+        // Its caller owns it as well, so that nothing of a user's is dropped here.
+        state.queue.retain(|task| !std::ptr::eq(task.address(), address));
+        self.balance(&mut state)
+    }
+
     /// Gives calls to workers that have room, starts workers for the others, and lets workers end
     /// that are not needed any more.
     pub(crate) fn balance(self: &Arc<Self>, state: &mut ManagerState) -> Deferred {

@@ -272,8 +272,9 @@ pub(crate) trait ProcessCall: Send + Sync {
     /// Set while a thread makes the message ready. Under the pool's lock.
     fn preparing(&self) -> &AtomicBool;
 
-    /// Makes the message ready, if it is still there, and looks for a worker.
-    fn prepare(&self) -> Result<Deferred>;
+    /// Makes the message ready, if it is still there, and looks for a worker: for this call, or, if
+    /// the message cannot be had, for those that wait behind it.
+    fn prepare(&self) -> (Deferred, Option<Error>);
 
     /// Counts one more death over it; gives how many there were.
     fn count_death(&self) -> u32;
@@ -316,14 +317,9 @@ impl ProcessCallRef {
 
     /// Makes the message ready, and sends it if there is a worker for it.
     pub(crate) fn make_ready(self) -> Deferred {
-        match self.prepare() {
-            Ok(deferred) => deferred,
-            Err(error) => {
-                let mut deferred = Deferred::default();
-                deferred.failed.push((self, error));
-                deferred
-            }
-        }
+        let (mut deferred, refused) = self.prepare();
+        deferred.failed.extend(refused.map(|error| (self, error)));
+        deferred
     }
 
     /// Tells those who wait for the end of the call. Runs user code.
@@ -380,15 +376,18 @@ impl<R: Send + 'static> ProcessCall for Call<R, ProcessRequest<R>> {
         &self.body().preparing
     }
 
-    fn prepare(&self) -> Result<Deferred> {
-        let Some(pool) = self.body().pool.upgrade() else { return Ok(Deferred::default()) };
+    fn prepare(&self) -> (Deferred, Option<Error>) {
+        let Some(pool) = self.body().pool.upgrade() else { return (Deferred::default(), None) };
         let ready = match &mut *self.body().message.lock() {
             Some(message) => message.make_ready(pool.arena()),
             None => Ok(()), // cancelled
         };
+        if let Err(error) = ready {
+            return (pool.withdraw(self.address()), Some(error));
+        }
         // ORDERING: Relaxed; the pool's lock, taken next, orders it for those who look at it.
         self.body().preparing.store(false, Ordering::Relaxed);
-        ready.map(|()| pool.look_for_worker())
+        (pool.look_for_worker(), None)
     }
 
     fn count_death(&self) -> u32 {

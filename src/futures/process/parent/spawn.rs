@@ -79,7 +79,12 @@ impl Process {
             }
             Err(Errno::SRCH) => Err(Errno::SRCH.into()), // it has ended, and somebody has reaped it
             Err(error) => {
-                let _ = child.kill();
+                // Its number is another process's if somebody has reaped it.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+                let lives = |pid| matches!(waitid(WaitId::Pid(pid), options), Ok(None));
+                if pid.is_some_and(lives) {
+                    let _ = child.kill();
+                }
                 let _ = child.wait();
                 Err(explain_pidfd(error))
             }
@@ -144,6 +149,9 @@ pub(crate) fn launch(settings: &ProcessSettings, welcome: Welcome) -> io::Result
     // Before there is a worker to read it: if this process dies now and a fork of it keeps the socket
     // open, a worker that waited for its welcome would wait for as long as that lives.
     send_with_files(socket.as_fd(), &text, &files, true)?;
+    // Before there is a process that nobody could watch.
+    let own = rustix::process::getpid();
+    drop(rustix::process::pidfd_open(own, PidfdFlags::empty()).map_err(explain_pidfd)?);
     let mut command = command(settings, welcome.depth);
     command.stdin(Stdio::from(theirs));
     let child = {
