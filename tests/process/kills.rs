@@ -11,6 +11,7 @@ trials![
     kill_ends_one_call_and_its_worker,
     kill_of_a_call_that_its_worker_is_about_to_begin,
     kill_of_what_does_not_run,
+    what_kill_says_is_what_becomes_of_the_call,
     a_deadline_ends_a_call_that_loops,
     a_stopped_worker_goes_on,
     workers_kill_each_other,
@@ -72,6 +73,38 @@ fn kill_of_what_does_not_run() {
     let call = threads.spawn(|| 1).unwrap();
     call.result().unwrap();
     assert!(!call.kill());
+}
+
+/// Takes so long as nobody could say beforehand, so that kills come at every moment.
+fn what_kill_says_is_what_becomes_of_the_call() {
+    let pool = replacing(1);
+    let brief = |n: u64| {
+        (0..n % 13 * 300).for_each(|_| std::hint::spin_loop());
+        n * 2
+    };
+    let mut ends = [0; 2];
+    for round in 0..400 {
+        let call = pool.submit(brief, round).unwrap();
+        let behind = pool.submit(double, round).unwrap();
+        // From before it is sent until after its end.
+        let begin = std::time::Instant::now();
+        let moment = Duration::from_micros(round % 29 * 25);
+        while begin.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        let killed = call.kill();
+        ends[usize::from(killed)] += 1;
+        match call.into_result() {
+            Ok(value) => assert!(!killed && value == round * 2, "{round}: {killed} {value}"),
+            Err(error) => {
+                let is_right = matches!(error, Error::Killed { .. }) || error.is_cancelled();
+                assert!(killed && is_right, "{round}: {killed} {error}");
+            }
+        }
+        assert_eq!(behind.into_result().unwrap(), round * 2);
+    }
+    assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+    assert_eq!(pool.stats().died, 0);
 }
 
 fn a_deadline_ends_a_call_that_loops() {

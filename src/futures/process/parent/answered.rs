@@ -77,6 +77,14 @@ impl PoolManager {
                     skipped.extend(task);
                 }
                 tasks.push(None);
+            } else if handle.slot.phase() == WorkerPhase::Killing(Reason::Asked)
+                && handle.slot.calls().next().is_none()
+            {
+                // The last that was not taken back is the one that was killed, and whoever asked for
+                // that was told that it ends so.
+                let pid = handle.link.as_ref().map_or(0, |link| link.pid);
+                failed.extend(task.map(|task| (task, Error::Killed { pid })));
+                tasks.push(None);
             } else {
                 // One that was taken back is somebody else's to answer.
                 if let Some(task) = &task {
