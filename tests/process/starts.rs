@@ -29,7 +29,11 @@ fn a_storm_of_deaths_ends() {
         .unwrap();
     let error = pool.submit(double, 1).unwrap().into_result().unwrap_err();
     assert!(error.is_broken_executor());
-    assert_eq!(error.worker_death().unwrap().exit_code, Some(7));
+    let death = error.worker_death().unwrap();
+    assert_eq!(
+        (death.exit_code, death.note),
+        (Some(7), Some("it ended while its initializer ran"))
+    );
     assert!(pool.stats().started < 10);
 }
 

@@ -11,6 +11,7 @@ trials![
     a_worker_is_started_for_a_call_that_a_stopped_one_has_not_begun,
     a_stopped_worker_that_is_alone_keeps_its_calls_until_it_goes_on,
     a_stopped_worker_that_was_passed_over_does_not_hold_up_a_shutdown,
+    workers_that_are_stopped_are_terminated,
 ];
 
 fn double(n: u64) -> u64 {
@@ -81,4 +82,16 @@ fn a_stopped_worker_that_was_passed_over_does_not_hold_up_a_shutdown() {
     assert!(calls.into_iter().all(|call| call.into_result().is_ok()));
     pool.shutdown();
     assert!(!crate::support::lives(stopped));
+}
+
+fn workers_that_are_stopped_are_terminated() {
+    for end in [ProcessPoolExecutor::terminate_workers, ProcessPoolExecutor::kill_workers] {
+        let (pool, _idle) = one_of_two();
+        let gate = Gate::new();
+        let call = pool.submit(|gate: String| Gate::pass(&gate), gate.name()).unwrap();
+        stop(gate.wait_begun());
+        end(&pool);
+        assert!(call.into_result().unwrap_err().is_broken_executor());
+        pool.shutdown();
+    }
 }

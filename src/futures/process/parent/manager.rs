@@ -369,6 +369,10 @@ impl PoolManager {
             let mut killed = 0;
             for handle in &mut state.handles {
                 killed += u64::from(handle.kill(Reason::Stop, signal));
+                if let Some(link) = &handle.link {
+                    // One that is stopped hears of the signal when it goes on.
+                    link.signal(Signal::CONT);
+                }
                 // One that does not heed the signal ends after its call.
                 handle.link.iter_mut().for_each(Sender::close);
             }

@@ -38,6 +38,7 @@ pub(crate) const OUT_OF_STEP: &str = "it owes an answer and knows nothing of tha
 /// The same if the system did not let the pool wake it.
 pub(crate) const NOT_WOKEN: &str = "the system had no memory to wake it with";
 pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
+const INITIALIZER_ENDED: &str = "it ended while its initializer ran";
 pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
 /// What a supervisor does after its worker has ended.
@@ -135,10 +136,10 @@ impl PoolManager {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let handle = &mut state.handles[index];
-        let link = handle.link.take();
+        let (link, greeted) = (handle.link.take(), handle.greeted);
         let begun = |seq| link.as_ref().is_some_and(|link| link.page().may_have_begun(seq));
         let aftermath = handle.slot.exited(begun);
-        let death = describe(&aftermath, ended, link.as_ref(), excuse);
+        let death = describe(&aftermath, ended, link.as_ref(), excuse, greeted);
         // The next call that comes finds a worker as if nothing had happened.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
@@ -244,10 +245,12 @@ fn describe(
     ended: Ended,
     link: Option<&Sender>,
     excuse: Option<String>,
+    greeted: bool,
 ) -> WorkerDeath {
     let last_words = link.and_then(|link| link.page().last_words()).or(excuse);
     let note = match aftermath.reason {
         Some(Reason::ProtocolViolation(how)) => Some(how),
+        _ if !aftermath.was_ready && greeted => Some(INITIALIZER_ENDED),
         _ if !aftermath.was_ready && ended.exit_code == Some(NOT_LOADED) => {
             Some("its program could not be loaded: its standard error says why")
         }
