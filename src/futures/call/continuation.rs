@@ -17,16 +17,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::current::{RunningCall, within};
-use super::dependency::{DependencyRef, DependsOn, depends_on, upstream};
+use super::dependency::{DependencyRef, DependsOn, OnChange, depends_on, upstream};
 use super::pair_arc::PairArc;
 use super::run::NoObserver;
 use super::shared_state::CallResult;
 use super::waiters::Waiter;
 use crate::error::Error;
-use crate::futures::Future;
 use crate::futures::call::state::State;
 use crate::futures::call::{self, AnyCall, Call, CallKind, Ending, log_lost, take_ending};
-use crate::futures::deadlock::{Recheck, recheck_blocked};
 use crate::sync::Mutex;
 use crate::user_code::contain;
 
@@ -99,8 +97,8 @@ pub(crate) struct DependentCall {
 
 struct Hop {
     follows: DependencyRef,
-    /// A blocked thread may count on this hop.
-    watched: bool,
+    /// What to call when it changes, if a blocked thread counts on it.
+    watch: OnChange,
 }
 
 impl DependentCall {
@@ -108,11 +106,11 @@ impl DependentCall {
     pub(crate) fn to<S, T>(
         source: &AnyCall<S>,
         in_time: bool,
-    ) -> (PairArc<Call<T, Self>>, Future<T>)
+    ) -> (PairArc<Call<T, Self>>, AnyCall<T>)
     where
         S: Send + 'static,
     {
-        let hop = Hop { follows: upstream(source), watched: false };
+        let hop = Hop { follows: upstream(source), watch: None };
         Call::pair(Self { name: source.name(), in_time, hop: Mutex::new(hop) })
     }
 }
@@ -122,9 +120,9 @@ impl<T> CallKind<T> for DependentCall {
         self.name
     }
 
-    fn follows(&self, watch: bool) -> DependsOn {
+    fn follows(&self, watch: OnChange) -> DependsOn {
         let mut hop = self.hop.lock();
-        hop.watched |= watch;
+        hop.watch = watch.or(hop.watch);
         let follows = Arc::clone(&hop.follows);
         if self.in_time { DependsOn::InTime(follows) } else { DependsOn::Call(follows) }
     }
@@ -135,20 +133,19 @@ pub(crate) enum FollowUp<T> {
     /// It ends.
     End(CallResult<T>),
     /// It follows another call.
-    Follow(Future<T>),
+    Follow(AnyCall<T>),
 }
 
 /// Makes a call that goes on as `step` says when `source` has finished. If that is cancelled, so
 /// is the new one, and `step` is dropped. `step` may not unwind.
 pub(crate) fn link<S, T>(
-    source: Future<S>,
+    source: AnyCall<S>,
     step: impl FnOnce(CallResult<S>) -> FollowUp<T> + Send + 'static,
-) -> Future<T>
+) -> AnyCall<T>
 where
     S: Send + 'static,
     T: Send + 'static,
 {
-    let source = source.into_call();
     let (linked, future) = DependentCall::to(&source, false);
     let rest = {
         let source = PairArc::clone(&source);
@@ -177,9 +174,8 @@ where
 fn follow<T: Send + 'static>(
     chain: &mut Continuations,
     linked: PairArc<Call<T, DependentCall>>,
-    next: Future<T>,
+    next: AnyCall<T>,
 ) {
-    let next = next.into_call();
     let linked_too = PairArc::clone(&linked).erase();
     let rest = {
         let next = PairArc::clone(&next);
@@ -194,11 +190,10 @@ fn follow<T: Send + 'static>(
     when_settled(chain, &next, rest);
     // After that: whoever cancels through it finds the rest of the chain in place.
     let mut hop = linked.body().hop.lock();
-    let before =
-        std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watched: false });
+    let before = std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watch: None });
     drop(hop);
-    if before.watched {
-        recheck_blocked(Recheck::Composed); // a worker may wait for just what comes now
+    if let Some(recheck) = before.watch {
+        recheck(); // a worker may wait for just what comes now
     }
     // After that: of several threads that close a circle together the last one finds it.
     if linked.core().is_followed() && depends_on(follows, PairArc::address(&linked)) {

@@ -7,11 +7,13 @@ use std::ptr;
 
 use super::cancel_token::{CancelToken, StopFlag};
 use super::run::RunObserver;
-use crate::futures::deadlock::forget_running;
 use crate::sync::thread_local_static;
 
 /// Names a pool; 0 is none.
 pub(crate) type PoolId = u32;
+
+/// Takes a call, by its address, out of the registry of waits.
+pub(crate) type Forget = fn(usize);
 
 /// A call that runs on a thread.
 #[derive(Clone, Copy)]
@@ -37,8 +39,8 @@ struct Frame<'a> {
     stage: &'a dyn RunObserver,
     /// The call that waits for this one, or runs it in place for another reason.
     outer: *const Frame<'static>,
-    /// The registry of waits knows that this thread runs the call.
-    indexed: Cell<bool>,
+    /// What to call when the call is left, if the registry of waits knows that this thread runs it.
+    forget: Cell<Option<Forget>>,
 }
 
 /// No part of it has a destructor, so that it is there while the thread is torn down.
@@ -88,7 +90,7 @@ pub(crate) fn within<R>(
     stage: &dyn RunObserver,
     body: impl FnOnce() -> R,
 ) -> R {
-    let frame = Frame { entered, running, stage, outer: innermost(), indexed: Cell::new(false) };
+    let frame = Frame { entered, running, stage, outer: innermost(), forget: Cell::new(None) };
     let _left = Leaves(&frame);
     enter(ptr::from_ref(&frame).cast());
     body()
@@ -102,8 +104,8 @@ impl Drop for Leaves<'_> {
     #[inline]
     fn drop(&mut self) {
         enter(self.0.outer);
-        if self.0.indexed.get() {
-            forget_running(self.0.entered.call);
+        if let Some(forget) = self.0.forget.get() {
+            forget(self.0.entered.call);
         }
     }
 }
@@ -138,11 +140,11 @@ pub(crate) fn innermost_name() -> Option<&'static str> {
 }
 
 /// Calls `index` with the calls that this thread runs and that it was not called with before. When
-/// one of these has been left, [`forget_running`] is called.
-pub(crate) fn index_running(mut index: impl FnMut(usize)) {
+/// one of these has been left, `forget` is called.
+pub(crate) fn index_running(forget: Forget, mut index: impl FnMut(usize)) {
     // Outer ones were indexed before.
-    for frame in frames().take_while(|frame| !frame.indexed.get()) {
-        frame.indexed.set(true);
+    for frame in frames().take_while(|frame| frame.forget.get().is_none()) {
+        frame.forget.set(Some(forget));
         index(frame.entered.call);
     }
 }

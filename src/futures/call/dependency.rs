@@ -18,14 +18,17 @@ use crate::futures::call::expiry;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, AnyCall, Call, CallKind};
 
+/// What to call when it changes what a composed call follows; `None` for those who do not block.
+pub(crate) type OnChange = Option<fn()>;
+
 /// A call whose value is of no interest. All but `follows` and `members` is about the call itself,
 /// whatever it follows.
 pub(crate) trait Dependency {
     /// `None` if the call is gone, and so has ended.
     fn look(&self) -> Option<Snapshot>;
 
-    /// `watch` is for those who block: what they saw changing is reported to the registry of waits.
-    fn follows(&self, watch: bool) -> DependsOn;
+    /// `watch` is for those who block: it is called when this answer has changed.
+    fn follows(&self, watch: OnChange) -> DependsOn;
 
     /// The members of a group that it still waits for.
     fn members(&self) -> Vec<DependencyRef>;
@@ -78,7 +81,7 @@ impl<T> Dependency for AnyCall<T> {
         Some(Snapshot { call, name: self.name(), pool: core.pool(), state })
     }
 
-    fn follows(&self, watch: bool) -> DependsOn {
+    fn follows(&self, watch: OnChange) -> DependsOn {
         Call::follows(self, watch)
     }
 
@@ -120,7 +123,7 @@ impl<T: Send + 'static> Dependency for DependencySource<T> {
         self.0.upgrade()?.look()
     }
 
-    fn follows(&self, watch: bool) -> DependsOn {
+    fn follows(&self, watch: OnChange) -> DependsOn {
         self.0.upgrade().map_or(DependsOn::Nothing, |call| call.follows(watch))
     }
 
@@ -171,7 +174,7 @@ pub(crate) fn source_of_all(follows: DependsOn) -> Option<DependencyRef> {
 
 /// [`source_of_all`] for a followed call; it may be `call` itself.
 pub(crate) fn source_of(mut call: DependencyRef) -> DependencyRef {
-    while let DependsOn::Call(next) | DependsOn::InTime(next) = call.follows(false) {
+    while let DependsOn::Call(next) | DependsOn::InTime(next) = call.follows(None) {
         call = next;
     }
     call
@@ -184,7 +187,7 @@ pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
         if call.look().is_some_and(|look| look.call == on) {
             return true;
         }
-        match call.follows(false) {
+        match call.follows(None) {
             DependsOn::Call(next) | DependsOn::InTime(next) => left.push(next),
             DependsOn::Group => left.extend(call.members()),
             DependsOn::Nothing => {}
@@ -223,7 +226,7 @@ fn cancel_step(
     end: EndTest<'_>,
     left: &mut Vec<DependencyRef>,
 ) -> bool {
-    match call.follows(false) {
+    match call.follows(None) {
         DependsOn::Call(next) | DependsOn::InTime(next) => {
             // If that has ended, a function of this one's is running, or is about to.
             match next.look() {
@@ -259,7 +262,7 @@ pub(crate) fn run_in_place(
     kind: DependencyKind,
     go_on: &mut dyn FnMut() -> bool,
 ) -> InPlace {
-    if let DependsOn::Nothing = call.follows(false) {
+    if let DependsOn::Nothing = call.follows(None) {
         // The usual case.
         let unless_free = matches!(kind, DependencyKind::Certain { unless_free: true });
         return if go_on() { call.run_in_place(unless_free) } else { InPlace::NotOurs };
@@ -283,7 +286,7 @@ fn run_followed_in_place(
             Some(followed) => &**followed,
             None => call,
         };
-        match (here.follows(false), kind, &mut *last) {
+        match (here.follows(None), kind, &mut *last) {
             (DependsOn::InTime(_) | DependsOn::Group, DependencyKind::Certain { .. }, _) => {
                 return outcome;
             }
@@ -335,7 +338,7 @@ enum Tried {
 
 impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
     /// What its end depends on now; nothing once it has ended, or is about to by a claim.
-    pub(crate) fn follows(&self, watch: bool) -> DependsOn {
+    pub(crate) fn follows(&self, watch: OnChange) -> DependsOn {
         let state = self.core().state();
         let ends = state.is_done() || state.is_claimed();
         if ends { DependsOn::Nothing } else { self.body().follows(watch) }
@@ -353,7 +356,7 @@ impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
         if own != Phase::Pending {
             return own;
         }
-        match source_of_all(self.body().follows(false)) {
+        match source_of_all(self.body().follows(None)) {
             // Between the source's end and this one's, the call still counts as running.
             Some(source) if source.look().is_none_or(|look| look.state.phase() != own) => {
                 Phase::Running

@@ -1,7 +1,7 @@
 //! A call: its [`SharedState`] and what is particular to its origin, in one block of memory.
 //!
 //! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as an
-//! [`QueuedTask`](crate::futures::thread::QueuedTask), the future as [`AnyCall`], where only the type of the value is
+//! [`QueuedTask`](queued_task::QueuedTask), the future as [`AnyCall`], where only the type of the value is
 //! known.
 
 pub(crate) mod assist;
@@ -11,6 +11,7 @@ pub(crate) mod current;
 pub(crate) mod dependency;
 pub(crate) mod expiry;
 pub(crate) mod pair_arc;
+pub(crate) mod queued_task;
 pub(crate) mod run;
 pub(crate) mod shared_state;
 pub(crate) mod state;
@@ -24,9 +25,9 @@ use std::sync::atomic as counting; // for `counted`, which a model gives loom's
 use std::time::Instant;
 
 use self::continuation::Continuations;
-use self::current::PoolId;
+use self::current::{Forget, PoolId};
 use self::dependency::{
-    DependencyRef, DependsOn, kill as kill_in, request_cancel as request, source_of_all,
+    DependencyRef, DependsOn, OnChange, kill as kill_in, request_cancel as request, source_of_all,
 };
 use self::pair_arc::{Block, PairArc};
 use self::run::{NoObserver, RunObserver};
@@ -35,9 +36,7 @@ use self::trace_hooks::{CallOrigin, Traced};
 use self::waiters::Waiter;
 use crate::LOG_TARGET;
 use crate::error::Error;
-use crate::futures::Future;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::deadlock::forget_running;
 use crate::sync::thread_local_static;
 use crate::user_code::contain;
 
@@ -96,7 +95,7 @@ pub(crate) trait CallKind<T>: Send + Sync {
     fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
     /// What the end of the call depends on; see [`Dependency`](self::dependency::Dependency).
-    fn follows(&self, _watch: bool) -> DependsOn {
+    fn follows(&self, _watch: OnChange) -> DependsOn {
         DependsOn::Nothing
     }
 
@@ -121,16 +120,16 @@ pub(crate) enum Ending<T> {
 }
 
 impl<T, B: CallKind<T>> Call<T, B> {
-    /// A call that is in the queue of no pool of threads, and its future.
-    pub(crate) fn pair(body: B) -> (PairArc<Self>, Future<T>)
+    /// A call that is in the queue of no pool of threads, and that of its future.
+    pub(crate) fn pair(body: B) -> (PairArc<Self>, AnyCall<T>)
     where
         B: 'static,
     {
         Self::queued(0, body)
     }
 
-    /// A call for the queue of a pool, and its future.
-    pub(crate) fn queued(pool: PoolId, body: B) -> (PairArc<Self>, Future<T>)
+    /// A call for the queue of a pool, and that of its future.
+    pub(crate) fn queued(pool: PoolId, body: B) -> (PairArc<Self>, AnyCall<T>)
     where
         B: 'static,
     {
@@ -141,7 +140,7 @@ impl<T, B: CallKind<T>> Call<T, B> {
         };
         let traced = Traced::submitted(body.name(), kind);
         let (call, own) = PairArc::pair(Self { core: SharedState::new(pool, traced), body });
-        (call, Future::from_call(own.erase()))
+        (call, own.erase())
     }
 }
 
@@ -196,8 +195,8 @@ pub(crate) fn log_lost(name: &str, error: &Error) {
 /// A call whose callbacks this thread is running.
 struct Notified {
     call: usize,
-    /// The registry of waits knows it.
-    indexed: bool,
+    /// What to call afterwards, if the registry of waits knows it.
+    forget: Option<Forget>,
 }
 
 thread_local_static! {
@@ -207,12 +206,12 @@ thread_local_static! {
 
 /// Runs `callbacks` as those of the call at `call`.
 fn while_notifying(call: usize, callbacks: impl FnOnce()) {
-    let notified = Notified { call, indexed: false };
+    let notified = Notified { call, forget: None };
     let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(notified));
     callbacks();
     let left = NOTIFYING.try_with(|calls| calls.borrow_mut().pop()).ok().flatten();
-    if left.is_some_and(|left| left.indexed) {
-        forget_running(call);
+    if let Some(forget) = left.and_then(|left| left.forget) {
+        forget(call);
     }
 }
 
@@ -232,10 +231,10 @@ pub(crate) fn is_notifying_any() -> bool {
 }
 
 /// As [`index_running`](current::index_running), for the calls whose callbacks this thread runs.
-pub(crate) fn index_notifying(mut index: impl FnMut(usize)) {
+pub(crate) fn index_notifying(forget: Forget, mut index: impl FnMut(usize)) {
     let _ = NOTIFYING.try_with(|calls| {
-        for own in calls.borrow_mut().iter_mut().rev().take_while(|own| !own.indexed) {
-            own.indexed = true;
+        for own in calls.borrow_mut().iter_mut().rev().take_while(|own| own.forget.is_none()) {
+            own.forget = Some(forget);
             index(own.call);
         }
     });
@@ -248,10 +247,10 @@ pub(crate) fn is_notifying_source<T>(call: &AnyCall<T>) -> bool {
     if !is_notifying_any() {
         return false;
     }
-    let mut follows = Call::follows(call, false);
+    let mut follows = Call::follows(call, None);
     let mut source = None;
     while let DependsOn::Call(next) = follows {
-        follows = next.follows(false);
+        follows = next.follows(None);
         source = Some(next);
     }
     let is_certain = !matches!(follows, DependsOn::InTime(_));
@@ -293,10 +292,9 @@ pub(crate) fn notify_waiters_in<T>(
     }
     if !callbacks.is_empty() {
         stage.enters_user_code();
-        let future = Future::from_call(PairArc::clone(call));
         while_notifying(PairArc::address(call), || {
             for callback in callbacks {
-                call_back(callback, &future);
+                call_back(callback, call);
             }
         });
     }
@@ -319,9 +317,9 @@ pub(crate) fn notify_waiters_in<T>(
     }
 }
 
-/// Calls `callback` of `future`; a panic is logged.
-pub(crate) fn call_back<T>(callback: impl FnOnce(&Future<T>), future: &Future<T>) {
-    contain(format_args!("exception calling callback for {future:?}"), || callback(future));
+/// Calls `callback` of `call`; a panic is logged.
+pub(crate) fn call_back<T>(callback: impl FnOnce(&AnyCall<T>), call: &AnyCall<T>) {
+    contain(format_args!("exception calling callback for {:?}", &**call), || callback(call));
 }
 
 /// Moves the end of a settled call out, for the owner of its only future.
@@ -336,23 +334,23 @@ pub(crate) fn take_ending<T>(call: &AnyCall<T>) -> Ending<T> {
     }
 }
 
-/// Cancels `call` unless it started, telling everybody; see [`Future::cancel`].
+/// Cancels `call` unless it started, telling everybody; see [`Future::cancel`](crate::futures::Future::cancel).
 pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
-    match source_of_all(Call::follows(call, false)) {
+    match source_of_all(Call::follows(call, None)) {
         Some(source) => Continuations::with(|chain| source.cancel(chain)),
         None => cancel_own(call),
     }
 }
 
 /// Cancels `call` if it is pending, asks it to stop if it is running; see
-/// [`Future::request_cancel`].
+/// [`Future::request_cancel`](crate::futures::Future::request_cancel).
 pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
     let told = Continuations::with(|chain| request(chain, call));
     let state = call.core.state();
     told && (state.phase() == Phase::Cancelled || !state.is_done())
 }
 
-/// Cancels `call` if it is pending, kills the process that runs it; see [`Future::kill`].
+/// Cancels `call` if it is pending, kills the process that runs it; see [`Future::kill`](crate::futures::Future::kill).
 pub(crate) fn kill<T>(call: &AnyCall<T>) -> bool {
     Continuations::with(|chain| kill_in(chain, call))
 }

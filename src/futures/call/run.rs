@@ -8,11 +8,11 @@ use super::cancel_token::StopFlag;
 use super::continuation::Continuations;
 use super::current::{RunningCall, within, worker_of};
 use super::pair_arc::PairArc;
+use super::queued_task::QueuedTask;
 use crate::error::Error;
 use crate::futures::call::assist::{Begin, ask_worker};
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{AnyCall, Call, CallKind, cancel_now, finish, notify_waiters};
-use crate::futures::thread::QueuedTask;
 use crate::user_code::{catch, contain};
 
 /// What a worker wants to know of the course of a call that it runs.

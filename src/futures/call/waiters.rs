@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::AnyCall;
 use super::cancel_token::CancelToken;
 use super::continuation::Continuation;
 use super::trace_hooks::Blocks;
 use super::wait_assist;
-use crate::futures::Future;
 use crate::sync::{Condvar, Mutex, wait_until};
 use crate::user_code::contain;
 
@@ -158,7 +158,7 @@ impl Signal {
     }
 }
 
-pub(crate) type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
+pub(crate) type Callback<T> = Box<dyn FnOnce(&AnyCall<T>) + Send>;
 
 /// One party that is to be told when a call ends.
 pub(crate) enum Waiter<T> {

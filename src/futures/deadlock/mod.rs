@@ -195,9 +195,14 @@ pub(crate) fn recheck_blocked(which: Recheck) {
     signals.iter().for_each(|signal| signal.alarm());
 }
 
+/// A composed call depends on other calls than before.
+fn recheck_composed() {
+    recheck_blocked(Recheck::Composed);
+}
+
 /// A call that this thread ran, or whose callbacks it ran, when it was blocked has left it.
 #[cold]
-pub(crate) fn forget_running(call: usize) {
+fn forget_running(call: usize) {
     let key = THREAD.try_with(Cell::get).unwrap_or(0);
     let mut registry = REGISTRY.lock();
     if registry.runs.get(&call) == Some(&key) {
@@ -413,10 +418,10 @@ impl Registry {
             key = self.last_thread;
             let _ = THREAD.try_with(|own| own.set(key));
         }
-        current::index_running(|call| {
+        current::index_running(forget_running, |call| {
             self.runs.insert(call, key);
         });
-        index_notifying(|call| {
+        index_notifying(forget_running, |call| {
             self.runs.insert(call, key);
         });
         if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {

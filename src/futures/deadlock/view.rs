@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::graph::{Branch, Waits, can_move};
-use super::{Awaits, BlockedThread, Registry, ThreadKey, WaitFor};
+use super::{Awaits, BlockedThread, Registry, ThreadKey, WaitFor, recheck_composed};
 use crate::futures::call::assist::AwaitedSet;
 use crate::futures::call::current::{self, PoolId};
 use crate::futures::call::dependency::{Dependency, DependencyRef, DependsOn, Snapshot};
@@ -165,7 +165,7 @@ impl<'a> View<'a> {
         beyond: bool,
     ) -> WaitEnd {
         loop {
-            let follows = call.get().follows(true);
+            let follows = call.get().follows(Some(recheck_composed));
             let look = call.get().look();
             match (follows, look) {
                 (DependsOn::InTime(_), _) if !beyond => {

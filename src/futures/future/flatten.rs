@@ -31,7 +31,7 @@ where
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn flatten(self) -> Future<T> {
-        link(self, |outcome| {
+        Future::from_call(link(self.into_call(), |outcome| {
             FollowUp::End(match outcome {
                 Ok(Ok(value)) => Ok(value),
                 // The conversion is user code.
@@ -40,6 +40,6 @@ where
                 }
                 Err(error) => Err(error),
             })
-        })
+        }))
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::futures::Future;
 use crate::futures::call::continuation::{Continuations, try_end, when_settled};
 use crate::futures::call::dependency::{
-    DependencyRef, DependsOn, request_cancel, source_of, upstream,
+    DependencyRef, DependsOn, OnChange, request_cancel, source_of, upstream,
 };
 use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::shared_state::CallResult;
@@ -185,7 +185,7 @@ impl<T, G: Send + 'static> CallKind<T> for Group<G> {
         self.name
     }
 
-    fn follows(&self, _watch: bool) -> DependsOn {
+    fn follows(&self, _watch: OnChange) -> DependsOn {
         DependsOn::Group
     }
 
@@ -238,7 +238,7 @@ where
 {
     let members = calls.iter().map(|call| Some(upstream(call))).collect();
     let open = Open { gathered, left: calls.len(), members, watched_from: usize::MAX };
-    let (group, future) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
+    let (group, own) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
     Continuations::with(|chain| {
         for (index, member) in calls.into_iter().enumerate() {
             let rest = {
@@ -251,7 +251,7 @@ where
             when_settled(chain, &member, rest);
         }
     });
-    future
+    Future::from_call(own)
 }
 
 fn member_ended<T, G: JoinPolicy<T>>(

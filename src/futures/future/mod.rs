@@ -344,9 +344,10 @@ impl<T> Future<T> {
     where
         T: Sync,
     {
+        let callback = |call: &AnyCall<T>| callback(&Self::from_call(PairArc::clone(call)));
         let waiter = Waiter::Callback(Box::new(callback));
         if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
-            call_back(callback, self);
+            call_back(callback, &self.call);
         }
     }
 }

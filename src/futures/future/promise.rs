@@ -60,8 +60,8 @@ impl<T> Promise<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn pair() -> (Self, Future<T>) {
-        let (call, future) = Call::pair(Promised);
-        (Self { call: call.erase() }, future)
+        let (call, own) = Call::pair(Promised);
+        (Self { call: call.erase() }, Future::from_call(own))
     }
 
     /// Marks the call as running, so that it can no longer be cancelled.

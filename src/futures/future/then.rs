@@ -68,7 +68,7 @@ impl<T: Send + 'static> Future<T> {
         U: Send + 'static,
         F: FnOnce(T) -> U + Send + 'static,
     {
-        link(self, |outcome| {
+        Future::from_call(link(self.into_call(), |outcome| {
             FollowUp::End(match outcome {
                 Ok(value) => catch(|| function(value)).map_err(panicked),
                 Err(error) => {
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Future<T> {
                     Err(error)
                 }
             })
-        })
+        }))
     }
 
     /// Goes on with the call that `function` makes of the value.
@@ -113,13 +113,13 @@ impl<T: Send + 'static> Future<T> {
         C: IntoCall,
         F: FnOnce(T) -> C + Send + 'static,
     {
-        link(self, |outcome| match outcome {
+        Future::from_call(link(self.into_call(), |outcome| match outcome {
             Ok(value) => next_call(|| function(value)),
             Err(error) => {
                 will_not_be_called(function);
                 FollowUp::End(Err(error))
             }
-        })
+        }))
     }
 
     /// Goes on with the call that `function` makes of the failure, if there is one.
@@ -155,13 +155,13 @@ impl<T: Send + 'static> Future<T> {
         C: IntoCall<Value = T>,
         F: FnOnce(Error) -> C + Send + 'static,
     {
-        link(self, |outcome| match outcome {
+        Future::from_call(link(self.into_call(), |outcome| match outcome {
             Ok(value) => {
                 will_not_be_called(function);
                 FollowUp::End(Ok(value))
             }
             Err(error) => next_call(|| function(*error)),
-        })
+        }))
     }
 }
 
@@ -211,7 +211,7 @@ mod sealed {
 
 fn next_call<C: IntoCall>(make: impl FnOnce() -> C) -> FollowUp<C::Value> {
     match catch(|| make().started()) {
-        Ok(Ok(next)) => FollowUp::Follow(next),
+        Ok(Ok(next)) => FollowUp::Follow(next.into_call()),
         Ok(Err(error)) => FollowUp::End(Err(Box::new(error))),
         Err(panic) => FollowUp::End(Err(panicked(panic))),
     }

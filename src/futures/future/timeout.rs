@@ -70,7 +70,8 @@ impl<T: Send + 'static> Future<T> {
             return self;
         }
         let source = self.into_call();
-        let (linked, future) = DependentCall::to(&source, true);
+        let (linked, own) = DependentCall::to(&source, true);
+        let future = Self::from_call(own);
         let linked = linked.erase();
         let follows = upstream(&source);
         let time_is_up = {

@@ -6,11 +6,12 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 
 use super::pool::{PoolShared, ThreadPoolExecutor};
-use super::queue::{QueuedTask, TaskRef};
+use super::queue::TaskRef;
 use crate::error::{Error, Result};
 use crate::futures::call::cancel_token::{CancelToken, StopFlag};
 use crate::futures::call::current::{Running, RunningCall, within};
 use crate::futures::call::log_lost;
+use crate::futures::call::queued_task::QueuedTask;
 use crate::futures::call::run::RunObserver;
 use crate::futures::call::state::Phase;
 use crate::futures::call::trace_hooks::{CallEnd, CallOrigin, Traced};

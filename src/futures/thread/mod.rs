@@ -23,7 +23,6 @@ mod worker_local;
 
 pub use builder::ThreadPoolBuilder;
 pub use pool::ThreadPoolExecutor;
-pub(crate) use queue::QueuedTask;
 pub use queue::{Discipline, FullQueue};
 pub use scope::{Scope, ScopedFuture};
 pub use stats::PoolStats;

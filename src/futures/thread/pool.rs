@@ -149,7 +149,8 @@ impl PoolShared {
         if !self.settings.is_plain() {
             return self.enqueue_with(function, name, self.default_options());
         }
-        let (call, future) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
+        let (call, own) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
+        let future = Future::from_call(own);
         match self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {

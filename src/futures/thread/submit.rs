@@ -94,7 +94,8 @@ impl PoolShared {
         let wrapper = self.wrapper();
         let permit = QueuePermit::for_pool(self);
         let job = QueuedFn::new(move || wrapper.run(function), name, permit);
-        let (call, future) = Call::<T, _>::queued(self.id(), job);
+        let (call, own) = Call::<T, _>::queued(self.id(), job);
+        let future = Future::from_call(own);
         match self.push_with(TaskRef::new(call), options) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
@@ -149,7 +150,7 @@ impl PoolShared {
             let permit = QueuePermit::for_pool(self);
             let job = QueuedFn::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
             let (call, own) = Call::<T, _>::queued(self.id(), job);
-            future = Some(own);
+            future = Some(Future::from_call(own));
             TaskRef::new(call)
         };
         let start = |flag, index| self.start(flag, index);

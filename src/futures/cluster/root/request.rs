@@ -76,7 +76,7 @@ impl<R: Send + 'static> MpiRequest<R> {
         frame: RequestPayload,
         reply_handler: ReplyHandler<R>,
     ) -> (RequestRef, Future<R>) {
-        let (call, future) = Call::<R, _>::pair(Self {
+        let (call, own) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             id,
@@ -86,7 +86,7 @@ impl<R: Send + 'static> MpiRequest<R> {
         });
         let block = PairArc::into_raw(call) as *mut Block<dyn Request>;
         // SAFETY: it was made from an owner just now.
-        (unsafe { RequestRef::from_raw(block) }, future)
+        (unsafe { RequestRef::from_raw(block) }, Future::from_call(own))
     }
 }
 

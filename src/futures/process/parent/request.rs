@@ -123,7 +123,7 @@ impl<R: Send + 'static> ProcessRequest<R> {
         reply_handler: ReplyHandler<R>,
         pool: &Arc<PoolManager>,
     ) -> (ProcessCallRef, Future<R>) {
-        let (call, future) = Call::<R, _>::pair(Self {
+        let (call, own) = Call::<R, _>::pair(Self {
             site,
             signature: type_name::<fn(A) -> I>(),
             message: Mutex::new(Some(message)),
@@ -135,7 +135,7 @@ impl<R: Send + 'static> ProcessRequest<R> {
         });
         let block = PairArc::into_raw(call) as *mut Block<dyn ProcessCall>;
         // SAFETY: it was made from an owner just now.
-        (unsafe { ProcessCallRef::from_raw(block) }, future)
+        (unsafe { ProcessCallRef::from_raw(block) }, Future::from_call(own))
     }
 }
 

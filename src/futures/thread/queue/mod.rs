@@ -48,7 +48,7 @@ pub use bounded::FullQueue;
 pub(crate) use bounded::{Pushed, QueuePermit};
 pub use order::Discipline;
 pub(crate) use state::{QueueState, StartWorker, WorkerCounts, WorkerStatus};
-pub(crate) use task_ref::{QueuedTask, TaskRef, discard};
+pub(crate) use task_ref::{TaskRef, discard};
 
 use crate::error::Error;
 use crate::futures::call::assist::Begin;
