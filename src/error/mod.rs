@@ -1,6 +1,7 @@
 //! The one error type of the crate. See [`Error`].
 
-mod panic;
+mod cause;
+mod outcome;
 mod worker_death;
 
 use std::borrow::Cow;
@@ -10,9 +11,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::cause::Cause;
+pub use self::outcome::Outcome;
 pub use self::worker_death::WorkerDeath;
 
-pub use self::panic::Panic;
+pub use crate::user_code::Panic;
 
 /// What can go wrong, in `sched` and in `futures` alike.
 ///
@@ -360,99 +363,3 @@ impl Error {
 // A shared error is only ever read, and a panic's payload only moved out.
 impl std::panic::UnwindSafe for Error {}
 impl std::panic::RefUnwindSafe for Error {}
-
-/// What an action or an initializer may return: nothing, or a `Result<(), E>`.
-///
-/// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
-/// `Box<dyn Error + Send + Sync>`.
-#[diagnostic::on_unimplemented(
-    message = "an action or initializer must return `()` or a `Result<(), E>`, not `{Self}`",
-    label = "returns `{Self}`",
-    note = "drop the value: end the block with a semicolon, or a result with `.map(drop)`"
-)]
-pub trait Outcome: sealed::Sealed {
-    #[doc(hidden)]
-    fn into_result(self) -> Result<()>;
-}
-
-impl Outcome for () {
-    fn into_result(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl<E: Into<Box<dyn StdError + Send + Sync>>> Outcome for std::result::Result<(), E> {
-    fn into_result(self) -> Result<()> {
-        self.map_err(Error::raised)
-    }
-}
-
-/// The type of `panic!()`, so that a closure that only panics is an action too.
-impl Outcome for Never {
-    fn into_result(self) -> Result<()> {
-        self
-    }
-}
-
-/// `!`, which has no name in stable Rust, but is the return type of some functions.
-type Never = <fn() -> ! as sealed::Returns>::Type;
-
-mod sealed {
-    pub trait Returns {
-        type Type;
-    }
-    impl<R> Returns for fn() -> R {
-        type Type = R;
-    }
-
-    pub trait Sealed {}
-    impl Sealed for super::Never {}
-    impl Sealed for () {}
-    impl<E> Sealed for std::result::Result<(), E> {}
-}
-
-/// The error behind an [`Error`]; it dereferences to it, and cloning shares it.
-///
-/// ```
-/// use concurrent::Error;
-/// use std::error::Error as _;
-///
-/// let error = Error::raised("x".parse::<u8>().unwrap_err());
-/// let source = error.source().expect("the error that was returned");
-/// assert!(source.is::<std::num::ParseIntError>());
-/// ```
-pub struct Cause<E: ?Sized>(Arc<E>);
-
-impl<E> Cause<E> {
-    /// Wraps an error.
-    #[must_use]
-    pub fn new(error: E) -> Self {
-        Self(Arc::new(error))
-    }
-}
-
-impl<E: ?Sized> Clone for Cause<E> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<E: ?Sized> std::ops::Deref for Cause<E> {
-    type Target = E;
-
-    fn deref(&self) -> &E {
-        &self.0
-    }
-}
-
-impl<E: fmt::Display + ?Sized> fmt::Display for Cause<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<E: fmt::Debug + ?Sized> fmt::Debug for Cause<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}

@@ -140,6 +140,8 @@ mod map;
 pub mod process;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 mod remote;
+#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+mod sys;
 mod thread;
 mod wait;
 

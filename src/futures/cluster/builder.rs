@@ -34,11 +34,11 @@ pub struct MpiPoolBuilder {
     credit: Option<usize>,
     max_message_size: Option<u64>,
     local_fallback: bool,
-    initializer: Option<EncodeInitializer>,
+    initializer: Option<RankInitializer>,
 }
 
 /// Encodes the call of the initializer.
-type EncodeInitializer = Box<dyn FnOnce(&PoolState) -> Result<Vec<u8>> + Send>;
+type RankInitializer = Box<dyn FnOnce(&PoolState) -> Result<Vec<u8>> + Send>;
 
 /// The most bytes of a message unless the builder says otherwise.
 const MESSAGE_LIMIT: u64 = 2 << 30;

@@ -11,9 +11,9 @@ use super::pool::ProcessPoolExecutor;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
 use crate::futures::process::resource_limit::ResourceLimit;
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::function_id;
 use crate::futures::remote::invoke::call_initializer;
+use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
 /// What the death of a worker process means for the pool.

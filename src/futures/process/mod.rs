@@ -100,10 +100,8 @@ pub(super) mod handshake;
 pub(super) mod parent;
 mod pool;
 pub(super) mod resource_limit;
-pub(super) mod shm;
 mod spin;
 mod stats;
-mod sys;
 
 #[doc(hidden)]
 pub use super::remote::images::Constructor;

@@ -5,7 +5,7 @@ use std::io;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::handshake::Limits;
-use super::sys::limits::get;
+use crate::futures::sys::limits::get;
 
 /// A limit on what a worker may use.
 ///

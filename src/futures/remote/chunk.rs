@@ -6,8 +6,8 @@
 
 use std::mem::needs_drop;
 
+use super::codec::depth::{let_go, let_go_each};
 use super::codec::{EncodeError, Sink, Source};
-use super::depth::{let_go, let_go_each};
 use super::function_id::{CallOutcome, Code};
 use super::invoke::{panic_text, text};
 use super::protocol::FrameKind;

@@ -1,7 +1,7 @@
 //! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
 
+use super::codec::depth::let_go;
 use super::codec::{EncodeError, Sink, Source};
-use super::depth::let_go;
 use super::function_id::{CallOutcome, Code, resolve};
 use super::protocol::{FrameKind, FunctionToken, Text};
 use crate::error::{Error, Outcome, Panic, Result};

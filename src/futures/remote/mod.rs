@@ -4,16 +4,14 @@
 pub(crate) mod attachments;
 pub(crate) mod chunk;
 pub(crate) mod codec;
-pub(crate) mod codec_errors;
-pub(crate) mod depth;
+pub(crate) mod foreign;
 pub(crate) mod function_id;
 pub(crate) mod images;
 pub(crate) mod invoke;
-mod items;
 pub(crate) mod number_chunk;
-pub(crate) mod numbers;
 pub(crate) mod protocol;
 pub(crate) mod reply;
+pub(crate) mod segments;
 pub(crate) mod shared_bytes;
 pub(crate) mod submit;
 

@@ -5,10 +5,10 @@
 //! listed behind them: an item for each, its place first.
 
 use super::chunk::{bad_result, failed, put_item, verdict};
+use super::codec::numbers::is_number;
 use super::codec::{EncodeError, Sink, Source};
 use super::function_id::{CallOutcome, Code};
 use super::invoke::panic_text;
-use super::numbers::is_number;
 use super::protocol::FrameKind;
 use crate::error::{Panic, Result};
 use crate::futures::executor::Portable;
@@ -94,9 +94,9 @@ fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::shm::segments::Arena;
     use crate::futures::remote::attachments::Files;
     use crate::futures::remote::codec::Payload;
+    use crate::futures::remote::segments::Arena;
 
     fn come_back(results: &Vec<f32>, panics: &[usize], items: usize) -> Result<Vec<Result<f32>>> {
         let arena = Arena::new(0);

@@ -1,7 +1,7 @@
 //! How a call that ran elsewhere ends here.
 
 use super::codec::Source;
-use super::depth;
+use super::codec::depth;
 use super::protocol::{FrameKind, Text};
 use crate::error::{Error, Panic, Result};
 use crate::futures::call::pair_arc::{Block, PairArc};

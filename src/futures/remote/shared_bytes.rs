@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attachments::{add_outgoing, note_refused, take_incoming};
 use crate::error::{Error, Result};
-use crate::futures::process::shm::mapping::{Mapping, map_constant, memory_file, seal_for_ever};
+use crate::futures::sys::mapping::{Mapping, map_constant, memory_file, seal_for_ever};
 
 /// Bytes in shared memory, which a call takes or returns without copying them.
 ///
@@ -247,9 +247,9 @@ impl<'de> Visitor<'de> for ByteBufVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::process::shm::segments::Arena;
     use crate::futures::remote::attachments::Files;
     use crate::futures::remote::codec::{Payload, Sink, Source};
+    use crate::futures::remote::segments::Arena;
 
     #[test]
     fn outside_of_a_message_the_bytes_themselves_are_written() {
@@ -301,7 +301,7 @@ mod tests {
         let (open, _mapping) = made();
         assert!(sent(open).is_err(), "not sealed");
         let (half, mapping) = made();
-        crate::futures::process::shm::mapping::seal_for_readers(half.as_fd()).unwrap();
+        crate::futures::sys::mapping::seal_for_readers(half.as_fd()).unwrap();
         assert!(seal_for_ever(half.as_fd()).is_err(), "its maker has it mapped");
         assert!(sent(half).is_err(), "its maker can write");
         drop(mapping);

@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
+use super::codec::depth::let_go;
 use super::codec::{EncodeError, Sink};
-use super::depth::let_go;
 use super::function_id::token;
 use super::invoke::{call_one, decode_one};
 use super::number_chunk::{self, call_number_chunk, decode_number_chunk};

@@ -17,9 +17,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use crate::futures::process::sys::descriptors::above_standard;
 use crate::futures::remote::attachments::MOST_DESCRIPTORS;
 use crate::futures::remote::protocol::Malformed;
+use crate::futures::sys::descriptors::above_standard;
 
 /// The most descriptors of a message: attachments and a segment.
 pub(crate) const FILES: usize = MOST_DESCRIPTORS + 1;

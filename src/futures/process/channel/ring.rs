@@ -13,7 +13,7 @@ use rustix::io::{Errno, Result};
 use rustix::thread::futex;
 
 use super::flow::{Flow, Overrun, Position};
-use crate::futures::process::sys::signals::write_quietly;
+use crate::futures::sys::signals::write_quietly;
 
 /// Bytes of the stream that can be unread. A power of two, because positions wrap.
 pub(crate) const CAPACITY: u32 = 64 * 1024;

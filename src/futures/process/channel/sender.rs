@@ -14,12 +14,12 @@ use super::shared_page::SharedPage;
 use crate::futures::process::parent::reply_reader::Incoming;
 use crate::futures::process::parent::request::{INLINE_LIMIT, Message};
 use crate::futures::process::parent::spawn::{send_signal, wake};
-use crate::futures::process::shm::segments::Announced;
 use crate::futures::remote::codec::Payload;
 use crate::futures::remote::protocol::{
     ANNOUNCED, FrameKind, FunctionToken, HEADER, Header, ONCE, OUT_OF_LINE, OutOfLine,
     REQUEST_LIMIT, put, put_with_files,
 };
+use crate::futures::remote::segments::Announced;
 
 /// What submitters and supervisors use of a channel, under the lock of the pool.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use rustix::io::Result;
 
 use super::ring::{Memory, OwnEnd, RingBuffer};
 use crate::futures::process::parent::worker_state::MAX_DEPTH;
-use crate::futures::process::shm::mapping::{Mapping, memory_file};
 use crate::futures::remote::protocol::cut;
+use crate::futures::sys::mapping::{Mapping, memory_file};
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;

@@ -16,13 +16,13 @@ use crate::futures::process::channel::fds::{ReceivedFds, receive_with_files};
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Excuse, Mark, WELCOME_MOST, Welcome};
 use crate::futures::process::resource_limit;
-use crate::futures::process::sys::descriptors::{
-    above_standard, close_inherited, empty_stdin, open_standard,
-};
-use crate::futures::process::sys::program::{first_argument, has_loader, is_privileged};
-use crate::futures::process::sys::signals::settle_worker;
 use crate::futures::remote::images::Constructor;
 use crate::futures::remote::{complain, function_id};
+use crate::futures::sys::descriptors::{
+    above_standard, close_inherited, empty_stdin, open_standard,
+};
+use crate::futures::sys::program::{first_argument, has_loader, is_privileged};
+use crate::futures::sys::signals::settle_worker;
 
 /// Whether this process knows its way to a worker.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);

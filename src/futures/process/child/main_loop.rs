@@ -18,20 +18,20 @@ use crate::futures::process::channel::inquiry::{RunningId, answer};
 use crate::futures::process::channel::ring::{OVERWRITTEN, ring};
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Hello, Welcome};
-use crate::futures::process::shm::foreign::Foreigners;
-use crate::futures::process::shm::segments::{Announced, Arena, Segment};
 use crate::futures::process::spin::{SHORT_SPIN, SPIN, spin_until_deadline};
-use crate::futures::process::sys::fork::generation;
-use crate::futures::process::sys::signals::BlockedSignals;
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
+use crate::futures::remote::foreign::Foreigners;
 use crate::futures::remote::function_id::fingerprint;
 use crate::futures::remote::invoke::run as run_call;
 use crate::futures::remote::protocol::{
     ANNOUNCED, FrameKind, FunctionToken, HEADER, Header, ONCE, OUT_OF_LINE, OutOfLine, REPLY_LIMIT,
     REQUEST_LIMIT, Text, put, put_with_files,
 };
+use crate::futures::remote::segments::{Announced, Arena, Segment};
 use crate::futures::remote::shared_bytes::SharedBytes;
+use crate::futures::sys::fork::generation;
+use crate::futures::sys::signals::BlockedSignals;
 use crate::user_code::{contain, install_hook};
 
 /// How many pools this process is inside of.

@@ -13,13 +13,13 @@ use super::file;
 use super::values::Shape;
 use crate::futures::process::SharedBytes;
 use crate::futures::process::handshake::{Hello, Mark, Welcome};
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
 use crate::futures::remote::number_chunk::decode_number_chunk;
 use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text, split_segment};
 use crate::futures::remote::reply::failure;
+use crate::futures::remote::segments::Arena;
 
 fn files(count: u8, bytes: &[u8]) -> Files {
     let made = (0..count).map(|kind| file(kind, bytes).ok());

@@ -25,8 +25,8 @@ use crate::futures::process::parent::manager::PoolManager;
 use crate::futures::process::parent::reply_reader::{Incoming, ReaderRole, ReplyReader};
 use crate::futures::process::parent::spawn::{Ended, wake_descriptor};
 use crate::futures::process::parent::worker_handle::WorkerHandle;
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::protocol::{FrameKind, REPLY_LIMIT, REQUEST_LIMIT, put};
+use crate::futures::remote::segments::Arena;
 use crate::futures::remote::submit::{send, send_chunk};
 
 /// In the first byte of an input: the worker claims no call by itself.

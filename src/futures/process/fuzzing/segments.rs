@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::{file, resize};
 use crate::futures::process::SharedBytes;
-use crate::futures::process::shm::foreign::Foreigners;
-use crate::futures::process::shm::segments::{Announced, Arena, Segment};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::{OutOfLinePayload, Source};
+use crate::futures::remote::foreign::Foreigners;
 use crate::futures::remote::protocol::OutOfLine;
+use crate::futures::remote::segments::{Announced, Arena, Segment};
 
 /// What the other side has announced, as this side has it and as it should be.
 #[derive(Default)]

@@ -24,9 +24,9 @@ use crate::futures::process::channel::ring::RingBuffer;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::child::main_loop::MainLoop;
 use crate::futures::process::handshake::Mark;
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::codec::{Payload, Sink};
 use crate::futures::remote::protocol::{FrameKind, Header, REQUEST_LIMIT, put_with_files};
+use crate::futures::remote::segments::Arena;
 
 type Target = fn(&[u8]);
 

@@ -7,7 +7,7 @@ use log::Level;
 use super::request::{ProcessCallRef, Reply};
 use crate::LOG_TARGET;
 use crate::error::Error;
-use crate::futures::remote::depth::note_deep;
+use crate::futures::remote::codec::depth::note_deep;
 use crate::user_code::contain;
 
 /// Something to do that runs user code, and so may take any time, or wait for the pool itself.

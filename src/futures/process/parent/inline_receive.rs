@@ -15,7 +15,7 @@ use super::manager::PoolManager;
 use super::reply_reader::{Incoming, Read, ReplyReader};
 use super::supervisor::as_supervisor_of;
 use crate::futures::process::spin::{SPIN, spin_until_deadline};
-use crate::futures::remote::depth::is_deep;
+use crate::futures::remote::codec::depth::is_deep;
 use crate::sync::spin_until;
 use crate::user_code::contain;
 

@@ -24,8 +24,8 @@ use crate::futures::process::builder::ProcessSettings;
 use crate::futures::process::channel::ring::OVERWRITTEN;
 use crate::futures::process::channel::sender::{BUDGET, Sender, Unsent};
 use crate::futures::process::handshake::Welcome;
-use crate::futures::process::shm::segments::Arena;
-use crate::futures::process::sys::fork::generation;
+use crate::futures::remote::segments::Arena;
+use crate::futures::sys::fork::generation;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes

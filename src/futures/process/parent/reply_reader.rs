@@ -23,12 +23,12 @@ use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::sender::Owed;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Excuse, Hello};
-use crate::futures::process::shm::foreign::Foreigners;
-use crate::futures::process::sys::descriptors::above_standard;
+use crate::futures::remote::foreign::Foreigners;
 use crate::futures::remote::protocol::{
     FrameKind, Header, Malformed, OutOfLine, REPLY_LIMIT, split_segment,
 };
 use crate::futures::remote::reply::failure;
+use crate::futures::sys::descriptors::above_standard;
 use crate::sync::{Mutex, spawn};
 
 /// Bytes of a small answer, more or less.

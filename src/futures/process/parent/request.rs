@@ -15,12 +15,12 @@ use crate::futures::call::pair_arc::{Block, PairArc};
 use crate::futures::call::state::State;
 use crate::futures::call::{self, Call, CallKind};
 use crate::futures::process::channel::shared_page::SharedPage;
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attachments::Files;
+use crate::futures::remote::codec::numbers::copy_numbers;
 use crate::futures::remote::codec::{EncodeError, OutOfLineBytes, Payload, Sink, Source};
-use crate::futures::remote::numbers::copy_numbers;
 use crate::futures::remote::protocol::{FrameKind, FunctionToken, REQUEST_LIMIT};
 use crate::futures::remote::reply::{self, HasReplyHandler, ReplyHandler};
+use crate::futures::remote::segments::Arena;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::sync::Mutex;
 

@@ -22,8 +22,8 @@ use crate::futures::process::channel::fds::send_with_files;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Mark, Welcome};
 use crate::futures::process::resource_limit;
-use crate::futures::process::sys::descriptors::above_standard;
-use crate::futures::process::sys::signals::BlockedSignals;
+use crate::futures::sys::descriptors::above_standard;
+use crate::futures::sys::signals::BlockedSignals;
 
 /// A process that was started and greeted.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use super::deferred::Deferred;
 use super::manager::{DRAIN, ManagerState, PoolManager, SLOW};
 use super::worker_exit::{INITIALIZER_HANGS, NOT_READY, STOPPED};
 use super::worker_state::{Reason, WorkerPhase};
-use crate::futures::process::shm::segments::Arena;
-use crate::futures::process::sys::program::is_stopped;
+use crate::futures::remote::segments::Arena;
+use crate::futures::sys::program::is_stopped;
 
 /// How long a worker may leave a call that it could begin before somebody else gets it.
 pub(crate) const STALLED: Duration = Duration::from_millis(100);

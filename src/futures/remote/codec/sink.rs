@@ -5,11 +5,11 @@ use std::any::type_name;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use super::depth::{Depth, TOO_DEEP, note_deep, on_large_stack};
+use super::errors::reason;
 use crate::error::{Error, Panic};
-use crate::futures::process::shm::segments::{Arena, Segment};
 use crate::futures::remote::attachments::{Encoding, MOST_DESCRIPTORS};
-use crate::futures::remote::codec_errors::reason;
-use crate::futures::remote::depth::{Depth, TOO_DEEP, note_deep, on_large_stack};
+use crate::futures::remote::segments::{Arena, Segment};
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::user_code::catch;
 

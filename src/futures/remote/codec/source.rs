@@ -8,11 +8,11 @@ use postcard::Deserializer;
 use postcard::de_flavors;
 use serde::de::DeserializeOwned;
 
+use super::depth::{Depth, SHALLOW, TOO_DEEP, note_deep, on_large_stack};
+use super::errors::reason;
+use super::items::{CountsItems, Items, TOO_MANY};
+use super::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use crate::futures::remote::attachments::{Decoding, Files};
-use crate::futures::remote::codec_errors::reason;
-use crate::futures::remote::depth::{Depth, SHALLOW, TOO_DEEP, note_deep, on_large_stack};
-use crate::futures::remote::items::{CountsItems, Items, TOO_MANY};
-use crate::futures::remote::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
 use crate::user_code::catch;
 
 /// Bytes that lie where others may write to them.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::futures::process::shm::segments::Arena;
 use crate::futures::remote::attachments::Files;
+use crate::futures::remote::segments::Arena;
 
 fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
     let arena = Arena::new(usize::MAX);

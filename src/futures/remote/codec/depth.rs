@@ -15,16 +15,16 @@ use crate::user_code::contain;
 const RESERVE: usize = 128 * 1024;
 
 /// A value of so few levels can be dropped anywhere.
-pub(super) const SHALLOW: usize = 1000;
+pub(crate) const SHALLOW: usize = 1000;
 
 /// The stack of its own. Of it the system gives what is used.
 const LARGE: usize = 64 << 20;
 
-pub(super) const TOO_DEEP: &str = "it is nested too deeply: there are 64 MiB of stack for it";
+pub(crate) const TOO_DEEP: &str = "it is nested too deeply: there are 64 MiB of stack for it";
 
 /// Where the stack comes to its end.
 #[derive(Debug)]
-pub(super) struct Depth {
+pub(crate) struct Depth {
     /// Stacks grow downwards; 0 if nobody knows where this one ends.
     end: usize,
     reached: Cell<bool>,
@@ -32,14 +32,14 @@ pub(super) struct Depth {
 
 impl Depth {
     #[inline]
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let left = remaining_stack().map(|left| left.saturating_sub(RESERVE));
         Self { end: left.map_or(0, |left| here().saturating_sub(left)), reached: Cell::new(false) }
     }
 
     /// Whether there is no more stack for another level. Notes that.
     #[inline(always)]
-    pub(super) fn is_reached(&self) -> bool {
+    pub(crate) fn is_reached(&self) -> bool {
         let reached = here() < self.end;
         if reached {
             self.reached.set(true);
@@ -47,7 +47,7 @@ impl Depth {
         reached
     }
 
-    pub(super) fn was_reached(&self) -> bool {
+    pub(crate) fn was_reached(&self) -> bool {
         self.reached.get()
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn note_deep(deep: bool) {
 }
 
 /// Drops a value of the user's that has crossed; a panic is logged, with `what` it was.
-pub(super) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
+pub(crate) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
     if DEEP.replace(false) {
         contain(what, || {
             let mut drop = Some(drop);
@@ -91,7 +91,7 @@ pub(super) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
 }
 
 /// Drops several, each for itself: what panics as it is dropped leaves the others alone.
-pub(super) fn let_go_each<T>(what: &str, values: impl IntoIterator<Item = T>) {
+pub(crate) fn let_go_each<T>(what: &str, values: impl IntoIterator<Item = T>) {
     let deep = is_deep();
     for value in values {
         note_deep(deep);
@@ -107,7 +107,7 @@ fn remaining_stack() -> Option<usize> {
 /// Runs `body` on the large stack; why there is none, if so.
 #[cfg(not(any(miri, concurrent_tsan)))]
 #[cold]
-pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     look_for_room().map_err(|error| {
         format!("it is nested deeply, and there is no memory for a stack of 64 MiB: {error}")
     })?;
@@ -135,7 +135,7 @@ fn remaining_stack() -> Option<usize> {
 }
 
 #[cfg(any(miri, concurrent_tsan))]
-pub(super) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     Ok(body())
 }
 

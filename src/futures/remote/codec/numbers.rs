@@ -3,8 +3,8 @@
 use std::any::{Any, TypeId};
 use std::mem::MaybeUninit;
 
-use super::codec::{OutOfLineBytes, Sink};
-use crate::futures::process::shm::mapping::advise_huge;
+use super::{OutOfLineBytes, Sink};
+use crate::futures::sys::mapping::advise_huge;
 
 /// The types whose vectors are copied as they lie in memory. Serde would go through them one by
 /// one, several times slower.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
-use super::mapping::{Mapping, memory_file, seal_for_readers};
-use crate::futures::process::sys::limits::set_len;
+use crate::futures::sys::limits::set_len;
+use crate::futures::sys::mapping::{Mapping, memory_file, seal_for_readers};
 use crate::sync::Mutex;
 
 /// Memory that one payload after the other travels in, as its writer sees it.
@@ -275,8 +275,8 @@ impl Announced {
 mod tests {
     use std::mem::MaybeUninit;
 
-    use super::super::foreign::Foreign;
     use super::*;
+    use crate::futures::remote::foreign::Foreign;
 
     fn foreign(segment: &Segment) -> Foreign {
         Foreign::new(segment.file().try_clone_to_owned().unwrap()).unwrap()

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::user_code::contain;
+use super::contain;
 
 /// The panic of a call: payload, message and, where it is known, the place in the source.
 ///

@@ -4,13 +4,15 @@
 //! [`contain`]. A panic hook, chained in front of the program's own and installed once, notes where
 //! a panic was raised: `catch_unwind` gives the payload only.
 
+mod panic;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use crate::error::Panic;
+pub use panic::Panic;
 
 thread_local! {
     // Std's in a model too: the panic hook also runs outside of models.

@@ -3,5 +3,6 @@
 pub(crate) mod descriptors;
 pub(crate) mod fork;
 pub(crate) mod limits;
+pub(crate) mod mapping;
 pub(crate) mod program;
 pub(crate) mod signals;

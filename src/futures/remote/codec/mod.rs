@@ -3,6 +3,10 @@
 //! Everything a call carries passes through here, on both sides; user code (`Serialize` and
 //! `Deserialize`) runs inside of [`catch`](crate::user_code::catch), so that its panics belong to one call.
 
+pub(crate) mod depth;
+pub(crate) mod errors;
+mod items;
+pub(crate) mod numbers;
 mod sink;
 mod source;
 

@@ -9,8 +9,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
-use crate::futures::process::sys::descriptors::above_standard;
-use crate::futures::process::sys::limits::set_len;
+use super::descriptors::above_standard;
+use super::limits::set_len;
 
 /// A mapping of a memory file, from its beginning.
 pub(crate) struct Mapping {

@@ -109,8 +109,8 @@ impl OutOfLineBytes for Window<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::segments::Segment;
     use super::*;
+    use crate::futures::remote::segments::Segment;
 
     #[test]
     fn what_is_no_memory_is_not_read() {

@@ -15,24 +15,24 @@ use serde::de::{
 /// Items without bytes in one message.
 const EMPTY_ITEMS: u64 = 1 << 20;
 
-pub(super) const TOO_MANY: &str =
+pub(crate) const TOO_MANY: &str =
     "it has more items than bytes: of those that hold nothing it may have 1,048,576";
 
 /// How many items may still come.
 #[derive(Debug)]
-pub(super) struct Items {
+pub(crate) struct Items {
     left: Cell<u64>,
     too_many: Cell<bool>,
 }
 
 impl Items {
     /// For a message of so many bytes.
-    pub(super) fn of_message(bytes: usize) -> Self {
+    pub(crate) fn of_message(bytes: usize) -> Self {
         let left = Cell::new((bytes as u64).saturating_add(EMPTY_ITEMS));
         Self { left, too_many: Cell::new(false) }
     }
 
-    pub(super) fn were_too_many(&self) -> bool {
+    pub(crate) fn were_too_many(&self) -> bool {
         self.too_many.get()
     }
 
@@ -56,14 +56,14 @@ impl Items {
 /// What serde reads with, or a part of it, with the count of items beside it.
 ///
 /// `LIST` inside of a list; not in a struct or a tuple, whose number of parts its type tells.
-pub(super) struct CountsItems<'a, D, const LIST: bool = false> {
+pub(crate) struct CountsItems<'a, D, const LIST: bool = false> {
     inner: D,
     items: &'a Items,
 }
 
 impl<'a, D> CountsItems<'a, D> {
     #[inline(always)]
-    pub(super) fn new(inner: D, items: &'a Items) -> Self {
+    pub(crate) fn new(inner: D, items: &'a Items) -> Self {
         Self { inner, items }
     }
 }

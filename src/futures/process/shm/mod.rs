@@ -1,5 +1,0 @@
-//! Shared memory.
-
-pub(crate) mod foreign;
-pub(crate) mod mapping;
-pub(crate) mod segments;
