@@ -147,7 +147,7 @@
 //!
 //! # Read next
 //!
-//! [`futures`] and [`sched`]. In the source: `error/mod.rs`, then the `mod.rs` of either.
+//! [`futures`] and [`sched`]. In the source: `docs/architecture.md` says where things are.
 
 mod error;
 mod sync;
