@@ -240,6 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn one_that_loses_its_mind_is_ended_within_two_seconds_whenever_that_is() {
+        let begin = Instant::now(); // and all other times are counted from there
+        for lost in (0..2500).step_by(20) {
+            let (mut asker, theirs, page, running) = both();
+            let lost = begin + Duration::from_millis(lost);
+            running.set(7);
+            let mut now = begin;
+            loop {
+                now = asker.due(Some(begin)).filter(|due| *due > now).expect("it is asked again");
+                if now >= lost {
+                    running.set(0);
+                }
+                if asker.judge(STANDING, now) == Suspicion::End {
+                    break;
+                }
+                answer(theirs.as_fd(), &page, &running).unwrap();
+            }
+            assert!(now > lost && now <= lost + Duration::from_secs(2), "{:?}", now - lost);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_counts_only_twice_in_a_row_and_without_progress() {
         let (mut asker, theirs, page, running) = both();
         let now = Instant::now();
