@@ -60,14 +60,8 @@ impl Circumstance {
 
     fn begin(self) {
         match self {
-            // SAFETY: no function is called for a signal.
-            Sigpipe => {
-                assert_ne!(unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) }, libc::SIG_ERR)
-            }
-            // SAFETY: as above.
-            NoZombies => {
-                assert_ne!(unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) }, libc::SIG_ERR)
-            }
+            Sigpipe => act_on(libc::SIGPIPE, libc::SIG_DFL),
+            NoZombies => act_on(libc::SIGCHLD, libc::SIG_IGN),
             Blocked => block_all(),
             Closed => (0..3).for_each(|stream| {
                 // SAFETY: nothing in this process uses it from here on, but for what goes nowhere.
@@ -92,6 +86,13 @@ impl Circumstance {
             }
         }
     }
+}
+
+/// Has nobody or the system act on a signal.
+fn act_on(signal: libc::c_int, how: libc::sighandler_t) {
+    // SAFETY: no function is called for it.
+    let before = unsafe { libc::signal(signal, how) };
+    assert_ne!(before, libc::SIG_ERR);
 }
 
 fn block_all() {
