@@ -12,6 +12,8 @@
 //! | [Schedulers](schedulers) | who runs things at given times |
 //! | [Async](async_code) | who has a runtime already |
 //! | [Performance](performance) | who wants it fast |
+//! | [Features](features) | who asks what there is beyond Python |
+//! | [Speed](speed) | who compares with other crates |
 //!
 //! The pages are the files of `docs/guide`; their programs are compiled and run with the tests. The
 //! programs about worker processes need Linux.
@@ -52,3 +54,9 @@ pub mod async_code {}
 #[doc = include_str!("../docs/guide/pictures/timeline.md")]
 #[doc = include_str!("../docs/guide/performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("../docs/guide/features.md")]
+pub mod features {}
+
+#[doc = include_str!("../docs/guide/speed.md")]
+pub mod speed {}
