@@ -261,3 +261,74 @@ fn waiting_for_any_of_several_groups_goes_on_while_one_can_end() {
         });
     }
 }
+
+// The callback waits for a call that waits for what follows the callback's own.
+#[test]
+fn a_circle_through_a_callback_is_broken() {
+    for round in 0..ROUNDS {
+        let deadlocks = within(move || {
+            let pools = [pool(1), pool(1)];
+            let (follower, waiter) = (Place::<Future<u8>>::new(), Place::<Future<bool>>::new());
+            let (gate, opens) = channel::<()>();
+            let (met, meets) = channel();
+            let source = pools[0].spawn(move || u8::from(opens.recv().is_ok())).unwrap();
+            let awaited = waiter.clone();
+            source.add_done_callback(move |_| {
+                met.send(matches!(awaited.get().result(), Err(Error::Deadlock(_)))).unwrap();
+            });
+            follower.fill(source.map(|n| n));
+            let followed = follower.clone();
+            let waits =
+                pools[1].spawn(move || matches!(followed.get().result(), Err(Error::Deadlock(_))));
+            waiter.fill(waits.unwrap());
+            yields(round);
+            gate.send(()).unwrap();
+            [meets.recv().unwrap(), *waiter.get().result().unwrap()]
+        });
+        assert_ne!(deadlocks[0], deadlocks[1]);
+    }
+}
+
+// A deadline on the way of the circle ends it.
+#[test]
+fn a_circle_with_a_deadline_in_it_is_none() {
+    for workers in [1, 2] {
+        within(move || {
+            let pools = [pool(workers), pool(workers)];
+            let [limited, other] = [(); 2].map(|()| Place::<Future<bool>>::new());
+            let there = other.clone();
+            let waits = pools[0].spawn(move || matches!(there.get().result(), Ok(true))).unwrap();
+            limited.fill(waits.with_timeout(Duration::from_millis(20)));
+            let there = limited.clone();
+            let call =
+                pools[1].spawn(move || there.get().result().is_err_and(|error| error.is_timeout()));
+            other.fill(call.unwrap());
+            assert!(*other.get().result().unwrap());
+            assert!(limited.get().result().unwrap_err().is_timeout());
+        });
+    }
+}
+
+// It is another chain than the callback's own.
+#[test]
+fn a_callback_may_wait_for_what_follows_another_call() {
+    let sum = within(|| {
+        let pools = [pool(1), pool(1)];
+        let (send, receive) = channel();
+        let (open, opens) = channel::<()>();
+        let follower =
+            pools[1].spawn(move || u8::from(opens.recv().is_err())).unwrap().map(|n| n + 1);
+        let (begin, begun) = channel();
+        let (go, goes) = channel::<()>();
+        let call = pools[0].spawn(move || u8::from(goes.recv().is_err())).unwrap();
+        call.add_done_callback(move |call| {
+            begin.send(()).unwrap();
+            send.send(follower.result().map(|n| n + call.result().unwrap())).unwrap();
+        });
+        drop(go);
+        begun.recv().unwrap();
+        drop(open);
+        receive.recv().unwrap().unwrap()
+    });
+    assert_eq!(sum, 3);
+}

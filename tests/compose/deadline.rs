@@ -1,5 +1,6 @@
 //! `Future::with_timeout`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -289,4 +290,41 @@ fn many_deadlines_at_once() {
         promises.iter().for_each(|promise| promise.set_result(1).unwrap());
         assert_eq!(all.into_result().unwrap().len(), count);
     });
+}
+
+// The error is the callback's to look at until it returns: whoever takes it out waits.
+#[test]
+fn a_callback_has_the_end_by_a_deadline_until_it_returns() {
+    /// False if the deadline passed before there was a callback.
+    fn holds() -> bool {
+        let here = thread::current().id();
+        let (_promise, never) = Promise::<()>::pair();
+        let limited = never.with_timeout(Duration::from_millis(30));
+        let (begin, begun) = channel();
+        let (open, opened) = channel::<()>();
+        let returns = Arc::new(AtomicBool::new(false));
+        let returned = Arc::clone(&returns);
+        limited.add_done_callback(move |future| {
+            let in_time = thread::current().id() != here;
+            begin.send(in_time).unwrap();
+            if in_time {
+                let _ = opened.recv();
+            }
+            assert!(future.result().unwrap_err().is_timeout());
+            returned.store(true, Ordering::SeqCst);
+        });
+        let takes = thread::spawn(move || {
+            let error = limited.into_result().unwrap_err();
+            (error.is_timeout(), returns.load(Ordering::SeqCst))
+        });
+        let in_time = begun.recv().unwrap();
+        for _ in 0..200 {
+            thread::yield_now();
+            assert!(!in_time || !takes.is_finished());
+        }
+        drop(open);
+        assert_eq!(takes.join().unwrap(), (true, true));
+        in_time
+    }
+    within(|| while !holds() {});
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use concurrent::Error;
-use concurrent::futures::{Future, ReturnWhen, as_completed, wait};
+use concurrent::futures::{Future, Promise, ReturnWhen, as_completed, wait};
 
 use crate::support::{Futures, Pool, pool, timely};
 
@@ -168,5 +168,24 @@ fn waiting_for_a_failure_goes_on_until_only_stuck_calls_are_left() {
             .unwrap();
         futures.fill(vec![call, good]);
         assert_eq!(futures.get()[0].result().unwrap().as_deref(), Some("1 1"));
+    });
+}
+
+#[test]
+fn a_wait_for_all_is_stuck_by_one_of_them_though_another_may_come() {
+    timely(|| {
+        let pool = pool(2);
+        let (promise, pending) = Promise::<Option<String>>::pair();
+        let futures = Futures::new();
+        let there = futures.clone();
+        let all = pool.spawn(move || wait_for(How::All, &[&there.get()[1], &pending])).unwrap();
+        let there = futures.clone();
+        let one = pool.spawn(move || wait_for(How::Result, &[&there.get()[0]])).unwrap();
+        futures.fill(vec![all, one]);
+        // One of them ends while nobody keeps the promise.
+        let ended = wait(futures.get(), None, ReturnWhen::FirstCompleted).done;
+        let deadlock = ended[0].result().unwrap().clone();
+        promise.set_result(None).unwrap();
+        assert!(deadlock.is_some());
     });
 }

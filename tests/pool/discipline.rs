@@ -215,3 +215,31 @@ fn a_nested_call_leaves_the_others_in_their_order() {
         }
     });
 }
+
+// A worker that was woken for the first sees to the second, which came before it was awake.
+#[test]
+fn calls_that_come_at_once_are_run_at_once() {
+    watched(|| {
+        let builders = [
+            builder(2).discipline(Discipline::Lifo),
+            builder(2).discipline(Discipline::Priority),
+            builder(2),
+            builder(2).queue_capacity(2),
+        ];
+        for builder in builders {
+            let pool = builder.build().unwrap();
+            pool.prestart().unwrap();
+            for _ in 0..if cfg!(miri) { 3 } else { 300 } {
+                // Each waits for the other.
+                let (left, right) = (mpsc::sync_channel::<()>(1), mpsc::sync_channel::<()>(1));
+                let meets = |send: mpsc::SyncSender<()>, receive: mpsc::Receiver<()>| {
+                    move || send.send(()).and(receive.recv().map_err(|_| mpsc::SendError(())))
+                };
+                let first = pool.spawn(meets(left.0, right.1)).unwrap();
+                let second = pool.spawn(meets(right.0, left.1)).unwrap();
+                assert!(first.into_result().unwrap().is_ok());
+                assert!(second.into_result().unwrap().is_ok());
+            }
+        }
+    });
+}

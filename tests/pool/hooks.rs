@@ -291,3 +291,81 @@ fn a_tracing_span_goes_with_the_call() {
         until(|| pool.stats().running == 0);
     });
 }
+
+/// Counts its drop, and panics.
+struct Unruly(Arc<AtomicUsize>);
+
+impl Unruly {
+    fn touch(&self) {}
+}
+
+impl Drop for Unruly {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("this drop panics on purpose");
+    }
+}
+
+#[test]
+fn what_hooks_captured_may_panic_when_it_is_dropped() {
+    watched(|| {
+        for last_in_a_worker in [false, true] {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let unruly = || Unruly(Arc::clone(&drops));
+            let captured = [(); 5].map(|()| unruly());
+            let [initializer, start, stop, state, context] = captured;
+            let pool = builder(1)
+                .initializer(move || {
+                    initializer.touch();
+                    Ok::<(), Error>(())
+                })
+                .on_worker_start(move || start.touch())
+                .on_worker_stop(move || stop.touch())
+                .worker_state(move || {
+                    state.touch();
+                    Ok::<_, Error>(1)
+                })
+                .propagate(move || context.touch(), |(), run| run())
+                .build()
+                .unwrap();
+            if last_in_a_worker {
+                let options = concurrent::futures::ShutdownOptions::new().wait(false);
+                drop(pool.spawn(|| ()).unwrap());
+                pool.shutdown_with(options);
+            }
+            drop(pool);
+            until(|| drops.load(Ordering::SeqCst) == 5);
+        }
+    });
+}
+
+#[test]
+fn a_state_that_panics_when_it_is_dropped_harms_nobody() {
+    watched(|| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&drops);
+        let (stopped, stops) = mpsc::channel();
+        let stopped = Mutex::new(stopped);
+        let pool = builder(1)
+            .worker_state(move || Ok::<_, Error>(Unruly(Arc::clone(&counted))))
+            .on_worker_stop(move || stopped.lock().unwrap().send(()).unwrap())
+            .build()
+            .unwrap();
+        assert_eq!(pool.spawn(|| 1).unwrap().into_result().unwrap(), 1);
+        pool.shutdown();
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+        stops.recv().unwrap();
+    });
+}
+
+#[test]
+fn a_hook_may_panic_before_a_call_whose_captures_panic_when_they_are_dropped() {
+    watched(|| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let captured = Unruly(Arc::clone(&drops));
+        let pool = builder(1).propagate(|| (), |(), _| panic!("in enter")).build().unwrap();
+        let error = pool.spawn(move || captured.touch()).unwrap().into_result().unwrap_err();
+        assert!(matches!(error, Error::Panicked(panic) if panic.message() == "in enter"));
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+    });
+}

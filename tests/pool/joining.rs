@@ -66,6 +66,7 @@ fn shut_down(pool: &Pool, drops: &Arc<Drops>, begin: usize, threads: usize) {
         })
         .collect();
     until(|| drops.begun.load(Ordering::SeqCst) >= begin);
+    assert!(begin < 2 || (pool.stats().workers, pool.stats().idle) == (0, 0));
     // One that does not wait for the threads has the time to come back here.
     for _ in 0..200 {
         thread::yield_now();

@@ -1,11 +1,12 @@
 //! Settings and calls that make no sense, and calls that are handed back.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use concurrent::Error;
 use concurrent::futures::FullQueue;
 
-use crate::support::{Gate, bounded, builder, watched};
+use crate::support::{Gate, bounded, builder, until, watched};
 
 #[test]
 fn capacity_0_is_an_invalid_argument() {
@@ -96,5 +97,36 @@ fn try_spawn_in_a_worker_of_the_full_pool_refuses() {
         });
         assert!(refused.unwrap().into_result().unwrap());
         pool.shutdown();
+    });
+}
+
+#[test]
+fn the_error_of_a_refused_call_has_the_source_of_its_reason() {
+    watched(|| {
+        let pool = builder(1).initializer(|| Err::<(), _>("no")).build().unwrap();
+        assert!(pool.spawn(|| ()).unwrap().into_result().is_err());
+        until(|| pool.spawn(|| ()).is_err());
+        let refused = pool.try_spawn(|| ()).unwrap_err();
+        let source = refused.source().expect("what the initializer returned").to_string();
+        assert!(source.contains("no"), "{source}");
+    });
+}
+
+#[test]
+fn a_call_that_runs_in_place_gives_its_place_back_and_no_other_does() {
+    watched(|| {
+        let pool = Arc::new(bounded(2).build().unwrap());
+        let own = Arc::clone(&pool);
+        let call = pool.spawn(move || {
+            for _ in 0..10 {
+                own.spawn(|| ()).unwrap().into_result().unwrap();
+            }
+            let waiting = [own.try_spawn(|| ()).unwrap(), own.try_spawn(|| ()).unwrap()];
+            assert!(own.try_spawn(|| ()).is_err());
+            waiting
+        });
+        for waiting in call.unwrap().into_result().unwrap() {
+            waiting.into_result().unwrap();
+        }
     });
 }

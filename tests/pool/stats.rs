@@ -1,10 +1,10 @@
 //! The counters, and that they are of one moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use concurrent::futures::{FullQueue, PoolStats, ShutdownOptions, ThreadPoolExecutor};
+use concurrent::futures::{FullQueue, Future, PoolStats, ShutdownOptions, ThreadPoolExecutor};
 
 use crate::support::{Gate, bounded, builder, until, watched};
 
@@ -237,5 +237,102 @@ fn calls_that_a_broken_pool_gives_up_have_failed() {
         assert!(calls.into_iter().all(|call| call.into_result().is_err()));
         until(|| pool.stats().workers == 0);
         assert_eq!((pool.stats().failed, total(&pool.stats())), (2, 2));
+    });
+}
+
+/// Runs a function when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+// What a call that is given up captured may cancel the next one, which counts as what became of it.
+#[test]
+fn a_call_that_is_cancelled_while_a_pool_gives_up_another_counts_once() {
+    /// A pool whose worker cannot start, with two calls; the drop of the first cancels the second.
+    fn two_calls(fails: mpsc::Receiver<()>) -> (ThreadPoolExecutor, [Future<()>; 1]) {
+        let fails = Mutex::new(fails);
+        let pool = builder(1).initializer(move || {
+            let _ = fails.lock().unwrap().recv();
+            Err::<(), _>("no")
+        });
+        let pool = pool.build().unwrap();
+        let second = Arc::new(Mutex::new(None::<Future<()>>));
+        let other = Arc::clone(&second);
+        let cancels = OnDrop(move || {
+            if let Some(call) = other.lock().unwrap().take() {
+                assert!(call.cancel());
+            }
+        });
+        let first = pool.spawn(move || drop(cancels)).unwrap();
+        *second.lock().unwrap() = Some(pool.spawn(|| ()).unwrap());
+        (pool, [first])
+    }
+    watched(|| {
+        let (fail, fails) = mpsc::channel();
+        let (pool, [first]) = two_calls(fails);
+        drop(fail);
+        assert!(first.into_result().is_err());
+        until(|| pool.stats().workers == 0);
+        let stats = pool.stats();
+        assert_eq!((stats.failed, stats.cancelled, total(&stats)), (1, 1, 2));
+
+        let (fail, fails) = mpsc::channel();
+        let (pool, _first) = two_calls(fails);
+        let options = ShutdownOptions::new().cancel_futures(true).wait(false);
+        assert_eq!(pool.shutdown_with(options).cancelled, 1, "the other one was cancelled before");
+        let stats = pool.stats();
+        assert_eq!((stats.failed, stats.cancelled, total(&stats)), (0, 2, 2));
+        drop(fail);
+    });
+}
+
+#[test]
+fn a_call_that_was_let_in_counts_as_any_other() {
+    watched(|| {
+        let pool = Arc::new(bounded(1).build().unwrap());
+        let gate = Gate::close(&pool);
+        let (open, opened) = mpsc::channel::<()>();
+        let running = pool.spawn(move || opened.recv().is_err()).unwrap();
+        let own = Arc::clone(&pool);
+        let submits = thread::spawn(move || own.spawn(|| ()).unwrap());
+        until(|| crate::support::blocked(&pool) == 1);
+        gate.open();
+        let let_in = submits.join().unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.finished, stats.running, stats.queued), (1, 1, 1));
+        drop(open);
+        assert!(running.into_result().unwrap());
+        let_in.into_result().unwrap();
+        assert_eq!(total(&pool.stats()), 3);
+    });
+}
+
+// A value that nobody took is dropped by its worker, which takes no call meanwhile.
+#[test]
+fn a_worker_that_drops_a_value_is_busy() {
+    watched(|| {
+        let pool = builder(2).build().unwrap();
+        let (open, opened) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        let (go, goes) = mpsc::channel::<()>();
+        let call = pool.spawn(move || {
+            let _ = goes.recv();
+            OnDrop(move || {
+                begin.send(()).unwrap();
+                let _ = opened.recv();
+            })
+        });
+        drop(call.unwrap());
+        drop(go);
+        begun.recv().unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.workers, stats.idle, stats.running), (1, 0, 0));
+        assert_eq!(pool.spawn(|| 1).unwrap().into_result().unwrap(), 1, "another worker runs it");
+        drop(open);
+        until(|| pool.stats().idle == 2);
     });
 }

@@ -143,3 +143,79 @@ fn other_pools_are_not_asked() {
         assert!(!is_cancel_requested(), "no call at all");
     });
 }
+
+#[test]
+fn a_shutdown_with_a_time_limit_ends_when_all_calls_have() {
+    watched(|| {
+        let pool = Arc::new(builder(1).build().unwrap());
+        let gate = Gate::close(&pool);
+        let own = Arc::clone(&pool);
+        let hour = ShutdownOptions::new().timeout(Duration::from_secs(3600));
+        let shuts_down = std::thread::spawn(move || own.shutdown_with(hour));
+        until(|| pool.spawn(|| ()).is_err());
+        gate.open();
+        assert!(shuts_down.join().unwrap().is_complete());
+        assert_eq!(pool.stats().workers, 0);
+    });
+}
+
+// Inside of a call of another pool, where a wait without a limit would be in the registry.
+#[test]
+fn a_shutdown_in_a_call_ends_when_time_is_up() {
+    watched(|| {
+        let (pool, other) = (Arc::new(builder(1).build().unwrap()), builder(1).build().unwrap());
+        let gate = Gate::close(&pool);
+        let own = Arc::clone(&pool);
+        let soon = ShutdownOptions::new().timeout(Duration::from_millis(1));
+        let report = other.spawn(move || own.shutdown_with(soon)).unwrap().into_result().unwrap();
+        assert_eq!(report.running, 1);
+        gate.open();
+    });
+}
+
+// The second of two shutdowns in a circle gives up waiting, and nobody else who waits for that end.
+#[test]
+fn a_shutdown_that_does_not_wait_takes_nobody_along() {
+    watched(|| {
+        let [left, right, third] = [(); 3].map(|()| Arc::new(builder(1).build().unwrap()));
+        let gates = [channel::<()>(), channel()];
+        let [(open_left, left_opened), (open_right, right_opened)] = gates;
+        let own = Arc::clone(&right);
+        let in_left = left.spawn(move || (left_opened.recv().is_err(), own.shutdown()).0).unwrap();
+        let own = Arc::clone(&left);
+        let in_right =
+            right.spawn(move || (right_opened.recv().is_err(), own.shutdown()).0).unwrap();
+        let own = Arc::clone(&left);
+        let in_third = third.spawn(move || own.shutdown()).unwrap();
+        until(|| third.stats().blocked == 1);
+        drop(open_left);
+        until(|| left.stats().blocked == 1);
+        drop(open_right); // this one closes the circle
+        assert!(in_right.into_result().unwrap());
+        assert!(in_left.into_result().unwrap());
+        in_third.into_result().unwrap();
+    });
+}
+
+// With a worker to spare in each, and nobody who waits for the calls.
+#[test]
+fn two_pools_shut_down_by_each_others_calls_end() {
+    watched(|| {
+        let (left, right) =
+            (Arc::new(builder(2).build().unwrap()), Arc::new(builder(2).build().unwrap()));
+        let begun = Arc::new(Barrier::new(2));
+        let (ended, ends) = channel();
+        for (own, other) in [(&left, &right), (&right, &left)] {
+            own.prestart().unwrap();
+            let (other, begun, ended) = (Arc::clone(other), Arc::clone(&begun), ended.clone());
+            own.execute(move || {
+                begun.wait();
+                other.shutdown();
+                ended.send(()).unwrap();
+            })
+            .unwrap();
+        }
+        ends.recv().unwrap();
+        ends.recv().unwrap();
+    });
+}

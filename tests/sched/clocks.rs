@@ -1,5 +1,6 @@
 //! Clocks and time types.
 
+use std::cell::RefCell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -120,6 +121,37 @@ fn a_virtual_clock_never_goes_back() {
     clock.advance(SOON);
     clock.advance_to(Duration::from_secs(1));
     assert_eq!(clock.clone().time(), SOON);
+    clock.advance_to(HOUR);
+    assert_eq!(clock.time(), HOUR);
+}
+
+// Two that set it at once: the second begins while `after` of the first is at work, and ends before.
+#[test]
+fn a_virtual_clock_loses_no_step() {
+    thread_local! {
+        static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+    /// Minutes; no number that fits into an atomic one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Minute(u128);
+    impl TimePoint for Minute {
+        type Delay = u128;
+        const ZERO: u128 = 0;
+        fn after(self, delay: u128) -> Self {
+            if let Some(meanwhile) = MEANWHILE.take() {
+                meanwhile();
+            }
+            Self(self.0 + delay)
+        }
+        fn since(self, earlier: Self) -> u128 {
+            self.0 - earlier.0
+        }
+    }
+    let clock = VirtualClock::starting_at(Minute(0));
+    let other = clock.clone();
+    MEANWHILE.set(Some(Box::new(move || other.advance(10))));
+    clock.advance(1);
+    assert_eq!(clock.time(), Minute(11));
 }
 
 /// A time with four bytes that are never written, of the size of an atomic number.

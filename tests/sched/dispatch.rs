@@ -1,7 +1,7 @@
 //! Due actions that run somewhere else.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -146,6 +146,23 @@ fn a_dispatched_action_may_call_run() {
     });
     s.run().unwrap();
     receiver.recv_timeout(SOON).unwrap();
+}
+
+#[test]
+fn a_run_dispatches_further_actions_while_others_are_at_work() {
+    let s = Scheduler::builder()
+        .dispatch(|due| {
+            thread::spawn(move || due.run());
+        })
+        .build();
+    let begun = Arc::new(Barrier::new(2));
+    for _ in 0..2 {
+        let begun = begun.clone();
+        s.enter(Duration::ZERO, 1, move || _ = begun.wait());
+    }
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(s.run()));
+    receiver.recv_timeout(SOON).expect("each waits for the other").unwrap();
 }
 
 #[test]

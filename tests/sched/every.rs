@@ -128,6 +128,7 @@ fn a_recurrence_cancels_itself_from_its_own_action() {
     own.set(event).unwrap();
     s.run().unwrap(); // ends because the recurrence does
     assert_eq!(log.take(), [(10, 0), (20, 0), (30, 0)]);
+    assert_eq!(Arc::strong_count(&own), 1, "what it captured is gone");
 }
 
 #[test]
@@ -176,6 +177,17 @@ fn a_clock_that_fails_after_a_tick_does_not_end_the_recurrence() {
     s.every(Every::fixed_delay(10).first_after(0), 1, action).unwrap();
     assert!(matches!(s.run(), Err(Error::Panicked(_))));
     assert_eq!(s.next_time(), Some(10));
+}
+
+#[test]
+fn a_recurrence_has_the_name_of_its_action() {
+    fn feed_the_cat() {}
+    let (s, _) = simulated();
+    let event = s.every(2, 1, feed_the_cat).unwrap();
+    assert!(event.name().ends_with("feed_the_cat"), "{}", event.name());
+    s.cancel(&event).unwrap();
+    s.every(2, 1, feed_the_cat).unwrap();
+    assert!(s.queue()[0].name().ends_with("feed_the_cat"), "{:?}", s.queue());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! In what order events run, and what their handles say about it.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 
 use concurrent::sched::{Float, PriorityOrder, Scheduler, VirtualClock};
 
@@ -111,6 +112,8 @@ fn events_compare_by_run_order_and_identity() {
     assert!(a < b);
     assert_eq!(a, s.queue()[0]);
     assert_ne!(a, foreign);
+    let hashes = RandomState::new();
+    assert_ne!(hashes.hash_one(&a), hashes.hash_one(&b));
     assert_eq!(HashSet::from([a, b, foreign, a]).len(), 3);
 }
 

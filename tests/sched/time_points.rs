@@ -1,6 +1,7 @@
 //! What counts as a time: points and the delays between them, up to their ends.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use concurrent::sched::{Float, TimePoint};
@@ -38,10 +39,13 @@ fn an_end_of_time_is_not_passed() {
 #[test]
 fn a_float_is_a_number_that_can_be_a_key() {
     let half = Float::new(0.5).unwrap();
-    assert!(Float::new(f64::NAN).is_err());
+    assert!(Float::new(f64::NAN).is_err() && Float::try_from(f64::NAN).is_err());
+    assert_eq!(Float::try_from(0.5).unwrap(), half);
     assert_eq!((half.get(), f64::from(half)), (0.5, 0.5));
     assert_eq!((format!("{half}"), format!("{half:?}")), ("0.5".into(), "0.5".into()));
     assert_eq!(HashSet::from([half, half]).len(), 1);
     let infinite = Float::new(f64::INFINITY).unwrap();
+    let hashes = RandomState::new();
+    assert_ne!(hashes.hash_one(half), hashes.hash_one(infinite));
     assert_eq!(infinite.since(infinite).get(), 0.0);
 }

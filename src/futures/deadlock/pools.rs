@@ -113,3 +113,87 @@ pub(crate) fn forget_pool(pool: PoolId) {
 pub(crate) fn blocked_of(pool: PoolId) -> usize {
     REGISTRY.lock().pools.get(&pool).map_or(0, |pool| pool.blocked.len())
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::*;
+    use crate::futures::deadlock::InPlaceRun;
+
+    #[test]
+    fn of_a_pool_that_is_gone_nothing_is_kept() {
+        let capacity = PoolCapacity::new("gone".into());
+        let [one, other] = [(); 2].map(|()| register_pool(Arc::clone(&capacity)));
+        assert!(one != 0 && other != 0 && one != other);
+        forget_pool(one);
+        assert_eq!(Arc::strong_count(&capacity), 2);
+        let registry = REGISTRY.lock();
+        assert!(!registry.pools.contains_key(&one) && registry.pools.contains_key(&other));
+        drop(registry);
+        forget_pool(other);
+        assert_eq!(Arc::strong_count(&capacity), 1);
+    }
+
+    #[test]
+    fn a_pool_has_another_worker_as_long_as_one_is_not_blocked_or_can_come() {
+        let capacity = PoolCapacity::new(String::new());
+        let blocked = BTreeSet::new();
+        let mut pool =
+            Pool { capacity: Arc::clone(&capacity), blocked, changes: 0, ends_awaited: 0 };
+        for (workers, may_grow, threads, has) in [
+            (0, true, 0, true),
+            (0, false, 0, false),
+            (1, false, 0, true),
+            (1, false, 1, false),
+            (1, true, 1, true),
+            (2, false, 1, true),
+            (2, false, 2, false),
+            (2, true, 2, true),
+        ] {
+            capacity.set(workers, may_grow);
+            pool.blocked = (1..=threads).collect();
+            assert_eq!(pool.has_another_worker(), has, "{workers} {may_grow} {threads}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_holds_as_long_as_nothing_changes() {
+        let capacity = PoolCapacity::new(String::new());
+        let blocked = BTreeSet::new();
+        let mut pool = Pool { capacity, blocked, changes: 0, ends_awaited: 0 };
+        let mut run = InPlaceRun::default();
+        assert!(!run.is_stuck(|| Generation::of(Some(&pool))), "nothing was found");
+        run.found_stuck(Generation::of(Some(&pool)));
+        assert!(run.is_stuck(|| Generation::of(Some(&pool))));
+        pool.block(1);
+        assert!(!run.is_stuck(|| Generation::of(Some(&pool))));
+        run.found_stuck(Generation::of(Some(&pool)));
+        assert!(run.is_stuck(|| Generation::of(Some(&pool))));
+        run.has_more();
+        assert!(!run.is_stuck(|| Generation::of(Some(&pool))), "what was added may move");
+    }
+
+    #[test]
+    fn a_generation_ends_with_each_change() {
+        let capacity = PoolCapacity::new(String::new());
+        let blocked = BTreeSet::new();
+        let mut pool =
+            Pool { capacity: Arc::clone(&capacity), blocked, changes: 0, ends_awaited: 0 };
+        let mut seen = vec![Generation::of(Some(&pool))];
+        let changes: [fn(&mut Pool); 6] = [
+            |pool| pool.block(1),
+            |pool| pool.block(2),
+            |pool| pool.unblock(1),
+            |pool| pool.unblock(2),
+            |pool| pool.capacity.set(1, false),
+            |pool| pool.capacity.set(1, true),
+        ];
+        for change in changes {
+            change(&mut pool);
+            let now = Generation::of(Some(&pool));
+            assert!(!seen.contains(&now), "{seen:?}");
+            seen.push(now);
+        }
+        pool.unblock(1); // which was not blocked
+        assert_eq!(seen.last(), Some(&Generation::of(Some(&pool))));
+    }
+}

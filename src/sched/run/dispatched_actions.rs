@@ -60,3 +60,24 @@ impl DispatchedActions {
         self.inside.contains(&current_thread())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DispatchedActions;
+
+    #[test]
+    fn only_a_thread_that_is_inside_of_one_waits_for_none() {
+        let mut actions = DispatchedActions::default();
+        actions.begin(1);
+        assert!(actions.have_all_ended_until(0), "it began later");
+        assert!(!actions.have_all_ended() && !actions.have_all_ended_until(1));
+        actions.enter();
+        actions.enter(); // one runs in another
+        actions.leave();
+        assert!(actions.have_all_ended() && actions.have_all_ended_until(1));
+        actions.leave();
+        assert!(!actions.have_all_ended() && !actions.have_all_ended_until(1));
+        actions.end(1);
+        assert!(actions.have_all_ended());
+    }
+}

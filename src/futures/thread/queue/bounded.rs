@@ -243,8 +243,9 @@ impl std::fmt::Debug for BlockedSubmitter {
 #[cfg(all(test, not(concurrent_loom)))]
 mod tests {
     use std::sync::Arc;
+    use std::sync::mpsc::channel;
 
-    use super::QueuePermit;
+    use super::{KEPT_DEAD, QueuePermit};
     use crate::futures::ThreadPoolExecutor;
     use crate::futures::call::continuation::Continuations;
     use crate::futures::call::run::Permit;
@@ -265,5 +266,23 @@ mod tests {
         assert_eq!(places(), 0);
         drop(pool);
         assert_eq!(Arc::strong_count(&captured), 1);
+    }
+
+    #[test]
+    fn calls_that_were_cancelled_do_not_fill_a_bounded_queue() {
+        const CAPACITY: usize = 2;
+        let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(CAPACITY);
+        let pool = pool.build().expect("these are sensible settings");
+        let (begin, begun) = channel();
+        let (open, opened) = channel::<()>();
+        let busy = pool.spawn(move || (begin.send(()), opened.recv().is_err()).1);
+        begun.recv().expect("the call runs");
+        for _ in 0..1_000 {
+            assert!(pool.spawn(|| ()).expect("there is room").cancel());
+            let stand = pool.shared().queue().control.lock().incoming.len();
+            assert!(stand <= KEPT_DEAD + CAPACITY, "{stand}");
+        }
+        drop(open);
+        assert!(busy.expect("there was room").into_result().expect("it returns"));
     }
 }

@@ -188,3 +188,58 @@ impl std::fmt::Debug for WaitList {
         write!(f, "{} calls", self.len())
     }
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::futures::call::queued_task::QueuedTask;
+    use crate::futures::call::run::RunObserver;
+
+    /// A call in this phase.
+    struct In(Phase);
+
+    impl QueuedTask for In {
+        fn run(self, _: &dyn RunObserver) {}
+        fn start(&self) -> bool {
+            true
+        }
+        fn run_started(self, _: &dyn RunObserver) {}
+        fn phase(&self) -> Phase {
+            self.0
+        }
+        fn cancel(self) -> Phase {
+            self.0
+        }
+        fn fail(self, _: Error) -> Phase {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_is_dead_is_taken_out_of_every_kind_of_queue() {
+        for discipline in [Discipline::Fifo, Discipline::Lifo, Discipline::Priority] {
+            let mut store = WaitList::new(discipline);
+            for phase in [Phase::Cancelled, Phase::Pending, Phase::Running, Phase::Pending] {
+                store.push(TaskRef::new(In(phase)), 0);
+            }
+            let dead: Vec<_> = store.take_dead().iter().map(TaskRef::phase).collect();
+            assert!(dead.len() == 2 && !dead.contains(&Phase::Pending), "{discipline:?}: {dead:?}");
+            let kept: Vec<_> = store.take_all().iter().map(TaskRef::phase).collect();
+            assert_eq!(kept, [Phase::Pending; 2], "{discipline:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_is_kept_unless_it_is_large() {
+        for (room, kept) in [(KEPT_CAPACITY / 2, true), (2 * KEPT_CAPACITY, false)] {
+            let mut store = WaitList::new(Discipline::Fifo);
+            let mut empty = VecDeque::with_capacity(room);
+            store.push(TaskRef::new(In(Phase::Pending)), 0);
+            store.move_to(&mut empty);
+            assert_eq!((empty.len(), store.len()), (1, 0));
+            let WaitList::Fifo(buffer) = store else { panic!("it is one still") };
+            assert_eq!(buffer.capacity() >= room, kept);
+        }
+    }
+}

@@ -256,3 +256,67 @@ impl ScopeCounts {
         done
     }
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::*;
+    use crate::futures::Promise;
+
+    fn pending() -> (Promise<()>, Known) {
+        let (promise, future) = Promise::pair();
+        (promise, Known::clone(future.call()))
+    }
+
+    fn known(calls: &ScopeState) -> Vec<u64> {
+        calls.state.lock().known.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn calls_that_ended_are_forgotten() {
+        let calls = ScopeState::new();
+        for _ in 0..1_000 {
+            let (promise, call) = pending();
+            promise.set_result(()).expect("it is the first");
+            calls.add(call);
+            assert!(known(&calls).len() <= FIRST_SWEEP);
+        }
+    }
+
+    #[test]
+    fn the_more_are_left_the_less_often_they_are_looked_through() {
+        let calls = ScopeState::new();
+        let promises: Vec<_> = (0..300)
+            .map(|_| {
+                let (promise, call) = pending();
+                calls.add(call);
+                promise
+            })
+            .collect();
+        assert_eq!(known(&calls).len(), promises.len());
+        assert_eq!(calls.state.lock().sweep_at, 512);
+    }
+
+    #[test]
+    fn the_next_call_is_found_where_others_were_forgotten() {
+        let calls = ScopeState::new();
+        let mut promises = Vec::new();
+        for _ in 0..60 {
+            let (promise, call) = pending();
+            calls.add(call);
+            promises.push(Some(promise));
+        }
+        let left = [0, 7, 8, 20, 59];
+        for (number, promise) in promises.iter_mut().enumerate() {
+            if !left.contains(&number) {
+                promise.take().expect("it is there").set_result(()).expect("it is the first");
+            }
+        }
+        forget(calls.state.lock().sweep().into_iter().map(|(_, call)| call));
+        assert_eq!(known(&calls), left.map(|number| number as u64));
+        for least in 0..62 {
+            let expected = left.into_iter().find(|number| *number >= least);
+            let next = calls.next(least as u64).map(|(number, _)| number as usize);
+            assert_eq!(next, expected, "from {least} on");
+        }
+    }
+}
