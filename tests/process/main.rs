@@ -39,6 +39,8 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]
+mod lost_answers;
+#[cfg(target_os = "linux")]
 mod mains;
 #[cfg(target_os = "linux")]
 mod matrix;
@@ -118,6 +120,7 @@ fn main() {
         kills::trials(),
         leaks::trials(),
         limits::trials(),
+        lost_answers::trials(),
         mains::trials(),
         matrix::trials(),
         memory::trials(),

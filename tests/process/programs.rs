@@ -39,6 +39,7 @@ pub(crate) fn act() {
         | "large-result"
         | "cut-off"
         | "no-descriptors-left") => crate::scarce::act(test),
+        "lost-answer" => crate::lost_answers::act(),
         "memory-kept" => crate::memory::memory_kept(),
         "kills" => crate::random_kills::act(&arguments.next().unwrap()),
         "random-pools" => crate::random_pools::act(),

@@ -28,7 +28,7 @@ fn seconds() -> u64 {
 }
 
 /// What this process, a worker, can write of its channel: start and length.
-fn channel() -> Vec<(usize, usize)> {
+pub(crate) fn channel() -> Vec<(usize, usize)> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let own =
         maps.lines().filter(|line| line.contains("rw-s") && line.contains("memfd:concurrent"));
@@ -45,7 +45,13 @@ fn page(ranges: &[(usize, usize)]) -> (usize, usize) {
     *ranges.iter().find(|(_, len)| len % (64 * 1024) != 0).unwrap()
 }
 
-fn write(at: usize, byte: u8) {
+pub(crate) fn read(at: usize) -> u8 {
+    let place = std::ptr::with_exposed_provenance::<AtomicU8>(at);
+    // SAFETY: it is mapped.
+    unsafe { (*place).load(Ordering::Relaxed) }
+}
+
+pub(crate) fn write(at: usize, byte: u8) {
     let place = std::ptr::with_exposed_provenance::<AtomicU8>(at);
     // SAFETY: it is mapped and writable; what it is for is what the test is about.
     unsafe { (*place).store(byte, Ordering::Relaxed) };

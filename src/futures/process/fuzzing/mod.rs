@@ -7,7 +7,7 @@
 
 mod codec;
 mod page;
-mod parent;
+pub(super) mod parent;
 mod script;
 mod segments;
 #[cfg(test)]

@@ -66,9 +66,9 @@ impl<R: Send + 'static> AnyFuture for Future<R> {
 }
 
 /// A pool, and the other end of the channel to its only worker, which is no process.
-pub(super) struct Parent {
-    pool: Arc<PoolManager>,
-    incoming: Arc<Incoming>,
+pub(in crate::futures::process) struct Parent {
+    pub(in crate::futures::process) pool: Arc<PoolManager>,
+    pub(in crate::futures::process) incoming: Arc<Incoming>,
     role: ReaderRole,
     claims: bool,
     /// The worker's.
@@ -109,7 +109,7 @@ fn settings(first: u8) -> ProcessSettings {
 }
 
 impl Parent {
-    pub(super) fn new(first: u8) -> std::io::Result<Self> {
+    pub(in crate::futures::process) fn new(first: u8) -> std::io::Result<Self> {
         let (socket, theirs) = sockets()?;
         let (their_bell, bell) = rustix::pipe::pipe()?;
         let (own_bell, from_them) = rustix::pipe::pipe()?;
@@ -218,10 +218,19 @@ impl Parent {
     }
 
     /// The worker says who it is.
-    pub(super) fn greet(&mut self) {
+    pub(in crate::futures::process) fn greet(&mut self) {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
         self.frame(&Step { bytes, order: None }, false);
+    }
+
+    /// The worker says this, and nobody has read it yet.
+    #[cfg(test)]
+    pub(in crate::futures::process) fn say(&self, kind: FrameKind, seq: u64, body: &[&[u8]]) {
+        let mut bytes = Vec::new();
+        put(&mut bytes, kind, seq, body);
+        assert!(self.page.begin(seq));
+        assert_eq!(self.page.answers().try_write(&bytes, || Ok(())), Ok(true));
     }
 
     /// The worker says this.

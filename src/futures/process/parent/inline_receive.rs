@@ -122,3 +122,6 @@ fn soon(after: Duration, deadline: Option<Instant>) -> Instant {
     let end = Instant::now() + after;
     deadline.map_or(end, |deadline| deadline.min(end))
 }
+
+#[cfg(test)]
+mod tests;
