@@ -1,5 +1,6 @@
 //! Ranks that are killed, with an MPI whose programs outlive that. Elsewhere nothing of this runs.
 
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use concurrent::Error;
@@ -13,6 +14,7 @@ acts![
     a_killed_rank_fails_its_call_and_the_rest_goes_on,
     a_killed_rank_is_retried_elsewhere,
     what_a_rank_said_before_it_died_counts,
+    no_call_begins_while_the_answer_ahead_can_be_lost,
     a_call_that_kills_ends_after_its_retries,
     without_a_rank_everything_fails,
     a_rank_that_dies_idle_is_missed,
@@ -28,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_killed_rank_fails_its_call_and_the_rest_goes_on: 4,
         a_killed_rank_is_retried_elsewhere: 4,
         what_a_rank_said_before_it_died_counts: 2,
+        no_call_begins_while_the_answer_ahead_can_be_lost: 2,
         a_call_that_kills_ends_after_its_retries: 5,
         without_a_rank_everything_fails: 3,
         a_rank_that_dies_idle_is_missed: 3,
@@ -127,6 +130,46 @@ fn what_a_rank_said_before_it_died_counts() {
     let error = killer.into_result().unwrap_err();
     assert!(matches!(error, Error::WorkerDied(_)), "{error}");
     assert_eq!(pool.stats().lost, 1);
+}
+
+/// Else the death would be charged to a call that had ended.
+fn no_call_begins_while_the_answer_ahead_can_be_lost() {
+    let (start, middle) = (Gate::new(), Gate::new());
+    let waits = |gate: String| Gate::pass(&gate);
+    let builder = MpiPoolExecutor::builder().initializer(waits, start.name()).credit(16);
+    let pool = builder.build().unwrap();
+    // In one message, since the rank cannot be sent any before.
+    let first = pool.submit(|n: u64| n, 1).unwrap();
+    let second = pool.submit(pass, middle.name()).unwrap();
+    let kills = |gate: String| -> u64 {
+        std::fs::write(format!("{gate}/begun-last"), "").unwrap();
+        std::process::abort()
+    };
+    let killer = pool.submit(kills, middle.name()).unwrap();
+    // Rank 0 receives nothing while this runs.
+    let (entered, enters) = channel();
+    let (leave, leaves) = channel::<()>();
+    first.add_done_callback(move |_: &Future<u64>| {
+        entered.send(()).unwrap();
+        let _ = leaves.recv();
+    });
+    start.wait_begun();
+    start.open();
+    enters.recv().unwrap();
+    let pid = middle.wait_begun();
+    middle.open();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        let last = std::path::Path::new(&middle.name()).join("begun-last");
+        assert!(!last.exists(), "an answer was on its way");
+        std::thread::yield_now();
+    }
+    drop(leave);
+    assert_eq!((first.into_result().unwrap(), second.into_result().unwrap()), (1, pid));
+    let error = killer.into_result().unwrap_err();
+    assert!(matches!(error, Error::WorkerDied(_)), "{error}");
+    let death = error.worker_death().unwrap();
+    assert!(death.pid == pid && death.call.as_ref().unwrap().contains("-> u64"), "{error}");
 }
 
 fn a_call_that_kills_ends_after_its_retries() {

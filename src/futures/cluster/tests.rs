@@ -13,7 +13,7 @@ use super::root::coordinator::Coordinator;
 use super::root::event_loop;
 use super::root::pool_state::{LoopEnd, PoolState};
 use super::transport::local_transport::LocalTransport;
-use super::transport::{Outgoing, Transport, TransportEvent};
+use super::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::remote::submit::send;
@@ -240,4 +240,50 @@ fn an_answer_does_not_wait_for_another_function() {
     shared.join(None);
     thread.join().unwrap();
     assert!(short.into_result().is_err() && long.into_result().is_err());
+}
+
+/// A transport whose messages take some looks to arrive.
+struct Slow {
+    link: LocalTransport,
+    looks: u32,
+}
+
+impl Transport for Slow {
+    fn send(&mut self, to: Peer, tag: Tag, message: Outgoing) -> std::result::Result<(), Fault> {
+        assert_eq!(self.looks, 0, "a call has run while the answer before could be lost");
+        if tag == Tag::Results {
+            self.looks = 3;
+        }
+        self.link.send(to, tag, message)
+    }
+
+    fn poll(&mut self) -> std::result::Result<Option<TransportEvent>, Fault> {
+        self.looks = self.looks.saturating_sub(1);
+        self.link.poll()
+    }
+
+    fn is_sending(&self) -> bool {
+        self.looks > 0
+    }
+
+    fn outlives_peers(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn where_ranks_may_die_a_call_waits_until_the_answer_before_has_come() {
+    let (shared, thread, mut ends) = root_with(1, 0, Credit::Fixed(16));
+    let calls: Vec<_> = (0..10).map(|n| call(&shared, n).unwrap()).collect(); // in one message
+    let mut link = Slow { link: ends.remove(0), looks: 0 };
+    let buffers = Arc::clone(&shared.buffers);
+    let worker = start("worker", move || {
+        let served = RankLoop::new(&mut link, buffers).serve(&own()).unwrap();
+        assert!(matches!(served, Served::Stopped));
+    });
+    let results = calls.into_iter().map(|call| call.into_result().unwrap());
+    assert!(results.eq((0..10).map(|n| n * 2)));
+    shared.close();
+    shared.join(None);
+    [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
 }
