@@ -1,7 +1,7 @@
 //! Values out of bytes.
 
 use std::any::type_name;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::file;
 use super::values::Shape;
 use crate::futures::process::SharedBytes;
-use crate::futures::process::handshake::{Hello, Mark, Welcome};
+use crate::futures::process::handshake::{Excuse, Hello, Mark, Welcome};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
@@ -58,7 +58,7 @@ pub fn codec(input: &[u8]) {
         7 => value::<(i128, f64, char, bool, Option<u16>, [i64; 3])>(bytes, beside),
         8 => value::<Vec<()>>(bytes, beside),
         9 => value::<Vec<Shape>>(bytes, beside),
-        10 => value::<Option<HashMap<u8, Result<String, ()>>>>(bytes, beside),
+        10 => value::<Option<BTreeMap<u8, Result<String, ()>>>>(bytes, beside),
         11 => value::<Vec<SharedBytes>>(bytes, beside),
         12 => value::<Vec<Vec<()>>>(bytes, beside),
         13 => chunk(bytes, count, beside),
@@ -71,6 +71,7 @@ pub fn codec(input: &[u8]) {
         15 => {
             let _ = Welcome::from_bytes(bytes);
             let _ = Hello::from_bytes(bytes);
+            let _ = Excuse::from_bytes(bytes);
         }
         16 => drop(Mark::from_argument(OsStr::from_bytes(bytes))),
         17 => {

@@ -289,7 +289,8 @@ impl Parent {
     /// Whatever the worker does, its parent says frames.
     fn read_requests(&mut self) {
         let mut text = [0; 8];
-        while receive_with_files(self.socket.as_fd(), &mut text, false).is_ok() {}
+        let mut receive = || receive_with_files(self.socket.as_fd(), &mut text, false);
+        while receive().is_ok_and(|received| received.len > 0) {}
         let Some(requests) = &mut self.requests else {
             let _ = self.page.requests().read(&mut [0; 4096]);
             return;

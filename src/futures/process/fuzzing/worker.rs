@@ -155,7 +155,8 @@ impl Channel {
 
     fn hear(&mut self) {
         let mut text = [0; 8];
-        while receive_with_files(self.socket.as_fd(), &mut text, false).is_ok() {}
+        let mut receive = || receive_with_files(self.socket.as_fd(), &mut text, false);
+        while receive().is_ok_and(|received| received.len > 0) {}
         let count = self.page.answers().read(self.answers.room()).expect("it is as it should be");
         self.answers.fill(count);
         while let Some((header, _)) = self.answers.next().expect("a worker says frames") {
