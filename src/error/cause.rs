@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The error behind an [`Error`]; it dereferences to it, and cloning shares it.
+/// The error behind an [`Error`](super::Error); it dereferences to it, and cloning shares it.
 ///
 /// ```
 /// use concurrent::Error;
