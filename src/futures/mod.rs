@@ -107,7 +107,8 @@
 //! blocked in such waits itself, the wait fails with [`Error::Deadlock`](crate::Error::Deadlock), which
 //! names the calls of the circle. Waits with a time limit, promises, calls in worker processes, and
 //! threads that compute, sleep or block elsewhere always count as able to move. So do deadlines: none
-//! is ever part of a deadlock, but no worker sits one out if it could run the awaited call itself.
+//! is ever part of a deadlock, but no worker sits one out if it could run the awaited call itself, or
+//! the one for which it waits for room in a full queue.
 //!
 //! # Calls made of calls
 //!

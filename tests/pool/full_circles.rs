@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use crate::support::{Gate, blocked, bounded, builder, until, watched};
 
-type Pool = Arc<ThreadPoolExecutor>;
+pub(super) type Pool = Arc<ThreadPoolExecutor>;
 
 /// A pool of one worker with room for one call.
-fn pool() -> Pool {
+pub(super) fn pool() -> Pool {
     Arc::new(bounded(1).build().unwrap())
 }
 
-fn here() -> ThreadId {
+pub(super) fn here() -> ThreadId {
     thread::current().id()
 }
 
 /// A call in `pool` that blocks as it submits the second of two calls to `full`, whose workers are
 /// busy. Gives where it ran, and those two.
-fn submits_two(pool: &Pool, full: &Pool) -> Future<(ThreadId, [Future<ThreadId>; 2])> {
+pub(super) fn submits_two(pool: &Pool, full: &Pool) -> Future<(ThreadId, [Future<ThreadId>; 2])> {
     let other = Arc::clone(full);
     let call = pool.spawn(move || {
         let first = other.spawn(here).unwrap();
@@ -34,7 +34,7 @@ fn submits_two(pool: &Pool, full: &Pool) -> Future<(ThreadId, [Future<ThreadId>;
 }
 
 /// A call in `pool` that does `then` when the sender is dropped; returns when it runs.
-fn waits<R: Send + 'static>(
+pub(super) fn waits<R: Send + 'static>(
     pool: &Pool,
     then: impl FnOnce() -> R + Send + 'static,
 ) -> (mpsc::Sender<()>, Future<R>) {

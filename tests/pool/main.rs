@@ -7,6 +7,7 @@ mod bounded;
 mod discipline;
 mod execute;
 mod full_circles;
+mod full_deadlines;
 mod hooks;
 mod joining;
 mod life;

@@ -91,6 +91,10 @@ impl<T> Future<T> {
     /// The function and what it captured are dropped before this returns, and everybody who waits
     /// is told. A running call is never interrupted.
     ///
+    /// In the queue of a [`ThreadPoolExecutor`](crate::futures::ThreadPoolExecutor) an empty shell of the
+    /// call stays until a worker gets there: some 64 bytes, and the size of the closure. A
+    /// [bounded](crate::futures::ThreadPoolBuilder::queue_capacity) queue clears shells away as calls come.
+    ///
     /// # Python
     ///
     /// `Future.cancel`.

@@ -38,7 +38,9 @@ const KEPT_DEAD: usize = if cfg!(concurrent_loom) { 1 } else { 16 };
 #[non_exhaustive]
 pub enum FullQueue {
     /// It blocks until there is room, whoever came first goes first. In a call it runs the submitted
-    /// call itself if otherwise there would never be room.
+    /// call itself if otherwise there would never be room, or not before a deadline
+    /// ([`with_timeout`](crate::futures::Future::with_timeout)) has passed of a call that needs this very
+    /// worker.
     #[default]
     Block,
     /// It blocks this long at most, then fails with [`Error::QueueFull`].
