@@ -35,33 +35,7 @@ fn on(delay: Delay<u64>, dispatch: Option<Dispatch>) -> Scheduler<u64> {
 
 /// Runs `model` in every interleaving with at most three preemptions; returns its outcomes.
 fn outcomes<O: Ord + Send + 'static>(model: impl Fn() -> O + Send + Sync + 'static) -> BTreeSet<O> {
-    let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-    check({
-        let seen = Arc::clone(&seen);
-        move || {
-            let outcome = model();
-            seen.lock().expect("nothing panics with this lock held").insert(outcome);
-        }
-    });
-    Arc::into_inner(seen)
-        .expect("the model has ended")
-        .into_inner()
-        .expect("nothing panics with this lock held")
-}
-
-#[cfg(not(concurrent_shuttle))]
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
-}
-
-/// Some interleavings, at random.
-#[cfg(concurrent_shuttle)]
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let executions = std::env::var("SHUTTLE_ITERATIONS")
-        .map_or(300, |text| text.parse().expect("a number of executions"));
-    shuttle::check_random(model, executions);
+    crate::sync::outcomes::outcomes(Some(3), model)
 }
 
 fn assert_met<O: Ord + std::fmt::Debug, const N: usize>(seen: &BTreeSet<O>, expected: [O; N]) {

@@ -10,6 +10,8 @@
 
 #[cfg(any(concurrent_loom, miri))]
 mod locks;
+#[cfg(test)]
+pub(crate) mod outcomes;
 
 #[cfg(all(concurrent_loom, not(concurrent_shuttle)))]
 pub(crate) use loom as checker;

@@ -1,6 +1,6 @@
 //! Chains and groups of calls against completion and cancel.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use concurrent::Error;
 use concurrent::futures::{Future, Promise, ThreadPoolExecutor, first_ok, join_all};
@@ -108,20 +108,70 @@ fn a_group_that_loses_its_last_movable_member_is_found_to_be_stuck() {
     Outcomes::with_bound(Some(2), || {
         let pool = pool();
         let (promise, promised) = Promise::<u32>::pair();
-        let place = Arc::new(Mutex::new(None));
-        let there = Arc::clone(&place);
         let (own, owned) = Promise::pair();
+        let (show, shown) = Promise::pair();
         let call = pool.spawn(move || {
             let group: Future<u32> = owned.into_result().unwrap();
-            let result = group.result();
-            let stuck = matches!(result, Err(Error::Deadlock(_)));
-            *there.lock().unwrap() = Some(stuck);
+            let stuck = matches!(group.result(), Err(Error::Deadlock(_)));
+            show.set_result(stuck).unwrap();
             0
         });
         assert!(own.set_result(first_ok([call.unwrap(), promised])).is_ok());
         promise.set_exception(Error::raised("of a model")).unwrap();
+        // Before the shutdown, which has everybody look again.
+        let stuck = shown.into_result().unwrap();
         pool.shutdown();
-        place.lock().unwrap().take().unwrap()
+        stuck
     })
     .assert([true]);
+}
+
+/// Two threads wait for `composed`; what it depends on `changes` when the one has looked at it, while
+/// the other looks.
+///
+/// One forced switch takes the thread that makes the change away under the lock of what changes; the
+/// second one comes to that lock with the one of the registry, and sleeps. The others sleep of their
+/// own accord.
+fn two_look_while(composed: Future<u32>, changes: impl FnOnce() + Send + 'static) {
+    let composed = Arc::new(composed);
+    let looks = [(); 2].map(|()| {
+        let composed = Arc::clone(&composed);
+        thread::spawn(move || {
+            let (promise, done) = Promise::pair();
+            let (show, shown) = Promise::pair();
+            // Others may depend on a wait in a callback.
+            done.add_done_callback(move |_| show.set_result(*composed.result().unwrap()).unwrap());
+            promise.set_result(()).unwrap();
+            shown.into_result().unwrap()
+        })
+    });
+    let changes = thread::spawn(changes);
+    assert_eq!(looks.map(|thread| thread.join().unwrap()), [2, 2]);
+    changes.join().unwrap();
+}
+
+#[test]
+fn a_group_loses_a_member_while_others_look_at_it() {
+    Outcomes::with_bound(Some(1), || {
+        let (last, a) = Promise::pair();
+        let (fails, b) = Promise::<u32>::pair();
+        two_look_while(first_ok([a, b]), move || {
+            fails.set_exception(Error::raised("of a model")).unwrap();
+            last.set_result(2).unwrap();
+        });
+    })
+    .assert([()]);
+}
+
+#[test]
+fn a_chain_turns_to_the_next_call_while_others_look_at_it() {
+    Outcomes::with_bound(Some(1), || {
+        let (first, a) = Promise::pair();
+        let (last, b) = Promise::pair();
+        two_look_while(a.and_then(move |()| b), move || {
+            first.set_result(()).unwrap();
+            last.set_result(2).unwrap();
+        });
+    })
+    .assert([()]);
 }

@@ -1,6 +1,7 @@
 //! Running in place: when a waiting worker does, and when it leaves the call to another one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use concurrent::futures::{Future, Promise, ReturnWhen, RunInPlace, ThreadPoolExecutor, wait};
 
@@ -33,17 +34,18 @@ fn an_awaited_call_is_left_to_a_worker_that_has_become_free() {
     .assert([(false, false), (false, true), (true, false)]);
 }
 
-// A wait that may end early runs nothing as long as something can move. When nothing can any more, it
-// is the other thread that finds that out, and this one that has the call.
-#[test]
-fn who_has_a_call_to_run_is_told_by_the_one_that_closes_the_circle() {
-    Outcomes::with_bound(Some(1), || {
+/// A wait that may end early runs nothing as long as something can move. When nothing can any more, it
+/// is the other thread that finds that out, by what it `awaits`, and this one that has the call.
+///
+/// One forced switch is enough: each of the two threads sleeps of its own accord, either first.
+fn is_told(awaits: fn(Future<u32>) -> Future<u32>) {
+    Outcomes::with_bound(Some(1), move || {
         let (own, other) = (pool(1), pool(1));
         let (tell, told) = Promise::pair();
         let (end, ended) = Promise::pair();
         let waits = other.spawn(move || {
             let outer: Future<u32> = told.into_result().unwrap();
-            outer.into_result().unwrap()
+            awaits(outer).into_result().unwrap()
         });
         let inner = Arc::clone(&own);
         let outer = own.spawn(move || {
@@ -59,6 +61,17 @@ fn who_has_a_call_to_run_is_told_by_the_one_that_closes_the_circle() {
         other.shutdown();
     })
     .assert([()]);
+}
+
+#[test]
+fn who_has_a_call_to_run_is_told_by_the_one_that_closes_the_circle() {
+    is_told(|outer| outer);
+}
+
+// The circle would be opened by the deadline, but nobody need sit that out: in a model it never passes.
+#[test]
+fn who_has_a_call_to_run_is_told_by_the_one_that_waits_past_a_deadline() {
+    is_told(|outer| outer.with_timeout(Duration::from_secs(3600)));
 }
 
 /// How a pool of two runs a call that another one waits for, while both come.

@@ -109,8 +109,9 @@ fn dropping_as_completed_early_leaves_no_waiter_behind() {
 }
 
 // A call waits for two in the queue of a pool whose only worker waits for that call, and one of the two
-// is cancelled meanwhile. The moment between the verdict and the end of the interest in that call takes
-// two preemptions, `LOOM_MAX_PREEMPTIONS=2`, and minutes.
+// is cancelled meanwhile. One forced switch meets the cancel before the verdict or after it. The moment
+// between the verdict and the end of the interest in that call takes two, and minutes: of that alone
+// `wait_set.rs` has a model, with as many as there may be.
 #[test]
 fn as_completed_in_a_deadlock_yields_each_once_against_a_cancel() {
     Outcomes::with_bound(Some(1), || {

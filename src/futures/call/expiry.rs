@@ -33,7 +33,6 @@ pub(crate) fn cancel<T: Send + 'static>(chain: &mut Continuations, call: &AnyCal
 /// # Safety
 ///
 /// The caller made the transition that set the claim, and calls this once.
-#[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom knows no timer"))]
 pub(crate) unsafe fn finish<T: Send + 'static>(
     chain: &mut Continuations,
     call: AnyCall<T>,

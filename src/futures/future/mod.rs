@@ -8,9 +8,11 @@ mod handover;
 pub(crate) mod join;
 pub(crate) mod promise;
 pub(crate) mod then;
-#[cfg(not(concurrent_loom))]
 mod timeout;
 #[cfg(not(concurrent_loom))]
+mod timer;
+#[cfg(concurrent_loom)]
+#[path = "no_timer.rs"]
 mod timer;
 
 use std::fmt;

@@ -193,3 +193,36 @@ impl<M: Member> Drop for WaitSet<M> {
         self.unwatch_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::futures::Promise;
+    use crate::futures::wait::WaitHandle;
+    use crate::sync::outcomes::{EVERY_INTERLEAVING, outcomes};
+    use crate::sync::spawn;
+
+    /// Of two calls that were found to be stuck the first is taken, while it is cancelled.
+    #[test]
+    fn model_what_was_taken_as_stuck_is_not_counted_again_when_it_is_cancelled() {
+        let met = outcomes(None, || {
+            let (_never, first) = Promise::<()>::pair();
+            let (promise, second) = Promise::pair();
+            let [first, second] = [first, second].map(Arc::new);
+            let both = [&first, &second].map(|call| WaitHandle::new(Arc::clone(call)));
+            let mut calls = WaitSet::of(both);
+            let cancelled = Arc::clone(&first);
+            let cancels = spawn("cancels".into(), None, move || assert!(cancelled.cancel()));
+            let stuck = calls.take_stuck().expect("there are two");
+            let was_done = stuck.is_done();
+            assert_eq!(stuck.handle, first);
+            promise.set_result(()).expect("it is not done");
+            let next = calls.next_done(None).expect("it is no deadlock");
+            assert_eq!(next.expect("one is left").handle, second);
+            cancels.expect("there are threads").join().expect("nothing panics");
+            assert!(calls.is_empty());
+            was_done
+        });
+        assert!(!EVERY_INTERLEAVING || met.len() == 2, "{met:?}");
+    }
+}

@@ -1,9 +1,9 @@
 //! One thread as the timer; under loom every interleaving.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Handover, Progress};
+use crate::sync::outcomes::{EVERY_INTERLEAVING, outcomes};
 use crate::sync::{Condvar, JoinHandle, Mutex, spawn, wait_until, yield_now};
 
 /// What the threads are handed.
@@ -86,6 +86,13 @@ impl Timer {
         }
     }
 
+    /// Returns when a thread is asleep: all are, if there is one.
+    fn rest(&self) {
+        while self.handover.desk.lock().free == 0 {
+            yield_now();
+        }
+    }
+
     /// Ends the threads, and gives what was noted and how many they were.
     fn end(mut self) -> (Vec<u8>, usize) {
         let count = self.threads.len();
@@ -96,33 +103,14 @@ impl Timer {
     }
 }
 
-/// What may happen has happened only if everything has: elsewhere it is a matter of luck.
-const EVERY_INTERLEAVING: bool = cfg!(all(concurrent_loom, not(concurrent_shuttle)));
-
-/// Runs `model` in every interleaving, or some times, and gives what it returned.
-fn outcomes<T: Ord + Send + 'static>(model: impl Fn() -> T + Send + Sync + 'static) -> BTreeSet<T> {
-    let met = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-    let seen = Arc::clone(&met);
-    let run = move || {
-        let outcome = model();
-        seen.lock().expect("nothing panics").insert(outcome);
-    };
-    #[cfg(concurrent_shuttle)]
-    shuttle::check_random(run, 300);
-    #[cfg(all(concurrent_loom, not(concurrent_shuttle)))]
-    {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(2));
-        builder.check(run);
-    }
-    #[cfg(not(concurrent_loom))]
-    (0..if cfg!(miri) { 3 } else { 200 }).for_each(|_| run());
-    std::mem::take(&mut *met.lock().expect("nothing panics"))
-}
+/// Three forced switches: one takes the timer away between what it saw and what it does about it, two
+/// take each thread away between its last piece and its sleep. That is a second; with twice as many
+/// the model of three pieces takes minutes.
+const BOUND: Option<usize> = Some(3);
 
 #[test]
 fn model_a_piece_that_waits_for_a_later_one_gets_it_run() {
-    let met = outcomes(|| {
+    let met = outcomes(BOUND, || {
         let mut timer = Timer::new();
         timer.hand_over(vec![Piece::WaitsFor(2, 1)]);
         timer.hand_over(vec![Piece::Notes(2)]);
@@ -133,7 +121,7 @@ fn model_a_piece_that_waits_for_a_later_one_gets_it_run() {
 
 #[test]
 fn model_pieces_handed_over_at_once_may_wait_for_each_other() {
-    let met = outcomes(|| {
+    let met = outcomes(BOUND, || {
         let mut timer = Timer::new();
         timer.hand_over(vec![Piece::WaitsFor(2, 1), Piece::Notes(2)]);
         timer.end()
@@ -143,7 +131,7 @@ fn model_pieces_handed_over_at_once_may_wait_for_each_other() {
 
 #[test]
 fn model_what_does_not_block_is_run_in_order_by_few() {
-    let met = outcomes(|| {
+    let met = outcomes(BOUND, || {
         let mut timer = Timer::new();
         timer.hand_over(vec![Piece::Notes(1)]);
         timer.hand_over(vec![Piece::Notes(2)]);
@@ -158,7 +146,7 @@ fn model_what_does_not_block_is_run_in_order_by_few() {
 /// A thread more than is needed ends, and what comes later is run.
 #[test]
 fn model_a_thread_that_finds_another_one_free_ends() {
-    let met = outcomes(|| {
+    let met = outcomes(BOUND, || {
         let mut timer = Timer::new();
         timer.hand_over(vec![Piece::WaitsFor(2, 1)]);
         timer.hand_over(vec![Piece::Notes(2)]);
@@ -173,4 +161,41 @@ fn model_a_thread_that_finds_another_one_free_ends() {
     });
     assert!(met.iter().all(|(ended, threads)| ended < threads), "one of them always stays");
     assert!(!EVERY_INTERLEAVING || met.contains(&(1, 2)), "one of two found the other free");
+}
+
+/// The thread that is woken is late, but it comes: a look in between starts no other. That is for what
+/// the first one leaves.
+#[test]
+fn model_pieces_given_to_a_free_thread_may_wait_for_each_other() {
+    let met = outcomes(BOUND, || {
+        let mut timer = Timer::new();
+        timer.rest();
+        let pieces = vec![Piece::WaitsFor(2, 1), Piece::Notes(2)];
+        assert!(timer.handover.put(pieces), "one thread is not enough for both");
+        assert_ne!(timer.handover.look(), Progress::Stalled, "it was free a moment ago");
+        timer.look();
+        timer.end()
+    });
+    assert!(met.iter().all(|(notes, threads)| *notes == [2, 1] && *threads == 2));
+}
+
+#[cfg(not(concurrent_loom))]
+#[test]
+fn a_thread_that_cannot_be_started_counts_no_more() {
+    let handover = Handover::new();
+    assert!(handover.wants_first_thread());
+    handover.thread_failed_to_start();
+    assert!(handover.wants_first_thread(), "there is none");
+    assert!(handover.put(vec![1, 2]));
+    assert_eq!(handover.first(), Some(1));
+    assert_eq!(handover.look(), Progress::Busy);
+    // It blocks, and no other one is to be had for a while.
+    for _ in 0..3 {
+        assert_eq!(handover.look(), Progress::Stalled);
+        handover.thread_failed_to_start();
+    }
+    assert_eq!(handover.look(), Progress::Stalled);
+    assert_eq!(handover.look(), Progress::Busy, "one is coming");
+    assert_eq!(handover.first(), Some(2));
+    assert_eq!(handover.look(), Progress::Idle);
 }
