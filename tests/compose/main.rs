@@ -45,7 +45,7 @@ fn in_only_worker<R: Send + 'static>(body: impl FnOnce(&Pool) -> R + Send + 'sta
 
 /// Runs `test` in a thread of its own, and fails if it takes longer than any machine needs.
 fn within<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
-    let limit = Duration::from_secs(if cfg!(miri) { 600 } else { 60 });
+    let limit = Duration::from_secs(if cfg!(any(miri, concurrent_tsan)) { 600 } else { 60 });
     let (sender, receiver) = channel();
     let runner = thread::spawn(move || {
         let returned = test();

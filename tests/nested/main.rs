@@ -9,6 +9,7 @@ mod ends;
 mod handles;
 mod helping;
 mod no_false_alarm;
+#[cfg(all(target_os = "linux", not(any(miri, concurrent_tsan))))]
 mod no_stack;
 #[path = "../common/place.rs"]
 mod place;

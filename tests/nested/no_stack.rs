@@ -57,7 +57,6 @@ fn pool(builder: ThreadPoolBuilder) -> Pool {
     Arc::new(builder.max_workers(1).build().unwrap())
 }
 
-#[cfg(all(target_os = "linux", not(any(miri, concurrent_tsan))))]
 #[test]
 fn calls_that_wait_for_calls_end_and_so_does_what_was_not_run_in_place() {
     if !has_little_memory("calls_that_wait_for_calls_end_and_so_does_what_was_not_run_in_place") {
@@ -92,7 +91,6 @@ fn submits(pool: &Pool, refused: &Arc<Mutex<Option<Error>>>, depth: usize) -> us
     reached * usize::from(std::hint::black_box(&room)[7])
 }
 
-#[cfg(all(target_os = "linux", not(any(miri, concurrent_tsan))))]
 #[test]
 fn a_call_that_a_full_queue_leaves_to_its_submitter_is_refused() {
     if !has_little_memory("a_call_that_a_full_queue_leaves_to_its_submitter_is_refused") {

@@ -17,7 +17,8 @@ pub(crate) fn pool(workers: usize) -> Pool {
 pub(crate) fn timely<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(body()));
-    match receiver.recv_timeout(Duration::from_secs(100)) {
+    let limit = Duration::from_secs(if cfg!(any(miri, concurrent_tsan)) { 600 } else { 100 });
+    match receiver.recv_timeout(limit) {
         Ok(value) => value,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => {

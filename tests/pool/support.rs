@@ -7,7 +7,8 @@ use std::time::Duration;
 use concurrent::futures::{Future, ThreadPoolBuilder, ThreadPoolExecutor};
 
 /// Far longer than any test takes on a busy machine.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration =
+    Duration::from_secs(if cfg!(any(miri, concurrent_tsan)) { 600 } else { 60 });
 
 /// Runs `body` in a thread of its own, and fails if it does not come to an end.
 pub(crate) fn watched(body: impl FnOnce() + Send + 'static) {

@@ -18,6 +18,7 @@ const RESERVE: usize = 128 * 1024;
 pub(crate) const SHALLOW: usize = 1000;
 
 /// The stack of its own. Of it the system gives what is used.
+#[cfg(not(any(miri, concurrent_tsan)))]
 const LARGE: usize = 64 << 20;
 
 pub(crate) const TOO_DEEP: &str = "it is nested too deeply: there are 64 MiB of stack for it";

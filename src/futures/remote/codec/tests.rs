@@ -45,9 +45,11 @@ fn a_message_above_the_limit_is_refused_and_the_sink_goes_on() {
     assert!(matches!(sink.encode(&1u8), Err(EncodeError::TooLarge(16))));
 }
 
+#[cfg(not(any(miri, concurrent_tsan)))]
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Node(Option<Box<Node>>);
 
+#[cfg(not(any(miri, concurrent_tsan)))]
 impl Node {
     fn list(length: usize) -> Self {
         (0..length).fold(Self(None), |node, _| Self(Some(Box::new(node))))
@@ -64,6 +66,7 @@ impl Node {
 }
 
 /// In a thread with the stack of a usual one, which does not do.
+#[cfg(not(any(miri, concurrent_tsan)))]
 fn in_small_stack(work: fn()) {
     std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();
 }
