@@ -201,6 +201,11 @@ impl ReplyReader {
         }
     }
 
+    /// Whether the worker has said that it is there.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// Why the worker has ended before it was there, if it has said so.
     fn excuse(&self) -> Option<Excuse> {
         if self.greeted {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::deferred::Steps;
 use super::desk::Desk;
-use super::manager::PoolManager;
+use super::manager::{DRAIN, PoolManager};
 use super::reply_reader::{Incoming, Read, ReaderRole, ReplyReader};
 use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
 use super::timers::earlier;
@@ -338,7 +338,9 @@ impl Service {
         }) {
             return;
         }
-        let deadline = now + GRACE;
+        // One that could not take its order ends, and may take its time.
+        let is_greeted = self.incoming.receiver.lock().is_greeted();
+        let deadline = now + if is_greeted { GRACE } else { DRAIN };
         loop {
             match poll(&mut pidfd, Some(&timespec(deadline))) {
                 Ok(1..) => return,
