@@ -113,7 +113,7 @@ fn events_compare_by_run_order_and_identity() {
     assert_eq!(a, s.queue()[0]);
     assert_ne!(a, foreign);
     let hashes = RandomState::new();
-    assert_ne!(hashes.hash_one(&a), hashes.hash_one(&b));
+    assert_ne!(hashes.hash_one(a), hashes.hash_one(b));
     assert_eq!(HashSet::from([a, b, foreign, a]).len(), 3);
 }
 
