@@ -263,7 +263,8 @@ fn a_call_that_is_cancelled_while_a_pool_gives_up_another_counts_once() {
         let second = Arc::new(Mutex::new(None::<Future<()>>));
         let other = Arc::clone(&second);
         let cancels = OnDrop(move || {
-            if let Some(call) = other.lock().unwrap().take() {
+            let call = other.lock().unwrap().take();
+            if let Some(call) = call {
                 assert!(call.cancel());
             }
         });
