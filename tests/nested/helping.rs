@@ -37,6 +37,21 @@ fn a_chain_of_a_hundred_thousand_waits_on_one_worker_returns() {
     });
 }
 
+/// Each result lets another call in, which must not have all that wait looked at again: that would
+/// be five thousand million looks.
+#[test]
+fn a_window_of_a_long_unordered_map_is_looked_at_once() {
+    timely(|| {
+        let pool = pool(1);
+        let inner = Arc::clone(&pool);
+        let call = pool.spawn(move || {
+            let options = MapOptions::new().unordered(true).buffer_size(50_000);
+            inner.map_with(options, |n: u64| n, 0..100_000)?.sum::<Result<u64, Error>>()
+        });
+        assert_eq!(call.unwrap().into_result().unwrap().unwrap(), 100_000 * 99_999 / 2);
+    });
+}
+
 #[test]
 fn wait_as_completed_and_map_run_in_place_on_one_worker() {
     timely(|| {

@@ -4,8 +4,11 @@ use super::REGISTRY;
 use super::pools::Generation;
 use crate::futures::call::assist::{AwaitedSet, RunInPlace, setting};
 use crate::futures::call::current;
-use crate::futures::call::dependency::{DependencyKind, run_in_place};
+use crate::futures::call::dependency::{
+    Dependency, DependencyKind, DependsOn, Snapshot, run_in_place,
+};
 use crate::futures::call::run::InPlace;
+use crate::futures::call::state::Phase;
 
 /// How far a wait, or several for the same calls, came in running these in place.
 #[derive(Debug, Default)]
@@ -55,10 +58,17 @@ impl InPlaceRun {
         !self.out_of_stack && self.stuck_at.is_some_and(|then| then == generation())
     }
 
-    /// Something was added to what is awaited.
-    pub(crate) fn has_more(&mut self) {
-        self.stuck_at = None;
-        self.next = 0;
+    /// `call` was added to what is awaited, with this index.
+    ///
+    /// What was found to be stuck stays so if it waits for the same pool: what it would need is what
+    /// the others wait for. So the loop over a window of a long map looks at each call once.
+    pub(crate) fn has_more(&mut self, index: usize, call: &dyn Dependency) {
+        if self.stuck_at.is_some() && waits_for_this_pool(call) {
+            self.next = self.next.min(index);
+        } else {
+            self.stuck_at = None;
+            self.next = 0;
+        }
     }
 
     /// Runs the next of `calls` that waits for this worker, or what it is made of, until the wait
@@ -87,4 +97,10 @@ impl InPlaceRun {
         self.stuck_at = None;
         self.next = 0;
     }
+}
+
+fn waits_for_this_pool(call: &dyn Dependency) -> bool {
+    let pool = current::worker_of();
+    let waits = |look: Snapshot| look.pool == pool && look.state.phase() == Phase::Pending;
+    pool != 0 && call.look().is_some_and(waits) && matches!(call.follows(None), DependsOn::Nothing)
 }

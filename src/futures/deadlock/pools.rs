@@ -117,6 +117,7 @@ pub(crate) fn blocked_of(pool: PoolId) -> usize {
 #[cfg(all(test, not(concurrent_loom)))]
 mod tests {
     use super::*;
+    use crate::futures::Promise;
     use crate::futures::deadlock::InPlaceRun;
 
     #[test]
@@ -168,7 +169,8 @@ mod tests {
         assert!(!run.is_stuck(|| Generation::of(Some(&pool))));
         run.found_stuck(Generation::of(Some(&pool)));
         assert!(run.is_stuck(|| Generation::of(Some(&pool))));
-        run.has_more();
+        let (_promise, future) = Promise::<()>::pair();
+        run.has_more(0, future.call());
         assert!(!run.is_stuck(|| Generation::of(Some(&pool))), "what was added may move");
     }
 

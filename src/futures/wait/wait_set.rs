@@ -80,10 +80,10 @@ impl<M: Member> WaitSet<M> {
         if !member.watch(&self.signal, index) {
             self.ready.push_back(index);
         }
+        self.run.has_more(index, member.call());
         self.slots[index] = Some(member);
         self.top = self.top.max(index + 1);
         self.left += 1;
-        self.run.has_more();
     }
 
     /// How many were not taken.

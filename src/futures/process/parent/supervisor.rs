@@ -38,6 +38,10 @@ const UNWATCHED: Duration = Duration::from_millis(1);
 /// How often in a row to read before the clock is looked at.
 const READS: usize = 8;
 
+/// How often is read after the end of a worker: more often than its channel holds anything for. A process
+/// that the worker has forked might go on writing for ever.
+const LAST_READS: usize = 64;
+
 thread_local! {
     /// The pool whose user code this thread runs, by address; 0 for other threads.
     static POOL: Cell<usize> = const { Cell::new(0) };
@@ -290,11 +294,10 @@ impl Service {
         let mut receiver = self.incoming.receiver.lock();
         let heard = if rung { receiver.hear() } else { Ok(()) };
         let mut received = heard.and_then(|()| receiver.catch_up(pool));
-        while matches!(received, Ok(Read::Some)) {
+        let mut left = if ended { LAST_READS } else { 1 };
+        while left > 0 && matches!(received, Ok(Read::Some)) {
             received = receiver.read(pool, ReaderRole::Supervisor);
-            if !ended {
-                break;
-            }
+            left -= 1;
         }
         self.reads += 1;
         let sleeps = match received {
