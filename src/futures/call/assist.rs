@@ -188,3 +188,32 @@ pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> O
 pub(crate) fn setting() -> Option<RunInPlace> {
     ask_worker(|worker| worker.run_in_place())
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::{Begin, RunInPlace, StopFlag, WorkerContext, Working, setting};
+
+    struct Always;
+
+    impl WorkerContext for Always {
+        fn run_in_place(&self) -> RunInPlace {
+            RunInPlace::Always
+        }
+        fn begin_in_place(&self, _unless_free: bool, _start: &mut dyn FnMut() -> bool) -> Begin {
+            Begin::Gone
+        }
+        fn ended(&self, _failed: bool) {}
+        fn stop_flag(&self) -> StopFlag {
+            StopFlag::default()
+        }
+    }
+
+    #[test]
+    fn a_thread_is_a_worker_only_as_long_as_it_works() {
+        assert_eq!(setting(), None);
+        let working = Working::begin(&Always);
+        assert_eq!(setting(), Some(RunInPlace::Always));
+        drop(working);
+        assert_eq!(setting(), None);
+    }
+}

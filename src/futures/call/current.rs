@@ -164,3 +164,20 @@ pub(crate) fn ask_current<R>(
     let frame = unsafe { innermost().as_ref() }?;
     Some(question(frame.running, frame.stage))
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::{become_worker_of, leave_pool, thread_of, worker_of};
+
+    #[test]
+    fn a_worker_that_has_left_is_still_a_thread_of_its_pool() {
+        std::thread::spawn(|| {
+            become_worker_of(7);
+            assert_eq!((worker_of(), thread_of()), (7, 7));
+            leave_pool();
+            assert_eq!((worker_of(), thread_of()), (0, 7));
+        })
+        .join()
+        .expect("it finds what it expects");
+    }
+}

@@ -224,7 +224,7 @@ fn a_crowd_in_front_is_split_too() {
 
 #[test]
 fn a_key_with_a_64_bit_time_is_24_bytes() {
-    assert_eq!(size_of::<crate::sched::queue::key::Key<u64>>(), 24);
+    assert_eq!(size_of::<super::super::key::Key<u64>>(), 24);
 }
 
 #[test]
