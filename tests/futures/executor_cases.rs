@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{Executor, Map, MapOptions, ThreadPoolExecutor};
+use concurrent::futures::{Executor, Map, MapOptions, ShutdownOptions, ThreadPoolExecutor};
 
 use crate::support::{Busy, Counter, Gate, MOMENT, pool, tick, timely, until};
 
@@ -93,6 +93,25 @@ fn a_timeout_inside_a_call_does_not_end_the_map() {
 }
 
 // case 51, F61: then it is exhausted
+/// Results stay in line with items.
+#[test]
+fn of_a_chunk_that_is_cancelled_each_item_fails() {
+    for unordered in [false, true] {
+        timely(move || {
+            let pool = pool(1);
+            let busy = Busy::on(&pool);
+            let options = options().chunk_size(3).unordered(unordered);
+            let map = pool.map_with(options, |n: i32| n, 0..8).unwrap();
+            let options = ShutdownOptions::new().wait(false).cancel_futures(true);
+            let _ = pool.shutdown_with(options);
+            drop(busy);
+            let failures: Vec<_> = map.map(Result::unwrap_err).collect();
+            assert_eq!(failures.len(), 8);
+            assert!(failures.iter().all(Error::is_cancelled));
+        });
+    }
+}
+
 #[test]
 fn a_slow_call_ends_the_map_with_a_timeout() {
     timely(|| {

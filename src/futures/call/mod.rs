@@ -294,7 +294,7 @@ pub(crate) fn notify_waiters_in<T>(
         stage.enters_user_code();
         while_notifying(PairArc::address(call), || {
             for callback in callbacks {
-                call_back(callback, call);
+                callback(call); // it contains the user's
             }
         });
     }
@@ -315,11 +315,6 @@ pub(crate) fn notify_waiters_in<T>(
             }
         }
     }
-}
-
-/// Calls `callback` of `call`; a panic is logged.
-pub(crate) fn call_back<T>(callback: impl FnOnce(&AnyCall<T>), call: &AnyCall<T>) {
-    contain(format_args!("exception calling callback for {:?}", &**call), || callback(call));
 }
 
 /// Moves the end of a settled call out, for the owner of its only future.

@@ -158,6 +158,7 @@ impl Signal {
     }
 }
 
+/// It contains the user's, and does not unwind.
 pub(crate) type Callback<T> = Box<dyn FnOnce(&AnyCall<T>) + Send>;
 
 /// One party that is to be told when a call ends.

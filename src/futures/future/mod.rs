@@ -26,8 +26,9 @@ use super::call::pair_arc::PairArc;
 use super::call::waiters::Waiter;
 use crate::error::{Error, Result};
 use crate::futures::call::state::Phase;
-use crate::futures::call::{self, AnyCall, call_back};
+use crate::futures::call::{self, AnyCall};
 use crate::futures::future::awaiting::Awaiting;
+use crate::user_code::contain;
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
@@ -350,10 +351,15 @@ impl<T> Future<T> {
     where
         T: Sync,
     {
-        let callback = |call: &AnyCall<T>| callback(&Self::from_call(PairArc::clone(call)));
+        let callback = |call: &AnyCall<T>| {
+            let future = Self::from_call(PairArc::clone(call));
+            contain(format_args!("exception calling callback for {future:?}"), || {
+                callback(&future)
+            });
+        };
         let waiter = Waiter::Callback(Box::new(callback));
         if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
-            call_back(callback, &self.call);
+            callback(&self.call);
         }
     }
 }

@@ -86,7 +86,8 @@ impl MapOptions {
 /// One call of a map: for one item, or for a chunk of them.
 pub(crate) enum Piece<R> {
     One(Future<R>),
-    Chunk(Future<Vec<Result<R>>>),
+    /// With the number of its items.
+    Chunk(Future<Vec<Result<R>>>, usize),
 }
 
 impl<R> From<Future<R>> for Piece<R> {
@@ -99,21 +100,21 @@ impl<R> Piece<R> {
     fn wait_until(&self, deadline: Option<Instant>) -> Result<()> {
         match self {
             Self::One(call) => call.wait_done(deadline),
-            Self::Chunk(call) => call.wait_done(deadline),
+            Self::Chunk(call, _) => call.wait_done(deadline),
         }
     }
 
     pub(crate) fn done(&self) -> bool {
         match self {
             Self::One(call) => call.done(),
-            Self::Chunk(call) => call.done(),
+            Self::Chunk(call, _) => call.done(),
         }
     }
 
     fn cancel(&self) {
         match self {
             Self::One(call) => call.cancel(),
-            Self::Chunk(call) => call.cancel(),
+            Self::Chunk(call, _) => call.cancel(),
         };
     }
 
@@ -121,13 +122,12 @@ impl<R> Piece<R> {
     fn into_results(self, rest: &mut std::vec::IntoIter<Result<R>>) -> Option<Result<R>> {
         match self {
             Self::One(call) => Some(call.into_result()),
-            Self::Chunk(call) => match call.into_result() {
-                Ok(results) => {
-                    *rest = results.into_iter();
-                    rest.next()
-                }
-                Err(error) => Some(Err(error)),
-            },
+            Self::Chunk(call, items) => {
+                // Each item fails as its chunk does, so that results stay in line with items.
+                let fail = |error: Error| (0..items).map(|_| Err(error.clone())).collect();
+                *rest = call.into_result().unwrap_or_else(fail).into_iter();
+                rest.next()
+            }
         }
     }
 }
@@ -136,21 +136,21 @@ impl<R> Member for Piece<R> {
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
         match self {
             Self::One(call) => watch(call.call(), signal, index),
-            Self::Chunk(call) => watch(call.call(), signal, index),
+            Self::Chunk(call, _) => watch(call.call(), signal, index),
         }
     }
 
     fn unwatch(&self, signal: &Arc<Signal>) {
         match self {
             Self::One(call) => unwatch(call.call(), signal),
-            Self::Chunk(call) => unwatch(call.call(), signal),
+            Self::Chunk(call, _) => unwatch(call.call(), signal),
         }
     }
 
     fn call(&self) -> &dyn Dependency {
         match self {
             Self::One(call) => call.call(),
-            Self::Chunk(call) => call.call(),
+            Self::Chunk(call, _) => call.call(),
         }
     }
 }
@@ -162,7 +162,8 @@ pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<
 
 /// Yields the results of a map; see [`ThreadPoolExecutor::map`](crate::futures::ThreadPoolExecutor::map).
 ///
-/// A call that fails gives an `Err` in its place, and the iteration goes on. It ends after the last
+/// A call that fails gives an `Err` in its place, a chunk one for each of its items, and the iteration
+/// goes on. It ends after the last
 /// result, after [`Error::Timeout`] or [`Error::Deadlock`], or after the error of an executor that
 /// takes no more calls.
 /// Results are moved out, never kept.

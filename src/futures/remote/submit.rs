@@ -94,7 +94,8 @@ pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item =
                 std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
             let count = chunk.len();
             let failed = |error| fail_each(error, count);
-            in_place(send_chunk(&pool, site, function, chunk), failed).map(Piece::Chunk)
+            in_place(send_chunk(&pool, site, function, chunk), failed)
+                .map(|call| Piece::Chunk(call, count))
         })
     }
 }

@@ -185,9 +185,11 @@ impl PoolShared {
                 let call = shared.enqueue_piece::<_, _, F>(move || function(item));
                 return Some(call.map(Piece::One));
             }
-            let chunk = std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+            let chunk: Vec<A> =
+                std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+            let count = chunk.len();
             let call = shared.enqueue_piece::<_, _, F>(move || run_chunk(&*function, chunk));
-            Some(call.map(Piece::Chunk))
+            Some(call.map(|call| Piece::Chunk(call, count)))
         }
     }
 }
