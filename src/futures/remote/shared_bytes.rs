@@ -99,20 +99,31 @@ impl SharedBytes {
 /// What is in `file`, where nobody can change it.
 fn constant_copy(file: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let len = usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| Errno::OVERFLOW)?;
+    for _ in 0..COPIES {
+        let copy = copy_of(file, len)?;
+        match seal_for_ever(copy.as_fd()) {
+            Ok(()) => return Ok(copy),
+            Err(Errno::BUSY) => {} // a process was forked during the copy
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::BUSY)
+}
+
+/// A mapping, since what is written to a file counts against the limit on the size of files.
+fn copy_of(file: BorrowedFd<'_>, len: usize) -> rustix::io::Result<OwnedFd> {
     let copy = memory_file(len)?;
     let mut mapping = Mapping::new(copy.as_fd(), len, true)?;
     // SAFETY: the mapping is writable, and the file is known to this function only.
     let to = unsafe { mapping.bytes_mut() };
     let mut at = 0;
     while at < len {
-        let read = rustix::io::pread(file, &mut to[at..], at as u64)?;
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut to[at..], at as u64))?;
         if read == 0 {
             break;
         }
         at += read;
     }
-    drop(mapping);
-    seal_for_ever(copy.as_fd())?;
     Ok(copy)
 }
 
@@ -152,6 +163,9 @@ impl fmt::Debug for SharedBytes {
         f.debug_struct("SharedBytes").field("len", &self.len()).finish()
     }
 }
+
+/// How often a copy is made that forks of the program keep from being sealed.
+const COPIES: usize = 100;
 
 /// What [`Inline`] stands for: no descriptor.
 const INLINE: u64 = u64::MAX;
