@@ -106,6 +106,9 @@ fn main() {
     mine::after_init();
     mains::after_init();
     programs::act(); // some tests start this binary as a program of their own
+    // A shell that starts this in its background has it ignored, and so would the workers.
+    // SAFETY: as at the start of any program.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let arguments = Arguments::from_args();
     let trials = [
         attended::trials(),
