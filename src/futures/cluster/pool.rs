@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
-use crate::futures::remote::submit::{RemotePool, pieces, send};
+use crate::futures::remote::submit::{self, RemotePool};
 use crate::sync::deadline_after;
 
 /// Runs calls on the ranks of an MPI program.
@@ -189,7 +189,7 @@ impl MpiPoolExecutor {
         let site = Location::caller();
         let shared = &self.root.shared;
         shared.admits()?;
-        send(shared, site, function, argument)
+        submit::send(shared, site, function, argument)
     }
 
     /// Calls `function` with each item, at once and in parallel; yields the results in the order of
@@ -213,9 +213,7 @@ impl MpiPoolExecutor {
         R: Portable,
         I: IntoIterator<Item = A>,
     {
-        let (site, options) = (Location::caller(), MapOptions::default());
-        let pieces = pieces(&self.root.shared, site, &options, function, items.into_iter());
-        Map::eager(&options, pieces)
+        submit::map(&self.root.shared, Location::caller(), function, items)
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
@@ -248,10 +246,7 @@ impl MpiPoolExecutor {
         I: IntoIterator<Item = A>,
         I::IntoIter: Send + 'a,
     {
-        options.check()?;
-        let (site, shared) = (Location::caller(), &self.root.shared);
-        let pieces = pieces(shared, site, &options, function, items.into_iter());
-        Map::start(&options, pieces)
+        submit::map_with(&self.root.shared, Location::caller(), &options, function, items)
     }
 
     /// Refuses further calls, runs those that were submitted, and waits for the ranks to end.

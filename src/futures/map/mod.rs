@@ -123,9 +123,8 @@ impl<R> Piece<R> {
         match self {
             Self::One(call) => Some(call.into_result()),
             Self::Chunk(call, items) => {
-                // Each item fails as its chunk does, so that results stay in line with items.
-                let fail = |error: Error| (0..items).map(|_| Err(error.clone())).collect();
-                *rest = call.into_result().unwrap_or_else(fail).into_iter();
+                let results = call.into_result().unwrap_or_else(|error| fail_each(&error, items));
+                *rest = results.into_iter();
                 rest.next()
             }
         }
@@ -153,6 +152,11 @@ impl<R> Member for Piece<R> {
             Self::Chunk(call, _) => call.call(),
         }
     }
+}
+
+/// Each item fails as its chunk does, so that results stay in line with items.
+pub(crate) fn fail_each<R>(error: &Error, items: usize) -> Vec<Result<R>> {
+    (0..items).map(|_| Err(error.clone())).collect()
 }
 
 /// Calls `function` with each item of a chunk; a panic is the failure of its item only.

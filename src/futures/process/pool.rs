@@ -19,7 +19,7 @@ use crate::futures::process::handshake::Welcome;
 use crate::futures::process::parent::supervisor::is_supervisor_of;
 use crate::futures::remote::function_id::fingerprint;
 use crate::futures::remote::segments::Arena;
-use crate::futures::remote::submit::{pieces, send};
+use crate::futures::remote::submit;
 use crate::sync::deadline_after;
 use crate::user_code::install_hook;
 
@@ -166,7 +166,7 @@ impl ProcessPoolExecutor {
     {
         let site = Location::caller();
         self.shared.admits()?;
-        send(&self.shared, site, function, argument)
+        submit::send(&self.shared, site, function, argument)
     }
 
     /// Calls `function` with each item, at once and in parallel; yields the results in the order of
@@ -190,10 +190,7 @@ impl ProcessPoolExecutor {
         R: Portable,
         I: IntoIterator<Item = A>,
     {
-        let options = MapOptions::default();
-        let pieces =
-            pieces(&self.shared, Location::caller(), &options, function, items.into_iter());
-        Map::eager(&options, pieces)
+        submit::map(&self.shared, Location::caller(), function, items)
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
@@ -226,10 +223,7 @@ impl ProcessPoolExecutor {
         I: IntoIterator<Item = A>,
         I::IntoIter: Send + 'a,
     {
-        options.check()?;
-        let pieces =
-            pieces(&self.shared, Location::caller(), &options, function, items.into_iter());
-        Map::start(&options, pieces)
+        submit::map_with(&self.shared, Location::caller(), &options, function, items)
     }
 
     /// Refuses further calls, runs those that were submitted, and waits for the workers to end.

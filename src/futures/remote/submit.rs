@@ -14,7 +14,7 @@ use super::protocol::FunctionToken;
 use super::reply::ReplyHandler;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
-use crate::futures::map::{MapOptions, Piece};
+use crate::futures::map::{Map, MapOptions, Piece, fail_each};
 use crate::futures::{Future, Promise};
 
 /// A pool whose calls are sent as bytes.
@@ -93,11 +93,38 @@ pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item =
             let chunk: Vec<A> =
                 std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
             let count = chunk.len();
-            let failed = |error| fail_each(error, count);
+            let failed = |error| Ok(fail_each(&error, count));
             in_place(send_chunk(&pool, site, function, chunk), failed)
                 .map(|call| Piece::Chunk(call, count))
         })
     }
+}
+
+/// A map with the default options.
+pub(crate) fn map<C: RemotePool, A: Portable, R: Portable>(
+    pool: &Arc<C>,
+    site: &'static Location<'static>,
+    function: fn(A) -> R,
+    items: impl IntoIterator<Item = A>,
+) -> Map<'static, R> {
+    let options = MapOptions::default();
+    Map::eager(&options, pieces(pool, site, &options, function, items.into_iter()))
+}
+
+/// A map as `options` say.
+pub(crate) fn map_with<'a, C: RemotePool, A: Portable, R: Portable, I>(
+    pool: &Arc<C>,
+    site: &'static Location<'static>,
+    options: &MapOptions,
+    function: fn(A) -> R,
+    items: I,
+) -> Result<Map<'a, R>>
+where
+    I: IntoIterator<Item = A>,
+    I::IntoIter: Send + 'a,
+{
+    options.check()?;
+    Map::start(options, pieces(pool, site, options, function, items.into_iter()))
 }
 
 /// In a map, an item that cannot be sent is the failure of its place, not the end of the map.
@@ -127,12 +154,5 @@ fn one<R: Portable>() -> ReplyHandler<R> {
 fn chunk<A: Portable, R: Portable>(items: usize) -> ReplyHandler<Vec<Result<R>>> {
     let numbers = number_chunk::applies::<A, R>();
     let decode = if numbers { decode_number_chunk::<R> } else { decode_chunk::<R> };
-    ReplyHandler { decode, fail: fail_each::<R>, items }
-}
-
-/// What a chunk as a whole fails with, each of its items fails with, so that results stay in line
-/// with items.
-#[expect(clippy::unnecessary_wraps, reason = "a failure of the items is no failure of the call")]
-fn fail_each<R>(error: Error, items: usize) -> Result<Vec<Result<R>>> {
-    Ok((0..items).map(|_| Err(error.clone())).collect())
+    ReplyHandler { decode, fail: |error, items| Ok(fail_each(&error, items)), items }
 }

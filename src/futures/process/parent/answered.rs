@@ -10,7 +10,7 @@ use super::deferred::Deferred;
 use super::manager::PoolManager;
 use super::reply_reader::ReaderRole;
 use super::request::ProcessCallRef;
-use super::worker_state::{Reason, WorkerPhase};
+use super::worker_state::Reason;
 use crate::error::Error;
 use crate::futures::process::channel::sender::Owed;
 use crate::futures::remote::protocol::{FrameKind, Header, Malformed};
@@ -69,21 +69,19 @@ impl PoolManager {
                     handle.kill(Reason::ProtocolViolation(SKIPPED), Signal::KILL);
                     checked = Err(Malformed(SKIPPED));
                 }
-                if handle.slot.phase() == WorkerPhase::Killing(Reason::Asked) {
+                match handle.killed_on_request() {
                     // Somebody wants it to end; it must not run elsewhere.
-                    let pid = handle.link.as_ref().map_or(0, |link| link.pid);
-                    failed.extend(task.map(|task| (task, Error::Killed { pid })));
-                } else {
-                    skipped.extend(task);
+                    Some(killed) => failed.extend(task.map(|task| (task, killed))),
+                    None => skipped.extend(task),
                 }
                 tasks.push(None);
-            } else if handle.slot.phase() == WorkerPhase::Killing(Reason::Asked)
-                && handle.slot.calls().next().is_none()
-            {
-                // The last that was not taken back is the one that was killed, and whoever asked for
-                // that was told that it ends so.
-                let pid = handle.link.as_ref().map_or(0, |link| link.pid);
-                failed.extend(task.map(|task| (task, Error::Killed { pid })));
+                continue;
+            }
+            // The last that was not taken back is the one that was killed, and whoever asked for that was
+            // told that it ends so.
+            let is_last = |_: &Error| handle.slot.calls().next().is_none();
+            if let Some(killed) = handle.killed_on_request().filter(is_last) {
+                failed.extend(task.map(|task| (task, killed)));
                 tasks.push(None);
             } else {
                 // One that was taken back is somebody else's to answer.

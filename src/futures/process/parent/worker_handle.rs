@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use super::desk::Desk;
 use super::request::ProcessCallRef;
-use super::worker_state::{Reason, WorkerState};
+use super::worker_state::{Reason, WorkerPhase, WorkerState};
+use crate::error::Error;
 use crate::futures::process::channel::sender::Sender;
 
 /// A worker's place in the pool.
@@ -88,6 +89,12 @@ impl WorkerHandle {
             link.signal(signal);
         }
         kills
+    }
+
+    /// How a call ends whose worker somebody has asked to kill; `None` if nobody has.
+    pub(crate) fn killed_on_request(&self) -> Option<Error> {
+        let asked = self.slot.phase() == WorkerPhase::Killing(Reason::Asked);
+        asked.then(|| Error::Killed { pid: self.link.as_ref().map_or(0, |link| link.pid) })
     }
 
     /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
