@@ -40,6 +40,7 @@
 mod graph;
 mod in_place;
 mod pools;
+mod registered;
 mod view;
 
 use std::cell::Cell;
@@ -49,14 +50,14 @@ use std::sync::Arc;
 pub(crate) use self::in_place::InPlaceRun;
 use self::pools::{Generation, Pool};
 pub(crate) use self::pools::{PoolCapacity, blocked_of, forget_pool, register_pool};
-use self::view::{WaitCheck, check};
+use self::registered::{EnterOutcome, Registered};
 use super::call::current::{self, PoolId};
 use super::call::dependency::Dependency;
 use super::call::waiters::{Signal, WakeWhen};
 use crate::error::{Error, Result};
 use crate::futures::call::assist::AwaitedSet;
 use crate::futures::call::{index_notifying, is_notifying_any};
-use crate::sync::{MutexGuard, global_mutex, thread_local_static};
+use crate::sync::{global_mutex, thread_local_static};
 
 global_mutex! {
     REGISTRY: Registry = Registry::new()
@@ -256,135 +257,6 @@ pub(crate) fn wait(
         if !(wait.is_current)() {
             return Ok(()); // the caller looks what it waits for now
         }
-    }
-}
-
-/// A wait that is in the registry, until this is dropped.
-#[must_use = "it leaves when dropped"]
-struct Registered(ThreadKey);
-
-enum EnterOutcome<'a> {
-    Blocked(Registered),
-    /// What it waits for cannot move, but has calls that it can run in place.
-    MayRun(&'a dyn AwaitedSet),
-    /// There will be no room in the queue; the caller has a call to run instead.
-    NoRoom,
-    NotCurrent,
-}
-
-impl Registered {
-    fn enter<'a>(
-        signal: &Arc<Signal>,
-        wait: &Wait<'a>,
-        run: &mut InPlaceRun,
-    ) -> Result<EnterOutcome<'a>> {
-        let worker_of = current::worker_of();
-        let blocked = BlockedThread {
-            worker_of,
-            name: current::innermost_name().unwrap_or("a thread"),
-            goal: wait.goal,
-            on_deadlock: wait.on_deadlock,
-            // SAFETY: `wait` outlives this function, and the guard that is made of it below is
-            // dropped here, or by `wait`, which has it by reference: the wait is off the registry
-            // before what it borrows can change.
-            awaited: unsafe { Awaited::new(wait.awaits) },
-            signal: Arc::clone(signal),
-            alarmed: false,
-            watches: false,
-            out_of_stack: run.is_out_of_stack(),
-            refused: None,
-        };
-        let mut alarmed = Vec::new();
-        let entered = {
-            let registry = REGISTRY.lock();
-            if !(wait.is_current)() {
-                return Ok(EnterOutcome::NotCurrent);
-            }
-            if let Awaits::Calls(calls) = wait.awaits {
-                if run.is_stuck(|| registry.generation(worker_of)) {
-                    return Ok(EnterOutcome::MayRun(calls));
-                }
-            }
-            let mut entering = Entering::new(registry, blocked);
-            let Entering { registry, key, .. } = &mut entering;
-            let key = *key;
-            let verdict = loop {
-                let verdict = check(registry, key);
-                match &verdict {
-                    WaitCheck::Waits | WaitCheck::CanRun => break verdict,
-                    WaitCheck::OthersCanRun(others) => {
-                        alarmed.extend(others.iter().filter_map(|other| registry.alarm(*other)));
-                        break WaitCheck::Waits;
-                    }
-                    WaitCheck::Stuck(path, text) => match registry.refuse_other(key, path, text) {
-                        Some(signal) => alarmed.push(signal),
-                        None if wait.on_deadlock == OnDeadlock::Forces => break WaitCheck::Waits,
-                        None => break verdict,
-                    },
-                }
-            };
-            match verdict {
-                WaitCheck::Waits | WaitCheck::OthersCanRun(_) => {
-                    Ok(EnterOutcome::Blocked(entering.stays()))
-                }
-                // Off again under the same lock: others must not take a thread that goes on for
-                // stuck.
-                WaitCheck::CanRun => {
-                    registry.leave(key);
-                    run.found_stuck(registry.generation(worker_of));
-                    match wait.awaits {
-                        Awaits::Calls(calls) => Ok(EnterOutcome::MayRun(calls)),
-                        Awaits::RoomIn(_) => Ok(EnterOutcome::NoRoom),
-                        Awaits::EndOf(_) | Awaits::CallbacksOf(_) => Ok(EnterOutcome::NotCurrent),
-                    }
-                }
-                WaitCheck::Stuck(_, text) => Err(Error::Deadlock(text.into())),
-            }
-        };
-        alarmed.iter().for_each(|signal| signal.alarm());
-        entered
-    }
-
-    /// Takes the wait off the registry; gives the reason if it was chosen to fail.
-    fn leave(self) -> Option<String> {
-        let key = std::mem::ManuallyDrop::new(self).0;
-        let left = REGISTRY.lock().leave(key);
-        left?.refused
-    }
-}
-
-/// A wait that was entered into the registry, which is still locked. It leaves, under the same lock,
-/// unless it [stays](Self::stays).
-struct Entering<'a> {
-    registry: MutexGuard<'a, Registry>,
-    key: ThreadKey,
-    stays: bool,
-}
-
-impl<'a> Entering<'a> {
-    fn new(mut registry: MutexGuard<'a, Registry>, blocked: BlockedThread) -> Self {
-        let key = registry.enter(blocked);
-        Self { registry, key, stays: false }
-    }
-
-    fn stays(mut self) -> Registered {
-        self.stays = true;
-        Registered(self.key)
-    }
-}
-
-impl Drop for Entering<'_> {
-    fn drop(&mut self) {
-        if !self.stays {
-            self.registry.leave(self.key);
-        }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let left = REGISTRY.lock().leave(self.0);
-        drop(left);
     }
 }
 

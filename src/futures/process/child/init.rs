@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketType, send};
 use rustix::process::Signal;
 
-use super::main_loop::{LOST, Order, depth, run};
+use super::run::{LOST, Order, depth, run};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::channel::fds::{ReceivedFds, receive_with_files};
 use crate::futures::process::channel::shared_page::SharedPage;

@@ -1,20 +1,18 @@
-//! The other process: takes calls from the channel until it is closed.
+//! [`MainLoop`]: takes calls from the channel until it is closed.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::Signal;
 
 use crate::futures::process::channel::fds::{TRIES, receive_files, send_files};
 use crate::futures::process::channel::flow::Overrun;
 use crate::futures::process::channel::frame_reader::FrameReader;
-use crate::futures::process::channel::inquiry::{RunningId, answer};
+use crate::futures::process::channel::inquiry::RunningId;
 use crate::futures::process::channel::ring::{OVERWRITTEN, ring};
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Hello, Welcome};
@@ -31,29 +29,10 @@ use crate::futures::remote::protocol::{
 use crate::futures::remote::segments::{Announced, Arena, Segment};
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::futures::sys::fork::generation;
-use crate::futures::sys::signals::BlockedSignals;
-use crate::user_code::{contain, install_hook};
-
-/// How many pools this process is inside of.
-static DEPTH: AtomicU32 = AtomicU32::new(0);
-
-pub(crate) fn depth() -> u32 {
-    DEPTH.load(Ordering::Relaxed) // ORDERING: Relaxed; set before user code runs
-}
-
-/// What the parent sent to begin with.
-pub(crate) struct Order {
-    pub(crate) welcome: Welcome,
-    pub(crate) socket: OwnedFd,
-    pub(crate) questions: OwnedFd,
-    pub(crate) bell: OwnedFd,
-    pub(crate) own_bell: OwnedFd,
-    pub(crate) page: SharedPage,
-}
 
 /// Why the worker ends early: its channel does not work. The exit code tells the parent.
 #[derive(Debug)]
-pub(crate) struct Lost(&'static str);
+pub(crate) struct Lost(pub(super) &'static str);
 
 impl From<rustix::io::Errno> for Lost {
     fn from(error: rustix::io::Errno) -> Self {
@@ -78,91 +57,15 @@ enum UnsentReply {
 }
 
 /// How long to wait before the system is asked again for what it has just refused.
-const REFUSED: Duration = Duration::from_millis(5);
-
-/// Exit code of a worker that lost its channel, or never had one.
-pub(crate) const LOST: i32 = 113;
-
-/// Takes calls until the parent closes the channel; then the process ends.
-pub(crate) fn run(order: Order) -> ! {
-    let Order { welcome, socket, questions, bell, own_bell, page } = order;
-    // ORDERING: Relaxed; no other thread is there.
-    DEPTH.store(welcome.depth, Ordering::Relaxed);
-    let mut worker = MainLoop::new(socket, bell, own_bell, Arc::new(page), welcome.limit);
-    install_hook();
-    keep_last_words(&worker.page);
-    watch_parent(&worker.socket, questions, &worker.page, &worker.running);
-    let code = match worker.serve(welcome) {
-        Ok(()) => 0,
-        Err(Lost(why)) => {
-            worker.page.say(why); // the parent reports it
-            contain("logging the end of a worker", || {
-                log::error!(target: crate::LOG_TARGET, "worker process ends: {why}");
-            });
-            LOST
-        }
-    };
-    std::process::exit(code)
-}
-
-/// What a panic says goes to where the parent finds it if the process dies of it.
-fn keep_last_words(page: &Arc<SharedPage>) {
-    let page = Arc::clone(page);
-    let next = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        page.say(&info.to_string());
-        next(info);
-    }));
-}
-
-/// Ends the process when the parent's end of the socket is closed, whatever runs meanwhile, and says how
-/// far the worker is when the parent asks.
-fn watch_parent(
-    socket: &Arc<OwnedFd>,
-    questions: OwnedFd,
-    page: &Arc<SharedPage>,
-    running: &Arc<RunningId>,
-) {
-    let (socket, page, running) = (Arc::clone(socket), Arc::clone(page), Arc::clone(running));
-    let watch = move || {
-        let mut watched = 2;
-        loop {
-            let mut both =
-                [PollFd::new(&socket, PollFlags::empty()), PollFd::new(&questions, PollFlags::IN)];
-            if let Err(error) = poll(&mut both[..watched], None) {
-                if error != Errno::INTR {
-                    std::thread::park_timeout(REFUSED); // and does not spin
-                }
-                continue;
-            }
-            let [hang_up, asked] = both.map(|descriptor| descriptor.revents());
-            if hang_up.contains(PollFlags::NVAL) {
-                return; // user code has closed it; the kernel's signal remains
-            }
-            if !hang_up.is_empty() {
-                break;
-            }
-            if !asked.is_empty() && answer(questions.as_fd(), &page, &running).is_err() {
-                watched = 1; // that is closed
-            }
-        }
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-        std::process::abort() // the system refuses even that
-    };
-    // If there is no thread for it, the kernel's signal at the parent's death remains.
-    let builder = std::thread::Builder::new().name("parent-watch".into()).stack_size(64 * 1024);
-    // Signals are for the calls, which may wait for one that they have blocked.
-    let _blocked = BlockedSignals::all();
-    drop(builder.spawn(watch));
-}
+pub(super) const REFUSED: Duration = Duration::from_millis(5);
 
 pub(crate) struct MainLoop {
     /// The parent's.
     bell: OwnedFd,
     /// Ends when the worker is to end.
     own_bell: OwnedFd,
-    socket: Arc<OwnedFd>,
-    page: Arc<SharedPage>,
+    pub(super) socket: Arc<OwnedFd>,
+    pub(super) page: Arc<SharedPage>,
     arena: Arena,
     limit: u64,
     /// The parent's segments that it has announced.
@@ -174,7 +77,7 @@ pub(crate) struct MainLoop {
     out: Vec<u8>,
     /// When it last had nothing to do, the next call came soon.
     spin_pays: bool,
-    running: Arc<RunningId>,
+    pub(super) running: Arc<RunningId>,
     /// Of this process; that of a fork is another.
     generation: u64,
 }
@@ -204,7 +107,7 @@ impl MainLoop {
         }
     }
 
-    fn serve(&mut self, welcome: Welcome) -> Result<(), Lost> {
+    pub(super) fn serve(&mut self, welcome: Welcome) -> Result<(), Lost> {
         let fingerprint = fingerprint().unwrap_or(0);
         let hello = Hello { nonce: welcome.nonce, fingerprint };
         let hello = hello.to_bytes().map_err(|_| Lost("no greeting"))?;

@@ -2,3 +2,4 @@
 
 pub(crate) mod init;
 pub(crate) mod main_loop;
+pub(crate) mod run;

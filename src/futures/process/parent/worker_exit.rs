@@ -15,7 +15,7 @@ use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::sender::Sender;
-use crate::futures::process::child::main_loop::LOST;
+use crate::futures::process::child::run::LOST;
 
 /// What a dynamic loader exits with that cannot load its program.
 const NOT_LOADED: i32 = 127;

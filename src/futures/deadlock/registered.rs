@@ -1,0 +1,146 @@
+//! How a wait gets into the registry and off it, in whatever way it ends.
+
+use std::sync::Arc;
+
+use super::view::{WaitCheck, check};
+use super::{
+    Awaited, Awaits, BlockedThread, InPlaceRun, OnDeadlock, REGISTRY, Registry, ThreadKey, Wait,
+};
+use crate::error::{Error, Result};
+use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::current;
+use crate::futures::call::waiters::Signal;
+use crate::sync::MutexGuard;
+
+/// A wait that is in the registry, until this is dropped.
+#[must_use = "it leaves when dropped"]
+pub(super) struct Registered(ThreadKey);
+
+pub(super) enum EnterOutcome<'a> {
+    Blocked(Registered),
+    /// What it waits for cannot move, but has calls that it can run in place.
+    MayRun(&'a dyn AwaitedSet),
+    /// There will be no room in the queue; the caller has a call to run instead.
+    NoRoom,
+    NotCurrent,
+}
+
+impl Registered {
+    pub(super) fn enter<'a>(
+        signal: &Arc<Signal>,
+        wait: &Wait<'a>,
+        run: &mut InPlaceRun,
+    ) -> Result<EnterOutcome<'a>> {
+        let worker_of = current::worker_of();
+        let blocked = BlockedThread {
+            worker_of,
+            name: current::innermost_name().unwrap_or("a thread"),
+            goal: wait.goal,
+            on_deadlock: wait.on_deadlock,
+            // SAFETY: `wait` outlives this function, and the guard that is made of it below is
+            // dropped here, or by `wait`, which has it by reference: the wait is off the registry
+            // before what it borrows can change.
+            awaited: unsafe { Awaited::new(wait.awaits) },
+            signal: Arc::clone(signal),
+            alarmed: false,
+            watches: false,
+            out_of_stack: run.is_out_of_stack(),
+            refused: None,
+        };
+        let mut alarmed = Vec::new();
+        let entered = {
+            let registry = REGISTRY.lock();
+            if !(wait.is_current)() {
+                return Ok(EnterOutcome::NotCurrent);
+            }
+            if let Awaits::Calls(calls) = wait.awaits {
+                if run.is_stuck(|| registry.generation(worker_of)) {
+                    return Ok(EnterOutcome::MayRun(calls));
+                }
+            }
+            let mut entering = Entering::new(registry, blocked);
+            let Entering { registry, key, .. } = &mut entering;
+            let key = *key;
+            let verdict = loop {
+                let verdict = check(registry, key);
+                match &verdict {
+                    WaitCheck::Waits | WaitCheck::CanRun => break verdict,
+                    WaitCheck::OthersCanRun(others) => {
+                        alarmed.extend(others.iter().filter_map(|other| registry.alarm(*other)));
+                        break WaitCheck::Waits;
+                    }
+                    WaitCheck::Stuck(path, text) => match registry.refuse_other(key, path, text) {
+                        Some(signal) => alarmed.push(signal),
+                        None if wait.on_deadlock == OnDeadlock::Forces => break WaitCheck::Waits,
+                        None => break verdict,
+                    },
+                }
+            };
+            match verdict {
+                WaitCheck::Waits | WaitCheck::OthersCanRun(_) => {
+                    Ok(EnterOutcome::Blocked(entering.stays()))
+                }
+                // Off again under the same lock: others must not take a thread that goes on for
+                // stuck.
+                WaitCheck::CanRun => {
+                    entering.leave();
+                    run.found_stuck(entering.registry.generation(worker_of));
+                    match wait.awaits {
+                        Awaits::Calls(calls) => Ok(EnterOutcome::MayRun(calls)),
+                        Awaits::RoomIn(_) => Ok(EnterOutcome::NoRoom),
+                        Awaits::EndOf(_) | Awaits::CallbacksOf(_) => Ok(EnterOutcome::NotCurrent),
+                    }
+                }
+                WaitCheck::Stuck(_, text) => Err(Error::Deadlock(text.into())),
+            }
+        };
+        alarmed.iter().for_each(|signal| signal.alarm());
+        entered
+    }
+
+    /// Takes the wait off the registry; gives the reason if it was chosen to fail.
+    pub(super) fn leave(self) -> Option<String> {
+        let key = std::mem::ManuallyDrop::new(self).0;
+        let left = REGISTRY.lock().leave(key);
+        left?.refused
+    }
+}
+
+/// A wait that was entered into the registry, which is still locked. It leaves, under the same lock,
+/// unless it [stays](Self::stays).
+struct Entering<'a> {
+    registry: MutexGuard<'a, Registry>,
+    key: ThreadKey,
+    leaves: bool,
+}
+
+impl<'a> Entering<'a> {
+    fn new(mut registry: MutexGuard<'a, Registry>, blocked: BlockedThread) -> Self {
+        let key = registry.enter(blocked);
+        Self { registry, key, leaves: true }
+    }
+
+    fn stays(mut self) -> Registered {
+        self.leaves = false;
+        Registered(self.key)
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.leaves) {
+            self.registry.leave(self.key);
+        }
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let left = REGISTRY.lock().leave(self.0);
+        drop(left);
+    }
+}
