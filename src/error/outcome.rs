@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use super::{Error, Result};
 
-/// What an action or an initializer may return: nothing, or a `Result<(), E>`.
+/// The return types of actions and initializers: nothing, or a `Result<(), E>`.
 ///
 /// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
 /// `Box<dyn Error + Send + Sync>`.

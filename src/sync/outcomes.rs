@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-/// What may happen has happened only if everything has: elsewhere it is a matter of luck.
+/// Every outcome that is possible is met only where all are explored; elsewhere that is luck.
 pub(crate) const EVERY_INTERLEAVING: bool = cfg!(all(concurrent_loom, not(concurrent_shuttle)));
 
 /// Runs `model` and gives what it returned: under loom in every interleaving with at most

@@ -7,7 +7,7 @@ use concurrent::futures::Future;
 
 use crate::support::{pool, timely};
 
-/// What came of a call that moves a value out, and of the callback of that value's call, which waits
+/// The outcomes of a call that moves a value out, and of the callback of that value's call, which waits
 /// for a call of the first one's pool. `callback_first`: it waits before the value is moved out.
 fn crossed(workers: usize, callback_first: bool) -> (Result<i32, Error>, Result<i32, Error>) {
     let (own, other) = (pool(workers), pool(1));

@@ -14,7 +14,7 @@ use crate::support::{Gate, blocked, bounded, builder, until, watched};
 /// Passes in none of these tests.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What a call of another pool gets of one that it submits to `pool` with a deadline, and where it ran.
+/// The outcome of a call that one of another pool submits to `pool` with a deadline, and where it ran.
 fn asking(
     pool: &Pool,
     timeout: Duration,
@@ -62,8 +62,8 @@ fn a_submitter_that_closes_a_circle_with_a_deadline_runs_its_own_call() {
     });
 }
 
-/// What the worker of a full queue waits for is no concern of the submitter's, and ends as `end` says:
-/// the submitter waits that long, and a worker runs its call.
+/// The worker of a full queue waits for something that does not concern the submitter, and that ends as
+/// `end` says: the submitter waits that long, and a worker runs its call.
 fn is_let_in(timeout: Duration, end: impl FnOnce(Promise<()>) + Send + 'static) {
     watched(move || {
         let (left, right) = (pool(), pool());
@@ -94,7 +94,7 @@ fn a_submitter_waits_for_room_that_a_deadline_makes() {
     drop(kept);
 }
 
-// What is behind the deadline moves by another worker of the submitter's pool.
+// The call behind the deadline moves by another worker of the submitter's pool.
 #[test]
 fn a_submitter_beside_a_free_worker_waits_for_room() {
     watched(|| {

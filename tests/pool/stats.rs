@@ -249,7 +249,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-// What a call that is given up captured may cancel the next one, which counts as what became of it.
+// The captures of a call that is given up may cancel the next one, which counts as what became of it.
 #[test]
 fn a_call_that_is_cancelled_while_a_pool_gives_up_another_counts_once() {
     /// A pool whose worker cannot start, with two calls; the drop of the first cancels the second.

@@ -94,7 +94,7 @@ fn messages() {
 /// The variable that says where a worker finds out how many descriptors it has at its start.
 const AT_START: &str = "CONCURRENT_TEST_DESCRIPTORS";
 
-/// What a worker has taken.
+/// The descriptors that a worker has taken.
 static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// In a worker, before it knows.

@@ -1,4 +1,4 @@
-//! What a pool is used for, in both directions: every kind of message, and what it must come to.
+//! Every kind of message in both directions, and its right outcome.
 
 use std::fmt::{Debug, Display};
 use std::sync::OnceLock;

@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
     vec![trial(name, LIMIT, || in_own_process(&["lost-answer"]))]
 }
 
-/// What is lost. Made where it is sent, so that it stands nowhere else in the channel.
+/// The lost answer. Made where it is sent, so that it stands nowhere else in the channel.
 fn answer() -> String {
     ('a'..='z').rev().chain('A'..='Z').collect()
 }

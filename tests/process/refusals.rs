@@ -19,18 +19,18 @@ pub(crate) struct SystemCall {
     number: c_long,
     /// Whether it is one that a pool makes, and not an allocator or the test.
     concerns: fn(&[u64; 6]) -> bool,
-    /// What it fails with in practice.
+    /// Its errors in practice.
     pub(crate) errors: &'static [c_int],
 }
 
-/// Who makes it.
+/// The process that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Parent,
     Worker,
 }
 
-/// What is to fail.
+/// The system call that is to fail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     pub(crate) side: Side,
@@ -62,7 +62,7 @@ fn low(argument: u64) -> u32 {
     argument as u32
 }
 
-/// What a parent and a worker call on behalf of a pool. Not those that cannot fail.
+/// The system calls of parent and worker on behalf of a pool. Not those that cannot fail.
 pub(crate) static CALLS: [SystemCall; COUNT] = calls![
     SYS_socketpair(_) if true => EMFILE ENFILE ENOMEM ENOBUFS EACCES;
     SYS_pipe2(_) if true => EMFILE ENFILE;
@@ -104,7 +104,7 @@ pub(crate) static CALLS: [SystemCall; COUNT] = calls![
     SYS_dup2(_) if true => EINTR EBUSY;
 ];
 
-/// What has the calls of this program fail.
+/// Makes system calls of this program fail.
 pub(crate) struct Refusals {
     refusal: Mutex<Option<Refusal>>,
     seen: [[AtomicU32; COUNT]; 2],

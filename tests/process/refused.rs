@@ -49,7 +49,7 @@ fn at_a_shutdown() {
     in_own_process(&["refused", "Shutdown", "both"]);
 }
 
-/// What a pool is doing meanwhile.
+/// The state of a pool meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Start,
@@ -66,7 +66,7 @@ struct Cell {
     refusal: Option<Refusal>,
 }
 
-/// What is said of a test that fails or hangs.
+/// The context that a test names when it fails or hangs.
 static CELL: Mutex<String> = Mutex::new(String::new());
 
 /// The most of the calls of one kind that fail one by one.
@@ -115,7 +115,7 @@ fn watchdog() -> mpsc::Sender<()> {
     alive
 }
 
-/// What a call fails with: those at the beginning and at the end one by one, and all together.
+/// The errors of a call: those at the beginning and at the end one by one, and all together.
 fn errors(phase: Phase, call: usize, seen: u32) -> Vec<(Option<u32>, i32)> {
     let call = &CALLS[call];
     if seen == 0 {

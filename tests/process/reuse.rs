@@ -37,7 +37,7 @@ fn process_with_number(number: Pid) -> Option<()> {
     (child == i64::from(number)).then_some(())
 }
 
-/// What is done to a worker that has just ended.
+/// Ways to reach for a worker that has just ended.
 const DEEDS: [fn(&ProcessPoolExecutor, &concurrent::futures::Future<()>); 3] = [
     |_, call| assert!(call.kill()),
     |pool, _| pool.terminate_workers(),

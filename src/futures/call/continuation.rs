@@ -97,7 +97,7 @@ pub(crate) struct DependentCall {
 
 struct Hop {
     follows: DependencyRef,
-    /// What to call when it changes, if a blocked thread counts on it.
+    /// Called when the hop changes, if a blocked thread counts on it.
     watch: OnChange,
 }
 

@@ -39,7 +39,7 @@ struct Frame<'a> {
     stage: &'a dyn RunObserver,
     /// The call that waits for this one, or runs it in place for another reason.
     outer: *const Frame<'static>,
-    /// What to call when the call is left, if the registry of waits knows that this thread runs it.
+    /// Called when the call is left, if the registry of waits knows that this thread runs it.
     forget: Cell<Option<Forget>>,
 }
 

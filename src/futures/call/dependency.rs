@@ -18,7 +18,7 @@ use crate::futures::call::expiry;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, AnyCall, Call, CallKind};
 
-/// What to call when it changes what a composed call follows; `None` for those who do not block.
+/// Called when a composed call follows another call than before; `None` for those who do not block.
 pub(crate) type OnChange = Option<fn()>;
 
 /// A call whose value is of no interest. All but `follows` and `members` is about the call itself,

@@ -94,7 +94,7 @@ pub(crate) trait CallKind<T>: Send + Sync {
     /// elsewhere, in a thread that is about to block until it is `done`. Tells nobody else of it.
     fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
-    /// What the end of the call depends on; see [`Dependency`](self::dependency::Dependency).
+    /// The calls on which the end of this one depends; see [`Dependency`](self::dependency::Dependency).
     fn follows(&self, _watch: OnChange) -> DependsOn {
         DependsOn::Nothing
     }
@@ -195,7 +195,7 @@ pub(crate) fn log_lost(name: &str, error: &Error) {
 /// A call whose callbacks this thread is running.
 struct Notified {
     call: usize,
-    /// What to call afterwards, if the registry of waits knows it.
+    /// Called afterwards, if the registry of waits knows it.
     forget: Option<Forget>,
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct PairArc<C: ?Sized>(NonNull<Block<C>>);
 /// What can become an owner as long as there is one.
 pub(crate) struct WeakPairArc<C: ?Sized>(NonNull<Block<C>>);
 
-/// What the last owner has when it [has left](PairArc::leave): the value, which nobody else can reach.
+/// The value of the last owner when that [has left](PairArc::leave): nobody else can reach it.
 pub(crate) struct LastOwner<C: ?Sized>(NonNull<Block<C>>);
 
 // SAFETY: as for `Arc`: the value is shared by threads, and dropped in the one that has it last.

@@ -4,7 +4,7 @@ use super::run::RunObserver;
 use super::state::Phase;
 use crate::error::Error;
 
-/// What can stand in the queue.
+/// A task that can stand in the queue.
 pub(crate) trait QueuedTask: Send + 'static {
     /// Starts it and runs it on this thread, unless it is over or runs elsewhere; tells `stage`.
     fn run(self, stage: &dyn RunObserver);

@@ -60,8 +60,8 @@ impl InPlaceRun {
 
     /// `call` was added to what is awaited, with this index.
     ///
-    /// What was found to be stuck stays so if it waits for the same pool: what it would need is what
-    /// the others wait for. So the loop over a window of a long map looks at each call once.
+    /// The verdict stays if the call waits for the same pool: it needs the very worker that the others
+    /// wait for. So the loop over a window of a long map looks at each call once.
     pub(crate) fn has_more(&mut self, index: usize, call: &dyn Dependency) {
         if self.stuck_at.is_some() && waits_for_this_pool(call) {
             self.next = self.next.min(index);

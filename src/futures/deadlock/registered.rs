@@ -18,7 +18,7 @@ pub(super) struct Registered(ThreadKey);
 
 pub(super) enum EnterOutcome<'a> {
     Blocked(Registered),
-    /// What it waits for cannot move, but has calls that it can run in place.
+    /// No awaited call can move, but the thread can run some of them in place.
     MayRun(&'a dyn AwaitedSet),
     /// There will be no room in the queue; the caller has a call to run instead.
     NoRoom,

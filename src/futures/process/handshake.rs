@@ -113,7 +113,7 @@ impl Hello {
     }
 }
 
-/// What a worker says that cannot take its order, before it ends.
+/// The last message of a worker that cannot take its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Excuse {
     /// The system has refused it something, perhaps for a moment only.

@@ -25,7 +25,7 @@ thread_local! {
     static RECEIVING: Cell<bool> = const { Cell::new(false) };
     /// The descriptors that came with the value that this thread decodes.
     static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
-    /// What the system has refused to one of them: the format does not keep the text of an error.
+    /// The error of the system that refused one of them: the format does not keep the text of an error.
     static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 

@@ -1,7 +1,7 @@
 //! Whether this process is still the one that it was, or a fork of that.
 //!
 //! A fork has all memory of its parent and shares the channels to the workers, but none of the threads.
-//! What it wrote to a channel would be taken for its parent's. To ask the system each time who we are
+//! Bytes that it wrote to a channel would be taken for its parent's. To ask the system each time who we are
 //! takes longer than to look at a word that the system zeroes in a fork.
 
 use std::sync::OnceLock;

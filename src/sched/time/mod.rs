@@ -1,4 +1,4 @@
-//! What time is to a scheduler: types that can be points in time, clocks, and when something recurs.
+//! Time as a scheduler sees it: types that can be points in time, clocks, and when something recurs.
 
 pub(crate) mod clock;
 pub(crate) mod every;

@@ -22,7 +22,7 @@ pub(crate) fn depth() -> u32 {
     DEPTH.load(Ordering::Relaxed) // ORDERING: Relaxed; set before user code runs
 }
 
-/// What the parent sent to begin with.
+/// The parent's first message, and the descriptors that came with it.
 pub(crate) struct Order {
     pub(crate) welcome: Welcome,
     pub(crate) socket: OwnedFd,
@@ -57,7 +57,7 @@ pub(crate) fn run(order: Order) -> ! {
     std::process::exit(code)
 }
 
-/// What a panic says goes to where the parent finds it if the process dies of it.
+/// Writes the message of each panic to where the parent finds it if the process dies of that.
 fn keep_last_words(page: &Arc<SharedPage>) {
     let page = Arc::clone(page);
     let next = std::panic::take_hook();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::file;
-use super::values::Shape;
+use super::values::AnyValue;
 use crate::futures::process::SharedBytes;
 use crate::futures::process::handshake::{Excuse, Hello, Mark, Welcome};
 use crate::futures::remote::attachments::Files;
@@ -26,7 +26,7 @@ fn files(count: u8, bytes: &[u8]) -> Files {
     Files::new(made.collect())
 }
 
-/// What is decoded is the same wherever it lies, and comes back when it is encoded again.
+/// A decoded value is the same wherever its bytes lie, and comes back when it is encoded again.
 fn value<T: Serialize + DeserializeOwned + Debug + 'static>(bytes: &[u8], beside: u8) {
     let near = Source::new(bytes, &files(beside, bytes)).decode::<T>();
     let payload = OutOfLinePayload::new(&bytes);
@@ -48,7 +48,7 @@ pub fn codec(input: &[u8]) {
     let [which, count, bytes @ ..] = input else { return };
     let (count, beside) = (usize::from(*count), count % 8);
     match which % 20 {
-        0 => value::<Shape>(bytes, beside),
+        0 => value::<AnyValue>(bytes, beside),
         1 => value::<Vec<Vec<String>>>(bytes, beside),
         2 => value::<(u8, Vec<u8>, Option<Vec<f32>>)>(bytes, beside),
         3 => value::<SharedBytes>(bytes, beside),
@@ -57,7 +57,7 @@ pub fn codec(input: &[u8]) {
         6 => value::<BTreeMap<String, Vec<i8>>>(bytes, beside),
         7 => value::<(i128, f64, char, bool, Option<u16>, [i64; 3])>(bytes, beside),
         8 => value::<Vec<()>>(bytes, beside),
-        9 => value::<Vec<Shape>>(bytes, beside),
+        9 => value::<Vec<AnyValue>>(bytes, beside),
         10 => value::<Option<BTreeMap<u8, Result<String, ()>>>>(bytes, beside),
         11 => value::<Vec<SharedBytes>>(bytes, beside),
         12 => value::<Vec<Vec<()>>>(bytes, beside),
@@ -91,7 +91,7 @@ pub fn codec(input: &[u8]) {
 
 fn chunk(bytes: &[u8], count: usize, beside: u8) {
     let files = files(beside, bytes);
-    if let Ok(all) = decode_chunk::<Shape>(&mut Source::new(bytes, &files), count) {
+    if let Ok(all) = decode_chunk::<AnyValue>(&mut Source::new(bytes, &files), count) {
         assert_eq!(all.len(), count);
     }
     if let Ok(all) = decode_chunk::<Vec<u16>>(&mut Source::new(bytes, &files), count) {

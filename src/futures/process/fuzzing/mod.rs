@@ -1,4 +1,4 @@
-//! What the fuzzer runs (`fuzz/`, and CONTRIBUTING.md): everything that reads what another process has
+//! The fuzzer's targets (`fuzz/`, and CONTRIBUTING.md): everything that reads what another process has
 //! written. Each function takes any bytes and comes back; whatever panics in it is a fault.
 //!
 //! The inputs of the two sides of the channel are streams as a worker and its parent write them, with

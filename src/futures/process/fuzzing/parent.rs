@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 
-use super::script::{Files, IN_PARTS, Order, Step, steps};
+use super::script::{IN_PARTS, ScriptFiles, ScriptOrder, ScriptStep, steps};
 use super::values::{bytes, echo, len, number, shared};
 use super::{LIMIT, sockets};
 use crate::error::Result;
@@ -44,7 +44,7 @@ const BREAKS: u8 = 128;
 
 const HELLO: Hello = Hello { nonce: 7, fingerprint: 9 };
 
-/// What is asked of a call, whatever its type.
+/// The questions to a call, whatever its type.
 trait AnyFuture {
     fn is_over(&self) -> bool;
     fn give_up(&self);
@@ -79,8 +79,8 @@ pub(in crate::futures::process) struct Parent {
     pub(super) socket: OwnedFd,
     bell: Option<OwnedFd>,
     _their_bell: OwnedFd,
-    files: Files,
-    /// What it was asked, unless the input has written to the page.
+    files: ScriptFiles,
+    /// The calls that it was asked, unless the input has written to the page.
     requests: Option<FrameReader>,
     futures: Vec<Box<dyn AnyFuture>>,
     /// Nobody listens to the worker any more.
@@ -146,7 +146,7 @@ impl Parent {
             socket: theirs,
             bell: Some(from_them),
             _their_bell: their_bell,
-            files: Files::default(),
+            files: ScriptFiles::default(),
             requests: Some(FrameReader::new(REQUEST_LIMIT)),
             futures: Vec::new(),
             over: false,
@@ -154,29 +154,31 @@ impl Parent {
     }
 
     /// One step of an input; an error if the pool takes no more calls.
-    pub(super) fn step(&mut self, step: &Step, in_parts: bool) -> Result<()> {
+    pub(super) fn step(&mut self, step: &ScriptStep, in_parts: bool) -> Result<()> {
         let future = || {
             let index = usize::try_from(step.seq()).ok()?;
             self.futures.get(index)
         };
         match step.order {
-            Some(Order::Submit) => self.submit(step.seq(), step.body())?,
-            Some(Order::Cancel) => future().iter().for_each(|future| future.give_up()),
-            Some(Order::Kill) => future().iter().for_each(|future| future.end_worker()),
-            Some(Order::Begin) => drop(self.page.begin(step.seq())),
-            Some(Order::Revoke) => {}
-            Some(Order::File) => self.files.add(step),
-            Some(Order::Message) => self.files.send(self.socket.as_fd(), step.body(), step.files()),
-            Some(Order::Poke) => self.poke(step),
-            Some(Order::Clock) => {
+            Some(ScriptOrder::Submit) => self.submit(step.seq(), step.body())?,
+            Some(ScriptOrder::Cancel) => future().iter().for_each(|future| future.give_up()),
+            Some(ScriptOrder::Kill) => future().iter().for_each(|future| future.end_worker()),
+            Some(ScriptOrder::Begin) => drop(self.page.begin(step.seq())),
+            Some(ScriptOrder::Revoke) => {}
+            Some(ScriptOrder::File) => self.files.add(step),
+            Some(ScriptOrder::Message) => {
+                self.files.send(self.socket.as_fd(), step.body(), step.files())
+            }
+            Some(ScriptOrder::Poke) => self.poke(step),
+            Some(ScriptOrder::Clock) => {
                 let (deferred, ..) = self.pool.on_time(0);
                 deferred.run();
                 self.incoming.receiver.lock().standing();
             }
-            Some(Order::Leave) => drop(self.bell.take()),
-            Some(Order::CancelAll) => drop(self.pool.cancel_pending()),
-            Some(Order::Close) => drop(self.pool.close()),
-            Some(Order::Terminate) => self.pool.signal_workers(Signal::KILL),
+            Some(ScriptOrder::Leave) => drop(self.bell.take()),
+            Some(ScriptOrder::CancelAll) => drop(self.pool.cancel_pending()),
+            Some(ScriptOrder::Close) => drop(self.pool.close()),
+            Some(ScriptOrder::Terminate) => self.pool.signal_workers(Signal::KILL),
             None => self.frame(step, in_parts),
         }
         self.read_requests();
@@ -209,7 +211,7 @@ impl Parent {
         Ok(())
     }
 
-    fn poke(&mut self, step: &Step) {
+    fn poke(&mut self, step: &ScriptStep) {
         self.requests = None;
         if let Ok(stat) = rustix::fs::fstat(&self.page_file) {
             let at = step.seq() % stat.st_size.unsigned_abs();
@@ -221,7 +223,7 @@ impl Parent {
     pub(in crate::futures::process) fn greet(&mut self) {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
-        self.frame(&Step { bytes, order: None }, false);
+        self.frame(&ScriptStep { bytes, order: None }, false);
     }
 
     /// The worker says this, and nobody has read it yet.
@@ -234,7 +236,7 @@ impl Parent {
     }
 
     /// The worker says this.
-    fn frame(&mut self, step: &Step, in_parts: bool) {
+    fn frame(&mut self, step: &ScriptStep, in_parts: bool) {
         if step.files() > 0 {
             self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
         }
@@ -316,7 +318,7 @@ impl Parent {
             step.run();
         }
         drop(link);
-        // What it had not begun would go to the next one.
+        // Calls that it had not begun would go to the next one.
         self.pool.cancel_pending();
         assert!(self.futures.iter().all(|future| future.is_over()), "a call has no end");
         let state = self.pool.state.lock();

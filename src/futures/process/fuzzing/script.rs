@@ -15,10 +15,10 @@ pub(super) const AS_IT_IS: u8 = 1;
 /// In the first byte: frames come in two parts.
 pub(super) const IN_PARTS: u8 = 2;
 
-/// What happens besides frames.
+/// Events besides frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Order {
+pub(super) enum ScriptOrder {
     /// A call is submitted: `seq` says which, the body is its argument.
     Submit = 0xe0,
     /// The call numbered `seq` is cancelled.
@@ -38,7 +38,7 @@ pub(super) enum Order {
     Clock,
     /// The worker closes its bell.
     Leave,
-    /// What has not started is cancelled.
+    /// Calls that have not started are cancelled.
     CancelAll,
     /// The pool takes no more calls.
     Close,
@@ -48,24 +48,24 @@ pub(super) enum Order {
     Revoke,
 }
 
-impl Order {
+impl ScriptOrder {
     const FIRST: u8 = Self::Submit as u8;
 
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Order; 13] = [
-            Order::Submit,
-            Order::Cancel,
-            Order::Kill,
-            Order::Begin,
-            Order::File,
-            Order::Message,
-            Order::Poke,
-            Order::Clock,
-            Order::Leave,
-            Order::CancelAll,
-            Order::Close,
-            Order::Terminate,
-            Order::Revoke,
+        const ALL: [ScriptOrder; 13] = [
+            ScriptOrder::Submit,
+            ScriptOrder::Cancel,
+            ScriptOrder::Kill,
+            ScriptOrder::Begin,
+            ScriptOrder::File,
+            ScriptOrder::Message,
+            ScriptOrder::Poke,
+            ScriptOrder::Clock,
+            ScriptOrder::Leave,
+            ScriptOrder::CancelAll,
+            ScriptOrder::Close,
+            ScriptOrder::Terminate,
+            ScriptOrder::Revoke,
         ];
         ALL.get(usize::from(byte.checked_sub(Self::FIRST)?)).copied()
     }
@@ -73,13 +73,13 @@ impl Order {
 
 /// A frame or an order.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct ScriptStep {
     /// All of it, the header included.
     pub(super) bytes: Vec<u8>,
-    pub(super) order: Option<Order>,
+    pub(super) order: Option<ScriptOrder>,
 }
 
-impl Step {
+impl ScriptStep {
     fn header(&self) -> [u8; HEADER] {
         self.bytes.first_chunk().copied().unwrap_or_default()
     }
@@ -121,7 +121,7 @@ impl Step {
 }
 
 /// The first byte, and the steps.
-pub(super) fn steps(input: &[u8]) -> (u8, Vec<Step>) {
+pub(super) fn steps(input: &[u8]) -> (u8, Vec<ScriptStep>) {
     let (first, mut rest) = input.split_first().map_or((0, input), |(first, rest)| (*first, rest));
     let mut steps = Vec::new();
     while let Some(len) = rest.first_chunk().map(|len| u32::from_ne_bytes(*len) as usize) {
@@ -129,24 +129,25 @@ pub(super) fn steps(input: &[u8]) -> (u8, Vec<Step>) {
             break;
         };
         rest = behind;
-        let mut step = Step { bytes: frame.to_vec(), order: Order::from_byte(frame[4]) };
+        let mut step =
+            ScriptStep { bytes: frame.to_vec(), order: ScriptOrder::from_byte(frame[4]) };
         if step.order.is_none() && first & AS_IT_IS == 0 {
             step.seal();
         }
         steps.push(step);
     }
     if !rest.is_empty() {
-        steps.push(Step { bytes: rest.to_vec(), order: None });
+        steps.push(ScriptStep { bytes: rest.to_vec(), order: None });
     }
     (first, steps)
 }
 
 /// The descriptors that belong to frames.
 #[derive(Debug, Default)]
-pub(super) struct Files(VecDeque<OwnedFd>);
+pub(super) struct ScriptFiles(VecDeque<OwnedFd>);
 
-impl Files {
-    pub(super) fn add(&mut self, order: &Step) {
+impl ScriptFiles {
+    pub(super) fn add(&mut self, order: &ScriptStep) {
         let len = usize::try_from(order.seq()).unwrap_or(0).min(2 * LIMIT as usize);
         let content = order.body();
         let len = if content.is_empty() { 0 } else { len.max(content.len()) };

@@ -12,7 +12,7 @@ use crate::futures::remote::foreign::Foreigners;
 use crate::futures::remote::protocol::OutOfLine;
 use crate::futures::remote::segments::{Announced, Arena, Segment};
 
-/// What the other side has announced, as this side has it and as it should be.
+/// The segments that the other side has announced, as this side has them and as they should be.
 #[derive(Default)]
 struct Theirs {
     segments: Foreigners,

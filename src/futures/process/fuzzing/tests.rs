@@ -13,8 +13,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use serde::Serialize;
 
 use super::parent::Parent;
-use super::script::{AS_IT_IS, Order, steps};
-use super::values::Shape;
+use super::script::{AS_IT_IS, ScriptOrder, steps};
+use super::values::AnyValue;
 use super::worker::number_token;
 use super::{LIMIT, codec, page, parent, segments, worker};
 use crate::futures::process::SharedBytes;
@@ -92,7 +92,7 @@ impl Recorder {
     }
 
     fn call(&mut self, which: u64, argument: &[u8]) {
-        put_order(&mut self.to_parent, Order::Submit, 0, which, argument);
+        put_order(&mut self.to_parent, ScriptOrder::Submit, 0, which, argument);
         self.calls += 1;
         self.parent.submit(which, argument).unwrap();
         let requests = read(&self.tap, SharedPage::requests);
@@ -113,7 +113,7 @@ fn read(page: &SharedPage, stream: fn(&SharedPage) -> RingBuffer<'_>) -> Vec<u8>
     bytes
 }
 
-fn put_order(out: &mut Vec<u8>, order: Order, flags: u8, seq: u64, body: &[u8]) {
+fn put_order(out: &mut Vec<u8>, order: ScriptOrder, flags: u8, seq: u64, body: &[u8]) {
     let start = out.len();
     put_with_files(out, Header { len: 0, kind: FrameKind::Done, flags, files: 0, seq }, &[body]);
     out[start + 4] = order as u8;
@@ -137,7 +137,7 @@ fn note(stream: &[u8], socket: &OwnedFd, out: &mut Vec<u8>) {
                     content.truncate(1);
                 }
                 let (kind, content) = (if is_segment { 2 } else { 0 }, &content[..]);
-                put_order(out, Order::File, kind, count as u64, content);
+                put_order(out, ScriptOrder::File, kind, count as u64, content);
             }
         }
         number_token(&mut step);
@@ -175,14 +175,14 @@ fn encoded_values_are_inputs() {
     let table = BTreeMap::from([(1_u16, 'a'), (2, 'é')]);
     let shared = SharedBytes::copy_from(b"shared").unwrap();
     let rest = vec![
-        Shape::Nothing,
-        Shape::Text("text".into()),
-        Shape::Pair(-5, Some(Box::new(Shape::Pair(i64::MAX, None)))),
-        Shape::Numbers(vec![1, u32::MAX], [i128::MIN, 1], vec![(); 3]),
-        Shape::Beside(shared.clone()),
+        AnyValue::Nothing,
+        AnyValue::Text("text".into()),
+        AnyValue::Pair(-5, Some(Box::new(AnyValue::Pair(i64::MAX, None)))),
+        AnyValue::Numbers(vec![1, u32::MAX], [i128::MIN, 1], vec![(); 3]),
+        AnyValue::Beside(shared.clone()),
     ];
     let names = vec!["one".to_owned(), String::new()];
-    let shape = Shape::Many { names: names.clone(), table, rest };
+    let shape = AnyValue::Many { names: names.clone(), table, rest };
     let chunk = |item: &str| {
         let (_, mut bytes) = encoded(0, 0, &item.to_owned());
         let head = (bytes.len() as u64 - 2) << 8 | FrameKind::Done as u64;

@@ -8,11 +8,11 @@ use crate::futures::process::SharedBytes;
 
 /// A value of every shape that serde knows, with lengths wherever one can stand.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) enum Shape {
+pub(super) enum AnyValue {
     Nothing,
     Text(String),
-    Pair(i64, Option<Box<Shape>>),
-    Many { names: Vec<String>, table: BTreeMap<u16, char>, rest: Vec<Shape> },
+    Pair(i64, Option<Box<AnyValue>>),
+    Many { names: Vec<String>, table: BTreeMap<u16, char>, rest: Vec<AnyValue> },
     Numbers(Vec<u32>, [i128; 2], Vec<()>),
     Beside(SharedBytes),
 }
@@ -29,7 +29,7 @@ pub(super) fn echo(mut text: String) -> String {
     text
 }
 
-pub(super) fn shape(shape: Shape) -> u64 {
+pub(super) fn shape(shape: AnyValue) -> u64 {
     format!("{shape:?}").len() as u64
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::script::{Files, IN_PARTS, Order, Step, steps};
-use super::values::{Shape, bytes, echo, initialize, len, number, shape, shared};
+use super::script::{IN_PARTS, ScriptFiles, ScriptOrder, ScriptStep, steps};
+use super::values::{AnyValue, bytes, echo, initialize, len, number, shape, shared};
 use super::{LIMIT, sockets};
 use crate::futures::process::SharedBytes;
 use crate::futures::process::channel::fds::receive_with_files;
@@ -26,7 +26,7 @@ fn tokens() -> &'static [FunctionToken] {
     TOKENS.get_or_init(|| {
         let all = [
             token(call_one::<String, String>, echo),
-            token(call_one::<Shape, u64>, shape),
+            token(call_one::<AnyValue, u64>, shape),
             token(call_number_chunk::<u32, u32>, number),
             token(call_chunk::<String, String>, echo),
             token(call_one::<SharedBytes, u64>, len),
@@ -41,7 +41,7 @@ fn tokens() -> &'static [FunctionToken] {
 /// Puts in the place of the token of a call what stands for it in an input: its number and zeros, since
 /// it is another one in each build.
 #[cfg(test)]
-pub(super) fn number_token(step: &mut Step) {
+pub(super) fn number_token(step: &mut ScriptStep) {
     if step.kind() == FrameKind::Call as u8 {
         if let Ok((token, _)) = FunctionToken::split(step.body()) {
             let number = tokens().iter().position(|known| *known == token);
@@ -56,7 +56,7 @@ pub(super) fn number_token(step: &mut Step) {
 
 /// The other way round. A parent can be trusted not to name code that is no function of the call; so
 /// what is no number names no code.
-fn name_function(step: &mut Step) {
+fn name_function(step: &mut ScriptStep) {
     if step.kind() == FrameKind::Call as u8 && step.order.is_none() {
         let sealed = step.is_sealed();
         if let Some(place) = step.body_mut().get_mut(..FunctionToken::BYTES) {
@@ -80,8 +80,8 @@ struct Channel {
     page: SharedPage,
     _bells: [OwnedFd; 2],
     socket: OwnedFd,
-    files: Files,
-    /// What the worker has answered.
+    files: ScriptFiles,
+    /// The worker's answers.
     answers: FrameReader,
 }
 
@@ -101,18 +101,20 @@ impl Channel {
             page,
             _bells: [their_bell, reader],
             socket,
-            files: Files::default(),
+            files: ScriptFiles::default(),
             answers: FrameReader::new(REPLY_LIMIT),
         })
     }
 
     /// False if the worker has ended.
-    fn step(&mut self, step: &Step, in_parts: bool) -> bool {
+    fn step(&mut self, step: &ScriptStep, in_parts: bool) -> bool {
         match step.order {
-            Some(Order::File) => self.files.add(step),
-            Some(Order::Message) => self.files.send(self.socket.as_fd(), step.body(), step.files()),
-            Some(Order::Revoke) => drop(self.page.revoke(step.seq())),
-            Some(Order::Poke) => {
+            Some(ScriptOrder::File) => self.files.add(step),
+            Some(ScriptOrder::Message) => {
+                self.files.send(self.socket.as_fd(), step.body(), step.files())
+            }
+            Some(ScriptOrder::Revoke) => drop(self.page.revoke(step.seq())),
+            Some(ScriptOrder::Poke) => {
                 let text = String::from_utf8_lossy(step.body()).into_owned();
                 self.page.say(&text);
             }
@@ -122,7 +124,7 @@ impl Channel {
         true
     }
 
-    fn frame(&mut self, step: &Step, in_parts: bool) -> bool {
+    fn frame(&mut self, step: &ScriptStep, in_parts: bool) -> bool {
         if step.files() > 0 {
             self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
         }

@@ -17,7 +17,7 @@ use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::child::run::LOST;
 
-/// What a dynamic loader exits with that cannot load its program.
+/// Exit code of a dynamic loader that cannot load its program.
 const NOT_LOADED: i32 = 127;
 
 /// Deaths in a row without an answer to any call, and over no call, after which a pool that would

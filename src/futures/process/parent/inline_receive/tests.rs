@@ -15,7 +15,7 @@ use crate::futures::remote::protocol::FrameKind;
 use crate::futures::remote::submit::send;
 
 thread_local! {
-    /// What happens while this thread decodes a result.
+    /// Called while this thread decodes a result.
     static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
