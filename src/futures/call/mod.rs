@@ -340,8 +340,9 @@ pub(crate) fn cancel<T>(call: &AnyCall<T>) -> bool {
 /// Cancels `call` if it is pending, asks it to stop if it is running; see
 /// [`Future::request_cancel`](crate::futures::Future::request_cancel).
 pub(crate) fn request_cancel<T>(call: &AnyCall<T>) -> bool {
-    let told = Continuations::with(|chain| request(chain, call));
+    // As it was before: a call may stop, and be done, as soon as it is asked.
     let state = call.core.state();
+    let told = Continuations::with(|chain| request(chain, call));
     told && (state.phase() == Phase::Cancelled || !state.is_done())
 }
 
