@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The error behind an [`Error`](super::Error); it dereferences to it, and cloning shares it.
+/// The error behind an [`Error`](super::Error).
+///
+/// It dereferences to that error. Cloning it copies a pointer.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::Error;
@@ -16,7 +20,17 @@ use std::sync::Arc;
 pub struct Cause<E: ?Sized>(pub(super) Arc<E>);
 
 impl<E> Cause<E> {
-    /// Wraps an error.
+    /// Wraps an error: for tests of code that handles an [`Error`](super::Error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::{Cause, Error};
+    ///
+    /// let error = Error::BrokenThreadPool(Cause::new(Error::raised("no licence")));
+    /// assert!(error.is_broken_executor());
+    /// assert!(error.to_string().contains("no licence"));
+    /// ```
     #[must_use]
     pub fn new(error: E) -> Self {
         Self(Arc::new(error))

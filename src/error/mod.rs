@@ -17,11 +17,11 @@ pub use self::worker_death::WorkerDeath;
 
 pub use crate::user_code::Panic;
 
-/// What can go wrong, in `sched` and in `futures` alike.
+/// Everything that can go wrong, in `sched` and in `futures` alike.
 ///
-/// One type for both modules, so that `?` carries everything to one place. It is cheap to clone:
-/// every caller of [`Future::result`](crate::futures::Future::result) gets the same failure.
-/// Python's class tree is kept as questions, such as [`is_timeout`](Error::is_timeout).
+/// Both modules share this type, so that `?` carries every failure to one place. Cloning is cheap:
+/// every caller of [`Future::result`](crate::futures::Future::result) gets the same failure. A
+/// question such as [`is_timeout`](Error::is_timeout) stands for a class of Python's tree.
 ///
 /// | variant | Python | comes from |
 /// | --- | --- | --- |
@@ -32,10 +32,10 @@ pub use crate::user_code::Panic;
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
 /// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
 /// | [`BrokenProcessPool`](Error::BrokenProcessPool) | `BrokenProcessPool` | a dead worker process, a failed initializer |
-/// | [`BrokenClusterPool`](Error::BrokenClusterPool) | `BrokenExecutor` | a failed initializer, an engine that failed, no worker left |
+/// | [`BrokenClusterPool`](Error::BrokenClusterPool) | `BrokenExecutor` | a failed initializer, a failure of MPI, no worker left |
 /// | [`WorkerDied`](Error::WorkerDied) | `BrokenProcessPool` | a dead worker of a pool that goes on |
 /// | [`Killed`](Error::Killed) | (none) | `Future::kill`, `kill_workers` |
-/// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than it may |
+/// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than its pool allows |
 /// | [`Encode`](Error::Encode) | `PicklingError` | an argument or result that serde refuses |
 /// | [`Decode`](Error::Decode) | `UnpicklingError` | the same at the other end |
 /// | [`Undelivered`](Error::Undelivered) | `OSError` | no descriptors or memory for an argument or result |
@@ -43,14 +43,16 @@ pub use crate::user_code::Panic;
 /// | [`NotInitialized`](Error::NotInitialized) | `RuntimeError` | a process pool without `process::init()` |
 /// | [`ProcessStart`](Error::ProcessStart) | `OSError` | the system refused a process or its channel |
 /// | [`NoWorkers`](Error::NoWorkers) | (none) | an MPI pool in a program of one rank |
-/// | [`Cluster`](Error::Cluster) | (none) | an engine, or a rank, that is not as it should be |
+/// | [`Cluster`](Error::Cluster) | (none) | MPI, or a rank, that is misconfigured or failed |
 /// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
 /// | [`QueueFull`](Error::QueueFull) | (no bounded queue) | submitting to a full queue that refuses |
 /// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
 /// | [`InvalidState`](Error::InvalidState) | `InvalidStateError` | completing a completed call |
-/// | [`InvalidArgument`](Error::InvalidArgument) | `ValueError` | a setting that makes no sense |
+/// | [`InvalidArgument`](Error::InvalidArgument) | `ValueError` | an invalid argument or setting |
 /// | [`NotQueued`](Error::NotQueued) | `ValueError` | cancelling an event that is not queued |
 /// | [`Deadlock`](Error::Deadlock) | (hangs) | a wait that could never end |
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::ThreadPoolExecutor;
@@ -60,6 +62,10 @@ pub use crate::user_code::Panic;
 /// assert_eq!(error.to_string(), "max_workers must be greater than 0");
 /// assert!(matches!(error, Error::InvalidArgument(_)));
 /// ```
+#[doc(alias = "BrokenExecutor")]
+#[doc(alias = "TimeoutError")]
+#[doc(alias = "CancelledError")]
+#[doc(alias = "InvalidStateError")]
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -67,13 +73,13 @@ pub enum Error {
     #[error("the call was cancelled")]
     Cancelled,
 
-    /// The wait ended first; the calls themselves go on. Or, as the failure of a call, its
+    /// The wait ended before the calls did, and they go on. As the failure of a call: its
     /// [deadline](crate::futures::Future::with_timeout) passed.
     #[error("{unfinished} (of {total}) futures unfinished")]
     Timeout {
-        /// How many of the futures waited for were not done.
+        /// The number of awaited calls that were not done.
         unfinished: usize,
-        /// How many were waited for.
+        /// The number of awaited calls.
         total: usize,
     },
 
@@ -81,7 +87,7 @@ pub enum Error {
     #[error("{0}")]
     Panicked(Panic),
 
-    /// The call or action returned this `Err`; it is also the [`source`](StdError::source).
+    /// The call or action returned this `Err`, which is also the [`source`](StdError::source).
     #[error("the call returned an error: {0}")]
     Raised(#[source] Cause<dyn StdError + Send + Sync>),
 
@@ -89,48 +95,50 @@ pub enum Error {
     #[error("the executor dropped the promise of the call without completing it")]
     BrokenPromise,
 
-    /// A worker's initializer failed; the pool takes no more calls. The cause is the `source`.
+    /// A worker's initializer failed, and the pool takes no more calls. The `source` is the cause.
     #[error("A thread initializer failed, the thread pool is not usable anymore: {}", Broke(.0))]
     BrokenThreadPool(#[source] Cause<Error>),
 
-    /// The process pool is unusable. Each call has its own error; the cause is the `source`.
+    /// The process pool is unusable. Each of its calls gets an error of its own, whose `source` is
+    /// the cause.
     #[error("{} {}{}", broken_process_pool(*accepted), Broke(cause), setting(cause))]
     BrokenProcessPool {
-        /// Whether the call had been accepted; if not, the pool was broken before.
+        /// Whether the pool had accepted the call; if not, the pool was broken before.
         accepted: bool,
-        /// A [`WorkerDied`](Error::WorkerDied), or why a worker could not start.
+        /// A [`WorkerDied`](Error::WorkerDied), or the reason why a worker could not start.
         #[source]
         cause: Cause<Error>,
     },
 
-    /// The pool of ranks is unusable. Each call has its own error; the cause is the `source`.
+    /// The pool of ranks is unusable. Each of its calls gets an error of its own, whose `source` is
+    /// the cause.
     #[error("{} {}", broken_cluster_pool(*accepted), Broke(cause))]
     BrokenClusterPool {
-        /// Whether the call had been accepted; if not, the pool was broken before.
+        /// Whether the pool had accepted the call; if not, the pool was broken before.
         accepted: bool,
-        /// Why: an initializer that failed, an engine that failed, or the end of the last worker.
+        /// A failed initializer, a failure of MPI, or the death of the last worker.
         #[source]
         cause: Cause<Error>,
     },
 
-    /// The worker process ended while it ran this call; the pool goes on.
+    /// The worker process died while it ran this call; the pool goes on.
     #[error("{0}")]
     WorkerDied(#[source] Cause<WorkerDeath>),
 
     /// The call was running in a worker process that was killed on purpose.
     #[error("the call was killed on purpose, with its worker process {pid}")]
     Killed {
-        /// The process.
+        /// The id of the process.
         pid: u32,
     },
 
-    /// The call ran longer than it may, and was killed with its worker process.
+    /// The call ran longer than its pool allows, and was killed with its worker process.
     #[error(
         "{} ran longer than its deadline of {limit:?} and was killed with its worker process",
         call.as_deref().unwrap_or("the call")
     )]
     DeadlineExceeded {
-        /// How long a call may run.
+        /// The time that a call may take.
         limit: Duration,
         /// The call, if it is known: where it was submitted, and the type of its function.
         call: Option<Arc<str>>,
@@ -144,19 +152,20 @@ pub enum Error {
     #[error("cannot decode {0}")]
     Decode(Arc<str>),
 
-    /// The system had no descriptor or no memory for the argument or the result, at either end; the
-    /// text says for which, and what was missing. The pool goes on.
+    /// One of the two processes had no file descriptor or no memory left for the argument or the
+    /// result; the text says for which, and what was missing. The pool goes on.
     #[error("cannot deliver {0}")]
     Undelivered(Arc<str>),
 
     /// The argument or the result has more bytes than a message may have.
     #[error("the argument or result is larger than max_message_size, {limit} bytes")]
     MessageTooLarge {
-        /// The limit, see `max_message_size`.
+        /// The limit in bytes, set by `max_message_size`.
         limit: u64,
     },
 
-    /// A process pool was made in a program that did not prepare for it; the text says how.
+    /// The program made a process pool without preparing for worker processes; the text says how
+    /// to.
     #[error("{0}")]
     NotInitialized(&'static str),
 
@@ -164,20 +173,20 @@ pub enum Error {
     #[error("can't start new process: {0}")]
     ProcessStart(#[source] Cause<io::Error>),
 
-    /// The program runs as a single rank, so that there is nobody to do the work; the text says what
-    /// to do about it.
+    /// The program runs as a single rank, which leaves no rank to run calls; the text says how to
+    /// change that.
     #[error("{0}")]
     NoWorkers(&'static str),
 
-    /// The engine of a cluster, or one of its ranks, is not as it should be; the text says how.
+    /// MPI, or one of the ranks, is misconfigured or failed; the text says how.
     #[error("{0}")]
     Cluster(Arc<str>),
 
-    /// The system started no thread, and the pool has none to fall back on.
+    /// The system started no thread, and the pool has no other thread to run the call.
     #[error("can't start new thread: {0}")]
     ThreadStart(#[source] Cause<io::Error>),
 
-    /// As many calls wait as the queue has room for, and the call was refused.
+    /// The queue is full, and the call was refused.
     #[error("the queue of the executor is full, the call was not taken")]
     QueueFull,
 
@@ -185,11 +194,11 @@ pub enum Error {
     #[error("cannot schedule new futures after shutdown")]
     Shutdown,
 
-    /// The call is not in a state that allows this; the text names the state and the future.
+    /// The state of the call does not allow this; the text names the state and the future.
     #[error("{0}")]
     InvalidState(Arc<str>),
 
-    /// A setting that makes no sense; the text names it.
+    /// An argument or a setting is invalid; the text names it.
     #[error("{0}")]
     InvalidArgument(Cow<'static, str>),
 
@@ -197,17 +206,17 @@ pub enum Error {
     #[error("event is not in the queue: it ran, was cancelled, or is another scheduler's")]
     NotQueued,
 
-    /// The wait could never end, or the call goes on with one that was made of itself; the text says
-    /// which, and why.
+    /// The wait could never end, or a call was to go on with a call made of itself; the text names
+    /// the calls and the reason.
     ///
-    /// Only a wait without a time limit that is made inside of a call, or in a callback, gets it, and
-    /// only when nothing that it waits for can move any more. What is seen: the waits of this crate for
-    /// calls, and for calls made of calls; the ends of scopes; the shutdown and the drop of a pool; the
-    /// wait for room in a full queue, which runs the call in its submitter instead of failing. A thread
-    /// that does anything else counts as one that goes on, and so does who holds a promise.
+    /// Only a wait inside of a call or a callback, and without a time limit, fails so, and only
+    /// when nothing that it waits for can move any more. The crate knows its own waits: for calls,
+    /// and for calls made of calls; for the end of a scope; for the shutdown or the drop of a pool;
+    /// for room in a full queue, where the submitter runs the call itself instead of failing. A
+    /// thread that does anything else counts as able to go on, and so does the owner of a promise.
     ///
-    /// So there is no false alarm, but what blocks outside of this crate cannot be seen: a channel, a
-    /// mutex, a `join`, a future that some `block_on` polls. A circle that goes through such a wait hangs.
+    /// So there is no false alarm. But the crate cannot see what blocks outside of it: a channel, a
+    /// mutex, a `join`, a future polled by some `block_on`. A circle through such a wait hangs.
     #[error("deadlock: {0}")]
     Deadlock(Arc<str>),
 }
@@ -253,25 +262,86 @@ fn setting(cause: &Error) -> &'static str {
 }
 
 /// `Result` with the crate's [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// fn sum_of_squares(pool: &ThreadPoolExecutor) -> concurrent::Result<u64> {
+///     pool.map(|n: u64| n * n, 1..=3).sum()
+/// }
+///
+/// assert_eq!(sum_of_squares(&ThreadPoolExecutor::new(2)?)?, 14);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Returns whether a wait ran out of time, or the deadline that
-    /// [`with_timeout`](crate::futures::Future::with_timeout) gave a call passed. Not true for a
-    /// timeout that the call itself met, nor for a call that was killed at the deadline of its
-    /// process pool, [`DeadlineExceeded`](Self::DeadlineExceeded): that is its end.
+    /// Returns whether a wait ran out of time, or a call passed the deadline that
+    /// [`with_timeout`](crate::futures::Future::with_timeout) gave it.
+    ///
+    /// It is false for a timeout that the call itself met, and for a call that its process pool
+    /// killed at its deadline: that is [`DeadlineExceeded`](Self::DeadlineExceeded).
+    ///
+    /// # Python
+    ///
+    /// `isinstance(error, TimeoutError)`, which is true for both kinds of timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::{Error, futures::Promise};
+    /// use std::{io, time::Duration};
+    ///
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(future.result_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// // The call's own timeout, from a socket, say.
+    /// assert!(!Error::raised(io::Error::from(io::ErrorKind::TimedOut)).is_timeout());
+    /// ```
+    #[doc(alias = "TimeoutError")]
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. })
     }
 
     /// Returns whether the call was cancelled.
+    ///
+    /// # Python
+    ///
+    /// `isinstance(error, CancelledError)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// future.cancel();
+    /// assert!(future.result().unwrap_err().is_cancelled());
+    /// ```
+    #[doc(alias = "CancelledError")]
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }
 
-    /// Returns whether the executor is broken and takes no more calls (Python's `BrokenExecutor`).
+    /// Returns whether the executor is broken and takes no more calls.
+    ///
+    /// # Python
+    ///
+    /// `isinstance(error, BrokenExecutor)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::builder().initializer(|| Err::<(), _>("no licence")).build()?;
+    /// let outcome = pool.spawn(|| 1).and_then(|call| call.into_result());
+    /// assert!(outcome.unwrap_err().is_broken_executor());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "BrokenExecutor")]
     #[must_use]
     pub fn is_broken_executor(&self) -> bool {
         matches!(
@@ -282,7 +352,26 @@ impl Error {
         )
     }
 
-    /// The death of a worker process that this error is about.
+    /// Returns the death of the worker process that caused this error, if one did.
+    ///
+    /// # Python
+    ///
+    /// None: there the error does not tell how the process died.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use concurrent::futures::ProcessPoolExecutor;
+    ///
+    /// concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let call = pool.submit(|code| -> u8 { std::process::exit(code) }, 3)?;
+    /// let error = call.into_result().unwrap_err();
+    /// assert_eq!(error.worker_death().and_then(|death| death.exit_code), Some(3));
+    /// # }
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn worker_death(&self) -> Option<&WorkerDeath> {
         match self {
@@ -295,6 +384,21 @@ impl Error {
     }
 
     /// Returns whether the call itself failed: it panicked or returned an `Err`.
+    ///
+    /// It is false for everything that kept the call from ending, such as a cancellation or a
+    /// broken pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::{Error, futures::ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.submit(str::parse::<u8>, "256")?.flatten();
+    /// assert!(call.exception()?.is_some_and(Error::is_call_failure));
+    /// assert!(!Error::Cancelled.is_call_failure());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_call_failure(&self) -> bool {
         matches!(self, Self::Panicked(_) | Self::Raised(_))
@@ -332,7 +436,13 @@ impl Error {
         }
     }
 
-    /// The `Err` that the call returned, if it is an `E`.
+    /// Returns the `Err` that the call returned, if it is an `E`.
+    ///
+    /// # Python
+    ///
+    /// `except MyError as error`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::Error;
@@ -348,9 +458,20 @@ impl Error {
         }
     }
 
-    /// Makes the error of a call that returned `error`, for executors written outside the crate.
+    /// Makes the error of a call that returned `error`: for executors written outside of the crate,
+    /// and for tests.
     ///
-    /// An [`Error`] stays what it is; anything else becomes [`Error::Raised`].
+    /// An [`Error`] stays as it is; anything else becomes [`Error::Raised`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::Error;
+    ///
+    /// let error = Error::raised("no such page");
+    /// assert_eq!(error.to_string(), "the call returned an error: no such page");
+    /// assert!(matches!(Error::raised(Error::Shutdown), Error::Shutdown));
+    /// ```
     #[must_use]
     pub fn raised(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         match error.into().downcast::<Self>() {

@@ -4,10 +4,22 @@ use std::error::Error as StdError;
 
 use super::{Error, Result};
 
-/// The return types of actions and initializers: nothing, or a `Result<(), E>`.
+/// The return types of actions and initializers: `()`, or a `Result<(), E>`.
 ///
-/// Any `E` that `?` could turn into a boxed error will do: error types, `String`, `&str`,
+/// `E` is anything that `?` could turn into a boxed error: an error type, `String`, `&str`,
 /// `Box<dyn Error + Send + Sync>`.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::sched::Scheduler;
+/// use std::time::Duration;
+///
+/// let s = Scheduler::new();
+/// s.enter(Duration::ZERO, 1, || println!("nothing to report"));
+/// s.enter(Duration::ZERO, 2, || "256".parse::<u8>().map(drop));
+/// assert!(s.run().unwrap_err().downcast_ref::<std::num::ParseIntError>().is_some());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an action or initializer must return `()` or a `Result<(), E>`, not `{Self}`",
     label = "returns `{Self}`",

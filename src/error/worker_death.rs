@@ -2,27 +2,44 @@
 
 use std::fmt;
 
-/// What is known of a worker process that ended before its time.
+/// A report on a worker process that died.
 ///
-/// Found in an error by [`Error::worker_death`](crate::Error::worker_death).
+/// [`Error::worker_death`](crate::Error::worker_death) finds it in an error.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use concurrent::futures::process::{self, OnWorkerDeath, ProcessPoolExecutor};
+///
+/// process::init();
+/// let policy = OnWorkerDeath::FailCall;
+/// let pool = ProcessPoolExecutor::builder().max_workers(1).on_worker_death(policy).build()?;
+/// let call = pool.submit(|code| -> u8 { std::process::exit(code) }, 3)?;
+/// let error = call.into_result().unwrap_err();
+/// let death = error.worker_death().expect("the worker has exited");
+/// assert_eq!((death.exit_code, death.signal), (Some(3), None));
+/// # }
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerDeath {
-    /// Its process id.
+    /// The id of the process.
     pub pid: u32,
-    /// In a cluster: its rank.
+    /// Of an MPI program: its rank.
     pub rank: Option<usize>,
-    /// In a cluster: the host it ran on.
+    /// Of an MPI program: the host that it ran on.
     pub host: Option<String>,
-    /// What it exited with, if it did.
+    /// The exit code, if the process exited.
     pub exit_code: Option<i32>,
     /// The signal that killed it, if one did.
     pub signal: Option<i32>,
     /// The call that it had begun, if any: where it was submitted, and the type of its function.
     pub call: Option<String>,
-    /// The message of a panic, if one was raised shortly before.
+    /// The message of a panic shortly before, if there was one.
     pub last_words: Option<String>,
-    /// What else is known.
+    /// More details, if there are any.
     pub note: Option<&'static str>,
     /// The pool has ended it.
     pub(crate) by_pool: bool,

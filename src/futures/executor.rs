@@ -9,10 +9,30 @@ use super::Future;
 use super::map::{Map, MapOptions};
 use crate::error::Result;
 
-/// What may cross the border of a process: the arguments and results of portable calls.
+/// The arguments and results of calls that may run in another process.
 ///
-/// Implemented for everything that is `Send` and that serde can write and read back: so owned, a
-/// `String` and not a `&str`, of which the compiler says that its `Deserialize` is not general enough.
+/// Every type has it that is `Send + 'static` and that serde can write and read back. It must own
+/// its data: a `String`, not a `&str`, about which the compiler says that its `Deserialize` is not
+/// general enough.
+///
+/// # Python
+///
+/// Objects that can be pickled.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{Executor, Portable, ThreadPoolExecutor};
+///
+/// fn there_and_back<T: Portable>(executor: &impl Executor, value: T) -> concurrent::Result<T> {
+///     executor.submit(|value| value, value)?.into_result()
+/// }
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// assert_eq!(there_and_back(&pool, vec![String::from("owned")])?, ["owned"]);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[doc(alias = "pickle")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or result of a portable call",
     label = "needs serde's `Serialize` and `Deserialize`",
@@ -24,28 +44,58 @@ pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 
-/// An executor of any kind. Code written against it runs unchanged on threads, processes or a
-/// cluster.
+/// An executor of any kind: code written against it runs unchanged on threads, in processes and on
+/// the ranks of an MPI program.
 ///
-/// The bounds are what it takes to cross a process border: a function (or a closure that captures
-/// nothing), and [`Portable`] arguments and results. [`ThreadPoolExecutor`] has methods of the same
-/// names without them.
+/// Its bounds are those of a call that crosses to another process: a function, or a closure that
+/// captures nothing, and [`Portable`] arguments and results. [`ThreadPoolExecutor`] has methods of
+/// the same names without these bounds.
 ///
-/// There is no `dyn Executor`: to choose one at run time, `match` and call the generic function in
-/// each arm.
+/// There is no `dyn Executor`. To choose an executor at run time, `match` and call the generic
+/// function in each arm.
 ///
-/// To write one, implement `submit` with a [`Promise`](super::Promise), and `shutdown_with`.
+/// To write an executor, implement `submit` with a [`Promise`](super::Promise), and
+/// `shutdown_with`.
+///
+/// # Python
+///
+/// `concurrent.futures.Executor`.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{Executor, ThreadPoolExecutor};
-/// use concurrent::Result;
 ///
-/// fn total(executor: &impl Executor, lengths: &[u64]) -> Result<u64> {
-///     executor.map(|n: u64| n * n, lengths.to_vec()).sum()
+/// fn sum_of_squares(executor: &impl Executor, numbers: Vec<u64>) -> concurrent::Result<u64> {
+///     executor.map(|n: u64| n * n, numbers).sum()
 /// }
 ///
 /// let pool = ThreadPoolExecutor::new(2)?;
-/// assert_eq!(total(&pool, &[1, 2, 3])?, 14);
+/// assert_eq!(sum_of_squares(&pool, vec![1, 2, 3])?, 14);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+///
+/// An executor of one's own, which runs each call at once, in the thread that submits it:
+///
+/// ```
+/// use concurrent::Result;
+/// use concurrent::futures::{Executor, Future, Portable, Promise, ShutdownOptions, ShutdownReport};
+///
+/// struct Inline;
+///
+/// impl Executor for Inline {
+///     fn submit<A: Portable, R: Portable>(&self, function: fn(A) -> R, a: A) -> Result<Future<R>> {
+///         let (promise, future) = Promise::pair();
+///         promise.set_result(function(a))?;
+///         Ok(future)
+///     }
+///
+///     fn shutdown_with(&self, _: ShutdownOptions) -> ShutdownReport {
+///         ShutdownReport::default() // nothing is ever left
+///     }
+/// }
+///
+/// assert_eq!(Inline.submit(|n: u32| n + 1, 41)?.into_result()?, 42);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 ///
@@ -60,22 +110,99 @@ pub trait Executor: Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`](crate::Error::Shutdown) after a shutdown, or what the executor adds.
+    /// [`Error::Shutdown`](crate::Error::Shutdown) after a shutdown, or an error of this kind of
+    /// executor.
+    ///
+    /// # Python
+    ///
+    /// `submit(fn, *args)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{Executor, ThreadPoolExecutor};
+    /// fn power(executor: &impl Executor) -> concurrent::Result<u32> {
+    ///     executor.submit(|(base, exponent)| u32::pow(base, exponent), (2, 10))?.into_result()
+    /// }
+    /// assert_eq!(power(&ThreadPoolExecutor::new(1)?)?, 1024);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Future<R>>
     where
         A: Portable,
         R: Portable;
 
-    /// Shuts down as `options` say, and tells what was left unfinished.
+    /// Shuts the executor down as `options` say; reports which calls are left.
+    ///
+    /// # Blocking
+    ///
+    /// As `options` say.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=..., cancel_futures=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{Executor, ShutdownOptions, ThreadPoolExecutor};
+    /// fn give_up(executor: &impl Executor) -> usize {
+    ///     executor.shutdown_with(ShutdownOptions::new().cancel_futures(true)).cancelled
+    /// }
+    /// assert_eq!(give_up(&ThreadPoolExecutor::new(1)?), 0);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport;
 
-    /// Refuses further calls, runs those that were submitted, and waits for them.
+    /// Refuses further calls and waits until the submitted ones have ended.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls have ended.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=True)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{Executor, ThreadPoolExecutor};
+    /// fn finish(executor: &impl Executor) -> concurrent::Result<bool> {
+    ///     let call = executor.submit(|n: u32| n + 1, 41)?;
+    ///     executor.shutdown();
+    ///     Ok(call.done())
+    /// }
+    /// assert!(finish(&ThreadPoolExecutor::new(1)?)?);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     fn shutdown(&self) {
         self.shutdown_with(ShutdownOptions::new());
     }
 
-    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
-    /// the items. See [`ThreadPoolExecutor::map`](super::ThreadPoolExecutor::map).
+    /// Calls `function` with each item, in parallel; yields the results in the order of the items.
+    ///
+    /// It submits all items before it returns.
+    /// [`ThreadPoolExecutor::map`](super::ThreadPoolExecutor::map) says more.
+    ///
+    /// # Blocking
+    ///
+    /// `next` blocks until the next call in order is done.
+    ///
+    /// # Python
+    ///
+    /// `map(fn, iterable)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{Executor, ThreadPoolExecutor};
+    /// fn squares(executor: &impl Executor) -> concurrent::Result<Vec<u64>> {
+    ///     executor.map(|n: u64| n * n, 1..=4).collect()
+    /// }
+    /// assert_eq!(squares(&ThreadPoolExecutor::new(2)?)?, [1, 4, 9, 16]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
     where
         A: Portable,
@@ -89,14 +216,40 @@ pub trait Executor: Sync {
         })
     }
 
-    /// Like [`map`](Self::map), with options. The pools of this crate honour all of them; the
-    /// provided method, for executors written elsewhere, ignores the chunk size.
+    /// Like [`map`](Self::map), with options.
+    ///
+    /// The pools of this crate honour all of them. The provided method, for executors written
+    /// elsewhere, ignores the chunk size.
+    ///
+    /// # Blocking
+    ///
+    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
+    /// otherwise as [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
-    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
-    /// what refuses a later one comes after the results of those before.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk size or the buffer
+    /// size is 0. [`Error::Shutdown`](crate::Error::Shutdown), or another error of `submit`, if the
+    /// executor refuses the first call. If it refuses a later one, the iterator yields that error
+    /// after the results before it.
+    ///
+    /// # Python
+    ///
+    /// `map(fn, iterable, timeout=..., chunksize=..., buffersize=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{Executor, MapOptions, ThreadPoolExecutor};
+    /// fn first_squares(executor: &impl Executor) -> concurrent::Result<Vec<u64>> {
+    ///     let ahead = MapOptions::new().buffer_size(8);
+    ///     executor.map_with(ahead, |n: u64| n * n, 1..)?.take(4).collect()
+    /// }
+    /// assert_eq!(first_squares(&ThreadPoolExecutor::new(2)?)?, [1, 4, 9, 16]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "chunksize")]
+    #[doc(alias = "buffersize")]
     fn map_with<'a, A, R, I>(
         &'a self,
         options: MapOptions,
@@ -165,7 +318,13 @@ macro_rules! impl_executor {
 }
 pub(crate) use impl_executor;
 
-/// How an executor is shut down; the default waits for everything that was submitted.
+/// How an executor is shut down. By default it waits for everything that was submitted.
+///
+/// # Python
+///
+/// The arguments of `Executor.shutdown`. `request_cancel` and `timeout` have no counterpart there.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
@@ -174,7 +333,7 @@ pub(crate) use impl_executor;
 /// let pool = ThreadPoolExecutor::new(1)?;
 /// let options = ShutdownOptions::new().cancel_futures(true).timeout(Duration::from_secs(5));
 /// let report = pool.shutdown_with(options);
-/// assert_eq!((report.pending, report.running), (0, 0));
+/// assert!(report.is_complete());
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -187,34 +346,77 @@ pub struct ShutdownOptions {
     pub cancel_futures: bool,
     /// Whether to ask calls to stop.
     pub request_cancel: bool,
-    /// The longest time to wait.
+    /// The longest time to wait; `None` is no limit.
     pub timeout: Option<Duration>,
 }
 
 impl ShutdownOptions {
-    /// Waits, cancels nothing, without a time limit.
+    /// Makes the default options: wait without a time limit, cancel nothing, ask nothing to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ShutdownOptions;
+    /// let options = ShutdownOptions::new();
+    /// assert!(options.wait && !options.cancel_futures && options.timeout.is_none());
+    /// ```
     pub fn new() -> Self {
         Self { wait: true, cancel_futures: false, request_cancel: false, timeout: None }
     }
 
-    /// Whether to wait for the calls and the workers. Without, they finish in the background.
+    /// Sets whether to wait for the calls and the workers. Without waiting, they finish in the
+    /// background.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| "in the background")?;
+    /// pool.shutdown_with(ShutdownOptions::new().wait(false)); // returns at once
+    /// assert_eq!(call.into_result()?, "in the background");
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn wait(mut self, wait: bool) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Whether to cancel, at once, calls that have not started. Running ones finish in any case.
+    /// Sets whether to cancel the calls that have not started. Running calls finish in any case.
     ///
-    /// To give those that wait some time as well, shut down twice: first with a
+    /// To give pending calls some time before that, shut down twice: first with a
     /// [`timeout`](Self::timeout), then with this.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(cancel_futures=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let calls: Vec<_> = (0..100).map(|n| pool.submit(|n: u32| n + 1, n)).collect::<Result<_, _>>()?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// assert_eq!(calls.iter().filter(|call| call.cancelled()).count(), report.cancelled);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn cancel_futures(mut self, cancel: bool) -> Self {
         self.cancel_futures = cancel;
         self
     }
 
-    /// Whether to ask all calls to stop: those that run, and those that start later. They learn of it
-    /// by [`is_cancel_requested`](super::is_cancel_requested) or a [`CancelToken`](super::CancelToken);
-    /// who does not look goes on.
+    /// Sets whether to ask all calls to stop: those that run, and those that start later.
+    ///
+    /// A call learns of it by [`is_cancel_requested`](super::is_cancel_requested) or a
+    /// [`CancelToken`](super::CancelToken). A call that looks at neither goes on, and so do calls
+    /// in other processes.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor, is_cancel_requested};
@@ -230,8 +432,26 @@ impl ShutdownOptions {
         self
     }
 
-    /// Waits no longer than this. What is unfinished then goes on in the background; the drop of the
-    /// pool does not wait for it, and it is lost when `main` returns.
+    /// Sets the longest time to wait, counted from the call of `shutdown_with`.
+    ///
+    /// Calls that have not ended by then go on in the background. The drop of the pool does not
+    /// wait for them, and they are lost when `main` returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (open, gate) = mpsc::channel::<()>();
+    /// let call = pool.spawn(move || gate.recv())?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().timeout(Duration::from_millis(1)));
+    /// assert!(!report.is_complete());
+    /// drop(open);
+    /// assert!(call.result()?.is_err()); // the gate is gone
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -244,7 +464,18 @@ impl Default for ShutdownOptions {
     }
 }
 
-/// What a shutdown left unfinished, as counts of calls; which ones, their futures tell.
+/// The calls that a shutdown left unfinished, as numbers. Their futures tell which calls these are.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let report = pool.shutdown_with(ShutdownOptions::new());
+/// assert_eq!((report.cancelled, report.pending, report.running), (0, 0, 0));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -258,6 +489,16 @@ pub struct ShutdownReport {
 
 impl ShutdownReport {
     /// Returns whether no call is pending or running.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// drop(pool.spawn(|| "submitted before")?);
+    /// assert!(pool.shutdown_with(ShutdownOptions::new()).is_complete());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.pending == 0 && self.running == 0

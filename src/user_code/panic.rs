@@ -6,9 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::contain;
 
-/// The panic of a call: payload, message and, where it is known, the place in the source.
+/// The panic of a call: its payload, its message and, where it is known, its place in the source.
 ///
 /// Cloning shares the payload.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::{Error, futures::ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let call = pool.spawn(|| -> u8 { panic!("no disk") })?;
+/// match call.result() {
+///     Err(Error::Panicked(panic)) => assert!(panic.to_string().ends_with("no disk")),
+///     other => unreachable!("{other:?}"),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Panic(Arc<PanicParts>);
 
@@ -33,21 +47,55 @@ impl Panic {
         Self(Arc::new(PanicParts { message, location, payload: Mutex::new(Some(payload)) }))
     }
 
-    /// The panic's message; `"Box<dyn Any>"` if the payload is not a string.
+    /// Returns the panic's message; `"Box<dyn Any>"` if the payload is not a string.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| -> u8 { panic!("disk {} is full", 3) })?;
+    /// let Some(Error::Panicked(panic)) = call.exception()? else { unreachable!() };
+    /// assert_eq!(panic.message(), "disk 3 is full");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where it was raised, as `file:line:column`.
+    /// Returns where the panic was raised, as `file:line:column`.
     ///
     /// `None` if the program replaced the panic hook after its first executor was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| -> u8 { panic!("no disk") })?;
+    /// let Some(Error::Panicked(panic)) = call.exception()? else { unreachable!() };
+    /// assert!(panic.location().is_some_and(|place| place.contains(".rs:")));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.0.location.as_deref()
     }
 
     /// Takes the payload, for [`resume_unwind`](std::panic::resume_unwind); `None` the second time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// let call = pool.spawn(|| -> u8 { std::panic::panic_any(404) })?;
+    /// let Some(Error::Panicked(panic)) = call.exception()? else { unreachable!() };
+    /// let payload = panic.take_payload().expect("it is taken for the first time");
+    /// assert_eq!(payload.downcast_ref(), Some(&404));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()

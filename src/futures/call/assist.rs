@@ -10,32 +10,33 @@ use super::cancel_token::StopFlag;
 use super::dependency::Dependency;
 use crate::sync::thread_local_static;
 
-/// When a worker that waits for a queued call of its own pool runs that call itself; see
-/// [`ThreadPoolBuilder::run_in_place`].
+/// Whether a worker that waits for a queued call of its own pool runs that call itself: the setting
+/// of [`ThreadPoolBuilder::run_in_place`].
 ///
-/// It is about waits that end when all that they wait for has: [`result`](crate::futures::Future::result),
-/// [`wait`](crate::futures::wait()) for all of several, the end of a
-/// [scope](crate::futures::ThreadPoolExecutor::scope). Whatever is chosen, only what is awaited is run in
-/// place, or what that is made of; a wait with a time limit runs nothing; and a wait that may end
-/// earlier (with the first of several calls, by a deadline) runs something only if it would be stuck
-/// otherwise. [The module](crate::futures#waiting-inside-of-calls) has the table.
+/// It applies to waits that end when all that they wait for has ended:
+/// [`result`](crate::futures::Future::result), [`wait`](crate::futures::wait()) for all of several,
+/// the end of a [scope](crate::futures::ThreadPoolExecutor::scope). Under every setting a worker
+/// runs in place only the awaited calls, or those that these are made of. A wait with a time limit
+/// runs nothing. A wait that may end earlier (with the first of several calls, by a deadline) runs
+/// a call only if it would be stuck otherwise. [The module](crate::futures#waiting-inside-of-calls)
+/// has the table.
 ///
 /// # What the two calls share
 ///
-/// A call that is run in place runs on the thread, and on top of the stack, of the call that waits for
-/// it. In another worker it would have had its own
+/// A call that is run in place uses the thread, and the stack above the frames, of the call that
+/// waits for it. In another worker it would have had its own
 ///
-/// - thread-locals: if the waiting call holds the borrow of a `RefCell` in one across its wait, the other
-///   one meets it, and panics if it borrows too;
-/// - the [state of the worker](crate::futures::with_worker_state): within an access to it, the other call finds
-///   none;
-/// - locks: what the waiting call holds and the other one takes is taken by the same thread twice. A
-///   mutex then blocks for ever, or panics. In another worker the other call would have waited for the
-///   guard, and the waiting one for the call: that is wrong in any setting;
-/// - surroundings: an async runtime that was entered, a span of a log, a current transaction.
+/// - thread-locals: if the waiting call borrows from a `RefCell` in one during its wait, the other
+///   call finds it borrowed, and panics if it borrows too;
+/// - [worker state](crate::futures::with_worker_state): within an access to it, the other call
+///   finds none;
+/// - locks: if the waiting call holds a mutex that the other call locks, the same thread locks it
+///   twice, which blocks for ever or panics. In another worker the other call would wait for the
+///   guard and the waiting call for the other call: that is a bug under any setting;
+/// - surroundings: an async runtime that was entered, a log span, a current transaction.
 ///
 /// So end borrows and drop guards before a wait. Where a borrow has to last, choose
-/// [`IfStuck`](Self::IfStuck), and give the pool so many workers that they are never all stuck.
+/// [`IfStuck`](Self::IfStuck), and give the pool enough workers that they are never all stuck.
 ///
 /// # Which to choose
 ///
@@ -43,14 +44,19 @@ use crate::sync::thread_local_static;
 /// | --- | --- | --- | --- |
 /// | `IfStuck` | it takes the call | the first that is free takes it | run in place |
 /// | `IfNobodyIsFree` | it takes the call | run in place | run in place |
-/// | `Always` | who comes first | run in place | run in place |
+/// | `Always` | whichever comes first | run in place | run in place |
 ///
-/// The default is right for most programs: it does as Python while somebody is free, and what all are
-/// too busy for, the worker does that needs it. `IfStuck` comes closest to Python, where the last column
-/// hangs. `Always` is for programs that split their work into calls and wait for these at once: the
-/// waiting worker mostly runs them itself, with nothing handed over.
+/// The default is right for most programs: while a worker is free it does as Python does, and when
+/// all are busy the waiting worker runs the call that it needs. `IfStuck` comes closest to Python,
+/// which hangs in the last column. `Always` is for programs that split their work into calls and
+/// wait for these at once: the waiting worker mostly runs them itself, without handing anything
+/// over.
 ///
-/// [`ThreadPoolBuilder::run_in_place`]: crate::futures::ThreadPoolBuilder::run_in_place
+/// # Python
+///
+/// None: there a call always has a thread to itself, and calls that wait for queued ones may hang.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
@@ -81,6 +87,8 @@ use crate::sync::thread_local_static;
 /// assert_eq!(call.into_result()??, 10);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
+///
+/// [`ThreadPoolBuilder::run_in_place`]: crate::futures::ThreadPoolBuilder::run_in_place
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RunInPlace {
@@ -89,7 +97,7 @@ pub enum RunInPlace {
     /// If no other worker of the pool is free to take the call, and none can be started.
     #[default]
     IfNobodyIsFree,
-    /// Whenever the call has not been taken: for programs that fork and join.
+    /// Whenever no worker has taken the call yet: for fork-join programs.
     Always,
 }
 

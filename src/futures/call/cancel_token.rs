@@ -21,12 +21,18 @@ impl StopFlag {
     }
 }
 
-/// Returns whether somebody asked the call that runs on this thread to stop, by
-/// [`Future::request_cancel`](crate::futures::Future::request_cancel), or all calls of its pool, by
-/// [`ShutdownOptions::request_cancel`](crate::futures::ShutdownOptions::request_cancel).
+/// Returns whether the call that runs on this thread was asked to stop.
 ///
-/// A running call cannot be interrupted; it can look here from time to time and return early.
-/// False outside of a call.
+/// [`Future::request_cancel`](crate::futures::Future::request_cancel) asks one call, and
+/// [`ShutdownOptions::request_cancel`](crate::futures::ShutdownOptions::request_cancel) all calls
+/// of a pool. A running call cannot be interrupted; it can look here from time to time and return
+/// early. Outside of a call this is false.
+///
+/// # Python
+///
+/// None: programs pass a `threading.Event` along.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
@@ -45,16 +51,18 @@ pub fn is_cancel_requested() -> bool {
         .unwrap_or(false)
 }
 
-/// Tells a running call, and threads that work for it, whether it should stop.
+/// Tells a running call, and threads that work for it, whether it was asked to stop.
 ///
-/// Cloning shares it. It may outlive its call, and then keeps the last answer.
+/// Clones share the answer. A token may outlive its call, and then keeps the last answer.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{CancelToken, ThreadPoolExecutor};
 ///
 /// let pool = ThreadPoolExecutor::new(1)?;
 /// let call = pool.spawn(|| {
-///     let token = CancelToken::current().expect("inside of a call");
+///     let token = CancelToken::current().expect("this runs inside of a call");
 ///     std::thread::spawn(move || while !token.is_cancel_requested() {}).join().is_ok()
 /// })?;
 /// call.request_cancel();
@@ -76,13 +84,37 @@ impl CancelToken {
         token
     }
 
-    /// The token of the call that runs on this thread; `None` outside of a call.
+    /// Returns the token of the call that runs on this thread; `None` outside of a call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::{CancelToken, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// assert!(pool.spawn(|| CancelToken::current().is_some())?.into_result()?);
+    /// assert!(CancelToken::current().is_none());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
         ask_current(|call, stage| call.token(stage.stop_flag()))
     }
 
-    /// Returns whether somebody asked the call, or all calls of its pool, to stop.
+    /// Returns whether this call, or all calls of its pool, were asked to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::{CancelToken, ShutdownOptions, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let token = pool.spawn(CancelToken::current)?.into_result()?.expect("the token of the call");
+    /// assert!(!token.is_cancel_requested());
+    /// pool.shutdown_with(ShutdownOptions::new().request_cancel(true));
+    /// assert!(token.is_cancel_requested());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn is_cancel_requested(&self) -> bool {
         self.call.is_raised() || self.pool.as_ref().is_some_and(StopFlag::is_raised)
