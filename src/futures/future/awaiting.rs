@@ -8,10 +8,21 @@ use crate::futures::Future;
 use crate::futures::call::waiters::{Waiter, Waiters};
 use crate::user_code::contain;
 
-/// What `future.await` polls; made by [`Future::into_future`].
+/// The future of the standard library that `future.await` polls; [`Future::into_future`] makes it.
 ///
 /// It works on every runtime: the thread that ends the call wakes the task. Dropping it detaches
 /// the call, as dropping the [`Future`] does.
+///
+/// # Panics
+///
+/// Polling it again after it returned `Ready` panics. So does polling with a waker whose clone
+/// panics; nothing is lost then, and it may be polled again. Other panics of wakers are logged.
+///
+/// # Python
+///
+/// `await asyncio.wrap_future(future)`.
+///
+/// # Examples
 ///
 /// ```
 /// # use std::{future::IntoFuture, pin::pin, sync::Arc, task::{Context, Poll, Wake}};
@@ -35,11 +46,7 @@ use crate::user_code::contain;
 /// assert_eq!(answer, 42);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
-///
-/// # Panics
-///
-/// Polling it again after it returned `Ready` panics, and so does a waker whose clone panics; then
-/// nothing is lost, and it may be polled again. Other panics of wakers are logged.
+#[doc(alias = "wrap_future")]
 #[derive(Debug)]
 #[must_use = "it does nothing unless awaited"]
 pub struct Awaiting<T> {

@@ -14,10 +14,20 @@ where
 {
     /// Makes the `Err` that the function returns the failure of its call.
     ///
-    /// To the caller an `Err` is an ordinary value until flattened: `wait` and `exception` take a
-    /// call that returned one for a success. The flattened future fails with [`Error::Raised`],
-    /// whose `source` is the `Err` ([`Error::downcast_ref`] gets it back), and a panic stays a
-    /// panic. Cancelling it cancels the call.
+    /// Until it is flattened, an `Err` is an ordinary value: `wait` and `exception` take a call
+    /// that returned one for a success. The flattened call fails with [`Error::Raised`], whose
+    /// `source` is the `Err` ([`Error::downcast_ref`] returns it). A panic stays a panic.
+    /// Cancelling the flattened call cancels this one.
+    ///
+    /// # Threads
+    ///
+    /// The conversion into a boxed error runs where the function of a [`map`](Future::map) would.
+    ///
+    /// # Python
+    ///
+    /// An exception that the function raises is always the call's.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;

@@ -20,11 +20,11 @@ use crate::user_code::contain;
 
 /// Makes a call whose value is that of all `futures`, in the order given.
 ///
-/// It fails with the first failure, in time, and is cancelled if one of them is cancelled by other
-/// hands. In both cases the rest is cancelled; calls that run are
-/// [asked to stop](crate::futures::is_cancel_requested) and go on, and their results are dropped.
-/// Cancelling it cancels all of them likewise, and succeeds until the last is done: then the new
-/// call counts as pending. Of no futures it is done at once.
+/// It fails as soon as one of them fails, with that failure, and is cancelled if somebody cancels
+/// one of them. In both cases the others are cancelled; those that run are [asked to
+/// stop](crate::futures::is_cancel_requested) and go on, and their results are dropped. Cancelling
+/// the new call cancels all of them in the same way, and succeeds until the last is done: the new
+/// call counts as pending until then. With no futures it is done at once.
 ///
 /// To wait for calls whatever becomes of each, see [`wait`](crate::futures::wait()) and
 /// [`as_completed`](crate::futures::as_completed()).
@@ -37,6 +37,12 @@ use crate::user_code::contain;
 ///
 /// The new call ends, and its callbacks run, in the thread that ends the last of the calls.
 ///
+/// # Python
+///
+/// None; `asyncio.gather` does this for coroutines.
+///
+/// # Examples
+///
 /// ```
 /// use concurrent::futures::{ThreadPoolExecutor, join_all};
 ///
@@ -46,6 +52,7 @@ use crate::user_code::contain;
 /// assert_eq!(lengths.into_result()?, [3, 5]);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
+#[doc(alias = "gather")]
 pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -> Future<Vec<T>> {
     let futures = into_calls(futures);
     if futures.is_empty() {
@@ -55,16 +62,12 @@ pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
     gather("join_all", futures, All { values })
 }
 
-/// Makes a call that ends with the first success among `futures`; the rest is cancelled.
+/// Makes a call that ends with the first success among `futures`, and cancels the others.
 ///
-/// Calls that run are [asked to stop](crate::futures::is_cancel_requested) and go on, and their results are
-/// dropped. If none succeeds, it fails as the last of
-/// them that failed; if all are cancelled, it is cancelled. Cancelling it cancels all of them, and
-/// succeeds until it is done: until then it counts as pending.
-///
-/// # Python
-///
-/// None; Java's `invokeAny`.
+/// Calls that run then are [asked to stop](crate::futures::is_cancel_requested) and go on, and
+/// their results are dropped. If none succeeds, the new call fails like the last one that failed;
+/// if all are cancelled, it is cancelled. Cancelling the new call cancels all of them, and succeeds
+/// until it is done: it counts as pending until then.
 ///
 /// # Blocking
 ///
@@ -72,12 +75,18 @@ pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
 ///
 /// # Threads
 ///
-/// The new call ends, and its callbacks run, in the thread that ends the call that decides it. What
-/// the cancelled calls captured is dropped there.
+/// The new call ends, and its callbacks run, in the thread that ends the deciding call. The
+/// captures of the cancelled calls are dropped there.
 ///
 /// # Errors
 ///
-/// Of no futures it is a call that failed with [`Error::InvalidArgument`].
+/// With no futures, the call fails with [`Error::InvalidArgument`].
+///
+/// # Python
+///
+/// None; it is Java's `invokeAny`.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{ThreadPoolExecutor, first_ok};
@@ -89,6 +98,7 @@ pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
 /// assert_eq!(answer.into_result()?, 42);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
+#[doc(alias = "invokeAny")]
 pub fn first_ok<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -> Future<T> {
     let futures = into_calls(futures);
     if futures.is_empty() {

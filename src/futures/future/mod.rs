@@ -32,8 +32,8 @@ use crate::user_code::contain;
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
-/// Made by [`ThreadPoolExecutor::submit`](crate::futures::ThreadPoolExecutor::submit) and its kin, or
-/// together with a [`Promise`](crate::futures::Promise).
+/// [`ThreadPoolExecutor::submit`](crate::futures::ThreadPoolExecutor::submit) and its kin return
+/// one, and [`Promise::pair`](crate::futures::Promise::pair) makes one together with its other end.
 ///
 /// - [`result`](Self::result) borrows the value, any number of times; [`into_result`] moves it out.
 /// - Dropping a future detaches it: the call runs all the same. If it then fails and nobody ever
@@ -45,13 +45,16 @@ use crate::user_code::contain;
 ///
 /// # Memory ordering
 ///
-/// What the call wrote is visible to whoever saw it done: after `result`, `wait`, `as_completed`,
-/// in a callback, or when [`done`](Self::done) returned true.
+/// Everything that the call wrote is visible to a thread that saw the call done: after `result`,
+/// `wait` or `as_completed`, in a callback, or when [`done`](Self::done) returned true.
 ///
-/// # Differences from Python
+/// # Python
 ///
-/// A cancelled future is seen by `wait` and `as_completed` at once. A callback can neither
-/// deadlock an executor nor kill a worker.
+/// `concurrent.futures.Future`, without the methods for executors: a
+/// [`Promise`](crate::futures::Promise) has these. `wait` and `as_completed` see a cancelled future
+/// at once. A callback can neither deadlock an executor nor kill a worker.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::ThreadPoolExecutor;
@@ -91,20 +94,24 @@ impl<T> Future<T> {
 
     /// Cancels the call if it has not started; returns whether it is cancelled now.
     ///
-    /// The function and what it captured are dropped before this returns, and everybody who waits
-    /// is told. A running call is never interrupted.
+    /// It drops the function with its captures before it returns, and notifies everyone who waits.
+    /// It never interrupts a running call.
     ///
-    /// In the queue of a [`ThreadPoolExecutor`](crate::futures::ThreadPoolExecutor) an empty shell of the
-    /// call stays until a worker gets there: some 64 bytes, and the size of the closure. A
-    /// [bounded](crate::futures::ThreadPoolBuilder::queue_capacity) queue clears shells away as calls come.
-    ///
-    /// # Python
-    ///
-    /// `Future.cancel`.
+    /// In the queue of a [`ThreadPoolExecutor`](crate::futures::ThreadPoolExecutor) an empty shell
+    /// of the call stays until a worker gets there: some 64 bytes, and the size of the closure. A
+    /// [bounded](crate::futures::ThreadPoolBuilder::queue_capacity) queue removes shells as calls
+    /// come.
     ///
     /// # Threads
     ///
     /// Callbacks run in this thread.
+    ///
+    /// # Python
+    ///
+    /// `Future.cancel()`. There, `wait` and `as_completed` see a cancelled future only when a
+    /// worker has reached it.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::Promise;
@@ -123,9 +130,19 @@ impl<T> Future<T> {
     /// Cancels the call if it has not started, and otherwise asks it to stop.
     ///
     /// A running call cannot be interrupted. It learns of the request when it looks:
-    /// [`is_cancel_requested`](crate::futures::is_cancel_requested), [`CancelToken`](crate::futures::CancelToken).
-    /// Returns false if the call was done already, or runs in another process, where it cannot be
-    /// told: see [`kill`](Self::kill).
+    /// [`is_cancel_requested`](crate::futures::is_cancel_requested),
+    /// [`CancelToken`](crate::futures::CancelToken). Returns false if the call was done already, or
+    /// if it runs in another process, which the request does not reach: see [`kill`](Self::kill).
+    ///
+    /// # Threads
+    ///
+    /// If it cancels the call, callbacks run in this thread.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{ThreadPoolExecutor, is_cancel_requested};
@@ -146,20 +163,35 @@ impl<T> Future<T> {
         call::request_cancel(&self.call)
     }
 
-    /// Ends the call by killing the worker process that runs it; returns whether it will end so.
+    /// Kills the worker process that runs the call; returns whether the call will end by it.
     ///
-    /// A call that has not started is cancelled. One that runs on a thread cannot be stopped, and
-    /// one that is done stays as it is: false.
+    /// A call that has not started is cancelled. A call on a thread cannot be killed, and a call
+    /// that is done stays as it is: both return false.
     ///
-    /// The call then fails with [`Error::Killed`], the worker is replaced, and the pool goes on. A
-    /// call made of others has all of these cancelled or killed.
+    /// The killed call fails with [`Error::Killed`], the pool replaces the worker, and goes on. Of
+    /// a call that is made of others, all of these are cancelled or killed.
+    ///
+    /// # Python
+    ///
+    /// None: a running call cannot be ended there.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use concurrent::futures::Promise;
+    /// # #[cfg(target_os = "linux")] {
+    /// use concurrent::Error;
+    /// use concurrent::futures::ProcessPoolExecutor;
     ///
-    /// let (_promise, future) = Promise::<()>::pair();
-    /// assert!(future.kill());
-    /// assert!(future.cancelled());
+    /// concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let endless = pool.submit(|_: ()| -> () { loop { std::hint::spin_loop() } }, ())?;
+    /// while !endless.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(endless.kill());
+    /// assert!(matches!(endless.result(), Err(Error::Killed { .. })));
+    /// # }
+    /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn kill(&self) -> bool {
         call::kill(&self.call)
@@ -167,21 +199,37 @@ impl<T> Future<T> {
 
     /// Returns whether the call was cancelled.
     ///
+    /// # Python
+    ///
+    /// `Future.cancelled()`.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// let (_promise, future) = Promise::<()>::pair();
     /// assert!(!future.cancelled());
+    /// future.cancel();
+    /// assert!(future.cancelled());
     /// ```
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.call.phase() == Phase::Cancelled
     }
 
-    /// Returns whether the call is being run and can no longer be cancelled.
+    /// Returns whether the call is running and can no longer be cancelled.
+    ///
+    /// # Python
+    ///
+    /// `Future.running()`. There it is true already for a call that was sent ahead to a busy worker
+    /// process.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// let (promise, future) = Promise::<()>::pair();
+    /// assert!(!future.running());
     /// promise.set_running_or_notify_cancel()?;
     /// assert!(future.running());
     /// # Ok::<(), concurrent::Error>(())
@@ -193,9 +241,16 @@ impl<T> Future<T> {
 
     /// Returns whether the call has finished, failed or been cancelled.
     ///
+    /// # Python
+    ///
+    /// `Future.done()`.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// let (promise, future) = Promise::pair();
+    /// assert!(!future.done());
     /// promise.set_result(1)?;
     /// assert!(future.done());
     /// # Ok::<(), concurrent::Error>(())
@@ -209,22 +264,29 @@ impl<T> Future<T> {
     ///
     /// # Blocking
     ///
-    /// Until the call is done. Costs one atomic load once it is. Inside of another call of the same
-    /// pool, this thread [runs it](crate::futures#waiting-inside-of-calls) if it is queued and nobody else
-    /// is free to.
+    /// Until the call is done. Once it is, this costs one atomic load. Inside of another call of
+    /// the same pool, this thread [runs the call](crate::futures#waiting-inside-of-calls) if it is
+    /// still queued and no other worker is free.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if it was cancelled; otherwise what the call failed with:
-    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ... [`Error::Deadlock`] in a
-    /// call, if the wait could never end.
+    /// [`Error::Cancelled`] if the call was cancelled; otherwise the failure of the call:
+    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ... [`Error::Deadlock`]
+    /// inside of a call, if the wait could never end.
+    ///
+    /// # Python
+    ///
+    /// `Future.result()`. An exception of the call is an error here: of a panic always, of a
+    /// returned `Err` after [`flatten`](Self::flatten).
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// let (promise, future) = Promise::pair();
     /// promise.set_result("done")?;
     /// assert_eq!(*future.result()?, "done");
-    /// assert_eq!(*future.result()?, "done");
+    /// assert_eq!(*future.result()?, "done"); // as often as you like
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn result(&self) -> Result<&T> {
@@ -232,14 +294,23 @@ impl<T> Future<T> {
         self.value()
     }
 
-    /// Like [`result`](Self::result), waiting no longer than `timeout`; zero polls.
+    /// Like [`result`](Self::result), but waits no longer than `timeout`; zero only looks.
     ///
-    /// It runs nothing itself, inside of calls neither: where all workers of the pool wait so, time
-    /// passes.
+    /// # Blocking
+    ///
+    /// Until the call is done, at most for `timeout`. It runs no call in place: if all workers of a
+    /// pool wait like this for queued calls of that pool, they wait until the time is up.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if the call is not done in time; the call itself goes on.
+    /// [`Error::Timeout`] if the call is not done in time; the call itself goes on. Otherwise as
+    /// `result`.
+    ///
+    /// # Python
+    ///
+    /// `Future.result(timeout)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
@@ -252,15 +323,21 @@ impl<T> Future<T> {
         self.value()
     }
 
-    /// Waits for the call and borrows what it failed with; `None` if it succeeded.
+    /// Waits for the call and borrows its failure; `None` if it succeeded.
     ///
     /// # Blocking
     ///
-    /// Until the call is done.
+    /// As [`result`](Self::result).
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`] if it was cancelled.
+    /// [`Error::Cancelled`] if the call was cancelled, [`Error::Deadlock`] as for `result`.
+    ///
+    /// # Python
+    ///
+    /// `Future.exception()`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -276,16 +353,28 @@ impl<T> Future<T> {
         self.failure()
     }
 
-    /// Like [`exception`](Self::exception), waiting no longer than `timeout`; zero polls.
+    /// Like [`exception`](Self::exception), but waits no longer than `timeout`; zero only looks.
+    ///
+    /// # Blocking
+    ///
+    /// As [`result_timeout`](Self::result_timeout).
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if the call is not done in time, [`Error::Cancelled`] if it was cancelled.
+    /// [`Error::Timeout`] if the call is not done in time, [`Error::Cancelled`] if it was
+    /// cancelled.
+    ///
+    /// # Python
+    ///
+    /// `Future.exception(timeout)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// # use std::time::Duration;
     /// let (promise, future) = Promise::pair();
+    /// assert!(future.exception_timeout(Duration::ZERO).unwrap_err().is_timeout());
     /// promise.set_result(())?;
     /// assert!(future.exception_timeout(Duration::ZERO)?.is_none());
     /// # Ok::<(), concurrent::Error>(())
@@ -303,9 +392,15 @@ impl<T> Future<T> {
     ///
     /// # Errors
     ///
-    /// As [`result`](Self::result). [`Error::Deadlock`] in a callback of the same call, where the
-    /// wait could never end. If a callback waits for a worker that waits here, it is the callback that
-    /// gets that error.
+    /// As [`result`](Self::result). In a callback of this very call it fails with
+    /// [`Error::Deadlock`], because the wait could never end. If a callback waits for a worker that
+    /// waits here, the callback gets that error.
+    ///
+    /// # Python
+    ///
+    /// `Future.result()`, when nobody asks again.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -325,14 +420,22 @@ impl<T> Future<T> {
 
     /// Calls `callback` with this future when the call finishes, fails or is cancelled.
     ///
-    /// Callbacks run in the order they were added. On a call that is done already, `callback` runs
-    /// at once, in this thread.
+    /// Callbacks run in the order in which they were added. If the call is done already, `callback`
+    /// runs at once, in this thread.
     ///
     /// # Threads
     ///
-    /// In the thread that ends the call: a worker, or whoever cancels. No lock of an executor is
-    /// held. A panic is logged and affects neither the other callbacks nor the worker. Threads
-    /// blocked in [`result`](Self::result) are woken before callbacks run.
+    /// `callback` runs in the thread that ends the call: a worker, or the thread that cancels. No
+    /// lock of an executor is held. A panic is logged, and affects neither the other callbacks nor
+    /// the worker. Threads that are blocked in [`result`](Self::result) are woken before callbacks
+    /// run.
+    ///
+    /// # Python
+    ///
+    /// `Future.add_done_callback(fn)`. A callback may use its executor, and may wait for other
+    /// calls.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::Promise;
@@ -368,15 +471,15 @@ impl<T> IntoFuture for Future<T> {
     type Output = Result<T>;
     type IntoFuture = Awaiting<T>;
 
-    /// Awaits the call on any async runtime; as [`into_result`](Self::into_result), without
-    /// blocking.
+    /// Awaits the call on any async runtime: [`into_result`](Self::into_result) without blocking
+    /// the thread.
     fn into_future(self) -> Awaiting<T> {
         Awaiting::new(self)
     }
 }
 
 impl<T> PartialEq for Future<T> {
-    /// Whether they are the same call.
+    /// Returns whether both are the same call.
     fn eq(&self, other: &Self) -> bool {
         PairArc::ptr_eq(&self.call, &other.call)
     }
@@ -391,7 +494,8 @@ impl<T> Hash for Future<T> {
 }
 
 impl<T> fmt::Debug for Future<T> {
-    /// Like Python's repr: address, state, and what it returned or raised.
+    /// Writes the address, the state, and the type of the value or the kind of the failure, like
+    /// Python's `repr`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = PairArc::address(&self.call);
         write!(f, "<Future at {address:#x} state={}", self.call.phase())?;

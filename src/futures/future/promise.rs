@@ -9,14 +9,18 @@ use crate::futures::call::shared_state::CallResult;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{self, AnyCall, Call, CallKind};
 
-/// The executor's end of a call: says when it runs, and completes it.
+/// The executor's end of a call: marks it as running, and completes it.
 ///
-/// For executors written outside this crate, and for tests. Dropping a promise that was neither
-/// completed nor cancelled completes it with [`Error::BrokenPromise`]: no caller is left waiting.
+/// It is for executors written outside of this crate, and for tests. Dropping a promise that was
+/// neither completed nor cancelled completes it with [`Error::BrokenPromise`], so that no caller is
+/// left waiting.
 ///
 /// # Python
 ///
-/// The methods that `concurrent.futures.Future` has for executors.
+/// The methods of `concurrent.futures.Future` that are for executors. There, a dropped future
+/// leaves its callers waiting.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::Promise;
@@ -52,6 +56,12 @@ impl<T> CallKind<T> for Promised {
 impl<T> Promise<T> {
     /// Makes a pending call and returns both of its ends.
     ///
+    /// # Python
+    ///
+    /// `Future()`.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// # use concurrent::futures::Promise;
     /// let (promise, future) = Promise::pair();
@@ -66,15 +76,18 @@ impl<T> Promise<T> {
 
     /// Marks the call as running, so that it can no longer be cancelled.
     ///
-    /// Returns false if it was cancelled; then there is nothing to do for it.
+    /// Returns false if the call was cancelled; then there is nothing to do for it.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidState`] if it is running or finished already.
+    /// [`Error::InvalidState`] if the call is running or finished already.
     ///
     /// # Python
     ///
-    /// The same; but it may be asked again after a cancel, and there is nobody left to notify.
+    /// `Future.set_running_or_notify_cancel()`. Here it may be called again after a cancellation,
+    /// and it notifies nobody: everyone who waited learned of the cancellation at once.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
@@ -97,14 +110,20 @@ impl<T> Promise<T> {
 
     /// Completes the call with `value`.
     ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidState`] if it was completed or cancelled; `value` is dropped, and the first
-    /// outcome stays.
-    ///
     /// # Threads
     ///
     /// Callbacks run in this thread before this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidState`] if the call was completed or cancelled. The first outcome stays, and
+    /// `value` is dropped.
+    ///
+    /// # Python
+    ///
+    /// `Future.set_result(result)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::Promise;
@@ -120,15 +139,25 @@ impl<T> Promise<T> {
 
     /// Completes the call with a failure; [`Error::raised`] makes one of any error.
     ///
+    /// # Threads
+    ///
+    /// As [`set_result`](Self::set_result).
+    ///
     /// # Errors
     ///
     /// As [`set_result`](Self::set_result).
+    ///
+    /// # Python
+    ///
+    /// `Future.set_exception(exception)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::{Error, futures::Promise};
     /// let (promise, future) = Promise::<()>::pair();
     /// promise.set_exception(Error::raised("no such page"))?;
-    /// assert!(future.exception()?.is_some());
+    /// assert!(future.exception()?.is_some_and(Error::is_call_failure));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn set_exception(&self, error: Error) -> Result<()> {

@@ -10,8 +10,14 @@ use crate::user_code::{catch, contain};
 impl<T: Send + 'static> Future<T> {
     /// Makes a call that is done already.
     ///
-    /// For the branch of an [`and_then`](Self::and_then) or [`or_else`](Self::or_else) that has its
-    /// value at hand.
+    /// It is for the branch of an [`and_then`](Self::and_then) or [`or_else`](Self::or_else) that
+    /// has its value at hand.
+    ///
+    /// # Python
+    ///
+    /// None: `f = Future(); f.set_result(value)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::Future;
@@ -36,14 +42,14 @@ impl<T: Send + 'static> Future<T> {
         future
     }
 
-    /// Applies `function` to the value, once there is one.
+    /// Makes a call whose value is that of `function` applied to this call's value.
     ///
-    /// The new future is done when `function` has returned. If the call fails, so does the new one,
-    /// with the same error, and `function` is dropped uncalled; if the call is cancelled, so is the
-    /// new one. A panic of `function` is the new call's failure. Cancelling the new future cancels
-    /// the call while that is possible.
+    /// The new call is done when `function` has returned. If this call fails, the new one fails
+    /// with the same error; if this call is cancelled, so is the new one. Either way `function` is
+    /// dropped uncalled. A panic of `function` is the failure of the new call. Cancelling the new
+    /// future cancels this call while that is possible.
     ///
-    /// A `function` that can fail returns a `Result`: follow it by [`flatten`](Self::flatten).
+    /// A `function` that can fail returns a `Result`: let [`flatten`](Self::flatten) follow.
     ///
     /// # Blocking
     ///
@@ -51,9 +57,15 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Threads
     ///
-    /// `function` runs in the thread that ends the call, after its callbacks, or at once in this
-    /// thread if the call is done. It keeps a worker from its next call meanwhile: what takes long
-    /// is better submitted, with [`and_then`](Self::and_then).
+    /// `function` runs in the thread that ends the call, after the call's callbacks; if the call is
+    /// done, at once in this thread. Meanwhile it keeps a worker from its next call: submit longer
+    /// work by [`and_then`](Self::and_then).
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -79,16 +91,15 @@ impl<T: Send + 'static> Future<T> {
         }))
     }
 
-    /// Goes on with the call that `function` makes of the value.
+    /// Makes a call that goes on with the call that `function` makes of this call's value.
     ///
-    /// The new future ends as that second call does. If the first one fails or is cancelled, so
-    /// does or is the new one, and `function` is dropped uncalled. If `function` panics, or returns
-    /// an `Err` instead of a call, that is the new call's failure. If it returns a future that was
-    /// made of the new one, so that neither could ever end, the new call fails with
-    /// [`Error::Deadlock`].
+    /// The new call ends as that second call does. If this call fails or is cancelled, so does the
+    /// new one, and `function` is dropped uncalled. If `function` panics, or returns an `Err`
+    /// instead of a call, that is the failure of the new call. If it returns a future that was made
+    /// of the new one, so that neither could ever end, the new call fails with [`Error::Deadlock`].
     ///
     /// Cancelling the new future cancels whichever of the two calls it waits for, while that is
-    /// possible: it counts as pending again when the second one has not started.
+    /// possible: it counts as pending again while the second call has not started.
     ///
     /// # Blocking
     ///
@@ -96,7 +107,13 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Threads
     ///
-    /// As for [`map`](Self::map). `function` should only submit; the call does the work.
+    /// As for [`map`](Self::map). `function` should only submit, and leave the work to the call.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -122,13 +139,13 @@ impl<T: Send + 'static> Future<T> {
         }))
     }
 
-    /// Goes on with the call that `function` makes of the failure, if there is one.
+    /// Makes a call that goes on with the call that `function` makes of this call's failure, if it
+    /// fails.
     ///
-    /// The new future ends as that second call does: another attempt, or
-    /// [`ready`](Self::ready) with a value to make do with. If the first call succeeds, so does the
-    /// new one, and `function` is dropped uncalled. A cancelled call has not failed: the new one is
-    /// cancelled with it. If `function` panics, or returns an `Err` instead of a call, that is the
-    /// new call's failure.
+    /// The new call ends as that second call does: another attempt, say, or [`ready`](Self::ready)
+    /// with a default value. If this call succeeds, so does the new one, and `function` is dropped
+    /// uncalled. A cancelled call has not failed: the new call is cancelled with it. If `function`
+    /// panics, or returns an `Err` instead of a call, that is the failure of the new call.
     ///
     /// # Blocking
     ///
@@ -136,7 +153,13 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Threads
     ///
-    /// As for [`map`](Self::map). `function` should only submit; the call does the work.
+    /// As for [`map`](Self::map). `function` should only submit, and leave the work to the call.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{Future, ThreadPoolExecutor};
@@ -144,7 +167,7 @@ impl<T: Send + 'static> Future<T> {
     /// let pool = ThreadPoolExecutor::new(1)?;
     /// let number = pool.submit(str::parse::<u8>, "256")?.flatten();
     /// let number = number.or_else(|error| {
-    ///     eprintln!("going on with the default: {error}");
+    ///     eprintln!("using the default: {error}");
     ///     Future::ready(255)
     /// });
     /// assert_eq!(*number.result()?, 255);
@@ -165,10 +188,23 @@ impl<T: Send + 'static> Future<T> {
     }
 }
 
-/// What the function given to [`Future::and_then`] or [`Future::or_else`] returns: a `Future`, or
-/// a `Result` with one, such as that of [`submit`](crate::futures::ThreadPoolExecutor::submit).
+/// The return types of the functions given to [`Future::and_then`] and [`Future::or_else`]: a
+/// `Future`, or a `Result` with one, such as that of
+/// [`submit`](crate::futures::ThreadPoolExecutor::submit).
 ///
-/// A trait of this crate only, so that it can grow.
+/// Only this crate implements it, so that it can grow.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{Future, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let answer = pool.spawn(|| 6_u8)?.and_then(|n| Future::ready(n * 7));
+/// let next = answer.and_then(|n| n.checked_add(1).map(Future::ready).ok_or("too large"));
+/// assert_eq!(next.into_result()?, 43);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`and_then` and `or_else` go on with a call, not with `{Self}`",
     label = "returns `{Self}`",

@@ -19,35 +19,41 @@ use crate::user_code::contain;
 impl<T: Send + 'static> Future<T> {
     /// Makes a call that ends as this one does, or fails with [`Error::Timeout`] after `timeout`.
     ///
-    /// When time is up, the call is cancelled if it has not started. One that runs cannot be
-    /// interrupted: it is [asked to stop](crate::futures::is_cancel_requested) and goes on, and its result is
-    /// dropped; if it fails, that is logged. With a zero
-    /// timeout, time is up at once for a call that is not done.
+    /// When time is up, this call is cancelled if it has not started. If it runs, it cannot be
+    /// interrupted: it is [asked to stop](crate::futures::is_cancel_requested) and goes on, and its
+    /// result is dropped; if it fails, that is logged. With a zero `timeout`, time is up at once
+    /// for a call that is not done.
     ///
-    /// Unlike the time limit of a wait ([`result_timeout`](Self::result_timeout)), this one belongs
-    /// to the call: everybody who waits sees the same failure, as do [`or_else`](Self::or_else),
-    /// [`first_ok`](crate::futures::first_ok) and `.await`. Cancelling the new future cancels the call while
-    /// that is possible.
+    /// The time limit of a wait ([`result_timeout`](Self::result_timeout)) belongs to that wait;
+    /// this one belongs to the call. Everyone who waits sees the same failure, and so do
+    /// [`or_else`](Self::or_else), [`first_ok`](crate::futures::first_ok) and `.await`. Cancelling
+    /// the new future cancels this call while that is possible.
     ///
     /// # Blocking
     ///
     /// Never: no thread waits for the call. One thread, the timer, keeps the deadlines of the whole
-    /// process; it is started by the first one and sleeps until the earliest. A call that ends in
-    /// time takes its deadline with it.
+    /// process. The first deadline starts it, and it sleeps until the earliest one. A call that
+    /// ends in time takes its deadline with it.
     ///
     /// # Threads
     ///
-    /// When time is up, the timer thread ends the new call, cancels the one that it follows and wakes
-    /// the threads that wait for either; it runs no code of yours. Callbacks, what follows the calls,
-    /// and the drop of what a cancelled call captured run in another thread soon after, one after the
-    /// other. If one of them takes longer than some 10 ms, or blocks, a further thread takes the next: no
-    /// deadline comes late by it, and a callback may wait for another call with a deadline. With a
-    /// zero timeout all this happens in this thread.
+    /// When time is up, the timer thread ends the new call, cancels this one and wakes the threads
+    /// that wait for either; it runs no code of yours. Callbacks, calls that follow, and the drop
+    /// of what a cancelled call captured run soon after in another thread, one after the other. If
+    /// one of them takes longer than some 10 ms, or blocks, a further thread takes the next: so it
+    /// delays no deadline, and a callback may wait for another call with a deadline. With a zero
+    /// `timeout` all this happens in this thread.
     ///
     /// # Errors
     ///
     /// If the system does not start the timer's threads, the new call fails with
     /// [`Error::ThreadStart`], as if time were up.
+    ///
+    /// # Python
+    ///
+    /// None; `asyncio.wait_for` does this for coroutines.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{Future, Promise};
@@ -62,6 +68,7 @@ impl<T: Send + 'static> Future<T> {
     /// assert!(!promise.set_running_or_notify_cancel()?); // cancelled
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "wait_for")]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         let Some(deadline) = deadline_after(timeout) else {
             return self; // never

@@ -14,7 +14,13 @@ use crate::futures::wait::wait_set::{Member, WaitSet, unwatch, watch};
 use crate::sync::deadline_after;
 use crate::user_code::{catch, contain};
 
-/// How `map_with` goes about it; the default is what `map` does.
+/// How `map_with` runs its calls; the default is how `map` does.
+///
+/// # Python
+///
+/// The arguments `timeout`, `chunksize` and `buffersize` of `Executor.map`.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{MapOptions, ThreadPoolExecutor};
@@ -35,35 +41,119 @@ pub struct MapOptions {
 }
 
 impl MapOptions {
-    /// No time limit, one call for each item, everything submitted at once, results in order.
+    /// Makes the default options: no time limit, one call for each item, everything submitted at
+    /// once, results in the order of the items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let lengths = pool.map_with(MapOptions::new(), str::len, ["one", "three"])?;
+    /// assert!(lengths.flatten().eq([3, 5])); // as `map`
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the iteration with [`Error::Timeout`] this long after `map_with` was called.
+    /// Ends the iteration with [`Error::Timeout`] when this much time has passed since `map_with`
+    /// was called.
     ///
-    /// What has not started then is cancelled.
+    /// Calls that have not started then are cancelled.
+    ///
+    /// # Python
+    ///
+    /// `map(..., timeout=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// use std::{sync::mpsc, sync::Mutex, time::Duration};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (_open, gate) = mpsc::channel::<()>();
+    /// let gate = Mutex::new(gate);
+    /// let options = MapOptions::new().timeout(Duration::from_millis(1));
+    /// let mut waits = pool.map_with(options, move |()| gate.lock().unwrap().recv().is_ok(), [(), ()])?;
+    /// assert!(waits.next().expect("an item").unwrap_err().is_timeout());
+    /// assert!(waits.next().is_none());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Puts this many items into one call. An item that panics does not affect the others; the death
-    /// of a worker process, or its `call_deadline`, is that of the whole chunk.
+    /// Puts this many items into one call, which makes short calls cheaper.
+    ///
+    /// An item that panics does not affect the others. The death of a worker process, or the end of
+    /// a call's time, is that of the whole chunk.
+    ///
+    /// # Python
+    ///
+    /// `map(..., chunksize=...)`, which there has no effect on threads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let halves = pool.map_with(MapOptions::new().chunk_size(25), |n: u32| n / 2, 0..100)?;
+    /// assert_eq!(halves.count(), 100); // of four calls
+    /// assert_eq!(pool.stats().finished, 4);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "chunksize")]
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.chunk_size = Some(items);
         self
     }
 
-    /// Submits this many calls ahead of the iteration and takes further items as it goes on.
+    /// Submits at most this many calls ahead of the iteration, so that the items may be endless.
     ///
-    /// Each `next` submits one more call before it waits. With it, the input may be endless.
+    /// Each `next` submits one more call before it waits.
+    ///
+    /// # Python
+    ///
+    /// `map(..., buffersize=...)` of 3.14.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let squares = pool.map_with(MapOptions::new().buffer_size(4), |n: u64| n * n, 0..)?;
+    /// let large = squares.flatten().find(|square| *square > 50);
+    /// assert_eq!(large, Some(64));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "buffersize")]
     pub fn buffer_size(mut self, calls: usize) -> Self {
         self.buffer_size = Some(calls);
         self
     }
 
-    /// Yields results as calls are done instead of in the order of the items.
+    /// Sets whether to yield results in the order in which the calls end, not in that of the items.
+    ///
+    /// # Python
+    ///
+    /// None in `concurrent.futures`; `multiprocessing.Pool.imap_unordered`, and `unordered=True` in
+    /// mpi4py.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let results = pool.map_with(MapOptions::new().unordered(true), |n: u32| n * n, 1..=3)?;
+    /// let mut squares = results.collect::<Result<Vec<_>, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "imap_unordered")]
     pub fn unordered(mut self, unordered: bool) -> Self {
         self.unordered = unordered;
         self
@@ -164,20 +254,33 @@ pub(crate) fn run_chunk<A, R>(function: &impl Fn(A) -> R, chunk: Vec<A>) -> Vec<
     chunk.into_iter().map(|item| catch(|| function(item)).map_err(Error::Panicked)).collect()
 }
 
-/// Yields the results of a map; see [`ThreadPoolExecutor::map`](crate::futures::ThreadPoolExecutor::map).
+/// The iterator that the `map` and `map_with` of an executor return; see
+/// [`ThreadPoolExecutor::map`](crate::futures::ThreadPoolExecutor::map).
 ///
-/// A call that fails gives an `Err` in its place, a chunk one for each of its items, and the iteration
-/// goes on. It ends after the last
-/// result, after [`Error::Timeout`] or [`Error::Deadlock`], or after the error of an executor that
-/// takes no more calls.
-/// Results are moved out, never kept.
+/// A call that fails yields an `Err` in its place, a failed chunk one for each of its items, and
+/// the iteration goes on. It ends after the last result, after [`Error::Timeout`] or
+/// [`Error::Deadlock`], or after the error of an executor that takes no more calls. It moves
+/// results out and keeps none.
 ///
 /// Dropping it cancels the calls that have not started.
 ///
-/// # Differences from Python
+/// # Python
 ///
-/// A task's error does not end the iteration (as in CPython's main branch); calls are cancelled
-/// also if the iterator was never advanced.
+/// The iterator that `Executor.map` returns. There a failed call ends the iteration (up to 3.15),
+/// and an iterator that was never advanced cancels nothing.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let mut inverses = pool.map(|n: u32| 100 / n, [5, 0, 20]);
+/// assert_eq!(inverses.next().expect("5")?, 20);
+/// assert!(inverses.next().expect("0").unwrap_err().is_call_failure()); // it panicked
+/// assert_eq!(inverses.next().expect("20")?, 5);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[must_use = "dropping a map cancels its calls"]
 pub struct Map<'a, R> {
     calls: MapCalls<R>,

@@ -11,25 +11,27 @@ use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::sync::deadline_after;
 
-/// Yields calls as they finish, fail or are cancelled; those that are done already first.
+/// Yields calls as they finish, fail or are cancelled; those that are done already come first.
 ///
-/// Takes anything that yields futures, or what borrows one: `Future<T>`, `&Future<T>`,
-/// `Arc<Future<T>>`. The same handles come back, each call once; a yielded handle is not kept.
-/// Calls of several executors may be mixed. The cost is linear in the number of calls.
+/// It takes anything that yields futures, or borrows them: `Future<T>`, `&Future<T>`,
+/// `Arc<Future<T>>`. It yields the same handles, each call once, and keeps none that it has
+/// yielded. Calls of several executors may be mixed. The cost is linear in the number of calls.
 ///
 /// # Blocking
 ///
 /// `next` blocks until a further call is done. Dropping the iterator early cancels nothing.
 ///
-/// Inside of a call: if otherwise none of the calls can move, those that wait for this very worker are
-/// [run in place](crate::futures#waiting-inside-of-calls), one before each `next` that needs it. If none of
+/// Inside of a call: if otherwise none of the calls can move, `next` first [runs in
+/// place](crate::futures#waiting-inside-of-calls) one that waits for this very worker. If none of
 /// those that are left can ever be done, they are yielded undone, and their `result` is
 /// [`Error::Deadlock`].
 ///
 /// # Python
 ///
-/// `concurrent.futures.as_completed`; a cancelled future is yielded at once. With a `timeout` it is
-/// [`as_completed_timeout`].
+/// `concurrent.futures.as_completed(fs)`; with a timeout it is [`as_completed_timeout`]. Here a
+/// cancelled future is yielded at once.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{as_completed, ThreadPoolExecutor};
@@ -51,15 +53,22 @@ pub fn as_completed<T, H: Borrow<Future<T>>>(
     AsCompleted::new(futures)
 }
 
-/// Like [`as_completed`], for at most `timeout` counted from this call.
+/// Like [`as_completed`], for at most `timeout` from this call.
 ///
-/// When time is up, [`Error::Timeout`] says how many calls of how many were unfinished, and the
-/// iteration ends. Calls that are done when `next` is called come first, also after time is up: the
-/// error comes when the next call would have to be waited for. (Python raises as soon as time is up.)
+/// When time is up, the iterator yields [`Error::Timeout`] with the number of unfinished calls, and
+/// ends. Calls that are done when `next` is called come first, even after time is up: the error
+/// comes when the next call would have to be waited for.
 ///
 /// # Blocking
 ///
-/// `next` blocks until a further call is done or time is up.
+/// `next` blocks until a further call is done or time is up. It runs no call in place.
+///
+/// # Python
+///
+/// `concurrent.futures.as_completed(fs, timeout)`, which raises as soon as time is up, whatever is
+/// done by then, and starts its clock at the first `next`.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{as_completed_timeout, Promise};
@@ -84,6 +93,20 @@ pub fn as_completed_timeout<T, H: Borrow<Future<T>>>(
 }
 
 /// The iterator that [`as_completed`] returns.
+///
+/// Its length is the number of calls that it has not yielded.
+///
+/// # Examples
+///
+/// ```
+/// # use concurrent::futures::{ThreadPoolExecutor, as_completed};
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let mut calls = as_completed([pool.spawn(|| 1)?, pool.spawn(|| 2)?]);
+/// let first = calls.next().expect("two calls");
+/// assert!(first.done());
+/// assert_eq!(calls.len(), 1);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[must_use = "iterators are lazy"]
 pub struct AsCompleted<T, H: Borrow<Future<T>>> {
     calls: WaitSet<WaitHandle<T, H>>,
@@ -127,6 +150,19 @@ impl<T, H: Borrow<Future<T>>> fmt::Debug for AsCompleted<T, H> {
 }
 
 /// The iterator that [`as_completed_timeout`] returns.
+///
+/// # Examples
+///
+/// ```
+/// # use concurrent::futures::{ThreadPoolExecutor, as_completed_timeout};
+/// # use std::time::Duration;
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let calls = [pool.spawn(|| 1)?, pool.spawn(|| 2)?];
+/// for call in as_completed_timeout(calls, Duration::from_secs(60)) {
+///     assert!(call?.done()); // or time is up
+/// }
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[must_use = "iterators are lazy"]
 pub struct AsCompletedTimeout<T, H: Borrow<Future<T>>> {
     calls: AsCompleted<T, H>,

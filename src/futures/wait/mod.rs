@@ -18,21 +18,61 @@ use crate::futures::deadlock::WaitFor;
 use crate::sync::deadline_after;
 
 /// When [`wait`] returns.
+///
+/// # Python
+///
+/// The constants of `concurrent.futures`.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{Promise, ReturnWhen, wait};
+///
+/// let (promise, first) = Promise::pair();
+/// let (_promise, second) = Promise::pair();
+/// promise.set_result(1)?;
+/// let outcome = wait([&first, &second], None, ReturnWhen::FirstCompleted);
+/// assert_eq!((outcome.done, outcome.not_done), (vec![&first], vec![&second]));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReturnWhen {
     /// When any call finishes, fails or is cancelled. Python's `FIRST_COMPLETED`.
+    #[doc(alias = "FIRST_COMPLETED")]
     FirstCompleted,
     /// When any call fails; if none does, when all are done. Python's `FIRST_EXCEPTION`.
     ///
     /// A cancelled call has not failed, nor has one that returned an `Err`, unless it was
     /// [flattened](Future::flatten).
+    #[doc(alias = "FIRST_EXCEPTION")]
     FirstException,
     /// When all calls are done. Python's `ALL_COMPLETED`.
+    #[doc(alias = "ALL_COMPLETED")]
     #[default]
     AllCompleted,
 }
 
-/// The two halves of what [`wait`] was given, each in the order given.
+/// The handles that [`wait`] was given, in two parts, each in the order given.
+///
+/// # Python
+///
+/// The named tuple `DoneAndNotDoneFutures`, whose parts are sets.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{DoneAndNotDone, Promise, ReturnWhen, wait};
+/// use std::time::Duration;
+///
+/// let (promise, quick) = Promise::pair();
+/// let (_promise, slow) = Promise::pair();
+/// promise.set_result("quick")?;
+/// let outcome = wait([&quick, &slow], Duration::from_millis(1), ReturnWhen::AllCompleted);
+/// let DoneAndNotDone { done, not_done } = outcome;
+/// assert_eq!((done, not_done), (vec![&quick], vec![&slow]));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
+#[doc(alias = "DoneAndNotDoneFutures")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct DoneAndNotDone<H> {
@@ -44,29 +84,33 @@ pub struct DoneAndNotDone<H> {
 
 /// Waits for calls, of one or of several executors, until `return_when` holds or time is up.
 ///
-/// Takes anything that yields futures, or what borrows one: `Future<T>`, `&Future<T>`,
-/// `Arc<Future<T>>`. The same handles come back, each call once. Running out of time is no error:
-/// what is not done is in `not_done`. The calls go on either way.
+/// It takes anything that yields futures, or borrows them: `Future<T>`, `&Future<T>`,
+/// `Arc<Future<T>>`. It returns the same handles, each call once. Running out of time is no error:
+/// the calls that are not done are in `not_done`. Either way the calls go on.
 ///
 /// For a map of futures that changes while they are waited for, see the
 /// [guide](crate::guide::coming_from_python#the-frontier-a-map-that-grows-while-it-is-waited-for).
 ///
 /// # Blocking
 ///
-/// Until `return_when` holds, at most `timeout` (`None`: no limit) from this call. Empty input
-/// returns at once.
+/// Until `return_when` holds, at most for `timeout` from this call (`None`: no limit). With no
+/// futures it returns at once.
 ///
-/// Inside of a call, without a `timeout`: calls that nobody else comes for are
-/// [run in place](crate::futures#waiting-inside-of-calls); unless it is for all, only if otherwise none of
-/// them can move. If the wait can never end, it returns early; the futures that can never be done are
-/// in `not_done`, and their `result` is [`Error::Deadlock`](crate::Error::Deadlock).
+/// Inside of a call and without a `timeout`, this thread [runs queued calls in
+/// place](crate::futures#waiting-inside-of-calls) for which no worker is free; unless it waits for
+/// all calls, only if otherwise none of them can move. If the wait can never end, it returns early.
+/// The futures that can never be done are in `not_done`, and their `result` is
+/// [`Error::Deadlock`](crate::Error::Deadlock).
 ///
 /// # Python
 ///
-/// `concurrent.futures.wait`; a cancelled future counts as done at once.
+/// `concurrent.futures.wait(fs, timeout, return_when)`. Here a cancelled future counts as done at
+/// once.
+///
+/// # Examples
 ///
 /// ```
-/// use concurrent::futures::{wait, ReturnWhen, ThreadPoolExecutor};
+/// use concurrent::futures::{ReturnWhen, ThreadPoolExecutor, wait};
 ///
 /// let pool = ThreadPoolExecutor::new(2)?;
 /// let calls = [pool.submit(|n| n * n, 3)?, pool.submit(|n| n + n, 3)?];
