@@ -16,7 +16,14 @@ const WORKERS_PER_CPU: usize = 5;
 
 pub(crate) type Initializer = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
-/// Settings of a [`ThreadPoolExecutor`]; see [`ThreadPoolExecutor::builder`].
+/// The settings of a [`ThreadPoolExecutor`]; [`ThreadPoolExecutor::builder`] makes one.
+///
+/// # Python
+///
+/// The arguments of `ThreadPoolExecutor(...)`: `max_workers`, `thread_name_prefix`, `initializer`
+/// and `initargs`. The other settings have no counterpart there.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::ThreadPoolExecutor;
@@ -47,7 +54,13 @@ pub struct ThreadPoolBuilder {
 }
 
 impl ThreadPoolBuilder {
-    /// At most this many worker threads. Default: five times the number of processors.
+    /// Sets the largest number of worker threads. Default: five times the number of processors.
+    ///
+    /// # Python
+    ///
+    /// `max_workers`, by default `min(32, cpus + 4)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -60,25 +73,67 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Worker threads are named this, an underscore and a number from 0.
+    /// Names worker threads: this prefix, an underscore, and a number from 0.
     ///
     /// Default: `ThreadPoolExecutor-` and the number of the pool in this process. Systems show only
     /// the first bytes of a thread's name (Linux 15).
+    ///
+    /// # Python
+    ///
+    /// `thread_name_prefix`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::builder().thread_name_prefix("disk").build()?;
+    /// let name = || std::thread::current().name().map(str::to_owned);
+    /// assert_eq!(pool.spawn(name)?.into_result()?.as_deref(), Some("disk_0"));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name_prefix = Some(prefix.into());
         self
     }
 
-    /// Bytes of stack for each worker. Default: the standard library's.
+    /// Sets the stack of each worker, in bytes. Default: that of the standard library.
+    ///
+    /// # Python
+    ///
+    /// `threading.stack_size`, for the whole process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// fn depth(n: u32) -> u32 {
+    ///     if n == 0 { 0 } else { 1 + depth(n - 1) }
+    /// }
+    ///
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).stack_size(64 << 20).build()?;
+    /// assert_eq!(pool.submit(depth, 100_000)?.into_result()?, 100_000);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// Called by each worker before its first call.
+    /// Sets a function that each worker calls before its first call.
     ///
-    /// If it panics or returns an `Err`, the pool is broken: calls that wait, and all later ones,
+    /// If it panics or returns an `Err`, the pool is broken: pending calls, and all later ones,
     /// fail with [`Error::BrokenThreadPool`], which keeps the cause. Running calls finish.
+    ///
+    /// # Threads
+    ///
+    /// `initializer` runs in the worker.
+    ///
+    /// # Python
+    ///
+    /// `initializer`; a closure captures what `initargs` would carry. There the cause of a failure
+    /// is only logged.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -92,6 +147,7 @@ impl ThreadPoolBuilder {
     /// assert!(error.to_string().contains("no licence"));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "initargs")]
     pub fn initializer<R: Outcome>(
         mut self,
         initializer: impl Fn() -> R + Send + Sync + 'static,
@@ -100,14 +156,18 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// When a worker that waits for a queued call of this pool runs that call itself. Default:
+    /// Sets when a worker that waits for a queued call of this pool runs that call itself. Default:
     /// [`RunInPlace::IfNobodyIsFree`].
     ///
-    /// This is for waits inside of calls: `result` without a time limit, [`wait`] for all of several,
-    /// the end of a [`scope`](ThreadPoolExecutor::scope). What such a call shares with the one that
-    /// waits, and which setting is for what, is said at [`RunInPlace`].
+    /// It applies to waits inside of calls: `result` without a time limit, [`wait`] for all of
+    /// several, the end of a [`scope`](ThreadPoolExecutor::scope). [`RunInPlace`] says what such a
+    /// call shares with the call that waits, and which setting to choose.
     ///
-    /// [`wait`]: crate::futures::wait()
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
@@ -124,26 +184,34 @@ impl ThreadPoolBuilder {
     /// assert_eq!(sum.into_result()??, 5050);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    ///
+    /// [`wait`]: crate::futures::wait()
     pub fn run_in_place(mut self, when: RunInPlace) -> Self {
         self.run_in_place = when;
         self
     }
 
-    /// At most this many calls wait for a worker. Default: no limit.
+    /// Limits how many calls may wait for a worker. Default: no limit.
     ///
-    /// A call that runs does not count, nor one that was cancelled, nor those that idle workers are
-    /// about to take: with four of them and room for two, six calls are taken at once.
-    /// [`when_full`](Self::when_full) says what `submit` and `spawn` do beyond that;
+    /// Running and cancelled calls do not count, nor do calls that idle workers are about to take:
+    /// with four idle workers and a capacity of two, six calls are taken at once.
+    /// [`when_full`](Self::when_full) says what `submit` and `spawn` do when the queue is full;
     /// [`try_submit`](ThreadPoolExecutor::try_submit) and
     /// [`try_spawn`](ThreadPoolExecutor::try_spawn) hand the call back.
     ///
     /// # Blocking
     ///
-    /// `submit` and `spawn` now block while the queue is full, `map` and `map_with` as well,
-    /// whatever `when_full` says, unless they run calls themselves: they lose no item. In one of the
-    /// pool's own workers none of them blocks, because room might never come: the call then runs in
-    /// place. So it does in a call of another pool if room never would come, such as where two pools
-    /// are full whose workers submit to each other.
+    /// With a capacity, `submit` and `spawn` block while the queue is full. So do `map` and
+    /// `map_with`, whatever `when_full` says, unless they run calls themselves: they lose no item.
+    /// In one of the pool's own workers none of them blocks, because room might never come: the
+    /// call runs in place instead. The same happens in a call of another pool if room would never
+    /// come, for example if two pools are full whose workers submit to each other.
+    ///
+    /// # Python
+    ///
+    /// None: the queue has no limit.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -160,17 +228,24 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// What `submit` and `spawn` do when the queue is full. Default: [`FullQueue::Block`].
+    /// Sets what `submit` and `spawn` do when the queue is full. Default: [`FullQueue::Block`].
     ///
-    /// It says nothing without a [`queue_capacity`](Self::queue_capacity). Those who block are let
+    /// It has no effect without a [`queue_capacity`](Self::queue_capacity). Blocked submitters get
     /// in in the order in which they came. A shutdown releases them with [`Error::Shutdown`], a
     /// failed initializer with [`Error::BrokenThreadPool`].
     ///
     /// # Threads
     ///
-    /// With [`FullQueue::RunInCaller`] the function may run in the thread that submits it, within
-    /// `submit`; so it may in a call, see [`queue_capacity`](Self::queue_capacity), unless the pool
-    /// refuses. If the system has no more stack for it there, it is refused.
+    /// With [`FullQueue::RunInCaller`] the function may run in the submitting thread, within
+    /// `submit`. Under the other settings that happens inside of calls, as
+    /// [`queue_capacity`](Self::queue_capacity) says, unless the pool refuses. If the system has no
+    /// stack left for it there, the call is refused.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{FullQueue, ThreadPoolExecutor};
@@ -198,7 +273,13 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Which of the waiting calls a worker takes next. Default: [`Discipline::Fifo`].
+    /// Sets which of the waiting calls a worker takes next. Default: [`Discipline::Fifo`].
+    ///
+    /// # Python
+    ///
+    /// None: it is first in, first out.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{Discipline, ThreadPoolExecutor};
@@ -227,8 +308,20 @@ impl ThreadPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_workers`, `queue_capacity` or `keep_alive` is 0,
-    /// `min_workers` is greater than `max_workers`, or the prefix contains a NUL byte.
+    /// [`Error::InvalidArgument`] if `max_workers`, `queue_capacity` or `keep_alive` is 0, if
+    /// `min_workers` is greater than `max_workers`, or if the prefix contains a NUL byte.
+    ///
+    /// # Python
+    ///
+    /// `ThreadPoolExecutor(...)`, which raises `ValueError`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// let wrong = ThreadPoolExecutor::builder().max_workers(2).min_workers(3).build();
+    /// assert!(matches!(wrong, Err(Error::InvalidArgument(_))));
+    /// ```
     pub fn build(self) -> Result<ThreadPoolExecutor> {
         let max_workers = match at_least_one(self.max_workers, "max_workers")? {
             None => num_cpus::get().saturating_mul(WORKERS_PER_CPU),

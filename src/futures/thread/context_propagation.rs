@@ -13,21 +13,28 @@ pub(crate) type Enter = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 pub(crate) type Capture = Arc<dyn Fn() -> Enter + Send + Sync>;
 
 impl ThreadPoolBuilder {
-    /// Carries something along with each call: `capture` takes it where the call is submitted,
+    /// Carries a value along with each call: `capture` takes it in the submitting thread, and
     /// `enter` puts it in force around the run of the call.
     ///
-    /// It is for what lives in thread-locals, such as the current span of `tracing`:
-    /// `.propagate(tracing::Span::current, |span, run| span.in_scope(run))`. Without it, calls cost
-    /// nothing more. If it is set twice, the last one counts.
+    /// It is for thread-locals such as the current span of `tracing`:
+    /// `.propagate(tracing::Span::current, |span, run| span.in_scope(run))`. A pool without it pays
+    /// nothing for it. If it is set twice, the last one counts.
     ///
-    /// `enter` should call the function it is given once. More often does nothing; if it returns
-    /// without, the call runs after it. If it panics, the call fails with that panic.
+    /// `enter` should call the function that it is given once. Further calls do nothing; if it
+    /// returns without one, the call runs after it. If `enter` panics, the call fails with that
+    /// panic.
     ///
     /// # Threads
     ///
-    /// `capture` runs in the thread that submits; if it panics, that is logged, and the call runs
-    /// with nothing around it. `enter` runs where the call does. What was captured for a call that
-    /// is cancelled is dropped with what the call captured.
+    /// `capture` runs in the submitting thread; if it panics, that is logged, and the call runs
+    /// with nothing around it. `enter` runs in the thread that runs the call. The value of a
+    /// cancelled call is dropped with the captures of the call.
+    ///
+    /// # Python
+    ///
+    /// `contextvars.copy_context().run`, wrapped around each submitted function by hand.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -46,6 +53,7 @@ impl ThreadPoolBuilder {
     /// assert_eq!(pool.spawn(|| REQUEST.get())?.into_result()?, 7);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "contextvars")]
     pub fn propagate<C: Send + 'static>(
         mut self,
         capture: impl Fn() -> C + Send + Sync + 'static,

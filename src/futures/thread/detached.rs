@@ -113,20 +113,26 @@ impl Running for Unasked {
 }
 
 impl ThreadPoolExecutor {
-    /// Schedules a closure for what it does: nobody learns how it ends, nobody can cancel it alone.
+    /// Schedules a closure without a future: nobody learns how the call ends, or cancels it alone.
     ///
-    /// As a [`spawn`](Self::spawn) whose future is dropped, for less memory and time: nothing is
-    /// allocated for a closure that captures no more than a pointer. A panic is logged. A
-    /// shutdown waits for the call, cancels it or asks it to stop, as its options say; it is in the
-    /// [`stats`](Self::stats), and may wait for other calls.
+    /// It does what dropping the future of a [`spawn`](Self::spawn) does, for less memory and time:
+    /// nothing is allocated for a closure that captures at most a pointer. A panic is logged. A
+    /// shutdown waits for the call, cancels it or asks it to stop, as its options say; the
+    /// [`stats`](Self::stats) count the call, and it may wait for other calls.
     ///
-    /// # Python
+    /// # Blocking
     ///
-    /// `submit(fn)`, its future thrown away.
+    /// As [`submit`](Self::submit).
     ///
     /// # Errors
     ///
     /// As [`submit`](Self::submit).
+    ///
+    /// # Python
+    ///
+    /// `submit(fn)`, with its future thrown away.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -137,6 +143,7 @@ impl ThreadPoolExecutor {
     /// assert_eq!(lines.recv(), Ok("written by a worker"));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "submit")]
     pub fn execute<F>(&self, function: F) -> Result<()>
     where
         F: FnOnce() + Send + 'static,

@@ -146,19 +146,27 @@ fn join_thread(thread: JoinHandle<()>) {
 }
 
 impl ThreadPoolExecutor {
-    /// Starts [`min_workers`](super::ThreadPoolBuilder::min_workers) threads now, or all if that was not set.
+    /// Starts [`min_workers`](super::ThreadPoolBuilder::min_workers) threads now, or all if that
+    /// was not set; returns how many threads there are.
     ///
-    /// Returns how many there are. Without it each is started by the call that needs it.
+    /// Without it each thread is started by the call that needs it.
     ///
     /// # Errors
     ///
-    /// [`Error::ThreadStart`] if the system starts no more; those that were started stay.
+    /// [`Error::ThreadStart`] if the system starts no more; the threads that were started stay.
     /// [`Error::Shutdown`] or [`Error::BrokenThreadPool`] as for `submit`.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
-    /// let pool = ThreadPoolExecutor::builder().max_workers(8).min_workers(2).build()?;
-    /// assert_eq!(pool.prestart()?, 2);
+    /// let pool = ThreadPoolExecutor::new(3)?;
+    /// assert_eq!(pool.prestart()?, 3);
+    /// assert_eq!(pool.stats().workers, 3);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn prestart(&self) -> Result<usize> {
@@ -166,15 +174,22 @@ impl ThreadPoolExecutor {
         shared.queue().prestart(&|flag, index| shared.start(flag, index))
     }
 
-    /// Changes the most threads that this pool will have.
+    /// Changes the largest number of threads that this pool may have.
     ///
-    /// If there are more, idle workers end at once and others after their call. If calls wait and
-    /// there may be more, they are started. A worker that is ending does not count any longer.
+    /// If there are more, idle workers end at once and busy ones after their call. If calls wait
+    /// and there may be more threads, they are started. A worker that is ending does not count any
+    /// more.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_workers` is 0 or below
+    /// [`Error::InvalidArgument`] if `max_workers` is 0 or less than
     /// [`min_workers`](super::ThreadPoolBuilder::min_workers).
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;

@@ -21,11 +21,17 @@ pub(crate) struct WorkerHooks {
 }
 
 impl ThreadPoolBuilder {
-    /// Workers that have had nothing to do for this long end. Default: they live as long as the
+    /// Ends workers that have had nothing to do for this long. Default: they live as long as the
     /// pool.
     ///
-    /// [`min_workers`](Self::min_workers) stay. Others are started when calls need them, with the
-    /// lowest number that is free in their name.
+    /// [`min_workers`](Self::min_workers) of them stay. When calls need more, others are started,
+    /// and take the lowest free number for their name.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -47,10 +53,16 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// This many workers stay when [`keep_alive`](Self::keep_alive) ends idle ones. Default: 0.
+    /// Sets how many workers stay when [`keep_alive`](Self::keep_alive) ends idle ones. Default: 0.
     ///
-    /// They too are started as calls need them, or by
+    /// These too are started as calls need them, or by
     /// [`prestart`](super::ThreadPoolExecutor::prestart).
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -63,9 +75,20 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called by each worker when it starts, before the [`initializer`](Self::initializer).
+    /// Sets a function that each worker calls when it starts, before the
+    /// [`initializer`](Self::initializer).
     ///
-    /// A panic in it is logged and goes no further.
+    /// A panic in it is logged and has no other effect.
+    ///
+    /// # Threads
+    ///
+    /// `hook` runs in the worker.
+    ///
+    /// # Python
+    ///
+    /// None: an `initializer` whose failure breaks no pool.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -85,10 +108,20 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called by each worker when it ends, for whatever reason; a shutdown that waits for the
-    /// workers waits for it.
+    /// Sets a function that each worker calls when it ends, for whatever reason. A shutdown that
+    /// waits for the workers waits for it.
     ///
-    /// A panic in it is logged and goes no further.
+    /// A panic in it is logged and has no other effect.
+    ///
+    /// # Threads
+    ///
+    /// `hook` runs in the worker.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;

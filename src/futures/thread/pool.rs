@@ -21,6 +21,28 @@ use crate::user_code::{contain, install_hook};
 
 /// Runs calls on a pool of worker threads.
 ///
+/// - Calls start in the order in which they were submitted, unless the pool has another
+///   [`discipline`](ThreadPoolBuilder::discipline). The queue has no limit and submitting never
+///   blocks on load, unless the pool has a [`queue_capacity`](ThreadPoolBuilder::queue_capacity).
+/// - Threads are started as calls need them, idle ones are reused first, and they live as long as
+///   the pool, unless it has a [`keep_alive`](ThreadPoolBuilder::keep_alive) or is
+///   [resized](Self::resize).
+/// - A call may panic, drop its own pool or shut it down: the workers go on.
+/// - Dropping the pool ends it like Python's `with` block: all submitted calls run, and the drop
+///   waits for them. While a panic unwinds, calls that have not started are cancelled first. The
+///   drop does not wait in one of the pool's own workers, nor after a
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
+///
+/// A pool can live in a `static` (`LazyLock`). Statics are never dropped: when `main` returns, the
+/// process ends, and running calls end with it.
+///
+/// # Python
+///
+/// `concurrent.futures.ThreadPoolExecutor`. Here the default is five workers per processor, and the
+/// end of the process waits for no pool that was not dropped.
+///
+/// # Examples
+///
 /// ```
 /// use concurrent::futures::ThreadPoolExecutor;
 ///
@@ -31,24 +53,6 @@ use crate::user_code::{contain, install_hook};
 /// assert_eq!((*with_argument.result()?, *closure.result()?), (5050, 8));
 /// # Ok::<(), concurrent::Error>(())
 /// ```
-///
-/// - Calls start in the order they were submitted, unless the pool has another
-///   [`discipline`](ThreadPoolBuilder::discipline). The queue has no limit, and submitting never
-///   blocks on load, unless the pool has a [`queue_capacity`](ThreadPoolBuilder::queue_capacity).
-/// - Threads are started as calls need them, idle ones are reused first, and they live as long as
-///   the pool, unless it has a [`keep_alive`](ThreadPoolBuilder::keep_alive) or is [resized](Self::resize).
-/// - A call may panic, drop or shut down its own pool: the workers go on.
-/// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
-///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
-///   one of the pool's own workers, nor after a [`shutdown_with`](Self::shutdown_with) that chose
-///   not to wait, or whose time ran out.
-///
-/// It can live in a `static` (`LazyLock`). Statics are never dropped: when `main` returns, the
-/// process ends, and with it what still runs.
-///
-/// # Differences from Python
-///
-/// The default is five workers per processor. Process exit waits for no pool that was not dropped.
 pub struct ThreadPoolExecutor {
     shared: Arc<PoolShared>,
 }
@@ -201,6 +205,12 @@ impl ThreadPoolExecutor {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0.
     ///
+    /// # Python
+    ///
+    /// `ThreadPoolExecutor(max_workers)`.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
     /// let pool = ThreadPoolExecutor::new(2)?;
@@ -211,11 +221,19 @@ impl ThreadPoolExecutor {
         Self::builder().max_workers(max_workers).build()
     }
 
-    /// Starts with the default settings: five workers per processor.
+    /// Starts a builder with the default settings: five workers per processor.
+    ///
+    /// # Python
+    ///
+    /// The keyword arguments of `ThreadPoolExecutor(...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
     /// let pool = ThreadPoolExecutor::builder().thread_name_prefix("io").build()?;
+    /// let name = pool.spawn(|| std::thread::current().name().map(str::to_owned))?.into_result()?;
+    /// assert_eq!(name.as_deref(), Some("io_0"));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn builder() -> ThreadPoolBuilder {
@@ -238,7 +256,16 @@ impl ThreadPoolExecutor {
         Self { shared: Arc::new(PoolShared { id, queue, settings, prefix, stop }) }
     }
 
-    /// The most threads this pool will have; see [`resize`](Self::resize).
+    /// Returns the largest number of threads that this pool may have; see [`resize`](Self::resize).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// assert_eq!(ThreadPoolExecutor::new(4)?.max_workers(), 4);
+    /// assert!(ThreadPoolExecutor::default().max_workers() >= 5);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn max_workers(&self) -> usize {
         self.shared.queue.max_workers()
@@ -250,21 +277,30 @@ impl ThreadPoolExecutor {
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///
-    /// # Python
+    /// # Blocking
     ///
-    /// `submit(fn, *args)`.
+    /// Only if the queue is bounded and full; see
+    /// [`queue_capacity`](ThreadPoolBuilder::queue_capacity).
     ///
     /// # Threads
     ///
-    /// `function` runs in a worker. It and what it captured are dropped there as soon as it
-    /// returned, or in the thread that cancels the call.
+    /// `function` runs in a worker, and is dropped there with its captures as soon as it has
+    /// returned. If the call is cancelled, the thread that cancels drops them.
     ///
     /// # Errors
     ///
     /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
     /// [`Error::BrokenThreadPool`](crate::Error::BrokenThreadPool) after an initializer failed,
     /// [`Error::ThreadStart`](crate::Error::ThreadStart) if the system starts no thread and the
-    /// pool has none. In each case `function` and `argument` are dropped in this thread.
+    /// pool has none, [`Error::QueueFull`](crate::Error::QueueFull) if the pool refuses calls when
+    /// its queue is full. In each case `function` and `argument` are dropped in this thread.
+    ///
+    /// # Python
+    ///
+    /// `submit(fn, *args)`. It does not wait for the worker's start: a [`cancel`](Future::cancel)
+    /// right after it may still succeed.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -284,9 +320,19 @@ impl ThreadPoolExecutor {
 
     /// Schedules a closure.
     ///
+    /// # Blocking
+    ///
+    /// As [`submit`](Self::submit).
+    ///
     /// # Errors
     ///
     /// As [`submit`](Self::submit).
+    ///
+    /// # Python
+    ///
+    /// `submit(lambda: ...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -295,6 +341,7 @@ impl ThreadPoolExecutor {
     /// assert_eq!(pool.spawn(move || words.concat())?.into_result()?, "ab");
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "submit")]
     pub fn spawn<R, F>(&self, function: F) -> Result<Future<R>>
     where
         R: Send + 'static,
@@ -303,21 +350,23 @@ impl ThreadPoolExecutor {
         self.shared.enqueue::<R, F, F>(function)
     }
 
-    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
-    /// the items.
+    /// Calls `function` with each item, in parallel; yields the results in the order of the items.
     ///
-    /// All items are submitted before this returns. A call that fails gives an `Err` in its place,
-    /// and the others go on. Dropping the iterator cancels what has not started. If the pool was
-    /// shut down, the iterator yields that error and ends.
-    ///
-    /// # Python
-    ///
-    /// `Executor.map`; for `timeout`, `chunksize` and `buffersize` see [`map_with`](Self::map_with).
-    /// Several iterables are zipped: `pool.map(|(a, b)| ..., a.zip(b))`.
+    /// It submits all items before it returns. A call that fails yields an `Err` in its place, and
+    /// the others go on. Dropping the iterator cancels the calls that have not started. If the pool
+    /// was shut down, the iterator yields that error and ends.
     ///
     /// # Blocking
     ///
     /// `next` blocks until the next call in order is done.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable)`; for `timeout`, `chunksize` and `buffersize` see
+    /// [`map_with`](Self::map_with). Several iterables are zipped: `pool.map(|(a, b)| ...,
+    /// a.zip(b))`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -338,13 +387,25 @@ impl ThreadPoolExecutor {
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
-    /// order in which they are done; see [`MapOptions`].
+    /// order in which the calls end; see [`MapOptions`].
+    ///
+    /// # Blocking
+    ///
+    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
+    /// otherwise as [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
-    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
-    /// what refuses a later one comes after the results of those before.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk size or the buffer
+    /// size is 0. [`Error::Shutdown`](crate::Error::Shutdown), or another error of `submit`, if the
+    /// pool refuses the first call. If it refuses a later one, the iterator yields that error after
+    /// the results before it.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable, timeout=..., chunksize=..., buffersize=...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
@@ -354,6 +415,8 @@ impl ThreadPoolExecutor {
     /// assert_eq!(first?, [0, 2, 4]);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "chunksize")]
+    #[doc(alias = "buffersize")]
     pub fn map_with<'a, A, R, F, I>(
         &self,
         options: MapOptions,

@@ -10,18 +10,20 @@ use crate::futures::executor::{ShutdownOptions, ShutdownReport};
 use crate::sync::deadline_after;
 
 impl ThreadPoolExecutor {
-    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
+    /// Refuses further calls, runs the submitted ones, and waits for the workers to end.
     ///
-    /// May be called more than once, and from several threads. In one of the pool's own workers (a
-    /// call, a callback, or the destructor of a thread-local) it does not wait.
+    /// It may be called more than once, and from several threads.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all threads have been joined. In one of the pool's own workers
+    /// (in a call, a callback, or the destructor of a thread-local) it does not wait.
     ///
     /// # Python
     ///
     /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
     ///
-    /// # Blocking
-    ///
-    /// Until all calls are done and all threads have been joined.
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::{Error, futures::ThreadPoolExecutor};
@@ -36,11 +38,17 @@ impl ThreadPoolExecutor {
         self.shutdown_with(ShutdownOptions::new());
     }
 
-    /// Shuts down as `options` say, and tells what was left unfinished.
+    /// Shuts the pool down as `options` say; reports which calls are left.
     ///
     /// # Blocking
     ///
-    /// As the options say; never in one of the pool's own workers.
+    /// As `options` say; never in one of the pool's own workers.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=..., cancel_futures=...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
@@ -49,6 +57,7 @@ impl ThreadPoolExecutor {
     /// assert!(report.is_complete());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "cancel_futures")]
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
         self.shared().queue().close();
         self.finish(options)

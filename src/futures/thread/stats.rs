@@ -4,10 +4,21 @@ use super::pool::ThreadPoolExecutor;
 use super::queue::{Queue, QueueState, TaskRef, WorkerCounts};
 use crate::futures::deadlock::blocked_of;
 
-/// What a pool is doing and has done, at one moment; see [`ThreadPoolExecutor::stats`].
+/// The state and the totals of a pool, at one moment; see [`ThreadPoolExecutor::stats`].
 ///
-/// Each call that was accepted is counted once: it is queued, running, finished, failed or
-/// cancelled.
+/// Each accepted call is counted once: it is queued, running, finished, failed or cancelled.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{PoolStats, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// pool.map(|n: u32| n + 1, 0..10).for_each(drop);
+/// let PoolStats { queued, running, finished, .. } = pool.stats();
+/// assert_eq!((queued, running, finished), (0, 0, 10));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -18,19 +29,19 @@ pub struct PoolStats {
     /// Workers that are blocked in waits without a time limit, for calls that they cannot run
     /// themselves. Their own calls count as running.
     pub blocked: usize,
-    /// Calls that wait for a worker, or are just being taken by one. Those of blocked submitters are
-    /// not accepted yet.
+    /// Calls that wait for a worker, or that a worker is just taking. Those of blocked submitters
+    /// are not accepted yet.
     pub queued: usize,
     /// Calls whose function is running, in a worker or in their submitter. A worker that waits for
-    /// a call which it runs in place runs two.
+    /// a call and runs it in place runs two.
     pub running: usize,
     /// Calls whose function returned. A returned `Err` is a value like any other.
     pub finished: usize,
-    /// Calls whose function panicked, or that a failed initializer failed.
+    /// Calls whose function panicked, or that failed with the pool's initializer.
     pub failed: usize,
     /// Calls that were cancelled.
     pub cancelled: usize,
-    /// The most workers there were at one time.
+    /// The largest number of workers that there were at one time.
     pub peak_workers: usize,
 }
 
@@ -86,14 +97,23 @@ fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
 }
 
 impl ThreadPoolExecutor {
-    /// What the pool is doing and has done, all numbers of the same moment.
+    /// Returns the state and the totals of the pool, all of the same moment.
     ///
-    /// Whoever has seen the result of a call finds it counted. A call that is cancelled while a worker
-    /// takes it out of the queue may count as queued until the worker has seen that.
+    /// A thread that has seen the result of a call finds that call counted. A call that is
+    /// cancelled while a worker takes it out of the queue may count as queued until the worker has
+    /// noticed.
     ///
-    /// It takes the pool's locks for a time proportional to the number of workers and queued calls,
-    /// and before that, for a moment, the one under which workers begin to block. It waits for nothing
-    /// else, so that it can be called anywhere, in a logger too.
+    /// # Blocking
+    ///
+    /// It holds the pool's locks for a time proportional to the number of workers and queued calls,
+    /// and before that, for a moment, the lock under which workers begin to block. It waits for
+    /// nothing else, so that it can be called anywhere, even in a logger.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;

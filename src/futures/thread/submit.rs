@@ -199,18 +199,23 @@ impl PoolShared {
 }
 
 impl ThreadPoolExecutor {
-    /// Schedules `function(argument)` if there is room for it, without ever blocking.
+    /// Schedules `function(argument)` if there is room for it; never blocks.
     ///
-    /// If it is refused, nothing is lost: the error holds `function` and `argument`. A pool without
-    /// a [`queue_capacity`](super::ThreadPoolBuilder::queue_capacity) always has room.
+    /// A refusal loses nothing: the error holds `function` and `argument`. A pool without a
+    /// [`queue_capacity`](super::ThreadPoolBuilder::queue_capacity) always has room.
     ///
     /// # Errors
     ///
     /// [`Error::QueueFull`], or as [`submit`](Self::submit), within a [`TrySubmitError`].
     ///
+    /// # Python
+    ///
+    /// None: its queue has no limit.
+    ///
+    /// # Examples
+    ///
     /// ```
-    /// # use concurrent::futures::{FullQueue, ThreadPoolExecutor};
-    /// # use concurrent::Error;
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
     /// let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(8).build()?;
     /// assert_eq!(pool.try_submit(str::len, "four")?.into_result()?, 4);
     ///
@@ -235,11 +240,17 @@ impl ThreadPoolExecutor {
         self.shared().try_enqueue::<R, _, F>((function, argument), run)
     }
 
-    /// Schedules a closure if there is room for it, without ever blocking.
+    /// Schedules a closure if there is room for it; never blocks.
     ///
     /// # Errors
     ///
     /// As [`try_submit`](Self::try_submit); the error holds the closure.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -266,13 +277,20 @@ impl ThreadPoolExecutor {
 impl ThreadPoolExecutor {
     /// Like [`submit`](Self::submit), with a priority: a lower number starts first, as in `sched`.
     ///
-    /// Of equal priorities the one submitted first starts first; `submit` and `spawn` have 0. If
-    /// the queue is bounded and full, submitters are let in in the order in which they came.
+    /// Of equal priorities the one submitted first starts first; `submit` and `spawn` have priority
+    /// zero. While the queue is bounded and full, submitters get in in the order in which they
+    /// came.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if the pool's discipline is not [`Discipline::Priority`];
     /// otherwise as `submit`.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::{Discipline, ThreadPoolExecutor};
@@ -300,6 +318,12 @@ impl ThreadPoolExecutor {
     ///
     /// As [`submit_with_priority`](Self::submit_with_priority).
     ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// # use concurrent::futures::{Discipline, ThreadPoolExecutor};
     /// let pool = ThreadPoolExecutor::builder().discipline(Discipline::Priority).build()?;
@@ -315,28 +339,74 @@ impl ThreadPoolExecutor {
     }
 }
 
-/// A call that a pool did not take, and why.
+/// A refused call, and the reason.
 ///
 /// `?` turns it into its [`Error`] and drops the call.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// pool.shutdown();
+/// let refused = pool.try_spawn(|| 6 * 7).unwrap_err();
+/// assert_eq!(refused.to_string(), "cannot schedule new futures after shutdown");
+/// assert_eq!(refused.into_call()(), 42); // run it here
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 pub struct TrySubmitError<C> {
     error: Error,
     call: C,
 }
 
 impl<C> TrySubmitError<C> {
-    /// Why it was refused: [`Error::QueueFull`], or what `submit` fails with.
+    /// Returns the reason of the refusal: [`Error::QueueFull`], or an error of `submit`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// pool.shutdown();
+    /// assert!(matches!(pool.try_spawn(|| 1).unwrap_err().error(), Error::Shutdown));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// The call: the closure, or the function and its argument.
+    /// Returns the refused call: the closure, or the function and its argument.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// pool.shutdown();
+    /// let refused = pool.try_submit(str::len, "four").unwrap_err();
+    /// assert_eq!(refused.into_call().1, "four");
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn into_call(self) -> C {
         self.call
     }
 
-    /// Both.
+    /// Returns both: the reason and the refused call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
+    /// # let pool = ThreadPoolExecutor::new(1)?;
+    /// pool.shutdown();
+    /// let (error, closure) = pool.try_spawn(|| 6 * 7).unwrap_err().into_parts();
+    /// assert!(matches!(error, Error::Shutdown));
+    /// assert_eq!(closure(), 42);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn into_parts(self) -> (Error, C) {
         (self.error, self.call)

@@ -11,7 +11,7 @@ use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_e
 use crate::futures::map::{Map, MapOptions};
 
 impl Default for ThreadPoolExecutor {
-    /// A pool of five workers per processor.
+    /// Makes a pool of five workers per processor.
     fn default() -> Self {
         Self::builder().build().expect("the default settings are valid")
     }

@@ -21,12 +21,22 @@ thread_local_static! {
 impl ThreadPoolBuilder {
     /// Gives each worker a value of its own, such as a connection or a buffer.
     ///
-    /// `make` is called by each worker before its first call, after the
-    /// [`initializer`](Self::initializer); calls reach the value with [`with_worker_state`]. It
-    /// never leaves its thread, so it need not be `Send`. It is dropped when the worker ends, before
+    /// Each worker calls `make` before its first call, after the
+    /// [`initializer`](Self::initializer). Calls reach the value by [`with_worker_state`]. It never
+    /// leaves its thread, so it need not be `Send`, and it is dropped when the worker ends, before
     /// [`on_worker_stop`](Self::on_worker_stop).
     ///
-    /// If it panics or returns an `Err`, the pool is broken, as by a failed initializer.
+    /// If `make` panics or returns an `Err`, the pool is broken, as by a failed initializer.
+    ///
+    /// # Threads
+    ///
+    /// `make`, and the drop of the value, run in the worker.
+    ///
+    /// # Python
+    ///
+    /// A `threading.local()` that the `initializer` fills.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{ThreadPoolExecutor, with_worker_state};
@@ -56,22 +66,24 @@ impl ThreadPoolBuilder {
     }
 }
 
-/// Calls `access` with the state of the worker that this thread is.
+/// Calls `access` with the worker state of this thread.
 ///
-/// `None`, without calling it, if this thread is no worker of a thread pool, if its pool has no state
-/// or one of another type than `S`, and inside of another `access`: nobody gets it twice at a time.
-/// If `access` panics, the state stays as it is then.
+/// Returns `None`, without calling `access`, if this thread is no worker of a thread pool, if its
+/// pool has no state or one of another type than `S`, and inside of another `access`: the state is
+/// lent once at a time. If `access` panics, the state stays as it is then.
 ///
 /// A call that runs in the thread that submits it ([`FullQueue::RunInCaller`]) sees the state of
 /// that thread, if it has one.
 ///
-/// [`FullQueue::RunInCaller`]: super::FullQueue::RunInCaller
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::with_worker_state;
 ///
 /// assert_eq!(with_worker_state(|n: &mut u32| *n), None); // the main thread is no worker
 /// ```
+///
+/// [`FullQueue::RunInCaller`]: super::FullQueue::RunInCaller
 pub fn with_worker_state<S: 'static, R>(access: impl FnOnce(&mut S) -> R) -> Option<R> {
     let with = |state: &RefCell<Option<Box<dyn Any>>>| {
         let mut state = state.try_borrow_mut().ok()?;

@@ -31,23 +31,37 @@ use crate::sync::{MutexGuard, Ordering, deadline_after};
 /// has no room for so many.
 const KEPT_DEAD: usize = if cfg!(concurrent_loom) { 1 } else { 16 };
 
-/// What submitting to a full queue does; see [`ThreadPoolBuilder::when_full`].
+/// What submitting to a full queue does: the setting of [`ThreadPoolBuilder::when_full`].
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{FullQueue, ThreadPoolExecutor};
+///
+/// let builder = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1);
+/// let pool = builder.when_full(FullQueue::RunInCaller).build()?;
+/// // Five calls for a worker and one place: this thread runs those for which there is no room.
+/// assert_eq!(pool.map(|n: u32| n + 1, 0..5).flatten().sum::<u32>(), 15);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 ///
 /// [`ThreadPoolBuilder::when_full`]: crate::futures::ThreadPoolBuilder::when_full
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullQueue {
-    /// It blocks until there is room, whoever came first goes first. In a call it runs the submitted
-    /// call itself if otherwise there would never be room, or not before a deadline
-    /// ([`with_timeout`](crate::futures::Future::with_timeout)) has passed of a call that needs this very
+    /// It blocks until there is room; the first to come goes first.
+    ///
+    /// Inside of a call it runs the submitted call itself if otherwise there would never be room,
+    /// or if room would come only after a deadline
+    /// ([`with_timeout`](crate::futures::Future::with_timeout)) of a call that needs this very
     /// worker.
     #[default]
     Block,
-    /// It blocks this long at most, then fails with [`Error::QueueFull`].
+    /// It blocks for at most this long, then fails with [`Error::QueueFull`].
     BlockFor(Duration),
     /// It fails with [`Error::QueueFull`] at once.
     Refuse,
-    /// It runs the call in the thread that submits it, before it returns.
+    /// It runs the call in the submitting thread, before it returns.
     RunInCaller,
 }
 

@@ -9,7 +9,27 @@ use crate::futures::call::state::Phase;
 /// A queue whose empty buffer is larger than this is given back to the allocator.
 const KEPT_CAPACITY: usize = 1024;
 
-/// Which of the waiting calls a worker takes next; see [`ThreadPoolBuilder::discipline`].
+/// Which of the waiting calls a worker takes next: the setting of
+/// [`ThreadPoolBuilder::discipline`].
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::{Discipline, ThreadPoolExecutor};
+/// use std::sync::mpsc;
+///
+/// let pool = ThreadPoolExecutor::builder().max_workers(1).discipline(Discipline::Lifo).build()?;
+/// let (open, gate) = mpsc::channel::<()>();
+/// let (note, notes) = mpsc::channel();
+/// pool.execute(move || drop(gate.recv()))?; // while the others are submitted
+/// for n in 1..=3 {
+///     let note = note.clone();
+///     pool.execute(move || drop(note.send(n)))?;
+/// }
+/// drop((open, note));
+/// assert!(notes.iter().eq([3, 2, 1]));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 ///
 /// [`ThreadPoolBuilder::discipline`]: crate::futures::ThreadPoolBuilder::discipline
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -38,27 +38,35 @@ use crate::futures::Future;
 use crate::futures::call::pair_arc::PairArc;
 
 impl ThreadPoolExecutor {
-    /// Calls `body` with a [`Scope`], whose calls may borrow what lives longer than this call.
+    /// Calls `body` with a [`Scope`], whose calls may borrow anything that lives longer than the
+    /// scope.
     ///
-    /// Returns what `body` returns, when all calls of the scope have ended.
+    /// It returns the value of `body` when all calls of the scope have ended.
     ///
     /// # Blocking
     ///
     /// After `body`, until all calls of the scope have ended. In one of the pool's own workers,
-    /// those that no other worker is free to take are
-    /// [run in place](crate::futures#waiting-inside-of-calls): a scope in a call, in a scope, in a call
+    /// calls for which no other worker is free are [run in
+    /// place](crate::futures#waiting-inside-of-calls): a scope in a call, in a scope, in a call
     /// ends on a pool of one worker too.
     ///
-    /// A scope never ends early. If its calls never would, because they wait in a circle with the
-    /// call that it is in, one of their waits fails with [`Error::Deadlock`].
+    /// A scope never ends early. If its calls would never end, because they wait in a circle with
+    /// the call that the scope is in, one of their waits fails with [`Error::Deadlock`].
     ///
     /// # Panics
     ///
-    /// If `body` panics, the calls that have not started are cancelled, those that run are waited
-    /// for, and the panic goes on. Otherwise, as with [`std::thread::scope`], if a call panicked
-    /// and nobody looked at its result: with the panic of the first such call, in the order of
-    /// [`spawn`](Scope::spawn). If it failed in another way (the pool broke), with the error's text;
-    /// so too if there was a deadlock of scopes only, for which calls had to be cancelled.
+    /// If `body` panics, the pending calls are cancelled, the running ones are waited for, and the
+    /// panic goes on. Otherwise, as with [`std::thread::scope`], it panics if a call panicked and
+    /// nobody looked at its result: with the panic of the first such call, in the order of
+    /// [`spawn`](Scope::spawn). If that call failed in another way (the pool broke), it panics with
+    /// the error's text; likewise after a deadlock of scopes only, for which calls had to be
+    /// cancelled.
+    ///
+    /// # Python
+    ///
+    /// None: there, closures may borrow without a proof. It is [`std::thread::scope`] on a pool.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ThreadPoolExecutor;
@@ -99,7 +107,7 @@ impl ThreadPoolExecutor {
     /// pool.scope(|s| escaped = Some(s));
     /// ```
     ///
-    /// Nor can what a call borrows from `body` leave it as a value:
+    /// Nor can a value that borrows from `body` leave it:
     ///
     /// ```compile_fail,E0597
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -112,7 +120,7 @@ impl ThreadPoolExecutor {
     /// println!("{escaped}");
     /// ```
     ///
-    /// Two calls cannot change the same thing, nor share what threads may not share:
+    /// Two calls cannot change the same variable, nor share a value that threads may not share:
     ///
     /// ```compile_fail,E0499
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -173,19 +181,31 @@ fn raise(call: Known) {
     }
 }
 
-/// Where calls are spawned that may borrow; made by [`ThreadPoolExecutor::scope`].
+/// The scope in which calls are spawned that may borrow; [`ThreadPoolExecutor::scope`] makes it.
 ///
-/// `'scope` is the time until the scope has waited for its calls, `'env` that of what they borrow.
-/// Calls may spawn into the scope they are in.
+/// `'scope` is the time until the scope has waited for its calls, `'env` that of the variables that
+/// they borrow. Calls may spawn into the scope that they are in.
 ///
-/// Both are exact: if one `'scope` could stand for a shorter one, calls could borrow for that only.
+/// # Examples
 ///
 /// ```
-/// # use concurrent::futures::Scope;
-/// fn same<'a, 'scope, 'env>(s: &'a Scope<'scope, 'env>) -> &'a Scope<'scope, 'env> {
-///     s
+/// use concurrent::futures::{Scope, ThreadPoolExecutor};
+///
+/// fn double_all<'scope>(s: &'scope Scope<'scope, '_>, numbers: &'scope mut [u32]) {
+///     for number in numbers {
+///         s.spawn(move || *number *= 2).expect("the pool takes calls");
+///     }
 /// }
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let mut numbers = [1, 2, 3];
+/// pool.scope(|s| double_all(s, &mut numbers));
+/// assert_eq!(numbers, [2, 4, 6]);
+/// # Ok::<(), concurrent::Error>(())
 /// ```
+///
+/// Both lifetimes are exact: if one `'scope` could stand for a shorter one, calls could borrow for
+/// that only.
 ///
 /// ```compile_fail
 /// # use concurrent::futures::Scope;
@@ -205,18 +225,20 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl<'scope> Scope<'scope, '_> {
     /// Schedules a closure that may borrow.
     ///
-    /// The handle may be dropped: the scope waits all the same. It may be given to
-    /// [`wait`](crate::futures::wait()) and [`as_completed`](crate::futures::as_completed()), with
-    /// handles of calls of other types too.
+    /// The handle may be dropped: the scope waits all the same. [`wait`](crate::futures::wait())
+    /// and [`as_completed`](crate::futures::as_completed()) take it, together with handles of calls
+    /// of other types.
     ///
     /// # Threads
     ///
-    /// `function` runs in a worker; if the scope, or the call that waits for the result, is itself
-    /// in a worker of the pool, possibly there.
+    /// `function` runs in a worker. If the scope, or the call that waits for the result, is in a
+    /// worker of the pool itself, it may run there.
     ///
     /// # Errors
     ///
     /// As [`ThreadPoolExecutor::spawn`]; `function` is dropped in this thread.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::{ThreadPoolExecutor, as_completed};

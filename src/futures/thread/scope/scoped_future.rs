@@ -11,10 +11,26 @@ use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::sync::UnsafeCell;
 
-/// The caller's end of a call of a [`Scope`](super::Scope); made by [`Scope::spawn`](super::Scope::spawn).
+/// The caller's end of a call of a [`Scope`](super::Scope); [`Scope::spawn`](super::Scope::spawn)
+/// makes it.
 ///
-/// A [`Future<()>`](Future) in all but the value: `cancel`, `done`, `add_done_callback` and the
-/// rest are there by `Deref`. It cannot leave the scope.
+/// It is a [`Future<()>`](Future) but for the value: by `Deref` it has `cancel`, `done`,
+/// `add_done_callback` and the rest. It cannot leave the scope.
+///
+/// # Examples
+///
+/// ```
+/// # use concurrent::futures::ThreadPoolExecutor;
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let text = String::from("borrowed");
+/// pool.scope(|s| {
+///     let call = s.spawn(|| text.len())?;
+///     call.cancel(); // as a `Future`
+///     assert!(call.done() || call.result().is_ok());
+///     Ok::<(), concurrent::Error>(())
+/// })?;
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 pub struct ScopedFuture<'scope, T> {
     future: Future<()>,
     slot: Arc<ValueSlot<T>>,
@@ -31,12 +47,14 @@ impl<T> ScopedFuture<'_, T> {
     ///
     /// # Blocking
     ///
-    /// Until the call is done; in one of the pool's own workers, a call that no other worker is free
-    /// to take is [run in place](crate::futures#waiting-inside-of-calls).
+    /// Until the call is done. In one of the pool's own workers, a call for which no other worker
+    /// is free is [run in place](crate::futures#waiting-inside-of-calls).
     ///
     /// # Errors
     ///
     /// As [`Future::result`].
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
@@ -52,19 +70,38 @@ impl<T> ScopedFuture<'_, T> {
         Ok(unsafe { self.slot.get() })
     }
 
-    /// Like [`result`](Self::result), waiting no longer than `timeout`, and running nothing in
+    /// Like [`result`](Self::result), but waits no longer than `timeout`, and runs nothing in
     /// place.
     ///
     /// # Errors
     ///
     /// As [`Future::result_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// # use std::{sync::mpsc, time::Duration};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (open, gate) = mpsc::channel::<()>();
+    /// pool.scope(|s| {
+    ///     let call = s.spawn(move || gate.recv())?;
+    ///     assert!(call.result_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    ///     drop(open);
+    ///     call.result().map(drop)
+    /// })?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn result_timeout(&self, timeout: Duration) -> Result<&T> {
         self.future.result_timeout(timeout)?;
         // SAFETY: as in `result`.
         Ok(unsafe { self.slot.get() })
     }
 
-    /// Waits for the call and borrows what it failed with; `None` if it succeeded.
+    /// Waits for the call and borrows its failure; `None` if it succeeded.
+    ///
+    /// Like [`result`](Self::result) it counts as looking at a panic, which then does not go on
+    /// when the scope ends.
     ///
     /// # Blocking
     ///
@@ -73,6 +110,20 @@ impl<T> ScopedFuture<'_, T> {
     /// # Errors
     ///
     /// As [`Future::exception`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let numbers = vec![1, 2, 3];
+    /// pool.scope(|s| {
+    ///     let call = s.spawn(|| numbers[3])?;
+    ///     assert!(call.exception()?.is_some_and(|error| error.to_string().contains("out of bounds")));
+    ///     Ok::<(), concurrent::Error>(())
+    /// })?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn exception(&self) -> Result<Option<&Error>> {
         self.future.exception()
     }
@@ -86,6 +137,20 @@ impl<T> ScopedFuture<'_, T> {
     /// # Errors
     ///
     /// As [`Future::result`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let numbers = vec![5, 8, 2];
+    /// let sorted = pool.scope(|s| {
+    ///     let copy = s.spawn(|| { let mut copy = numbers.clone(); copy.sort(); copy })?;
+    ///     copy.into_result()
+    /// })?;
+    /// assert_eq!((numbers[0], sorted[0]), (5, 2));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn into_result(self) -> Result<T> {
         self.future.result()?;
         // SAFETY: as in `result`, and this is the only handle, consumed.
