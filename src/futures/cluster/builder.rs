@@ -16,9 +16,16 @@ use crate::futures::remote::function_id::{self, build_fingerprint};
 use crate::futures::remote::invoke::call_initializer;
 use crate::futures::remote::submit::RemotePool;
 
-/// Settings of an [`MpiPoolExecutor`]; see [`MpiPoolExecutor::builder`].
+/// The settings of an [`MpiPoolExecutor`]; [`MpiPoolExecutor::builder`] makes one.
 ///
-/// All ranks build; the settings of rank 0 are what counts.
+/// All ranks build; the settings of rank 0 count.
+///
+/// # Python
+///
+/// The arguments `initializer` and `initargs` of mpi4py's `MPIPoolExecutor(...)`. There is no
+/// `max_workers`: all ranks that were started are workers.
+///
+/// # Examples
 ///
 /// ```no_run
 /// use concurrent::futures::MpiPoolExecutor;
@@ -48,46 +55,108 @@ const ALONE: &str = "this program runs as a single rank, so that there is nobody
                      `local_fallback(true)`";
 
 impl MpiPoolBuilder {
-    /// How often a call is run again when the rank that ran it died. Default: 0, and the call fails
-    /// with [`Error::WorkerDied`].
+    /// Sets how often a call is run again when the rank that ran it died: for calls that may be
+    /// begun more than once. Default: 0, and the call fails with [`Error::WorkerDied`].
     ///
-    /// For calls that may be begun more than once. Needs an MPI that survives the death of a rank;
-    /// with any other the death of a rank ends the program.
+    /// It needs an MPI that survives the death of a rank; with any other that death ends the
+    /// program.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::builder().retries(2).build()?;
+    /// let squares = pool.map(|n: u64| n * n, 0..1000).collect::<concurrent::Result<Vec<_>>>()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// At most this many calls are with one rank at a time. Default: one to some hundred, so many
+    /// Sets how many calls one rank may have at a time. Default: between one and some hundred, so
     /// that the rank is busy for a moment.
     ///
-    /// With 1 no call ever waits behind another one in a rank, and what has not started can be
-    /// cancelled; but the rank has nothing to do while its result travels.
+    /// With 1, no call ever waits behind another one in a rank, and calls that have not started can
+    /// be cancelled; but the rank has nothing to do while its result travels. With any number, each
+    /// reply goes back at once, instead of together with those of later calls. For very short calls
+    /// that costs about half of the throughput.
     ///
-    /// With any number each answer goes back at once, instead of together with those of the calls
-    /// after it. For very short calls that costs about half of the throughput.
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::builder().credit(1).build()?;
+    /// let calls = (0..100).map(|n| pool.submit(|n: u64| n * n, n)).collect::<Result<Vec<_>, _>>()?;
+    /// println!("{} had not started", calls.iter().filter(|call| call.cancel()).count());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn credit(mut self, calls: usize) -> Self {
         self.credit = Some(calls);
         self
     }
 
-    /// The most bytes of an encoded argument or result. Default: 2 GiB.
+    /// Limits an encoded argument or result, in bytes. Default: 2 GiB.
+    ///
+    /// A larger argument is refused by `submit`; a larger result fails its call. Either way the
+    /// error is [`Error::MessageTooLarge`].
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::{Error, futures::MpiPoolExecutor};
+    /// let pool = MpiPoolExecutor::builder().max_message_size(1 << 20).build()?;
+    /// let refused = pool.submit(|text: String| text.len(), "much ".repeat(1 << 20));
+    /// assert!(matches!(refused, Err(Error::MessageTooLarge { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
         self
     }
 
-    /// In a program of one rank: whether to run the calls in a thread of it, instead of failing with
-    /// [`Error::NoWorkers`]. Default: no.
+    /// Sets whether a program of one rank runs its calls in a thread of its own, instead of failing
+    /// with [`Error::NoWorkers`]. Default: no.
+    ///
+    /// # Python
+    ///
+    /// None: mpi4py spawns further ranks there.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::builder().local_fallback(true).build()?; // runs without `mpirun` too
+    /// assert_eq!(pool.submit(|n: u64| n + 1, 41)?.into_result()?, 42);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn local_fallback(mut self, allowed: bool) -> Self {
         self.local_fallback = allowed;
         self
     }
 
-    /// Called with `argument` by each worker before its first call.
+    /// Sets a function that each worker calls with `argument` before its first call.
     ///
-    /// If it panics or returns an `Err`, the pool is broken: calls that wait, and all later ones,
+    /// If it panics or returns an `Err`, the pool is broken: pending calls, and all later ones,
     /// fail with [`Error::BrokenClusterPool`], which keeps the cause.
+    ///
+    /// # Python
+    ///
+    /// `initializer` and `initargs`.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// use concurrent::futures::MpiPoolExecutor;
@@ -97,6 +166,7 @@ impl MpiPoolBuilder {
     ///     .build()?;
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "initargs")]
     pub fn initializer<A: Portable, O: Outcome + 'static>(
         mut self,
         function: fn(A) -> O,
@@ -110,23 +180,40 @@ impl MpiPoolBuilder {
         self
     }
 
-    /// Makes the pool on rank 0. On every other rank this never returns: the process serves the pool,
-    /// finalises MPI when that is shut down, and exits with code 0.
+    /// Makes the pool on rank 0. On every other rank this never returns: the process serves the
+    /// pool, finalises MPI when that is shut down, and exits with code 0.
     ///
-    /// MPI is initialised here unless the program has done so. What `main` does before, every rank
-    /// does. It may set an environment variable (so that ranks may die), so call it before
-    /// you start threads.
+    /// It initialises MPI unless the program has done so. Every rank also does what `main` does
+    /// before this call. It may set an environment variable (so that ranks may die), so call it
+    /// before you start threads.
     ///
     /// # Blocking
     ///
-    /// Until every rank has said that it is there.
+    /// Until every rank has connected.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a credit of 0, in a call that runs on a rank of a pool, or for
-    /// the second pool of a program; [`Error::NoWorkers`] in a program of one rank;
-    /// [`Error::Cluster`] if MPI lacks what is needed, or a rank runs another build of the program;
-    /// [`Error::Encode`] for the argument of the initializer.
+    /// [`Error::InvalidArgument`] for a credit of 0, in a call that runs on a rank of a pool, or
+    /// for the second pool of a program; [`Error::NoWorkers`] in a program of one rank;
+    /// [`Error::Cluster`] if MPI lacks a function that the pool needs, or a rank runs another build
+    /// of the program; [`Error::Encode`] if the argument of the initializer cannot be encoded.
+    ///
+    /// # Python
+    ///
+    /// mpi4py's `MPIPoolExecutor(...)` under `python -m mpi4py.futures`, followed by `bootup()`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use concurrent::{Error, futures::MpiPoolExecutor};
+    ///
+    /// match MpiPoolExecutor::builder().build() {
+    ///     Ok(pool) => println!("{} workers", pool.workers()),
+    ///     Err(Error::NoWorkers(advice)) => eprintln!("{advice}"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// ```
+    #[doc(alias = "bootup")]
     pub fn build(self) -> Result<MpiPoolExecutor> {
         let plan = self.check()?;
         let ranks = Ranks::of_program()?;
@@ -146,6 +233,23 @@ impl MpiPoolBuilder {
     /// # Errors
     ///
     /// As [`build`](Self::build).
+    ///
+    /// # Python
+    ///
+    /// mpi4py's `MPICommExecutor(comm, ...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use concurrent::futures::cluster::mpi::{self, Threading};
+    /// use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+    ///
+    /// let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
+    /// if let Role::Root(pool) = MpiPoolExecutor::builder().credit(1).enter(&universe.world())? {
+    ///     assert_eq!(pool.submit(|n: u64| n + 1, 41)?.into_result()?, 42);
+    /// }
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn enter<C: Communicator>(self, comm: &C) -> Result<Role> {
         let plan = self.check()?;
         // SAFETY: a communicator that is borrowed is alive.

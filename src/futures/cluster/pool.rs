@@ -20,8 +20,32 @@ use crate::sync::deadline_after;
 
 /// Runs calls on the ranks of an MPI program.
 ///
-/// A call is a function, or a closure that captures nothing, and an argument that serde can write;
-/// see [`Portable`]. Rank 0 has the executor; every other rank runs calls.
+/// A call is a function, or a closure that captures nothing, and an argument that serde can
+/// serialise; see [`Portable`]. Rank 0 has the executor; every other rank runs calls. The
+/// [module](super) says how programs are started, and what happens when a rank dies.
+///
+/// - Calls start in the order in which they were submitted. The queue has no limit; submitting
+///   never blocks on a rank.
+/// - A panic is the failure of its call.
+/// - A call counts as running, and cannot be cancelled any more, once it was sent to a rank.
+/// - Dropping the pool ends it like Python's `with` block: all submitted calls run, and the drop
+///   waits for the ranks to end. While a panic unwinds, calls that were not sent are cancelled
+///   first. The drop does not wait in a callback of one of the pool's own calls, nor after a
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out. A pool
+///   made by [`enter`](Self::enter) waits even then, since MPI calls of the program follow.
+///
+/// # Threads
+///
+/// One thread of the pool on rank 0 makes all MPI calls. It decodes results and runs callbacks too,
+/// so one that blocks holds up the whole pool.
+///
+/// # Python
+///
+/// `MPIPoolExecutor` of the package mpi4py.
+///
+/// # Examples
+///
+/// Started with `mpirun -n 4 program`, this has three workers.
 ///
 /// ```no_run
 /// use concurrent::futures::MpiPoolExecutor;
@@ -37,36 +61,31 @@ use crate::sync::deadline_after;
 ///     Ok(())
 /// }
 /// ```
-///
-/// Started with `mpirun -n 4 program`, that has three workers. See the [module](super) for how
-/// programs are started, and what becomes of a rank that dies.
-///
-/// - Calls start in the order they were submitted. The queue has no limit; submitting never blocks
-///   on a rank.
-/// - A panic is the failure of its call.
-/// - A call counts as running, and cannot be cancelled any more, once it was sent to a rank.
-/// - Dropping the pool is Python's `with` block: it runs what was submitted, and waits for the ranks
-///   to end. While a panic unwinds, calls that were not sent are cancelled first. The drop waits for
-///   nothing in a callback of one of the pool's own calls, nor after a
-///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out; only that
-///   of a pool made by [`enter`](Self::enter) does even then, since MPI calls of the program follow.
-///
-/// # Python
-///
-/// `MPIPoolExecutor` of the package mpi4py.
-///
-/// # Threads
-///
-/// One thread of the pool on rank 0 makes all MPI calls; results are decoded and callbacks run there,
-/// and one that blocks holds up the whole pool.
 pub struct MpiPoolExecutor {
     root: Arc<Root>,
 }
 
-/// What [`MpiPoolExecutor::enter`] makes of a rank.
+/// The role of a rank in a pool that [`MpiPoolExecutor::enter`] made.
+///
+/// # Python
+///
+/// mpi4py's `MPICommExecutor` gives the executor or `None`.
+///
+/// # Examples
+///
+/// ```no_run
+/// use concurrent::futures::cluster::{MpiPoolExecutor, Role, mpi};
+///
+/// let universe = mpi::initialize().unwrap();
+/// match MpiPoolExecutor::enter(&universe.world())? {
+///     Role::Root(pool) => println!("{} workers", pool.workers()),
+///     Role::Worker => println!("the pool was shut down"),
+/// }
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum Role {
-    /// Rank 0 of the communicator: the executor.
+    /// Rank 0 of the communicator, with the executor.
     Root(MpiPoolExecutor),
     /// Another rank: it has served, and the pool was shut down.
     Worker,
@@ -80,21 +99,34 @@ impl MpiPoolExecutor {
     /// Makes the pool on rank 0, with the default settings; never returns on another rank. See
     /// [`MpiPoolBuilder::build`].
     ///
+    /// # Blocking
+    ///
+    /// As [`MpiPoolBuilder::build`].
+    ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`MpiPoolBuilder::build`].
+    ///
+    /// # Python
+    ///
+    /// mpi4py's `MPIPoolExecutor()`.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// use concurrent::futures::MpiPoolExecutor;
     ///
     /// let pool = MpiPoolExecutor::new()?;
+    /// println!("{} workers", pool.workers());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
 
-    /// Starts with the default settings.
+    /// Starts a builder with the default settings.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::MpiPoolExecutor;
@@ -109,27 +141,29 @@ impl MpiPoolExecutor {
     ///
     /// All ranks of `comm` call it. It works on a duplicate of the communicator, and neither
     /// initialises nor finalises MPI. Rank 0 gets the executor; the others serve it, and get
-    /// [`Role::Worker`] when it was shut down. It may be called again after that.
+    /// [`Role::Worker`] when it was shut down. After that it may be called again.
     ///
-    /// # Python
+    /// # Blocking
     ///
-    /// `MPICommExecutor` of the package mpi4py.
+    /// On rank 0 until every rank has connected; on the others until the pool is shut down.
     ///
     /// # Threads
     ///
     /// MPI must have been initialised with at least `Threading::Serialized`. Until the executor was
-    /// shut down its thread makes MPI calls: with less than `Threading::Multiple` the program on rank
-    /// 0 must make none, nor make another pool: that is an error.
-    ///
-    /// # Blocking
-    ///
-    /// On rank 0 until every rank has said that it is there; on the others until the pool is shut
-    /// down.
+    /// shut down its thread makes MPI calls: with less than `Threading::Multiple` the program on
+    /// rank 0 must make none; making another pool then is an error.
     ///
     /// # Errors
     ///
-    /// As [`MpiPoolBuilder::build`]; [`Error::InvalidArgument`](crate::Error::InvalidArgument) also
-    /// while another pool of this rank lives, with less than `Threading::Multiple`.
+    /// As [`MpiPoolBuilder::build`]. With less than `Threading::Multiple` also
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) while another pool of this rank
+    /// lives.
+    ///
+    /// # Python
+    ///
+    /// mpi4py's `MPICommExecutor(comm, root=0)`.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// use concurrent::futures::cluster::mpi::{self, Threading};
@@ -142,17 +176,46 @@ impl MpiPoolExecutor {
     /// // Here all ranks go on.
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "MPICommExecutor")]
     pub fn enter<C: Communicator>(comm: &C) -> Result<Role> {
         Self::builder().enter(comm)
     }
 
-    /// How many ranks run calls; less than at the beginning if some have died.
+    /// Returns how many ranks run calls; fewer than at the beginning if some have died.
+    ///
+    /// # Python
+    ///
+    /// mpi4py's `num_workers`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::new()?;
+    /// assert_eq!(pool.workers(), 3); // with `mpirun -n 4`
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "num_workers")]
     #[must_use]
     pub fn workers(&self) -> usize {
         self.stats().workers
     }
 
-    /// What the pool has done and does; taken at one moment.
+    /// Returns the state and the totals of the pool, all of the same moment.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::new()?;
+    /// pool.submit(|n: u32| n + 1, 1)?.into_result()?;
+    /// assert_eq!(pool.stats().answered, 1);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> MpiPoolStats {
         self.root.shared.stats()
@@ -160,18 +223,22 @@ impl MpiPoolExecutor {
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///
+    /// # Threads
+    ///
+    /// This thread encodes the argument and drops it. The pool's thread decodes the result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Encode`](crate::Error::Encode) or
+    /// [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument,
+    /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
+    /// [`Error::BrokenClusterPool`](crate::Error::BrokenClusterPool) if the pool is broken.
+    ///
     /// # Python
     ///
     /// `submit(fn, *args)`.
     ///
-    /// # Threads
-    ///
-    /// The argument is encoded and dropped here. The result is decoded in the pool's thread.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
-    /// [`shutdown`](Self::shutdown), [`Error::BrokenClusterPool`](crate::Error::BrokenClusterPool) if the pool is broken.
+    /// # Examples
     ///
     /// ```no_run
     /// # use concurrent::futures::MpiPoolExecutor;
@@ -192,20 +259,31 @@ impl MpiPoolExecutor {
         submit::send(shared, site, function, argument)
     }
 
-    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
-    /// the items.
+    /// Calls `function` with each item, in parallel; yields the results in the order of the items.
     ///
-    /// All items are submitted before this returns. A call that fails, also one whose item cannot
-    /// be encoded, gives an `Err` in its place, and the others go on. Dropping the iterator cancels
-    /// what was not sent.
-    ///
-    /// # Python
-    ///
-    /// `Executor.map`; for `timeout`, `chunksize` and `buffersize` see [`map_with`](Self::map_with).
+    /// It submits all items before it returns. A call that fails, or whose item cannot be encoded,
+    /// yields an `Err` in its place, and the others go on. Dropping the iterator cancels the calls
+    /// that were not sent.
     ///
     /// # Blocking
     ///
     /// `next` blocks until the next call in order is done.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable)`; for `timeout`, `chunksize` and `buffersize` see
+    /// [`map_with`](Self::map_with). mpi4py's `starmap` is a map of tuples.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::MpiPoolExecutor;
+    /// let pool = MpiPoolExecutor::new()?;
+    /// let squares: Result<Vec<u64>, _> = pool.map(|n: u64| n * n, 1..=4).collect();
+    /// assert_eq!(squares?, [1, 4, 9, 16]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "starmap")]
     #[track_caller]
     pub fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
     where
@@ -217,22 +295,39 @@ impl MpiPoolExecutor {
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
-    /// order in which they are done; see [`MapOptions`]. A chunk is one call in one message, which
-    /// makes cheap calls much cheaper.
+    /// order in which the calls end; see [`MapOptions`].
+    ///
+    /// A chunk is one call in one message, which makes short calls much cheaper.
+    ///
+    /// # Blocking
+    ///
+    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
+    /// otherwise as [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
-    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
-    /// what refuses a later one comes after the results of those before.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk size or the buffer
+    /// size is 0. [`Error::Shutdown`](crate::Error::Shutdown), or another error of `submit`, if the
+    /// pool refuses the first call. If it refuses a later one, the iterator yields that error after
+    /// the results before it.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable, timeout=..., chunksize=..., buffersize=...)`; mpi4py has
+    /// `unordered=True`.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use concurrent::futures::{MapOptions, MpiPoolExecutor};
     /// let pool = MpiPoolExecutor::new()?;
     /// let options = MapOptions::new().chunk_size(100);
-    /// let sum: u64 = pool.map_with(options, |n: u64| n * n, 0..1000)?.sum::<Result<_, _>>()?;
+    /// let sum: u64 = pool.map_with(options, |n: u64| n, 0..1000)?.sum::<Result<_, _>>()?;
+    /// assert_eq!(sum, 499_500);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "chunksize")]
+    #[doc(alias = "buffersize")]
     #[track_caller]
     pub fn map_with<'a, A, R, I>(
         &self,
@@ -249,25 +344,53 @@ impl MpiPoolExecutor {
         submit::map_with(&self.root.shared, Location::caller(), &options, function, items)
     }
 
-    /// Refuses further calls, runs those that were submitted, and waits for the ranks to end.
+    /// Refuses further calls, runs the submitted ones, and waits for the ranks to end.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all ranks have ended. In a callback of one of the pool's own
+    /// calls it does not wait.
     ///
     /// # Python
     ///
     /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
     ///
-    /// # Blocking
+    /// # Examples
     ///
-    /// Until all calls are done and all ranks have ended; in a callback of one of the pool's own
-    /// calls it does not wait.
+    /// ```no_run
+    /// # use concurrent::{Error, futures::MpiPoolExecutor};
+    /// let pool = MpiPoolExecutor::new()?;
+    /// let call = pool.submit(|n: u32| n + 1, 1)?;
+    /// pool.shutdown();
+    /// assert!(call.done());
+    /// assert!(matches!(pool.submit(|n: u32| n + 1, 2), Err(Error::Shutdown)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn shutdown(&self) {
         self.shutdown_with(ShutdownOptions::new());
     }
 
-    /// Shuts down as `options` say, and tells what was left unfinished.
+    /// Shuts the pool down as `options` say; reports which calls are left.
     ///
     /// # Blocking
     ///
-    /// As the options say; never in a callback of one of the pool's own calls.
+    /// As `options` say; never in a callback of one of the pool's own calls.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=..., cancel_futures=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use concurrent::futures::{MpiPoolExecutor, ShutdownOptions};
+    /// let pool = MpiPoolExecutor::new()?;
+    /// let squares = pool.map(|n: u64| n * n, 0..1000);
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// println!("{} of {} calls were cancelled", report.cancelled, squares.count());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "cancel_futures")]
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
         self.root.shared.close();
         self.finish(options)

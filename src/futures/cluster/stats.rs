@@ -1,7 +1,18 @@
 //! [`MpiPoolStats`]: what a pool of ranks has done and does.
 
-/// What a pool of ranks has done and does; see
+/// The state and the totals of a pool of ranks, at one moment; see
 /// [`MpiPoolExecutor::stats`](super::MpiPoolExecutor::stats).
+///
+/// # Examples
+///
+/// ```no_run
+/// use concurrent::futures::cluster::{MpiPoolExecutor, MpiPoolStats};
+///
+/// let pool = MpiPoolExecutor::new()?;
+/// let MpiPoolStats { workers, lost, pending, running, .. } = pool.stats();
+/// println!("{workers} ranks, {lost} dead; {pending} calls wait, {running} run");
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MpiPoolStats {

@@ -16,21 +16,41 @@ use crate::futures::remote::invoke::call_initializer;
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
-/// What the death of a worker process means for the pool.
+/// What the death of a worker process means for the pool: the setting of
+/// [`ProcessPoolBuilder::on_worker_death`].
 ///
-/// The call that the worker had begun is the only one in doubt: those behind it were not started,
-/// and under all policies but the first they run elsewhere.
+/// Only the call that the worker had begun is in doubt. The calls sent to it after that one were
+/// not started; under all policies but the first they run elsewhere.
+///
+/// # Python
+///
+/// A worker's death always breaks the pool.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::{Error, futures::process::{self, OnWorkerDeath, ProcessPoolExecutor}};
+///
+/// process::init();
+/// let policy = OnWorkerDeath::FailCall;
+/// let pool = ProcessPoolExecutor::builder().max_workers(1).on_worker_death(policy).build()?;
+/// let crash = pool.submit(|code| -> u8 { std::process::exit(code) }, 3)?;
+/// assert!(matches!(crash.into_result(), Err(Error::WorkerDied(_))));
+/// assert_eq!(pool.submit(|n: u8| n + 1, 1)?.into_result()?, 2); // in a new worker
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnWorkerDeath {
-    /// The pool is broken, as in Python: all calls that wait or run fail with
+    /// The pool is broken, as in Python: all pending and running calls fail with
     /// [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
     #[default]
     BreakPool,
-    /// The call fails with [`Error::WorkerDied`](crate::Error::WorkerDied); the worker is replaced.
+    /// The call fails with [`Error::WorkerDied`](crate::Error::WorkerDied), and the worker is
+    /// replaced.
     FailCall,
-    /// The call runs again, so many times at most, and then fails as with `FailCall`. For calls that
-    /// may be begun more than once.
+    /// The call runs again, up to this many times, and then fails as with `FailCall`: for calls
+    /// that may be begun more than once.
     Retry(u32),
 }
 
@@ -45,7 +65,15 @@ const EARLY_SEGMENTS: usize = 16;
 
 type EncodeInitializer = Box<dyn FnOnce(&Arena, u64) -> Result<Message> + Send>;
 
-/// Settings of a [`ProcessPoolExecutor`]; see [`ProcessPoolExecutor::builder`].
+/// The settings of a [`ProcessPoolExecutor`]; [`ProcessPoolExecutor::builder`] makes one.
+///
+/// # Python
+///
+/// The arguments of `ProcessPoolExecutor(...)`: `max_workers`, `initializer`, `initargs` and
+/// `max_tasks_per_child`. There is no `mp_context`: workers are always fresh executions of the
+/// program, never forks. The other settings have no counterpart there.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::process::{OnWorkerDeath, ProcessPoolExecutor};
@@ -117,104 +145,337 @@ impl ProcessSettings {
 }
 
 impl ProcessPoolBuilder {
-    /// At most this many worker processes. Default: the number of processors.
+    /// Sets the largest number of worker processes. Default: the number of processors.
+    ///
+    /// # Python
+    ///
+    /// `max_workers`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(3).build()?;
+    /// assert_eq!(pool.max_workers(), 3);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self
     }
 
-    /// Replaces a worker after this many calls; a chunk of a map counts as one. Default: never.
+    /// Replaces a worker after this many calls: for code that leaks. A chunk of a map counts as one
+    /// call. Default: never.
+    ///
+    /// # Python
+    ///
+    /// `max_tasks_per_child`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(1).build()?;
+    /// let pid = |_: u8| std::process::id();
+    /// assert_ne!(pool.submit(pid, 1)?.into_result()?, pool.submit(pid, 2)?.into_result()?);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn max_tasks_per_child(mut self, calls: usize) -> Self {
         self.max_tasks_per_child = Some(calls);
         self
     }
 
-    /// What the death of a worker means. Default: the pool is broken.
+    /// Sets what the death of a worker means for the pool. Default: [`OnWorkerDeath::BreakPool`].
+    ///
+    /// # Python
+    ///
+    /// None: the pool is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::process::{OnWorkerDeath, ProcessPoolExecutor}};
+    /// # concurrent::futures::process::init();
+    /// let builder = ProcessPoolExecutor::builder().max_workers(1);
+    /// let pool = builder.on_worker_death(OnWorkerDeath::Retry(2)).build()?;
+    /// let crash = pool.submit(|code| -> u8 { std::process::exit(code) }, 3)?;
+    /// assert!(matches!(crash.into_result(), Err(Error::WorkerDied(_)))); // of the third worker
+    /// assert!(pool.stats().started >= 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn on_worker_death(mut self, policy: OnWorkerDeath) -> Self {
         self.on_worker_death = policy;
         self
     }
 
-    /// How long a call may run. A call that exceeds it is killed with its worker, and fails with
-    /// [`Error::DeadlineExceeded`]; the worker is replaced. Default: no limit.
+    /// Limits how long a call may run. Default: no limit.
     ///
-    /// Waiting in the queue does not count. A chunk of a map is one call. What a panic prints counts: with `RUST_BACKTRACE` set that
-    /// takes a tenth of a second and more.
+    /// A call that exceeds the limit is killed with its worker and fails with
+    /// [`Error::DeadlineExceeded`]; the worker is replaced. Waiting in the queue does not count. A
+    /// chunk of a map is one call. Printing a panic counts: with `RUST_BACKTRACE` set that takes a
+    /// tenth of a second and more.
+    ///
+    /// # Python
+    ///
+    /// None: a running call cannot be ended there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ProcessPoolExecutor};
+    /// # use std::time::Duration;
+    /// # concurrent::futures::process::init();
+    /// let limit = Duration::from_millis(100);
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).call_deadline(limit).build()?;
+    /// let endless = pool.submit(|_: u8| -> u8 { loop { std::hint::spin_loop() } }, 0)?;
+    /// assert!(matches!(endless.into_result(), Err(Error::DeadlineExceeded { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn call_deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);
         self
     }
 
-    /// At most this many calls in flight to one worker (and never more than 64). Default: one to
-    /// 64, so many that a worker is busy for about 200 µs.
+    /// Sets how many calls may be sent to one worker before it has answered them, up to 64.
+    /// Default: between 1 and 64, so that the worker is busy for about 200 µs.
+    ///
+    /// Calls that were sent ahead are pending, can be cancelled, and are taken back if the call
+    /// before them takes long.
+    ///
+    /// # Python
+    ///
+    /// None: its queue to the workers holds one call more than there are workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).prefetch(1).build()?; // never ahead
+    /// assert_eq!(pool.map(|n: u32| n + 1, 0..5).flatten().sum::<u32>(), 15);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn prefetch(mut self, calls: usize) -> Self {
         self.prefetch = Some(calls);
         self
     }
 
-    /// Ends a worker that had nothing to do for so long; one is started again when calls come.
-    /// Default: workers live as long as the pool.
+    /// Ends a worker that has had nothing to do for this long; one is started again when calls
+    /// come. Default: workers live as long as the pool.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # use std::time::Duration;
+    /// # concurrent::futures::process::init();
+    /// let limit = Duration::from_millis(1);
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).idle_timeout(limit).build()?;
+    /// pool.submit(|n: u32| n, 1)?.into_result()?;
+    /// while pool.stats().workers > 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
     }
 
-    /// How long a worker may take from its start to the end of its initializer. Default: 60 s.
+    /// Limits how long a worker may take from its start to the end of its initializer. Default: 60
+    /// s.
+    ///
+    /// A worker that takes longer is killed, which breaks the pool.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # use std::time::Duration;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder()
+    ///     .max_workers(1)
+    ///     .start_timeout(Duration::from_millis(50))
+    ///     .initializer(|_: u8| loop { std::hint::spin_loop() }, 0)
+    ///     .build()?;
+    /// assert!(pool.submit(|n: u32| n, 1)?.into_result().unwrap_err().is_broken_executor());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = Some(limit);
         self
     }
 
-    /// Sets a variable in the environment of the workers.
+    /// Sets a variable in the environment of the workers, as
+    /// [`Command::env`](std::process::Command::env).
+    ///
+    /// # Python
+    ///
+    /// None: workers inherit `os.environ`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).env("LEVEL", "debug").build()?;
+    /// let level = pool.submit(|name: String| std::env::var(name).ok(), "LEVEL".into())?;
+    /// assert_eq!(level.into_result()?.as_deref(), Some("debug"));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), Some(value.into())));
         self
     }
 
     /// Removes a variable from the environment of the workers.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).env_remove("HOME").build()?;
+    /// let home = pool.submit(|name: String| std::env::var(name).ok(), "HOME".into())?;
+    /// assert_eq!(home.into_result()?, None);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), None));
         self
     }
 
-    /// Workers inherit none of this process's environment.
+    /// Starts workers with an empty environment: only with the variables that [`env`](Self::env)
+    /// sets.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// use concurrent::futures::{ProcessPoolExecutor, process};
+    ///
+    /// fn main() -> concurrent::Result<()> {
+    ///     process::init();
+    ///     let builder = ProcessPoolExecutor::builder().max_workers(1);
+    ///     let pool = builder.env_clear().env("LEVEL", "debug").build()?;
+    ///     let count = pool.submit(|_: u8| std::env::vars_os().count(), 0)?;
+    ///     assert_eq!(count.into_result()?, 1);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn env_clear(mut self) -> Self {
         self.clear_environment = true;
         self
     }
 
-    /// Workers start in this directory. Default: in the one that this process is in then.
+    /// Sets the directory in which workers start. Default: the directory that this process is in at
+    /// that time.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).working_directory("/").build()?;
+    /// let here = pool.submit(|_: u8| std::env::current_dir().unwrap(), 0)?;
+    /// assert_eq!(here.into_result()?, std::path::Path::new("/"));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn working_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.working_directory = Some(directory.into());
         self
     }
 
-    /// Limits what each worker may use.
+    /// Limits a resource of each worker; [`ResourceLimit`] has the units of `value`.
+    ///
+    /// # Python
+    ///
+    /// None: an `initializer` that calls `resource.setrlimit`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::process::{ProcessPoolExecutor, ResourceLimit};
+    /// # concurrent::futures::process::init();
+    /// let builder = ProcessPoolExecutor::builder().max_workers(1);
+    /// let pool = builder.limit(ResourceLimit::CoreDump, 0).build()?; // no core files
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41)?.into_result()?, 42);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn limit(mut self, limit: ResourceLimit, value: u64) -> Self {
         self.limits.push((limit, value));
         self
     }
 
-    /// The most bytes of an encoded argument or result. Default: 2 GiB.
+    /// Limits an encoded argument or result, in bytes. Default: 2 GiB.
+    ///
+    /// A larger argument is refused by `submit`; a larger result fails its call. Either way the
+    /// error is [`Error::MessageTooLarge`].
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ProcessPoolExecutor};
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).max_message_size(100).build()?;
+    /// let refused = pool.submit(|text: String| text.len(), "much ".repeat(100));
+    /// assert!(matches!(refused, Err(Error::MessageTooLarge { limit: 100 })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
         self
     }
 
-    /// Called with `argument` by each worker before its first call.
+    /// Sets a function that each worker calls with `argument` before its first call.
     ///
-    /// If it panics or returns an `Err`, the pool is broken: calls that wait, and all later ones,
+    /// If it panics or returns an `Err`, the pool is broken: pending calls, and all later ones,
     /// fail with [`Error::BrokenProcessPool`], which keeps the cause.
+    ///
+    /// # Python
+    ///
+    /// `initializer` and `initargs`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use concurrent::futures::ProcessPoolExecutor;
     ///
     /// concurrent::futures::process::init();
     /// let pool = ProcessPoolExecutor::builder()
-    ///     .initializer(|directory: String| std::env::set_current_dir(directory), "/tmp".into())
+    ///     .max_workers(1)
+    ///     .initializer(|directory: String| std::env::set_current_dir(directory), "/".into())
     ///     .build()?;
+    /// let here = pool.submit(|_: u8| std::env::current_dir().unwrap(), 0)?;
+    /// assert_eq!(here.into_result()?, std::path::Path::new("/"));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "initargs")]
     pub fn initializer<A: Portable, O: Outcome + 'static>(
         mut self,
         function: fn(A) -> O,
@@ -231,9 +492,26 @@ impl ProcessPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a number that is 0 and must not be, or in a library that is
-    /// not part of the executable; [`Error::NotInitialized`] without
-    /// [`init`](crate::futures::process::init); [`Error::Encode`] for the argument of the initializer.
+    /// [`Error::InvalidArgument`] for a number that must not be 0, or in a library that is not part
+    /// of the executable; [`Error::NotInitialized`] without
+    /// [`init`](crate::futures::process::init); [`Error::Encode`] if the argument of the
+    /// initializer cannot be encoded.
+    ///
+    /// # Python
+    ///
+    /// `ProcessPoolExecutor(...)`, which raises `ValueError`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ProcessPoolExecutor};
+    /// # concurrent::futures::process::init();
+    /// let wrong = ProcessPoolExecutor::builder().prefetch(0).build();
+    /// assert!(matches!(wrong, Err(Error::InvalidArgument(_))));
+    /// let pool = ProcessPoolExecutor::builder().build()?;
+    /// assert_eq!(pool.stats().workers, 0); // none is needed yet
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn build(self) -> Result<ProcessPoolExecutor> {
         let positive = |value: Option<usize>, text: &'static str| match value {
             Some(0) => Err(Error::InvalidArgument(text.into())),

@@ -1,13 +1,14 @@
-//! Worker processes: what a program needs to have them, and what they can do beyond threads.
+//! Process pools: how to set a program up for them, what the death of a worker means, and how data
+//! crosses.
 //!
-//! For work that may crash, leak, be killed or loop for ever, and for code that must not share
-//! memory. A call is a function (or a closure that captures nothing) and an argument that serde can
-//! write; everything else is as with [threads](crate::futures::ThreadPoolExecutor). Linux only: on
-//! other systems this module is not there.
+//! They are for work that may crash, leak, hang or need to be killed, and for code that must not
+//! share memory. A call is a function (or a closure that captures nothing) and an argument that
+//! serde can serialise; everything else is as with [threads](crate::futures::ThreadPoolExecutor).
+//! Linux only: other systems do not have this module.
 //!
 //! # In a program
 //!
-//! A worker is the program itself, executed afresh, so `main` begins with [`init`]. In a worker that
+//! A worker is a fresh execution of the program, so `main` begins with [`init`]. In a worker that
 //! call never returns.
 //!
 //! ```
@@ -28,14 +29,14 @@
 //!
 //! # In tests and benches
 //!
-//! Their `main` is generated. One line anywhere in the crate takes the place of `init` (of a library,
-//! below `#[cfg(test)]`, for its unit tests; each file in `tests/` is a crate of its own):
+//! Their `main` is generated. One line anywhere in the crate takes the place of `init` (in a
+//! library, below `#[cfg(test)]`, for its unit tests; each file in `tests/` is a crate of its own):
 //!
 //! ```no_run,standalone_crate
 //! concurrent::process_worker_hook!();
 //! ```
 //!
-//! With `harness = false` and a `main` of one's own `init` does as well. A documentation example needs
+//! With `harness = false` and a `main` of your own, `init` works too. A documentation example needs
 //! `init` like any program.
 //!
 //! # When a worker dies
@@ -52,14 +53,14 @@
 //! [`call_deadline`](ProcessPoolBuilder::call_deadline) end one call with its worker, under all
 //! policies.
 //!
-//! In a program built with `panic = "abort"` a panic is a death; its message is among the last words.
+//! In a program built with `panic = "abort"` a panic kills its worker; the report has its message.
 //!
-//! # What crosses how
+//! # How data crosses
 //!
-//! Small arguments and results go through two rings of bytes that a worker and its parent share, those
-//! above 4 KiB and 64 KiB through shared memory of their own that is used again. Vectors of numbers
-//! are copied as they lie in memory; other types go through serde one field at a time.
-//! [`SharedBytes`] is handed over without a copy, however large.
+//! Small arguments and results go through two ring buffers that a worker shares with its parent.
+//! Arguments over 4 KiB and results over 64 KiB go through shared-memory segments, which are
+//! reused. Vectors of numbers are copied as they lie in memory; other types go through serde one
+//! field at a time. [`SharedBytes`] crosses without a copy, however large.
 //!
 //! ```text
 //!   parent                                        worker process
@@ -67,17 +68,18 @@
 //!                         ▲                          │
 //!   future ◄── decode ◄── supervisor ◄═ ring ═════┘
 //!                         │  └────── pidfd: its end; two pipes: wake up
-//!              shared memory: rings, large payloads, claims, last words
+//!              shared memory: rings, large payloads, claims, panic message
 //! ```
 //!
-//! Calls that are sent ahead to a busy worker stay pending, can be cancelled, and are taken back if
-//! the call before them takes long. Each worker has a thread that supervises it. That decodes results
-//! and runs callbacks as well, unless a thread that waits for a brief call receives the answer itself;
-//! if such user code takes long, another thread takes its place as supervisor.
+//! Calls that were sent ahead to a busy worker stay pending: they can be cancelled, and the parent
+//! takes them back if the call before them takes long. Each worker has a thread that supervises it.
+//! That thread also decodes results and runs callbacks, unless a thread that waits for a short call
+//! receives the reply itself. If such user code takes long, another thread takes over the
+//! supervision.
 //!
-//! A worker that runs out of calls looks for more for 50 µs before it sleeps, if that paid off the
-//! last time. Results of calls that take a few microseconds may wait for each other, about 20 µs
-//! and never much above 100 µs, so that nobody is woken for each of them.
+//! An idle worker spins for up to 50 µs before it sleeps, if spinning succeeded last time. A worker
+//! may hold back the results of calls that take a few microseconds, for about 20 µs and never much
+//! above 100 µs, to send several at once.
 //!
 //! [`BrokenProcessPool`]: crate::Error::BrokenProcessPool
 //! [`WorkerDied`]: crate::Error::WorkerDied

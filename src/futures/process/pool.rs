@@ -25,8 +25,37 @@ use crate::user_code::install_hook;
 
 /// Runs calls on a pool of worker processes.
 ///
-/// A call is a function, or a closure that captures nothing, and an argument that serde can write;
-/// see [`Portable`]. The program must begin with [`init`](crate::futures::process::init).
+/// A call is a function, or a closure that captures nothing, and an argument that serde can
+/// serialise; see [`Portable`]. The program must begin with
+/// [`init`](crate::futures::process::init).
+///
+/// - Calls start in the order in which they were submitted. The queue has no limit; submitting
+///   never blocks on a worker.
+/// - Processes are started as calls need them, idle ones are reused first, and they live as long as
+///   the pool, unless the [builder](Self::builder) says otherwise. They are fresh executions of
+///   this program, never forks, and end when this process does.
+/// - A panic is the failure of its call. The death of a worker breaks the pool, as in Python,
+///   unless the builder says otherwise.
+/// - Dropping the pool ends it like Python's `with` block: all submitted calls run, and the drop
+///   waits for them. While a panic unwinds, calls that have not started are cancelled first. The
+///   drop does not wait in a callback of one of the pool's own calls, nor after a
+///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
+///
+/// # Threads
+///
+/// Callbacks run in a thread of the pool. They may take their time and may wait, even for calls of
+/// this very pool (in Python that hangs): if one has not returned after a few milliseconds, another
+/// thread takes over the supervision of its worker. The same holds for functions that follow a
+/// call, for decoding a result, and for dropping one that nobody took.
+///
+/// # Python
+///
+/// `concurrent.futures.ProcessPoolExecutor`. Functions cross by their place in the program, not by
+/// name. `submit` refuses an argument that cannot be encoded. A value that cannot be decoded fails
+/// its call, not the pool. Calls that were sent ahead to a worker are pending, and can be
+/// cancelled. The error of a dead worker names the call.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::ProcessPoolExecutor;
@@ -45,18 +74,6 @@ use crate::user_code::install_hook;
 /// }
 /// ```
 ///
-/// - Calls start in the order they were submitted. The queue has no limit; submitting never blocks
-///   on a worker.
-/// - Processes are started as calls need them, idle ones are reused first, and they live as long
-///   as the pool, unless the [builder](Self::builder) says otherwise. They are fresh executions of
-///   this program, never forks, and end when this process does.
-/// - A panic is the failure of its call. The death of a worker breaks the pool, as in Python,
-///   unless the builder says otherwise.
-/// - Dropping the pool is Python's `with` block: it runs what was submitted and waits. While a
-///   panic unwinds, calls that have not started are cancelled first. The drop waits for nothing in
-///   a callback of one of the pool's own calls, nor after a
-///   [`shutdown_with`](Self::shutdown_with) that chose not to wait, or whose time ran out.
-///
 /// A closure that captures something does not compile:
 ///
 /// ```compile_fail,E0308
@@ -66,17 +83,6 @@ use crate::user_code::install_hook;
 /// let _ = pool.submit(|n: u64| n * factor, 5);
 /// # }
 /// ```
-///
-/// # Differences from Python
-///
-/// Functions cross by their place in the program, not by name. An argument that cannot be encoded
-/// is refused by `submit`. What cannot be decoded fails its call, not the pool. Prefetched calls
-/// are not called running, and can be cancelled. The error of a dead worker names the call.
-///
-/// Callbacks run in a thread of the pool. They may take their time and wait, for calls of this very
-/// pool too (in Python that hangs): if one has not returned after a few milliseconds, another thread
-/// goes on with what its worker does. The same holds for what follows a call, for decoding a result,
-/// and for the drop of one that nobody took.
 pub struct ProcessPoolExecutor {
     shared: Arc<PoolManager>,
 }
@@ -86,8 +92,15 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0, [`Error::NotInitialized`](crate::Error::NotInitialized) if
-    /// [`init`](crate::futures::process::init) was not called.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0,
+    /// [`Error::NotInitialized`](crate::Error::NotInitialized) if the program did not call
+    /// [`init`](crate::futures::process::init).
+    ///
+    /// # Python
+    ///
+    /// `ProcessPoolExecutor(max_workers)`.
+    ///
+    /// # Examples
     ///
     /// ```standalone_crate
     /// use concurrent::{Error, futures::ProcessPoolExecutor};
@@ -100,12 +113,20 @@ impl ProcessPoolExecutor {
         Self::builder().max_workers(max_workers).build()
     }
 
-    /// Starts with the default settings: one worker per processor.
+    /// Starts a builder with the default settings: one worker per processor.
+    ///
+    /// # Python
+    ///
+    /// The keyword arguments of `ProcessPoolExecutor(...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ProcessPoolExecutor;
-    /// let builder = ProcessPoolExecutor::builder().max_workers(2).max_tasks_per_child(100);
-    /// # let _ = builder;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::builder().max_workers(2).max_tasks_per_child(100).build()?;
+    /// assert_eq!(pool.max_workers(), 2);
+    /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn builder() -> ProcessPoolBuilder {
         ProcessPoolBuilder::default()
@@ -122,13 +143,38 @@ impl ProcessPoolExecutor {
         Ok(Self { shared: PoolManager::new(settings, arena, welcome) })
     }
 
-    /// The most processes this pool will have.
+    /// Returns the largest number of processes that this pool may have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// assert_eq!(ProcessPoolExecutor::new(2)?.max_workers(), 2);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn max_workers(&self) -> usize {
         self.shared.settings().max_workers
     }
 
-    /// What the pool has done and does; taken at one moment.
+    /// Returns the state and the totals of the pool, all of the same moment.
+    ///
+    /// # Python
+    ///
+    /// None.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(2)?;
+    /// pool.submit(|n: u32| n + 1, 1)?.into_result()?;
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.submitted, stats.pending, stats.started), (1, 0, 1));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> ProcessPoolStats {
         self.shared.stats()
@@ -136,19 +182,23 @@ impl ProcessPoolExecutor {
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///
-    /// # Python
-    ///
-    /// `submit(fn, *args)`.
-    ///
     /// # Threads
     ///
-    /// The argument is encoded and dropped here. The result is decoded in a thread of the
-    /// pool, or in one that waits for it.
+    /// This thread encodes the argument and drops it. A thread of the pool, or one that waits for
+    /// the result, decodes the result.
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`](crate::Error::Encode) or [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument, [`Error::Shutdown`](crate::Error::Shutdown) after
-    /// [`shutdown`](Self::shutdown), [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool) after a worker died.
+    /// [`Error::Encode`](crate::Error::Encode) or
+    /// [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument,
+    /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
+    /// [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool) after the pool broke.
+    ///
+    /// # Python
+    ///
+    /// `submit(fn, *args)`. There an argument that cannot be pickled fails the call later.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ProcessPoolExecutor;
@@ -169,20 +219,31 @@ impl ProcessPoolExecutor {
         submit::send(&self.shared, site, function, argument)
     }
 
-    /// Calls `function` with each item, at once and in parallel; yields the results in the order of
-    /// the items.
+    /// Calls `function` with each item, in parallel; yields the results in the order of the items.
     ///
-    /// All items are submitted before this returns. A call that fails, also one whose item cannot
-    /// be encoded, gives an `Err` in its place, and the others go on. Dropping the iterator cancels
-    /// what has not started.
-    ///
-    /// # Python
-    ///
-    /// `Executor.map`; for `timeout`, `chunksize` and `buffersize` see [`map_with`](Self::map_with).
+    /// It submits all items before it returns. A call that fails, or whose item cannot be encoded,
+    /// yields an `Err` in its place, and the others go on. Dropping the iterator cancels the calls
+    /// that have not started.
     ///
     /// # Blocking
     ///
     /// `next` blocks until the next call in order is done.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable)`; for `timeout`, `chunksize` and `buffersize` see
+    /// [`map_with`](Self::map_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(2)?;
+    /// let squares: Result<Vec<u64>, _> = pool.map(|n: u64| n * n, 1..=4).collect();
+    /// assert_eq!(squares?, [1, 4, 9, 16]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[track_caller]
     pub fn map<A, R, I>(&self, function: fn(A) -> R, items: I) -> Map<'static, R>
     where
@@ -194,22 +255,39 @@ impl ProcessPoolExecutor {
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
-    /// order in which they are done; see [`MapOptions`]. Chunks make cheap calls much cheaper.
+    /// order in which the calls end; see [`MapOptions`].
+    ///
+    /// Chunks make short calls much cheaper.
+    ///
+    /// # Blocking
+    ///
+    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
+    /// otherwise as [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk or buffer size is 0.
-    /// Otherwise what refuses the first call, such as [`Error::Shutdown`](crate::Error::Shutdown);
-    /// what refuses a later one comes after the results of those before.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk size or the buffer
+    /// size is 0. [`Error::Shutdown`](crate::Error::Shutdown), or another error of `submit`, if the
+    /// pool refuses the first call. If it refuses a later one, the iterator yields that error after
+    /// the results before it.
+    ///
+    /// # Python
+    ///
+    /// `Executor.map(fn, iterable, timeout=..., chunksize=..., buffersize=...)`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::{MapOptions, ProcessPoolExecutor};
     /// # concurrent::futures::process::init();
     /// let pool = ProcessPoolExecutor::new(2)?;
     /// let options = MapOptions::new().chunk_size(100);
-    /// let sum: u64 = pool.map_with(options, |n: u64| n * n, 0..1000)?.sum::<Result<_, _>>()?;
+    /// let sum: u64 = pool.map_with(options, |n: u64| n, 0..1000)?.sum::<Result<_, _>>()?;
+    /// assert_eq!(sum, 499_500);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "chunksize")]
+    #[doc(alias = "buffersize")]
     #[track_caller]
     pub fn map_with<'a, A, R, I>(
         &self,
@@ -226,25 +304,55 @@ impl ProcessPoolExecutor {
         submit::map_with(&self.shared, Location::caller(), &options, function, items)
     }
 
-    /// Refuses further calls, runs those that were submitted, and waits for the workers to end.
+    /// Refuses further calls, runs the submitted ones, and waits for the workers to end.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all processes have ended. In a callback of one of the pool's
+    /// own calls it does not wait.
     ///
     /// # Python
     ///
     /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
     ///
-    /// # Blocking
+    /// # Examples
     ///
-    /// Until all calls are done and all processes have ended; in a callback of one of the pool's
-    /// own calls it does not wait.
+    /// ```
+    /// # use concurrent::{Error, futures::ProcessPoolExecutor};
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let call = pool.submit(|n: u32| n + 1, 1)?;
+    /// pool.shutdown();
+    /// assert!(call.done());
+    /// assert!(matches!(pool.submit(|n: u32| n + 1, 2), Err(Error::Shutdown)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn shutdown(&self) {
         self.shutdown_with(ShutdownOptions::new());
     }
 
-    /// Shuts down as `options` say, and tells what was left unfinished.
+    /// Shuts the pool down as `options` say; reports which calls are left.
     ///
     /// # Blocking
     ///
-    /// As the options say; never in a callback of one of the pool's own calls.
+    /// As `options` say; never in a callback of one of the pool's own calls.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=..., cancel_futures=...)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::{ProcessPoolExecutor, ShutdownOptions};
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let calls: Vec<_> = (0..9).map(|n| pool.submit(|n: u32| n + 1, n)).collect::<Result<_, _>>()?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// assert_eq!(calls.iter().filter(|call| call.cancelled()).count(), report.cancelled);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "cancel_futures")]
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
         self.shared.close();
         self.finish(options)
@@ -265,12 +373,29 @@ impl ProcessPoolExecutor {
         report
     }
 
-    /// Shuts down without waiting, cancels what has not started, and asks all workers to end
-    /// (SIGTERM). Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
+    /// Shuts the pool down without waiting, cancels pending calls, and asks all workers to end
+    /// (SIGTERM).
+    ///
+    /// Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
     ///
     /// # Python
     ///
     /// `terminate_workers()` of 3.14.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ProcessPoolExecutor;
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let endless = pool.submit(|_: u8| -> u8 { loop { std::hint::spin_loop() } }, 0)?;
+    /// while !endless.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// pool.terminate_workers();
+    /// assert!(endless.into_result().unwrap_err().is_broken_executor());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn terminate_workers(&self) {
         self.shared.signal_workers(Signal::TERM);
     }
@@ -280,6 +405,21 @@ impl ProcessPoolExecutor {
     /// # Python
     ///
     /// `kill_workers()` of 3.14.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ProcessPoolExecutor};
+    /// # concurrent::futures::process::init();
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let stubborn = pool.submit(|_: u8| -> u8 { loop { std::hint::spin_loop() } }, 0)?;
+    /// while !stubborn.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// pool.kill_workers();
+    /// assert!(matches!(stubborn.into_result(), Err(Error::BrokenProcessPool { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn kill_workers(&self) {
         self.shared.signal_workers(Signal::KILL);
     }

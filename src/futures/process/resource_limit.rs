@@ -7,10 +7,32 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::handshake::Limits;
 use crate::futures::sys::limits::get;
 
-/// A limit on what a worker may use.
+/// A limit on a resource of a worker process: the setting of
+/// [`ProcessPoolBuilder::limit`](crate::futures::process::ProcessPoolBuilder::limit).
 ///
-/// A worker sets it for itself, before it takes its first call. It cannot be above the limit that the
-/// program has itself: then workers do not get ready.
+/// A worker sets it for itself before it takes its first call. If it is above the limit that the
+/// program itself has, workers fail to start.
+///
+/// # Python
+///
+/// The constants `RLIMIT_*` of the module `resource`.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::process::{self, ProcessPoolExecutor, ResourceLimit};
+///
+/// process::init();
+/// fn open_files(up_to: usize) -> usize {
+///     let files = (0..up_to).map_while(|_| std::fs::File::open("/dev/null").ok());
+///     files.collect::<Vec<_>>().len()
+/// }
+///
+/// let builder = ProcessPoolExecutor::builder().max_workers(1);
+/// let pool = builder.limit(ResourceLimit::OpenFiles, 64).build()?;
+/// assert!(pool.submit(open_files, 100)?.into_result()? < 64);
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResourceLimit {
@@ -18,13 +40,15 @@ pub enum ResourceLimit {
     AddressSpace,
     /// Bytes of heap and private mappings (`RLIMIT_DATA`).
     Data,
-    /// Seconds of processor time of one worker's whole life (`RLIMIT_CPU`). The worker is ended by
-    /// SIGXCPU then, or, if it handles that, by SIGKILL one second later.
+    /// Seconds of processor time in the whole life of one worker (`RLIMIT_CPU`).
+    ///
+    /// SIGXCPU then ends the worker or, if it handles that, SIGKILL one second later.
     CpuSeconds,
     /// One more than the highest file descriptor (`RLIMIT_NOFILE`).
     OpenFiles,
-    /// Bytes of a file that a call writes (`RLIMIT_FSIZE`). Writing more ends the worker (SIGXFSZ).
-    /// Arguments and results may be larger.
+    /// Bytes of a file that a call writes (`RLIMIT_FSIZE`).
+    ///
+    /// Writing more ends the worker (SIGXFSZ). Arguments and results may be larger.
     FileSize,
     /// Bytes of a core dump (`RLIMIT_CORE`).
     CoreDump,

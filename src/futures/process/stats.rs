@@ -3,12 +3,25 @@
 use super::parent::manager::PoolManager;
 use super::parent::worker_state::WorkerPhase;
 
-/// What a process pool has done and does; see
+/// The state and the totals of a process pool, at one moment; see
 /// [`ProcessPoolExecutor::stats`](crate::futures::ProcessPoolExecutor::stats).
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::process::{self, ProcessPoolExecutor, ProcessPoolStats};
+///
+/// process::init();
+/// let pool = ProcessPoolExecutor::new(2)?;
+/// pool.map(|n: u32| n + 1, 0..10).for_each(drop);
+/// let ProcessPoolStats { pending, running, submitted, .. } = pool.stats();
+/// assert_eq!((pending, running, submitted), (0, 0, 10));
+/// # Ok::<(), concurrent::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessPoolStats {
-    /// Processes that are there, including those that are still starting or about to end.
+    /// Processes, including those that are still starting or about to end.
     pub workers: usize,
     /// Processes that have nothing to do.
     pub idle: usize,
@@ -24,7 +37,7 @@ pub struct ProcessPoolStats {
     pub started: u64,
     /// Processes that died by themselves.
     pub died: u64,
-    /// Processes that were killed on purpose: for a deadline, or because somebody asked for it.
+    /// Processes that were killed on purpose: for a deadline, or on request.
     pub killed: u64,
 }
 

@@ -16,21 +16,31 @@ use crate::futures::sys::mapping::{Mapping, map_constant, memory_file, seal_for_
 
 /// Bytes in shared memory, which a call takes or returns without copying them.
 ///
-/// As an argument or a result of a call in another process, alone or inside of other values, only
-/// a descriptor crosses, and both processes see the same memory. It is sealed when it is made:
-/// nobody can change it any more. Cloning is cheap. Each handle that is not a clone of another
+/// As an argument or a result of a call in another process, alone or inside of other values, only a
+/// descriptor crosses, and both processes see the same memory. It is sealed when it is made: nobody
+/// can change it any more. Cloning copies a pointer. Each handle that is not a clone of another
 /// holds one file descriptor.
 ///
 /// Through any other serde format the bytes themselves are written, as a copy.
 ///
-/// ```
-/// use concurrent::futures::process::SharedBytes;
+/// # Python
 ///
-/// let zeros = SharedBytes::new(1 << 20, |_| ())?;
-/// let text = SharedBytes::copy_from(b"shared")?;
-/// assert_eq!((zeros.len(), &text[..]), (1 << 20, &b"shared"[..]));
+/// `multiprocessing.shared_memory.SharedMemory`, which both sides can write to, and which somebody
+/// has to unlink.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::futures::process::{self, ProcessPoolExecutor, SharedBytes};
+///
+/// process::init();
+/// let pool = ProcessPoolExecutor::new(1)?;
+/// let picture = SharedBytes::new(1 << 20, |bytes| bytes.fill(7))?;
+/// let sum = pool.submit(|p: SharedBytes| p.iter().map(|b| *b as u64).sum::<u64>(), picture)?;
+/// assert_eq!(sum.into_result()?, 7 << 20);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
+#[doc(alias = "SharedMemory")]
 #[derive(Clone)]
 pub struct SharedBytes(Option<Arc<SharedMemory>>);
 
@@ -45,6 +55,19 @@ impl SharedBytes {
     /// # Errors
     ///
     /// [`Error::Encode`](crate::Error::Encode) if the system gives no shared memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::process::SharedBytes;
+    /// let squares = SharedBytes::new(4, |bytes| {
+    ///     for (n, byte) in (0..).zip(bytes) {
+    ///         *byte = n * n;
+    ///     }
+    /// })?;
+    /// assert_eq!(squares[..], [0, 1, 4, 9]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn new(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
         if len == 0 {
             fill(&mut []);
@@ -80,6 +103,15 @@ impl SharedBytes {
     /// # Errors
     ///
     /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::process::SharedBytes;
+    /// let text = SharedBytes::copy_from(b"shared")?;
+    /// assert_eq!((text.len(), &text[..]), (6, &b"shared"[..]));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn copy_from(bytes: &[u8]) -> Result<Self> {
         Self::new(bytes.len(), |to| to.copy_from_slice(bytes))
     }

@@ -40,23 +40,29 @@ const PRIVILEGED: &str = "this program runs with more rights than the user who s
 const BY_LOADER: &str = "this program was started through its dynamic loader (`ld-linux.so program`), so that \
                          /proc/self/exe is the loader and not the program";
 
-/// Makes this program fit for worker processes. Call it first in `main`.
+/// Prepares this program for worker processes: call it first in `main`.
 ///
-/// A worker is this program, started once more, with one argument that says so. In a worker this call
-/// does not return: it takes calls until the pool ends, and then ends the process. In all other
-/// processes it does nothing but remember that it was called; without it no
+/// A worker is this program, started once more, with one argument that says so. In a worker this
+/// call does not return: it runs calls until the pool ends, and then ends the process. In all other
+/// processes it only notes that it was called; without it no
 /// [`ProcessPoolExecutor`](crate::futures::ProcessPoolExecutor) can be made.
 ///
-/// What `main` does before this call, each worker does as well. If it leaves no way to the pool, because
-/// it redirects standard input, a worker says so on its standard error and ends. What it has opened
-/// stays open; what a worker has inherited from its parent by accident is closed. Whatever the mask
-/// and the actions of signals are, in a worker no signal is blocked, SIGINT does nothing, and SIGTERM
-/// is not ignored. Tests and benches without a `main` of their own use
+/// Each worker also does what `main` does before this call. If that cuts the worker off from its
+/// pool, because it redirects standard input, the worker says so on its standard error and ends.
+/// Files opened before this call stay open; descriptors inherited from the parent by accident are
+/// closed. Whatever the signal mask and the actions are, in a worker no signal is blocked, SIGINT
+/// does nothing, and SIGTERM is not ignored. Tests and benches without a `main` of their own use
 /// [`process_worker_hook!`](crate::process_worker_hook).
+///
+/// # Blocking
+///
+/// In a worker, for the rest of the process; otherwise never.
 ///
 /// # Python
 ///
 /// The `if __name__ == "__main__":` of programs that use `multiprocessing`.
+///
+/// # Examples
 ///
 /// ```
 /// use concurrent::futures::{ProcessPoolExecutor, process};
@@ -68,6 +74,8 @@ const BY_LOADER: &str = "this program was started through its dynamic loader (`l
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "__main__")]
+#[doc(alias = "freeze_support")]
 pub fn init() {
     enter(None);
 }
@@ -130,11 +138,17 @@ impl Drop for Stays {
     }
 }
 
-/// Defines what a test or bench binary needs to start worker processes. At most once in a program.
+/// Lets a test or bench binary start worker processes. At most once in a program.
 ///
-/// For binaries whose `main` is generated, such as those of `cargo test`: write it once, anywhere
-/// in the crate. It makes the process look for [`init`](crate::futures::process::init)'s order to
-/// be a worker before `main` begins.
+/// It is for binaries whose `main` is generated, such as those of `cargo test`. Write it once,
+/// anywhere in the crate. The process then finds out before `main` whether it was started as a
+/// worker, as [`init`](crate::futures::process::init) does in `main`.
+///
+/// # Python
+///
+/// None: `multiprocessing` imports the test module again.
+///
+/// # Examples
 ///
 /// ```no_run,standalone_crate
 /// concurrent::process_worker_hook!();
