@@ -60,7 +60,12 @@ pub(crate) struct SchedulerSettings {
     pub(crate) final_spin: Duration,
 }
 
-/// Builds a [`Scheduler`] that differs from [`Scheduler::new`].
+/// Builds a [`Scheduler`] with other settings than those of [`Scheduler::new`].
+///
+/// # Python
+///
+/// The arguments of `sched.scheduler(timefunc, delayfunc)`. The other settings have no counterpart
+/// there.
 ///
 /// # Examples
 ///
@@ -96,6 +101,10 @@ impl SchedulerBuilder {
 impl<T: TimePoint> SchedulerBuilder<T> {
     /// Sets the time and delay functions, as [`Scheduler::with_clock`] does.
     ///
+    /// # Python
+    ///
+    /// `sched.scheduler(timefunc, delayfunc)`.
+    ///
     /// # Examples
     ///
     /// ```
@@ -107,6 +116,7 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// s.run()?;
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "delayfunc")]
     pub fn clock<U: TimePoint, R: Outcome>(
         self,
         timefunc: impl Fn() -> U + Send + Sync + 'static,
@@ -120,11 +130,15 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// Sets the time function and keeps the interruptible delay, which waits in real time.
     ///
     /// Such a clock may be set, as the system's [`SystemTime`](std::time::SystemTime) is by hand or
-    /// over the network. So a run that sleeps looks at it at least once a second: after the clock was
-    /// set, an event that it is now time for runs at most a second late, on every system, and none
-    /// runs before the clock shows its time. That look is the price: a run on such a clock wakes up
-    /// once a second even if nothing is due for hours. [`Scheduler::new`] has a clock that nobody sets,
-    /// and sleeps through.
+    /// over the network. So a sleeping run looks at the clock at least once a second: after the
+    /// clock was set, an event whose time has come runs at most a second late, on every system, and
+    /// none runs before the clock shows its time. The price is that a run on such a clock wakes up
+    /// once a second even if nothing is due for hours. The clock of [`Scheduler::new`] cannot be
+    /// set, and its runs sleep through.
+    ///
+    /// # Python
+    ///
+    /// `sched.scheduler(timefunc)`.
     ///
     /// # Examples
     ///
@@ -145,6 +159,10 @@ impl<T: TimePoint> SchedulerBuilder<T> {
 
     /// Sets a virtual clock, as [`Scheduler::with_virtual_clock`] does.
     ///
+    /// # Python
+    ///
+    /// None: a pair of functions for simulated time.
+    ///
     /// # Examples
     ///
     /// ```
@@ -162,32 +180,44 @@ impl<T: TimePoint> SchedulerBuilder<T> {
 
     /// Sets which priority number runs first; by default the lower one.
     ///
+    /// # Python
+    ///
+    /// None: always the lower one.
+    ///
     /// # Examples
     ///
     /// ```
-    /// use concurrent::sched::{PriorityOrder, Scheduler};
+    /// use concurrent::sched::{PriorityOrder, Scheduler, VirtualClock};
     ///
-    /// let s = Scheduler::builder().priority_order(PriorityOrder::HighestFirst).build();
-    /// # assert!(s.is_empty());
+    /// let clock = VirtualClock::starting_at(0_u64);
+    /// let builder = Scheduler::builder().virtual_clock(&clock);
+    /// let s = builder.priority_order(PriorityOrder::HighestFirst).build();
+    /// s.enterabs(1, 5, || println!("second"));
+    /// s.enterabs(1, 9, || println!("first"));
+    /// assert_eq!(s.queue()[0].priority(), 9);
     /// ```
     pub fn priority_order(mut self, order: PriorityOrder) -> Self {
         self.settings.order = order;
         self
     }
 
-    /// Makes a run look at the clock for the last `spin` before an event, instead of sleeping up to
-    /// it; by default for 20 us at most.
+    /// Makes a run poll the clock for the last `spin` before an event, instead of sleeping up to
+    /// it; by default for at most 20 µs.
     ///
-    /// A thread that sleeps is woken some ten microseconds late. By default a run learns how much that
-    /// is on this machine, and asks to be woken that much earlier; if an event is more than two
+    /// A sleeping thread is woken some ten microseconds late. By default a run learns that delay on
+    /// this machine, and asks to be woken that much earlier; if an event is more than two
     /// milliseconds away it sleeps twice, because a short sleep ends more exactly. Then most events
-    /// are late by a few microseconds, and some by the twenty to a hundred that two sleeps may
-    /// differ by. With a spin of 100 us the thread is awake when the time comes, and events are late
-    /// by a microsecond or less unless the processor is taken from it. No event ever runs early.
+    /// are late by a few microseconds, and some by the 20 to 100 µs by which two sleeps may differ.
+    /// With a spin of 100 µs the thread is awake when the time comes, and events are late by a
+    /// microsecond or less unless the processor is taken from it. No event ever runs early.
     ///
-    /// The price is processor time: `spin` for each event that is waited for, and none while no
-    /// event is near. Only for the real-time delays of [`Scheduler::new`] and
+    /// The price is processor time: `spin` for each event that a run waits for, and none while no
+    /// event is near. It applies only to the real-time delays of [`Scheduler::new`] and
     /// [`timefunc`](Self::timefunc).
+    ///
+    /// # Python
+    ///
+    /// None.
     ///
     /// # Examples
     ///
@@ -208,14 +238,19 @@ impl<T: TimePoint> SchedulerBuilder<T> {
 
     /// Never sorts many events at once.
     ///
-    /// By default only the next thousand or two are kept in order, the others in buckets, which makes
-    /// a scheduler with a hundred thousand events up to twice as fast, with a million five times. But
-    /// now and then a bucket is sorted or split, and the `enter` or the run that does it takes a tenth
-    /// of a millisecond or two. With this all are kept in one binary heap: slower on the whole, but
-    /// without such pauses. What remains is what memory costs: the heap doubles its room when it is
-    /// full, and when more than half of the events were cancelled, their keys are thrown out together.
+    /// By default only the next thousand or two are kept in order, the others in buckets, which
+    /// makes a scheduler with a hundred thousand events up to twice as fast, and with a million
+    /// five times. But now and then a bucket is sorted or split, and the `enter` or the run that
+    /// does it takes a tenth of a millisecond or two. With this setting all events are kept in one
+    /// binary heap: slower on the whole, but without such pauses. Only the pauses for memory
+    /// remain: the heap doubles its capacity when it is full, and when more than half of the events
+    /// were cancelled, it discards their keys together.
     ///
     /// The order of the events is the same.
+    ///
+    /// # Python
+    ///
+    /// None.
     ///
     /// # Examples
     ///
@@ -237,29 +272,45 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     }
 
     /// Hands due actions to `dispatch` instead of running them in the thread that runs the
-    /// scheduler, so that a slow one does not delay the rest.
+    /// scheduler, so that a slow one does not delay the others.
     ///
-    /// The closure decides where each is [run](Due::run): on a thread pool, say with
-    /// `move |due| pool.spawn(move || due.run()).map(drop)`. It is called in the order of the
-    /// events; what happens then is up to the executor. Ticks of one recurrence never overlap: the
-    /// next is entered when the one before has ended.
+    /// The closure decides where each is [run](Due::run): on a thread pool, for example with `move
+    /// |due| pool.spawn(move || due.run()).map(drop)`. It is called in the order of the events; the
+    /// executor decides the order after that. Ticks of one recurrence never overlap: the next is
+    /// entered when the one before has ended.
+    ///
+    /// # Blocking
     ///
     /// [`run`](Scheduler::run) also waits for dispatched actions to end, for they may enter events.
-    /// So do a run that was [stopped](Scheduler::stop), and the drop of the last handle: what was
-    /// handed out is not lost. Only a run or a drop inside a dispatched action does not wait, because
-    /// it would wait for itself. The others must not happen in a thread that the actions need, say in
-    /// the only worker of their pool.
+    /// So do a run that was [stopped](Scheduler::stop), and the drop of the last handle: no
+    /// dispatched action is lost. Only a run or a drop inside a dispatched action does not wait,
+    /// because it would wait for itself. The others must not happen in a thread that the actions
+    /// need, such as the only worker of their pool.
     ///
-    /// With the last handle `dispatch` is dropped, and what it captured, say the pool.
+    /// With the last handle `dispatch` is dropped, with its captures: the pool, for example.
     ///
     /// # Errors
     ///
-    /// What an action returns or panics with comes out of `run`. If `dispatch` itself fails, that
-    /// comes out of `run` too, and the [`Due`] that it dropped did not run.
+    /// An `Err` or a panic of an action comes out of `run`. If `dispatch` itself fails, that comes
+    /// out of `run` too, and the [`Due`] that it dropped did not run.
+    ///
+    /// # Python
+    ///
+    /// None.
     ///
     /// # Examples
     ///
-    /// See [`Due`].
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    /// use concurrent::sched::Scheduler;
+    /// use std::time::Duration;
+    ///
+    /// let pool = ThreadPoolExecutor::new(4)?;
+    /// let s = Scheduler::builder().dispatch(move |due| pool.execute(move || due.run())).build();
+    /// s.enter(Duration::ZERO, 1, || println!("in a worker"));
+    /// s.run()?; // returns when it has run
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn dispatch<R: Outcome>(
         mut self,
         dispatch: impl Fn(Due) -> R + Send + Sync + 'static,
@@ -270,9 +321,14 @@ impl<T: TimePoint> SchedulerBuilder<T> {
 
     /// Sets what a run does when an action fails; by default it [stops](OnError::Stop).
     ///
-    /// With [`OnError::Continue`] the error is logged, at the level of errors, and the run goes on: for
-    /// a [`run_forever`](Scheduler::run_forever) in the background. It is about actions, dispatched or
-    /// not, and about a dispatcher that fails. A clock's function that fails always ends the run.
+    /// With [`OnError::Continue`] the error is logged, at level `error`, and the run goes on: for a
+    /// [`run_forever`](Scheduler::run_forever) in the background. It applies to actions, dispatched
+    /// or not, and to a dispatcher that fails. If a function of the clock fails, the run always
+    /// ends.
+    ///
+    /// # Python
+    ///
+    /// None: the exception comes out of `run`.
     ///
     /// # Examples
     ///
@@ -284,7 +340,7 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// s.enter(Duration::ZERO, 1, || Err("no milk"));
     /// s.enter(Duration::ZERO, 2, || println!("still there"));
     /// s.run()?;
-    /// # assert!(s.is_empty());
+    /// assert!(s.is_empty());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn on_error(mut self, on_error: OnError) -> Self {
@@ -292,11 +348,18 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         self
     }
 
-    /// Sets a function that decides for each error what the run does.
+    /// Sets a function that decides for each error whether the run goes on.
     ///
-    /// It is called in the thread of the run, without a lock held. Nothing is logged for an error that
-    /// it saw. If it panics, the panic is logged, and the run ends with the action's error. Otherwise
-    /// like [`on_error`](Self::on_error).
+    /// No error that it saw is logged. If it panics, the panic is logged, and the run ends with the
+    /// action's error. Otherwise like [`on_error`](Self::on_error).
+    ///
+    /// # Threads
+    ///
+    /// `decide` is called in the thread of the run, without a lock held.
+    ///
+    /// # Python
+    ///
+    /// None.
     ///
     /// # Examples
     ///
@@ -323,12 +386,13 @@ impl<T: TimePoint> SchedulerBuilder<T> {
         self
     }
 
-    /// Builds the scheduler.
+    /// Makes the scheduler.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert!(concurrent::sched::Scheduler::builder().build().is_empty());
+    /// let s = concurrent::sched::Scheduler::builder().build(); // as `Scheduler::new()`
+    /// assert!(s.is_empty());
     /// ```
     #[must_use]
     pub fn build(self) -> Scheduler<T> {

@@ -33,7 +33,15 @@ impl Scheduler {
     ///
     /// # Examples
     ///
-    /// See [`SchedulerBuilder`].
+    /// ```
+    /// use concurrent::sched::{OnError, Scheduler};
+    /// use std::time::Duration;
+    ///
+    /// let s = Scheduler::builder().on_error(OnError::Continue).build();
+    /// s.enter(Duration::ZERO, 1, || Err("logged"));
+    /// s.run()?;
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     pub fn builder() -> SchedulerBuilder {
         SchedulerBuilder::new()
     }
@@ -43,10 +51,10 @@ impl<T: TimePoint> Scheduler<T> {
     /// Makes a scheduler on two functions: one tells the time, one waits for a delay.
     ///
     /// Both may keep state, and either may call the scheduler, even `run`. A delay function that
-    /// returns early is called again with what remains. It is called with zero after every action.
+    /// returns early is called again with the remaining delay. After every action it is called with
+    /// zero.
     ///
-    /// They are `Fn` because several threads may be in a run: state goes into an atomic or a
-    /// `Mutex`.
+    /// They are `Fn` because several threads may be in a run: keep state in an atomic or a `Mutex`.
     ///
     /// # Errors
     ///
@@ -77,6 +85,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// assert_eq!(now.load(Relaxed), 3);
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "delayfunc")]
     #[must_use]
     pub fn with_clock<R: Outcome>(
         timefunc: impl Fn() -> T + Send + Sync + 'static,
@@ -85,11 +94,25 @@ impl<T: TimePoint> Scheduler<T> {
         SchedulerBuilder::new().clock(timefunc, delayfunc).build()
     }
 
-    /// Makes a scheduler that sets `clock` forward instead of waiting.
+    /// Makes a scheduler that advances `clock` instead of waiting.
+    ///
+    /// # Python
+    ///
+    /// `sched.scheduler` on a pair of functions for simulated time.
     ///
     /// # Examples
     ///
-    /// See [`VirtualClock`].
+    /// ```
+    /// use concurrent::sched::{Scheduler, VirtualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = VirtualClock::new();
+    /// let s = Scheduler::with_virtual_clock(&clock);
+    /// s.enter(Duration::from_secs(3600), 1, || println!("an hour later"));
+    /// s.run()?; // at once
+    /// assert_eq!(clock.time().as_secs(), 3600);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
     #[must_use]
     pub fn with_virtual_clock(clock: &VirtualClock<T>) -> Self {
         SchedulerBuilder::new().virtual_clock(clock).build()

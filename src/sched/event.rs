@@ -9,13 +9,14 @@ use super::queue::event_queue::EventTicket;
 use super::queue::key::Key;
 use super::time::clock::TimePoint;
 
-/// An event that was entered: what [`enter`](super::Scheduler::enter) returns and
-/// [`cancel`](super::Scheduler::cancel) takes.
+/// An event that was entered: [`enter`](super::Scheduler::enter) returns it and
+/// [`cancel`](super::Scheduler::cancel) takes it.
 ///
-/// A plain value: copying it is free, dropping it changes nothing, and it keeps no scheduler alive.
+/// It is a plain value: copying it is free, dropping it changes nothing, and it keeps no scheduler
+/// alive.
 ///
-/// Events are equal if they are the same event of the same scheduler. They are ordered as they run:
-/// by time, then priority (in the scheduler's [`PriorityOrder`]), then sequence.
+/// Events are equal if they are the same event of the same scheduler. Their order is that in which
+/// they run: by time, then priority (in the scheduler's [`PriorityOrder`]), then sequence.
 ///
 /// Each tick of a recurrence is an event with a time and a sequence of its own; any of them cancels
 /// the whole recurrence.
@@ -78,7 +79,11 @@ impl<T: TimePoint> Event<T> {
         Self { time, rank: key.rank(), order, sequence, scheduler, ticket, name }
     }
 
-    /// Returns when it is due, on the scheduler's clock.
+    /// Returns when the event is due, on the scheduler's clock.
+    ///
+    /// # Python
+    ///
+    /// `event.time`.
     ///
     /// # Examples
     ///
@@ -94,7 +99,11 @@ impl<T: TimePoint> Event<T> {
         self.time
     }
 
-    /// Returns the priority that it was entered with.
+    /// Returns the priority that the event was entered with.
+    ///
+    /// # Python
+    ///
+    /// `event.priority`.
     ///
     /// # Examples
     ///
@@ -111,6 +120,10 @@ impl<T: TimePoint> Event<T> {
 
     /// Returns how many events were entered into its scheduler before it.
     ///
+    /// # Python
+    ///
+    /// `event.sequence`.
+    ///
     /// # Examples
     ///
     /// ```
@@ -126,8 +139,14 @@ impl<T: TimePoint> Event<T> {
         self.sequence
     }
 
-    /// Returns the type name of its action: for a function its path, for a closure the path of the
-    /// function that it was written in. For logs only; compilers may word it differently.
+    /// Returns the type name of the event's action: of a function its path, of a closure the path
+    /// of the function in which it was written.
+    ///
+    /// It is for logs only; compilers may word it differently.
+    ///
+    /// # Python
+    ///
+    /// `event.action`, the function itself.
     ///
     /// # Examples
     ///
@@ -140,6 +159,7 @@ impl<T: TimePoint> Event<T> {
     /// let event = Scheduler::new().enter(Duration::ZERO, 1, feed_the_cat);
     /// assert!(event.name().ends_with("feed_the_cat"));
     /// ```
+    #[doc(alias = "action")]
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name

@@ -1,7 +1,7 @@
 //! Python's `sched`: an event scheduler.
 //!
-//! Events are entered with a time and an action; [`run`](Scheduler::run) waits for each and runs
-//! its action.
+//! An event has a time and an action; [`run`](Scheduler::run) waits for each event and runs its
+//! action.
 //!
 //! ```
 //! use concurrent::sched::Scheduler;
@@ -29,31 +29,31 @@
 //!
 //! A [`TimePoint`] is anything that has an order and a distance. [`Scheduler::new`] runs on
 //! [`Instant`](std::time::Instant); [`Scheduler::with_clock`] takes a time and a delay function, as
-//! Python does; a [`VirtualClock`] makes a simulation or a test out of the same program.
+//! Python does; a [`VirtualClock`] makes a simulation or a test of the same program.
 //!
 //! The default delay is interruptible: an earlier event, the cancellation of the first one or
-//! [`stop`](Scheduler::stop) wakes a run that sleeps. Python sleeps on.
+//! [`stop`](Scheduler::stop) wakes a sleeping run. Python sleeps on.
 //!
 //! # Threads
 //!
-//! A [`Scheduler`] is a handle: clone it into actions and threads. Anyone may enter and cancel at
-//! any time. Several threads may run one scheduler; each event runs once. Actions run in the thread
-//! that runs the scheduler, unless [`dispatch`](SchedulerBuilder::dispatch) sends them elsewhere.
-//! No action, clock function or destructor of yours is ever called with a lock held; only the
-//! comparison of a [`TimePoint`] of yours is.
+//! A [`Scheduler`] is a handle: clone it into actions and threads. Any thread may enter and cancel
+//! at any time. Several threads may run one scheduler; each event runs once. Actions run in the
+//! thread that runs the scheduler, unless [`dispatch`](SchedulerBuilder::dispatch) sends them
+//! elsewhere. No action, clock function or destructor of yours is ever called with a lock held;
+//! only the comparison of a [`TimePoint`] of yours is.
 //!
 //! # Failures
 //!
-//! An `Err` or a panic of an action, or of a clock's function, comes out of `run` as an
+//! An `Err` or a panic of an action, or of a function of the clock, comes out of `run` as an
 //! [`Error`](crate::Error). The action's event is gone, everything else is still queued, and `run`
-//! may be called again. [`on_error`](SchedulerBuilder::on_error) lets a run go on after an action that
-//! failed.
+//! may be called again. [`on_error`](SchedulerBuilder::on_error) lets a run go on after a failed
+//! action.
 //!
 //! # Read next
 //!
 //! [`Scheduler`], [`Event`], [`Every`]. In the source: `queue/event_queue.rs` is the queue
 //! (`queue/key_queue.rs` its order), without lock or clock; `shared.rs` puts the lock around it;
-//! `run/run_loop.rs` is the loop, and `run/wakeup.rs` what makes it wake up on time.
+//! `run/run_loop.rs` is the loop, and `run/wakeup.rs` makes it wake up on time.
 
 mod builder;
 mod constructors;

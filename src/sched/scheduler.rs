@@ -22,11 +22,11 @@ use crate::error::{Outcome, Result};
 /// With the last handle the events that are still queued are dropped unrun. An action that captured
 /// a handle keeps its own scheduler alive until it runs, is cancelled or [cleared](Self::clear).
 ///
-/// If actions are [dispatched](super::SchedulerBuilder::dispatch), the drop of the last handle waits
-/// until those that were handed out have run or were dropped, so that the end of `main` loses none.
-/// Then it drops the dispatcher, and with it perhaps the pool that it captured. What failed since the
-/// last run is logged. Inside of an action that was handed out it does not wait, because it would wait
-/// for itself: so if such actions capture handles, [`run`](Self::run) the scheduler to its end, or
+/// If actions are [dispatched](super::SchedulerBuilder::dispatch), the drop of the last handle
+/// waits until those that were handed out have run or were dropped, so that the end of `main` loses
+/// none. Then it drops the dispatcher, perhaps with a pool that it captured. Failures since the
+/// last run are logged. Inside of a dispatched action the drop does not wait, because it would wait
+/// for itself. So if such actions capture handles, [`run`](Self::run) the scheduler to its end, or
 /// [`stop`](Self::stop) it and join its runs, before the program ends.
 ///
 /// # Python
@@ -56,7 +56,7 @@ use crate::error::{Outcome, Result};
 pub struct Scheduler<T: TimePoint = Instant>(pub(crate) Arc<OwnedScheduler<T>>);
 
 impl<T: TimePoint> Scheduler<T> {
-    /// Returns what the scheduler's clock shows.
+    /// Returns the time that the scheduler's clock shows.
     ///
     /// # Panics
     ///
@@ -81,20 +81,20 @@ impl<T: TimePoint> Scheduler<T> {
 
     /// Enters an event that is due `delay` from now.
     ///
-    /// Legal at any moment: from actions, from the delay function, from other threads. A run that
-    /// sleeps wakes up if this is now the first event and the delay is interruptible.
+    /// It may be called at any moment: from actions, from the delay function, from other threads. A
+    /// sleeping run wakes up if this is now the first event and the delay is interruptible.
     ///
     /// # Errors
     ///
-    /// What the action returns or panics with comes out of [`run`](Self::run).
+    /// An `Err` or a panic of the action comes out of [`run`](Self::run).
     ///
     /// # Panics
     ///
-    /// If the time function does, or with 2^32 events in the queue. Nothing is entered then.
+    /// If the time function does, or if the queue holds 2^32 - 1 events. Then nothing is entered.
     ///
     /// # Python
     ///
-    /// `enter(delay, priority, action, argument, kwargs)`; the arguments are captures here.
+    /// `enter(delay, priority, action, argument, kwargs)`; a closure captures the arguments.
     ///
     /// # Examples
     ///
@@ -121,9 +121,13 @@ impl<T: TimePoint> Scheduler<T> {
     ///
     /// Otherwise like [`enter`](Self::enter).
     ///
+    /// # Errors
+    ///
+    /// As [`enter`](Self::enter).
+    ///
     /// # Panics
     ///
-    /// With 2^32 events in the queue.
+    /// If the queue holds 2^32 - 1 events.
     ///
     /// # Python
     ///
@@ -151,13 +155,13 @@ impl<T: TimePoint> Scheduler<T> {
 
     /// Enters an event that recurs: with a plain period at a fixed rate, first after one period.
     ///
-    /// The returned event cancels the recurrence, from anywhere and at any time, even from inside
-    /// its own action. Its ticks never overlap. Each is an event of its own in the
+    /// The returned event cancels the recurrence, from any thread and at any time, even from its
+    /// own action. Its ticks never overlap. Each tick is an event of its own in the
     /// [`queue`](Self::queue).
     ///
     /// A tick that fails ends the run but not the recurrence: the next tick is queued already when
-    /// the error comes out of [`run`](Self::run). A recurrence ends when it is cancelled, and at the
-    /// end of time: see [`Every`].
+    /// the error comes out of [`run`](Self::run). A recurrence ends when it is cancelled, and at
+    /// the end of time: see [`Every`].
     ///
     /// # Errors
     ///
@@ -166,6 +170,10 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Panics
     ///
     /// As [`enter`](Self::enter).
+    ///
+    /// # Python
+    ///
+    /// None: actions enter themselves again.
     ///
     /// # Examples
     ///
@@ -192,13 +200,13 @@ impl<T: TimePoint> Scheduler<T> {
 
     /// Removes an event from the queue, so that it never runs; for a recurring one, all its ticks.
     ///
-    /// What the action captured is dropped here, in this thread; a panic of its destructor is
-    /// logged. Takes constant time on average.
+    /// The captures of the action are dropped in this thread; a panic of a destructor is logged. It
+    /// takes constant time on average.
     ///
     /// # Errors
     ///
-    /// [`NotQueued`](crate::Error::NotQueued) if it ran, is running, was cancelled, or is another
-    /// scheduler's.
+    /// [`NotQueued`](crate::Error::NotQueued) if the event ran, is running, was cancelled, or is
+    /// another scheduler's.
     ///
     /// # Python
     ///
@@ -220,9 +228,13 @@ impl<T: TimePoint> Scheduler<T> {
         self.0.cancel(event)
     }
 
-    /// Cancels everything, and returns how many events that were.
+    /// Cancels all events, and returns how many these were.
     ///
-    /// Also a recurrence whose action is running just now.
+    /// It also cancels a recurrence whose action is running just now.
+    ///
+    /// # Python
+    ///
+    /// None: `for event in s.queue: s.cancel(event)`.
     ///
     /// # Examples
     ///
@@ -240,7 +252,7 @@ impl<T: TimePoint> Scheduler<T> {
         self.0.clear()
     }
 
-    /// Returns whether no event is queued. One whose action is running is not.
+    /// Returns whether no event is queued. An event whose action is running is not queued.
     ///
     /// # Python
     ///
@@ -251,6 +263,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// ```
     /// assert!(concurrent::sched::Scheduler::new().is_empty());
     /// ```
+    #[doc(alias = "empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -265,7 +278,11 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(concurrent::sched::Scheduler::new().len(), 0);
+    /// use concurrent::sched::{Scheduler, VirtualClock};
+    ///
+    /// let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u64));
+    /// s.enter(9, 1, || {});
+    /// assert_eq!(s.len(), 1);
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
@@ -296,7 +313,11 @@ impl<T: TimePoint> Scheduler<T> {
         self.0.snapshot()
     }
 
-    /// Returns when the next event is due; `None` if the queue is empty.
+    /// Returns the time of the next event; `None` if the queue is empty.
+    ///
+    /// # Python
+    ///
+    /// `queue[0].time`.
     ///
     /// # Examples
     ///

@@ -1,9 +1,9 @@
-//! A timeline of calls: when each was submitted, started and done, in which thread, and what waited
+//! A timeline of calls: when each was submitted, started and done, in which thread, and who waited
 //! for it. With the feature `trace` only.
 //!
-//! [`start`] begins to record, [`stop`] gives the [`Trace`], which [writes](Trace::write_json) the
-//! format of Chrome's tracing: open the file at <https://ui.perfetto.dev> or in `chrome://tracing`.
-//! Nothing leaves your machine.
+//! [`start`] begins to record, [`stop`] returns the [`Trace`], which [writes](Trace::write_json)
+//! the format of Chrome's tracing: open the file at <https://ui.perfetto.dev> or in
+//! `chrome://tracing`. Nothing leaves your machine.
 //!
 //! ```
 //! use concurrent::futures::ThreadPoolExecutor;
@@ -33,13 +33,13 @@
 //!
 //! # Cost
 //!
-//! Without the feature nothing of this is compiled, and calls are no larger. With it, while nothing
-//! is recorded, a call costs a check of a flag more; while it is, some tenths of a microsecond, and
-//! some hundred bytes that are kept until [`stop`].
+//! Without the feature nothing of this is compiled, and calls are no larger. With it, a call costs
+//! one more check of a flag while nothing is recorded; while recording it costs some tenths of a
+//! microsecond, and some hundred bytes that are kept until [`stop`].
 //!
 //! # Python
 //!
-//! There is nothing like it.
+//! None.
 
 mod record;
 mod write;
@@ -49,20 +49,29 @@ use std::io;
 
 pub(crate) use record::{Blocks, CallEnd, CallOrigin, Traced};
 
-/// Begins to record, in all pools of the process; what was recorded before is forgotten.
+/// Begins to record, in all pools of the process; an earlier recording is forgotten.
 ///
 /// Calls that were submitted earlier do not take part.
 ///
+/// # Examples
+///
 /// ```
-/// concurrent::trace::start();
-/// let empty = concurrent::trace::stop();
-/// # drop(empty);
+/// use concurrent::{futures::ThreadPoolExecutor, trace};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// pool.spawn(|| "not recorded")?.into_result()?;
+/// trace::start();
+/// pool.spawn(|| "recorded")?.into_result()?;
+/// assert_eq!(format!("{:?}", trace::stop()), "Trace(1 calls)");
+/// # Ok::<(), concurrent::Error>(())
 /// ```
 pub fn start() {
     record::start();
 }
 
-/// Ends the recording and gives what there is; empty if nothing was [started](start).
+/// Ends the recording and returns it; empty if nothing was [started](start).
+///
+/// # Examples
 ///
 /// ```
 /// let empty = concurrent::trace::stop();
@@ -73,7 +82,20 @@ pub fn stop() -> Trace {
     Trace(record::stop())
 }
 
-/// What was recorded between [`start`] and [`stop`].
+/// The recording between [`start`] and [`stop`].
+///
+/// # Examples
+///
+/// ```
+/// use concurrent::trace;
+///
+/// trace::start();
+/// let recording = trace::stop();
+/// let mut json = Vec::new();
+/// recording.write_json(&mut json)?;
+/// assert!(json.starts_with(b"{"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Trace(Vec<record::ThreadLog>);
 
 impl Trace {
@@ -81,7 +103,9 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// Those of `writer`. It is written to in small pieces: wrap a file into a `BufWriter`.
+    /// Those of `writer`. It gets many small writes: wrap a file into a `BufWriter`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # let directory = std::env::temp_dir();

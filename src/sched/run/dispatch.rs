@@ -11,8 +11,8 @@ use crate::sched::time::clock::TimePoint;
 /// The closure given to [`dispatch`](crate::sched::SchedulerBuilder::dispatch).
 pub(crate) type Dispatch = Box<dyn Fn(Due) -> error::Result<()> + Send + Sync>;
 
-/// A due action on its way to the thread that will run it: what the closure given to
-/// [`dispatch`](crate::sched::SchedulerBuilder::dispatch) receives.
+/// A due action on its way to the thread that will run it: the argument of the closure given to
+/// [`dispatch`](crate::sched::SchedulerBuilder::dispatch).
 ///
 /// # Drop
 ///

@@ -16,14 +16,14 @@ use crate::user_code;
 impl<T: TimePoint> Scheduler<T> {
     /// Runs events until the queue is empty, waiting for each to become due.
     ///
-    /// Returns at once if it is empty. Events entered meanwhile take part; an action that keeps
-    /// entering itself keeps it going. May be called from actions, from the delay function, and
-    /// from several threads: each event runs once.
+    /// It returns at once if the queue is empty. Events entered meanwhile take part; an action that
+    /// keeps entering itself keeps the run going. It may be called from actions, from the delay
+    /// function, and from several threads: each event runs once.
     ///
     /// # Blocking
     ///
-    /// Until the queue is empty, or [`stop`](Self::stop) is called; and until what was dispatched has
-    /// ended.
+    /// Until the queue is empty, or [`stop`](Self::stop) is called; and until dispatched actions
+    /// have ended.
     ///
     /// # Errors
     ///
@@ -31,12 +31,12 @@ impl<T: TimePoint> Scheduler<T> {
     /// otherwise. The queue is intact, and `run` may be called again.
     ///
     /// - [`Raised`](crate::Error::Raised): the action or the delay function returned an `Err` (an
-    ///   [`Error`](crate::Error) stays what it is).
-    /// - [`Panicked`](crate::Error::Panicked): the action, the time or the delay function panicked, or
-    ///   the arithmetic of a time type of yours.
+    ///   [`Error`](crate::Error) stays as it is).
+    /// - [`Panicked`](crate::Error::Panicked): the action, the time or the delay function panicked,
+    ///   or the arithmetic of a time type of yours.
     ///
-    /// The event of an action that failed is gone. The event that was waited for when a clock
-    /// function failed is still queued.
+    /// The event of a failed action is gone. If a function of the clock failed, the event that the
+    /// run waited for is still queued.
     ///
     /// # Python
     ///
@@ -60,17 +60,16 @@ impl<T: TimePoint> Scheduler<T> {
         self.0.run(RunUntil::Empty).map(drop)
     }
 
-    /// Runs the events that are due, and returns the delay until the next: zero if it is due
+    /// Runs the events that are due, and returns the delay until the next one: zero if that is due
     /// already, `None` if the queue is empty.
     ///
     /// Events that are entered or become due meanwhile take part, but at most a thousand that were
-    /// entered after the call began: an action that keeps entering itself with no delay cannot keep
-    /// this function from returning. If more are due then, it returns `Some` of zero.
+    /// entered after the call began: so an action that keeps entering itself with no delay cannot
+    /// keep this function from returning. If more are due then, it returns `Some` of zero.
     ///
     /// # Blocking
     ///
-    /// Only as long as the actions take that it runs itself. The delay function is called with zero
-    /// after each.
+    /// Only while the actions run. The delay function is called with zero after each.
     ///
     /// # Errors
     ///
@@ -101,12 +100,16 @@ impl<T: TimePoint> Scheduler<T> {
     ///
     /// # Blocking
     ///
-    /// Until `time`, also with an empty queue, or until [`stop`](Self::stop) is called. It does not
-    /// wait for dispatched actions at `time`.
+    /// Until `time`, even with an empty queue, or until [`stop`](Self::stop) is called. At `time`
+    /// it does not wait for dispatched actions.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
+    ///
+    /// # Python
+    ///
+    /// None.
     ///
     /// # Examples
     ///
@@ -130,17 +133,17 @@ impl<T: TimePoint> Scheduler<T> {
     ///
     /// # Blocking
     ///
-    /// Until it is stopped, and what it dispatched has ended.
+    /// Until it is stopped, and its dispatched actions have ended.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run): the first action that fails ends it, unless
-    /// [`on_error`](super::SchedulerBuilder::on_error) says otherwise. The error is logged as well, for
-    /// often nobody joins the thread.
+    /// As [`run`](Self::run): the first failed action ends it, unless
+    /// [`on_error`](super::SchedulerBuilder::on_error) says otherwise. The error is logged as well,
+    /// because often nobody joins the thread.
     ///
     /// # Python
     ///
-    /// Named after `asyncio`'s; `sched` has nothing like it.
+    /// None in `sched`; it is named after `asyncio`'s.
     ///
     /// # Examples
     ///
@@ -175,16 +178,20 @@ impl<T: TimePoint> Scheduler<T> {
 
     /// Ends every run in progress, in this thread or others, after the action that it is running.
     ///
-    /// A run that sleeps wakes up, unless it is inside a delay function of yours; then it ends when
-    /// that returns. The events stay queued. Runs that begin later are not affected: to stop one
+    /// A sleeping run wakes up, unless it is inside a delay function of yours; then it ends when
+    /// that returns. The events stay queued. Runs that begin later are not affected: to stop a run
     /// that may not have begun, enter an event that calls this, as [`run_forever`] shows.
     ///
-    /// This does not wait, so actions may call it. The runs do: if actions are
-    /// [dispatched](super::SchedulerBuilder::dispatch), a run that was stopped hands out no more, and
-    /// returns when those that were handed out before the stop have ended. Only
-    /// [`run_pending`](Self::run_pending) never waits for them, nor does a run inside of one.
+    /// # Blocking
     ///
-    /// [`run_forever`]: Self::run_forever
+    /// Never, so actions may call it. The stopped runs do wait: if actions are
+    /// [dispatched](super::SchedulerBuilder::dispatch), a run that was stopped dispatches no more,
+    /// and returns when the actions dispatched before the stop have ended. Only
+    /// [`run_pending`](Self::run_pending) never waits for these, nor does a run inside of one.
+    ///
+    /// # Python
+    ///
+    /// None: an action raises an exception.
     ///
     /// # Examples
     ///
@@ -203,6 +210,8 @@ impl<T: TimePoint> Scheduler<T> {
     /// assert!(s.is_empty());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    ///
+    /// [`run_forever`]: Self::run_forever
     pub fn stop(&self) {
         self.0.state.lock().stops += 1;
         self.0.changed.notify_all();

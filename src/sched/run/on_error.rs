@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::sched::user_function::UserFunction;
 use crate::user_code;
 
-/// What a run does when an action fails: what
-/// [`on_error`](crate::sched::SchedulerBuilder::on_error) takes.
+/// What a run does when an action fails: the setting of
+/// [`on_error`](crate::sched::SchedulerBuilder::on_error).
 ///
 /// # Python
 ///
@@ -16,9 +16,14 @@ use crate::user_code;
 /// # Examples
 ///
 /// ```
-/// use concurrent::sched::OnError;
+/// use concurrent::sched::{OnError, Scheduler};
+/// use std::time::Duration;
 ///
-/// assert_eq!(OnError::default(), OnError::Stop);
+/// let s = Scheduler::builder().on_error(OnError::Stop).build(); // the default
+/// s.enter(Duration::ZERO, 1, || Err("no milk"));
+/// s.enter(Duration::ZERO, 2, || println!("still queued"));
+/// assert!(s.run().is_err());
+/// assert_eq!(s.len(), 1);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnError {

@@ -9,39 +9,52 @@ use crate::sched::user_function::UserFunction;
 use crate::sync::deadline_after;
 use crate::user_code;
 
-/// A point in time that events can be ordered by.
+/// A point in time by which events can be ordered.
 ///
-/// Implemented for [`Instant`] and [`SystemTime`], for [`Duration`] (time since the start of a
-/// simulation), for the integers (any unit) and for [`Float`](crate::sched::Float) (Python's way). Implement
-/// it for a time type of your own: arithmetic saturates instead of overflowing.
+/// [`Instant`] and [`SystemTime`] are time points, [`Duration`] (time since the start of a
+/// simulation), the integers (in any unit) and [`Float`](crate::sched::Float) (as in Python).
+/// Implement it for a time type of your own; its arithmetic should saturate instead of overflowing.
 ///
 /// # Blocking
 ///
-/// `<` and `==` are called with the lock of the scheduler held: they must not wait for anything, and
-/// must not call the scheduler, nor may a panic hook that one of them sets off. They are the only
-/// code of yours of which that is true; `after` and `since` are called without.
+/// `<` and `==` are called with the lock of the scheduler held. They must not wait for anything,
+/// and must not call the scheduler; nor may a panic hook that one of them triggers. No other code
+/// of yours is called so: `after` and `since` are called without the lock.
 ///
 /// # Panics
 ///
-/// None of the functions should. If a comparison does, the two times count as equal. A panic of
-/// `since` comes out of a run as an error, and so does one of `after` for the next tick of a
-/// recurrence. An order that panics or contradicts itself makes events run in a wrong one, early or
-/// late. It does no other harm: each event still runs once or is cancelled.
+/// None of the functions should panic. If a comparison does, the two times count as equal. A panic
+/// of `since` comes out of a run as an error, and so does one of `after` for the next tick of a
+/// recurrence. An order that panics or contradicts itself makes events run in a wrong order, early
+/// or late. It does no other harm: each event still runs once or is cancelled.
 ///
 /// # Python
 ///
-/// Any type that supports `+`, `-` and `<` serves there, and a mistake shows at run time.
+/// Any type that supports `+`, `-` and `<`; a mistake shows at run time.
 ///
 /// # Examples
 ///
 /// ```
-/// use concurrent::sched::TimePoint;
-/// use std::time::{Duration, Instant};
+/// use concurrent::sched::{Scheduler, TimePoint, VirtualClock};
 ///
-/// assert_eq!(TimePoint::after(3_u64, 4), 7);
-/// assert_eq!(TimePoint::after(u64::MAX, 4), u64::MAX);
-/// assert_eq!(TimePoint::since(7_i64, 3), 4);
-/// assert!(Instant::now().after(Duration::MAX) > Instant::now());
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// struct Day(u32);
+///
+/// impl TimePoint for Day {
+///     type Delay = u32;
+///     const ZERO: u32 = 0;
+///
+///     fn after(self, days: u32) -> Self {
+///         Self(self.0.saturating_add(days))
+///     }
+///
+///     fn since(self, earlier: Self) -> u32 {
+///         self.0.saturating_sub(earlier.0)
+///     }
+/// }
+///
+/// let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(Day(1)));
+/// assert_eq!(s.enter(30, 1, || println!("rent")).time(), Day(31));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no time that events can be ordered by",
@@ -49,19 +62,38 @@ use crate::user_code;
             floats, or implement `TimePoint`"
 )]
 pub trait TimePoint: Copy + Ord + Debug + Send + Sync + 'static {
-    /// The distance between two points.
+    /// A distance between two points.
     type Delay: Copy + Ord + Debug + Send + Sync + 'static;
 
-    /// No delay: what a delay function gets after every action.
+    /// The distance from a point to itself.
     const ZERO: Self::Delay;
 
     /// Returns the point `delay` later, or the last point there is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::TimePoint;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// assert_eq!(TimePoint::after(3_u64, 4), 7);
+    /// assert_eq!(TimePoint::after(u64::MAX, 4), u64::MAX);
+    /// assert!(Instant::now().after(Duration::MAX) > Instant::now());
+    /// ```
     #[must_use]
     fn after(self, delay: Self::Delay) -> Self;
 
     /// Returns how much later this is than `earlier`, or the longest delay there is.
     ///
-    /// The scheduler asks only when it is later.
+    /// The scheduler calls it only if this is later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::sched::TimePoint;
+    ///
+    /// assert_eq!(TimePoint::since(7_i64, 3), 4);
+    /// ```
     #[must_use]
     fn since(self, earlier: Self) -> Self::Delay;
 }

@@ -2,22 +2,21 @@
 
 use super::clock::TimePoint;
 
-/// How an event recurs: what [`every`](crate::sched::Scheduler::every) takes. A plain period means
-/// [`fixed_rate`](Self::fixed_rate).
+/// How an event recurs: the argument of [`every`](crate::sched::Scheduler::every). A plain period
+/// means [`fixed_rate`](Self::fixed_rate).
 ///
-/// A recurrence ends by itself where its time does: after the last tick that is a whole period before
-/// the end of the range, and where the period is below the resolution of the time type, so that the
-/// next tick would not be later than the last.
+/// A recurrence ends by itself at the end of its time: after the last tick that is a whole period
+/// before the end of the range; and if the period is below the resolution of the time type, so that
+/// the next tick would not be later than the last.
 ///
 /// # Python
 ///
-/// There is nothing like it; actions enter themselves again.
+/// None: actions enter themselves again.
 ///
 /// # Examples
 ///
 /// ```
 /// use concurrent::sched::{Every, MissedTicks, Scheduler, VirtualClock};
-/// use std::{cell::Cell, time::Duration};
 ///
 /// let clock = VirtualClock::starting_at(0_u64);
 /// let s = Scheduler::with_virtual_clock(&clock);
@@ -44,15 +43,23 @@ enum Cadence {
 
 /// What a fixed rate does about ticks that were due while the action was still running.
 ///
-/// A tick whose time has come but that has to wait for other actions is not missed: it runs late,
-/// as every event does.
+/// A tick that is due but has to wait for other actions is not missed: it runs late, as every event
+/// does.
 ///
 /// # Examples
 ///
 /// ```
-/// use concurrent::sched::MissedTicks;
+/// use concurrent::sched::{Every, MissedTicks, Scheduler, VirtualClock};
 ///
-/// assert_eq!(MissedTicks::default(), MissedTicks::RunAll);
+/// let clock = VirtualClock::starting_at(0_u64);
+/// let s = Scheduler::with_virtual_clock(&clock);
+/// s.every(Every::fixed_rate(10).missed(MissedTicks::Coalesce), 1, {
+///     let clock = clock.clone();
+///     move || clock.advance(25)
+/// })?;
+/// s.run_until(50)?; // it ran at 10, and at 35 for the ticks of 20 and 30
+/// assert_eq!(s.next_time(), Some(60));
+/// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MissedTicks {
@@ -66,21 +73,26 @@ pub enum MissedTicks {
 }
 
 impl<D> Every<D> {
-    /// Ticks at fixed distances from the first, however long the action takes.
+    /// Ticks at fixed distances from the first tick, however long the action takes.
     ///
     /// # Examples
     ///
     /// ```
-    /// use concurrent::sched::Every;
+    /// use concurrent::sched::{Every, Scheduler, VirtualClock};
     ///
-    /// assert_eq!(Every::fixed_rate(5), Every::from(5));
+    /// let clock = VirtualClock::starting_at(0_u64);
+    /// let s = Scheduler::with_virtual_clock(&clock);
+    /// s.every(Every::fixed_rate(10), 1, move || clock.advance(3))?;
+    /// s.run_until(24)?;
+    /// assert_eq!(s.next_time(), Some(30)); // it ran at 10 and 20
+    /// # Ok::<(), concurrent::Error>(())
     /// ```
     #[must_use]
     pub fn fixed_rate(period: D) -> Self {
         Self { period, first: None, cadence: Cadence::Rate(MissedTicks::RunAll) }
     }
 
-    /// Ticks at a fixed distance from the end of the action before. Misses none.
+    /// Ticks at a fixed distance from the end of the action before. It misses no tick.
     ///
     /// # Examples
     ///
@@ -99,7 +111,8 @@ impl<D> Every<D> {
         Self { period, first: None, cadence: Cadence::Delay }
     }
 
-    /// Sets what happens to missed ticks. A fixed delay misses none.
+    /// Sets what happens to missed ticks; by default [all run](MissedTicks::RunAll). A fixed delay
+    /// misses none.
     ///
     /// # Examples
     ///

@@ -7,13 +7,13 @@ use std::hash::{Hash, Hasher};
 use super::clock::TimePoint;
 use crate::error::{Error, Result};
 
-/// An `f64` that is not NaN: a time or a delay, in whatever unit you like.
+/// An `f64` that is not NaN: a time or a delay, in any unit.
 ///
 /// Infinities are allowed: an event at infinity never becomes due.
 ///
 /// # Python
 ///
-/// The `float` that `time.monotonic` returns. A NaN there counts as due and breaks the order of the
+/// The `float` that `time.monotonic` returns. There a NaN counts as due and breaks the order of the
 /// queue silently; here it cannot be made.
 ///
 /// # Examples
@@ -23,14 +23,13 @@ use crate::error::{Error, Result};
 ///
 /// let time = Float::new(1.5)?.after(Float::new(0.25)?);
 /// assert_eq!(time.get(), 1.75);
-/// assert!(Float::new(f64::NAN).is_err());
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 #[derive(Clone, Copy, Default)]
 pub struct Float(f64);
 
 impl Float {
-    /// Makes one.
+    /// Makes a time or a delay of a number.
     ///
     /// # Errors
     ///
@@ -39,7 +38,10 @@ impl Float {
     /// # Examples
     ///
     /// ```
-    /// assert!(concurrent::sched::Float::new(f64::NAN).is_err());
+    /// use concurrent::sched::Float;
+    ///
+    /// assert!(Float::new(f64::INFINITY).is_ok());
+    /// assert!(Float::new(f64::NAN).is_err());
     /// ```
     pub fn new(value: f64) -> Result<Self> {
         if value.is_nan() {

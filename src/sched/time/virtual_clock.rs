@@ -11,14 +11,13 @@ use crate::sched::queue::time_order::earlier;
 
 /// A clock that stands still until it is told to go on.
 ///
-/// A [`Scheduler`](crate::sched::Scheduler) on it runs at once whatever would take days: instead of
-/// waiting for the next event it sets the clock to the event's time. Clones are handles to the same
-/// clock. It never goes back.
+/// A [`Scheduler`](crate::sched::Scheduler) on it runs events of days at once: instead of waiting
+/// for the next event it sets the clock to the event's time. Clones are handles to the same clock.
+/// It never goes back.
 ///
 /// # Python
 ///
-/// A pair of functions that one writes oneself, for example `sched.scheduler(lambda: now[0],
-/// advance)`.
+/// A pair of functions of one's own, for example `sched.scheduler(lambda: now[0], advance)`.
 ///
 /// # Examples
 ///
@@ -52,7 +51,7 @@ impl VirtualClock {
 }
 
 impl<T: TimePoint> VirtualClock<T> {
-    /// Makes a clock that shows `time`, in whatever unit `T` has.
+    /// Makes a clock that shows `time`, in the unit of `T`.
     ///
     /// # Examples
     ///
@@ -80,9 +79,10 @@ impl<T: TimePoint> VirtualClock<T> {
         self.0.get()
     }
 
-    /// Sets the clock forward by `delay`, as work of that length would. A negative one is ignored.
+    /// Sets the clock forward by `delay`, as work of that length would. A negative delay is
+    /// ignored.
     ///
-    /// It does not wake a run that sleeps: schedulers on a virtual clock never sleep.
+    /// It wakes no run: schedulers on a virtual clock never sleep.
     ///
     /// # Examples
     ///
@@ -98,7 +98,7 @@ impl<T: TimePoint> VirtualClock<T> {
         self.0.update(|now| Some(now.after(delay)).filter(|next| earlier(&now, next)));
     }
 
-    /// Sets the clock forward to `time`; does nothing if it is there already.
+    /// Sets the clock forward to `time`; does nothing if it shows that time or a later one.
     ///
     /// # Examples
     ///
