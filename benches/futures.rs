@@ -51,7 +51,7 @@ fn map_all(bencher: Bencher<'_, '_>, items: usize) {
     bencher.counter(ItemsCount::new(items)).bench_local(|| pool.map(|n| n, 0..items).count());
 }
 
-/// `wait` on calls that are done already: what it costs to look.
+/// `wait` on calls that are done already: the price of the check.
 #[divan::bench(args = SIZES)]
 fn wait_for_done(bencher: Bencher<'_, '_>, calls: usize) {
     let futures: Vec<_> = (0..calls)
@@ -66,7 +66,7 @@ fn wait_for_done(bencher: Bencher<'_, '_>, calls: usize) {
         .bench_local(|| wait(&futures, None, ReturnWhen::AllCompleted).done.len());
 }
 
-/// `result` of a call that is done, outside of calls and inside of one: nothing is looked for.
+/// `result` of a call that is done, outside of calls and inside of one.
 #[divan::bench(args = [false, true])]
 fn result_of_done(bencher: Bencher<'_, '_>, in_worker: bool) {
     const LOOKS: usize = 100_000;

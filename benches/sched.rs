@@ -1,4 +1,4 @@
-//! What the scheduler's operations cost, on a virtual clock.
+//! The price of the scheduler's operations, on a virtual clock.
 //!
 //!     cargo bench --bench sched
 
@@ -12,7 +12,7 @@ fn main() {
 
 const SIZES: [u64; 2] = [1_000, 100_000];
 
-/// Times that jump about: a full-period generator.
+/// Times in random order, from a full-period generator.
 fn times(count: u64) -> impl Iterator<Item = u64> {
     let mut state = 1_u64;
     (0..count).map(move |_| {
@@ -49,7 +49,7 @@ fn enter_and_run(bencher: Bencher<'_, '_>, count: u64) {
     });
 }
 
-/// The hold model: as many events pending all the time, each enters the next when it runs.
+/// The hold model: the number of pending events stays the same, since each enters the next when it runs.
 #[divan::bench(args = SIZES)]
 fn hold(bencher: Bencher<'_, '_>, pending: u64) {
     const RUNS: u64 = 100_000;

@@ -3,9 +3,9 @@
 //!     cargo bench --bench sched_vs_python            # a million events, three rounds
 //!     cargo bench --bench sched_vs_python -- 100000  # fewer
 //!
-//! They take turns, so that a busy machine slows all, and each measurement is a process of its own,
-//! so that none inherits another's heap. Clocks and actions do nothing else; ours goes through
-//! `with_clock`, as Python's does, and once more through a `VirtualClock`.
+//! They take turns, so that a busy machine slows down both. Each measurement has a process of its own, so
+//! that none inherits another's heap. Clocks and actions do no other work. Ours runs on `with_clock`, as
+//! Python's does, and once more on a `VirtualClock`.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

@@ -27,7 +27,7 @@ fn handle(record: &Record) -> u64 {
     record.bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>() / 1024 + record.number / 256 * 256
 }
 
-/// Megabytes of memory that this process holds, where the system tells.
+/// Megabytes of memory of this process, if the system tells.
 fn resident() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: usize = text.split_whitespace().nth(1)?.parse().ok()?;
@@ -42,7 +42,7 @@ fn main() -> concurrent::Result<()> {
     for number in 0..RECORDS {
         let record = Record::read(number);
         let sum = Arc::clone(&sum);
-        // Blocks while the queue is full: the producer goes no faster than the workers.
+        // Blocks while the queue is full, so that the producer is no faster than the workers.
         drop(pool.spawn(move || sum.fetch_add(handle(&record), Ordering::Relaxed))?);
         if number % (RECORDS / 5) == 0 {
             let memory = resident().map_or("?".into(), |megabytes| megabytes.to_string());

@@ -132,7 +132,7 @@ fn files_below(root: &Path, skip: &[&str]) -> Vec<PathBuf> {
             }
         };
         for entry in entries.flatten() {
-            // The type of the entry itself: a link is neither, so that loops of links are no loops.
+            // The type of the entry itself: a link is neither file nor directory, so links make no loops.
             let Ok(kind) = entry.file_type() else { continue };
             if skip.iter().any(|name| entry.file_name() == OsStr::new(name)) {
                 continue;
@@ -146,9 +146,9 @@ fn files_below(root: &Path, skip: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// What one pass over the files found.
+/// The result of one pass over the files.
 struct Report {
-    /// By path, so that the combined digest does not depend on who was done first.
+    /// By path, so that the combined digest does not depend on the order of completion.
     digests: BTreeMap<PathBuf, [u8; 32]>,
     bytes: u64,
     failed: usize,
@@ -216,8 +216,7 @@ impl Progress {
         Self { done: 0, total, silent: false, bar: io::stderr().is_terminal(), drawn: None }
     }
 
-    /// Says nothing of files that failed, which an earlier pass reported or a later one will, and
-    /// draws no bar for a total of 0.
+    /// Does not report failed files, since another pass does, and draws no bar for a total of 0.
     fn silent(total: usize) -> Self {
         Self { silent: true, bar: total > 0 && io::stderr().is_terminal(), ..Self::new(total) }
     }

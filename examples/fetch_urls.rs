@@ -1,7 +1,7 @@
 //! Python's documentation example: loads pages in parallel and reports each as it arrives.
 //!
 //! The pages come from a small server that the example starts on the loopback interface: two good
-//! ones, a missing one, and one that takes longer than the reader is willing to wait.
+//! ones, a missing one, and one that takes longer than the client waits.
 //!
 //! `cargo run --release --example fetch_urls`
 
@@ -28,7 +28,7 @@ fn load_url((url, timeout): (String, Duration)) -> io::Result<Vec<u8>> {
     let mut response = BufReader::new(stream);
     let mut status = String::new();
     response.read_line(&mut status).map_err(|error| match error.kind() {
-        // What systems call a read that timed out differs.
+        // Systems name a read that timed out differently.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             io::Error::new(ErrorKind::TimedOut, format!("no answer within {timeout:?}"))
         }
@@ -83,7 +83,7 @@ fn start_server() -> io::Result<SocketAddr> {
 fn serve(stream: TcpStream) -> io::Result<()> {
     let mut request = BufReader::new(&stream).lines();
     let line = request.next().unwrap_or_else(|| Ok(String::new()))?;
-    // The rest of the request is read, for closing a socket with unread bytes resets the connection.
+    // Reads the rest of the request: a socket closed with unread bytes resets the connection.
     while request.next().transpose()?.is_some_and(|header| !header.is_empty()) {}
     let (status, page) = match line.split(' ').nth(1) {
         Some("/fox") => ("200 OK", "The quick brown fox jumps over the lazy dog.\n".to_owned()),

@@ -1,6 +1,6 @@
-//! Stops on Ctrl-C: what waits is cancelled, what runs is asked to stop, and a summary is printed.
+//! Stops on Ctrl-C: cancels the pending calls, asks the running ones to stop, and prints a summary.
 //!
-//! `cargo run --release --example graceful_stop`, then Ctrl-C; without, it ends after five seconds.
+//! `cargo run --release --example graceful_stop`, then Ctrl-C; without it, the program ends after five seconds.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor, is_cancel_requested};
 
 const JOBS: u32 = 1_000;
-/// How long one job takes if nobody stops it.
+/// How long one job takes if it is not stopped.
 const JOB: Duration = Duration::from_millis(200);
 
-/// Works in small steps and looks between them whether it should stop.
+/// Works in small steps, and checks between them whether it should stop.
 fn job(number: u32) -> Option<u32> {
     let end = Instant::now() + JOB;
     while Instant::now() < end {

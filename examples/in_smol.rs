@@ -8,7 +8,7 @@ use std::time::Duration;
 use concurrent::Result;
 use concurrent::futures::{ThreadPoolExecutor, first_ok, is_cancel_requested};
 
-/// A mirror answers after a while, unless somebody else was faster.
+/// A mirror answers after a while, unless another one was faster.
 fn ask((mirror, delay): (&'static str, u32)) -> std::result::Result<String, String> {
     for _ in 0..delay {
         if is_cancel_requested() {

@@ -1,7 +1,7 @@
 //! A server of checksums on tokio: it hashes on a pool of threads, and stays free meanwhile.
 //!
-//! Requests await their calls; a deadline ends a call that takes too long; a thread that knows
-//! nothing of tokio waits for a task.
+//! Requests await their calls, a deadline ends a call that takes too long, and a thread outside of tokio
+//! waits for a task.
 //!
 //! `cargo run --release --example in_tokio`
 
@@ -16,7 +16,7 @@ fn checksum(bytes: Vec<u8>) -> String {
     Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What takes long looks now and then whether it should stop.
+/// A long call checks now and then whether it should stop.
 fn endless(_request: u32) {
     while !is_cancel_requested() {
         std::thread::yield_now();
@@ -41,7 +41,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let begin = Instant::now();
         let serve = |request| (request, tokio::spawn(serve(Arc::clone(&pool), request)));
         let requests: Vec<_> = (0..5).map(serve).collect();
-        // The one thread of the runtime is not blocked: it sleeps on time.
+        // The only thread of the runtime is not blocked: it wakes up on time.
         tokio::time::sleep(Duration::from_millis(5)).await;
         println!("asleep for 5 ms, awake after {:.0?}", begin.elapsed());
         for (request, task) in requests {
@@ -53,7 +53,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         }
     });
 
-    // The other direction: the task keeps the promise, the thread has the future.
+    // The other direction: the task has the promise, the thread the future.
     let (promise, future) = Promise::pair();
     runtime.spawn(async move {
         tokio::time::sleep(Duration::from_millis(1)).await;

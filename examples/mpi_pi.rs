@@ -1,9 +1,9 @@
-//! Pi in 1,000 chunks on the ranks of an MPI program: how much faster is it with more of them?
+//! Computes pi in 1,000 chunks on the ranks of an MPI program: how much faster is it with more ranks?
 //!
 //! `cargo build --release --features mpi --example mpi_pi`
 //! `mpirun --bind-to none -n 3 target/release/examples/mpi_pi [STEPS]`
 //!
-//! `STEPS` is how many steps a chunk has (default: 1,000,000). Several hosts:
+//! `STEPS` is the number of steps of a chunk (default: 1,000,000). On several hosts:
 //! `mpirun --host alpha:8,beta:8 -n 16 target/release/examples/mpi_pi 10000000`.
 
 use std::f64::consts::PI;
@@ -35,9 +35,9 @@ fn main() -> concurrent::Result<()> {
     let steps = std::env::args().nth(1).map_or(1_000_000, |steps| steps.parse().expect("a number"));
     let chunks = (0..CHUNKS).map(|chunk| (chunk, steps));
 
-    // With MPI code of its own, since each turn takes place among fewer ranks than the one before.
-    // The last ranks are the first to be done: they wait at the end of `main` for the others, with
-    // Open MPI 5 busily, which is seen where ranks share processors.
+    // This needs MPI code, since each round has fewer ranks than the one before. The ranks that leave
+    // first wait for the others at the end of `main`. With Open MPI 5 they poll meanwhile, which slows
+    // the others down if ranks share processors.
     let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).expect("MPI starts");
     let world = universe.world();
     let mut turns = Vec::new();

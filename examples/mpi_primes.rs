@@ -1,5 +1,5 @@
-//! The example of Python's documentation, over the ranks of an MPI program: which of these large
-//! numbers are prime?
+//! The example of Python's documentation, on the ranks of an MPI program: which of these large numbers
+//! are prime?
 //!
 //! `cargo build --release --features mpi --example mpi_primes`
 //! `mpirun -n 3 target/release/examples/mpi_primes`

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use concurrent::futures::{Future, ThreadPoolExecutor};
 use concurrent::{Error, Result};
 
-/// Where each call finds the other's future.
+/// Each call finds the other's future here.
 type Place = Arc<OnceLock<Future<u32>>>;
 
 fn wait_on_b(b: Place) -> u32 {

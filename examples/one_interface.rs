@@ -20,7 +20,7 @@ fn collatz_steps(start: u64) -> u32 {
     u32::try_from(steps).expect("no known number takes so long")
 }
 
-/// The number below `limit` with the most steps, whatever runs the calls.
+/// The number below `limit` with the most steps, on any executor.
 fn longest<E: Executor>(executor: &E, limit: u64) -> concurrent::Result<(u64, u32)> {
     let search = |(first, last): (u64, u64)| {
         (first..last).map(|n| (n, collatz_steps(n))).max_by_key(|(_, steps)| *steps)
@@ -36,7 +36,7 @@ fn longest<E: Executor>(executor: &E, limit: u64) -> concurrent::Result<(u64, u3
 #[cfg(target_os = "linux")]
 fn main() -> concurrent::Result<()> {
     process::init();
-    // First, because the other ranks go no further.
+    // This comes first, because the other ranks do not get any further.
     #[cfg(feature = "mpi")]
     let ranks = MpiPoolExecutor::builder().local_fallback(true).build()?;
 

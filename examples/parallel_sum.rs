@@ -1,5 +1,4 @@
-//! Sums the digits of a borrowed slice of numbers, and sorts it, in parallel; compares with doing it
-//! alone.
+//! Sums and sorts a borrowed slice of numbers in parallel, and compares that with one thread.
 //!
 //! `cargo run --release --example parallel_sum`
 
@@ -33,7 +32,7 @@ fn sort(pool: &ThreadPoolExecutor, numbers: &mut [u64], calls: usize) -> Result<
     }
     let (low, high) = numbers.split_at_mut(numbers.len() / 2);
     pool.scope(|s| {
-        // A scope in a call in a scope: on a full pool the waiting worker runs what it waits for.
+        // A scope in a call in a scope: on a full pool the waiting worker runs the awaited calls.
         let low = s.spawn(|| sort(pool, low, calls / 2))?;
         sort(pool, high, calls - calls / 2)?;
         low.into_result()?
@@ -55,7 +54,7 @@ fn main() -> Result<()> {
     let pool = ThreadPoolExecutor::new(workers)?;
     println!("{NUMBERS} numbers, {workers} workers");
 
-    // A generator's noise, the same in each run.
+    // Random numbers, the same in each run.
     let noise = |x: &mut u64| {
         *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *x >> 33

@@ -1,6 +1,6 @@
 //! The example of Python's documentation: which of these large numbers are prime?
 //!
-//! On worker processes, with the time of the same work in one thread beside it.
+//! It runs on worker processes, and prints the time of one thread beside theirs.
 //!
 //! `cargo run --release --example primes`
 

@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let calls = (0..60).map(|n| pool.submit(download, 1 + n * 7 % 11));
     let calls = calls.collect::<Result<Vec<_>, _>>()?;
 
-    // A bar on a terminal; nothing where the output is a file. `wrap_iter` would do for the count
-    // alone: `bar.wrap_iter(as_completed(calls))`.
+    // The bar shows on a terminal only. For the count alone, `bar.wrap_iter(as_completed(calls))`
+    // would do.
     let bar = ProgressBar::new(calls.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}  {eta} left")?);
     let mut megabytes = 0;

@@ -1,6 +1,6 @@
-//! Records a small build on two workers, calls that wait for calls, as a timeline.
+//! Records a timeline of a small build on two workers, whose calls wait for calls.
 //!
-//! Open the file that it writes at <https://ui.perfetto.dev> or in `chrome://tracing`.
+//! Open its file at <https://ui.perfetto.dev> or in `chrome://tracing`.
 //!
 //! `cargo run --release --features trace --example timeline [-- FILE]`
 
@@ -35,7 +35,7 @@ fn document(page: u64) {
     work(Duration::from_millis(1 + page));
 }
 
-/// A call that waits for calls of its own pool: what nobody else is free to take, it runs in place.
+/// A call that waits for calls of its own pool, and runs in place those that no other worker can take.
 fn build(pool: Arc<ThreadPoolExecutor>) -> Result<usize> {
     let objects = (1..=4).map(|file| pool.submit(compile, file)).collect::<Result<Vec<_>>>()?;
     let files = objects.into_iter().map(|object| object.into_result()).collect::<Result<_>>()?;

@@ -1,5 +1,5 @@
-//! A scheduler on a virtual clock as a simulator: customers queue at a counter, a year of it in a
-//! fraction of a second, and the mean waiting time is compared with the formula for M/M/1 queues.
+//! Simulates a queue at a counter by a scheduler on a virtual clock: a year takes a fraction of a
+//! second. Compares the mean waiting time with the formula for M/M/1 queues.
 //!
 //!     cargo run --release --example virtual_time
 //!     cargo run --release --example virtual_time -- 0.5 1000000    # load, customers
@@ -14,7 +14,7 @@ use concurrent::sched::{Float, Scheduler, VirtualClock};
 /// Minutes that serving one customer takes on average.
 const SERVICE: f64 = 1.0;
 
-/// SplitMix64: small, and good enough to toss customers about.
+/// SplitMix64: small, and random enough for customers.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 + f64::EPSILON
     }
 
-    /// The time to the next of events that come at random, `mean` apart on average.
+    /// The time to the next of random events that are `mean` apart on average.
     fn exponential(&mut self, mean: f64) -> Float {
         Float::new(-mean * self.uniform().min(1.0).ln()).expect("a logarithm of (0, 1]")
     }
@@ -35,7 +35,7 @@ impl Random {
 
 struct Counter {
     random: Random,
-    /// When each customer in the queue came; the first is being served.
+    /// The arrival of each customer in the queue; the first is being served.
     queue: VecDeque<Float>,
     between_arrivals: f64,
     still_to_come: u64,

@@ -12,7 +12,7 @@ use concurrent::Error;
 #[cfg(target_os = "linux")]
 use concurrent::futures::{MapOptions, ProcessPoolExecutor, process};
 
-/// What counts as text.
+/// Whether a file counts as text.
 const ENDINGS: [&str; 4] = ["md", "rs", "toml", "txt"];
 
 fn count(path: PathBuf) -> Result<HashMap<String, u64>, String> {

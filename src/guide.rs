@@ -1,62 +1,82 @@
-//! The guide: what the reference pages do not tell, each on a page of its own.
+//! The guide: pages on subjects that the reference pages do not cover.
 //!
-//! | page | for whom |
+//! | page | for readers who |
 //! | --- | --- |
-//! | [Coming from Python](coming_from_python) | who ports a program: the idioms, then every name |
-//! | [Departures](departures) | who relies on what CPython does exactly |
-//! | [Choosing](choosing) | who wonders whether to take threads, processes or another crate |
-//! | [Cancelling and deadlines](cancelling) | who wants a call to end |
-//! | [Errors](errors) | who wants to know what failed, and what to do then |
-//! | [Process pools](process_pools) | who runs calls in other processes |
-//! | [Clusters](clusters) | for whom one machine is too small |
-//! | [Schedulers](schedulers) | who runs things at given times |
-//! | [Async](async_code) | who has a runtime already |
-//! | [Performance](performance) | who wants it fast |
-//! | [Features](features) | who asks what there is beyond Python |
-//! | [Speed](speed) | who compares with other crates |
+//! | [Coming from Python](coming_from_python) | port a program: the idioms, then every name |
+//! | [Departures](departures) | rely on details of CPython |
+//! | [Choosing](choosing) | choose between threads, processes and other crates |
+//! | [Cancelling and deadlines](cancelling) | want a call to end |
+//! | [Errors](errors) | want to know what failed, and what to do then |
+//! | [Process pools](process_pools) | run calls in other processes |
+//! | [MPI](mpi) | need more than one machine |
+//! | [Schedulers](schedulers) | run actions at given times |
+//! | [Async](async_code) | have an async runtime already |
+//! | [Performance](performance) | want calls to cost little |
+//! | [Timeline](trace) | want to see what a pool does |
+//! | [Features](features) | ask what the crate has beyond Python |
+//! | [Speed](speed) | compare it with other crates |
 //!
-//! The pages are the files of `docs/guide`; their programs are compiled and run with the tests. The
-//! programs about worker processes need Linux.
+//! The pages are the files of `docs/guide`. Their programs are compiled and run with the tests; those
+//! about worker processes need Linux.
 
-#[doc = include_str!("../docs/guide/coming_from_python.md")]
-pub mod coming_from_python {}
+/// A module that consists of a page of `docs/guide`: `page!(name, "file", pictures, condition)`. The
+/// programs of the page are tested if the condition holds.
+///
+/// The pages are read on code hosts too, so they link to files, by references that are defined at their
+/// end: `[errors]: errors.md`. Of two definitions of a reference the first one counts. So the definitions
+/// here, which come first, make the same references links to modules and items, and pictures part of the
+/// page. `.ci/links` checks that none is missing.
+macro_rules! page {
+    ($name:ident, $file:literal, [$($picture:literal),*]) => {
+        page!($name, $file, [$($picture),*], all());
+    };
+    ($name:ident, $file:literal, [$($picture:literal),*], $condition:meta) => {
+        /// [async]: crate::guide::async_code
+        /// [choosing]: crate::guide::choosing
+        /// [errors]: crate::guide::errors
+        /// [MPI]: crate::guide::mpi
+        /// [performance]: crate::guide::performance
+        /// [process pool]: crate::guide::process_pools
+        /// [schedulers]: crate::guide::schedulers
+        /// [speed]: crate::guide::speed
+        /// [trace]: crate::guide::trace
+        /// [runs them in place]: crate::futures#waiting-inside-of-calls
+        /// [`and_then`]: crate::futures::Future::and_then
+        /// [`call_deadline`]: crate::futures::process::ProcessPoolBuilder::call_deadline
+        /// [`CancelToken`]: crate::futures::CancelToken
+        /// [`concurrent::Error`]: crate::Error
+        /// [`Error::BrokenPromise`]: crate::Error::BrokenPromise
+        /// [`Error::Deadlock`]: crate::Error::Deadlock
+        /// [`Error::Decode`]: crate::Error::Decode
+        /// [`Error::Encode`]: crate::Error::Encode
+        /// [`Error::NotInitialized`]: crate::Error::NotInitialized
+        /// [`Error::Panicked`]: crate::Error::Panicked
+        /// [`Error::Undelivered`]: crate::Error::Undelivered
+        /// [`first_ok`]: crate::futures::first_ok
+        /// [`flatten`]: crate::futures::Future::flatten
+        /// [`Future`]: crate::futures::Future
+        /// [`join_all`]: crate::futures::join_all
+        /// [`Promise`]: crate::futures::Promise
+        /// [`Scheduler`]: crate::sched::Scheduler
+        /// [`SharedBytes`]: crate::futures::process::SharedBytes
+        /// [`VirtualClock`]: crate::sched::VirtualClock
+        /// [`with_timeout`]: crate::futures::Future::with_timeout
+        $(#[doc = include_str!(concat!("../docs/guide/pictures/", $picture, ".md"))])*
+        #[cfg_attr(any(not(doctest), $condition), doc = include_str!(concat!("../docs/guide/", $file)))]
+        pub mod $name {}
+    };
+}
 
-#[doc = include_str!("../docs/guide/departures.md")]
-pub mod departures {}
-
-#[doc = include_str!("../docs/guide/choosing.md")]
-pub mod choosing {}
-
-// A picture comes before its page: of two definitions of a link the first one counts, and here that
-// must be the one that holds the picture itself. See `docs/guide/pictures/draw.py`.
-#[doc = include_str!("../docs/guide/pictures/future.md")]
-#[doc = include_str!("../docs/guide/cancelling.md")]
-pub mod cancelling {}
-
-#[doc = include_str!("../docs/guide/pictures/wait_graph.md")]
-#[doc = include_str!("../docs/guide/errors.md")]
-pub mod errors {}
-
-#[cfg(target_os = "linux")]
-#[doc = include_str!("../docs/guide/pictures/process_pool.md")]
-#[doc = include_str!("../docs/guide/process_pools.md")]
-pub mod process_pools {}
-
-#[doc = include_str!("../docs/guide/clusters.md")]
-pub mod clusters {}
-
-#[doc = include_str!("../docs/guide/schedulers.md")]
-pub mod schedulers {}
-
-#[doc = include_str!("../docs/guide/async.md")]
-pub mod async_code {}
-
-#[doc = include_str!("../docs/guide/pictures/timeline.md")]
-#[doc = include_str!("../docs/guide/performance.md")]
-pub mod performance {}
-
-#[doc = include_str!("../docs/guide/features.md")]
-pub mod features {}
-
-#[doc = include_str!("../docs/guide/speed.md")]
-pub mod speed {}
+page!(coming_from_python, "coming_from_python.md", [], target_os = "linux");
+page!(departures, "departures.md", []);
+page!(choosing, "choosing.md", []);
+page!(cancelling, "cancelling.md", ["future"], target_os = "linux");
+page!(errors, "errors.md", ["wait_graph"]);
+page!(process_pools, "process_pools.md", ["process_pool"], target_os = "linux");
+page!(mpi, "mpi.md", [], all(feature = "mpi", target_os = "linux"));
+page!(schedulers, "schedulers.md", []);
+page!(async_code, "async.md", []);
+page!(performance, "performance.md", []);
+page!(trace, "trace.md", ["timeline"], feature = "trace");
+page!(features, "features.md", []);
+page!(speed, "speed.md", ["speed", "threads", "processes", "sched"]);

@@ -1,16 +1,20 @@
-//! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with
-//! the same semantics, made safe by types.
+#![doc = include_str!("../docs/guide/pictures/overview.md")]
+//! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with the
+//! same semantics, made safe by types.
+//!
+//! ![A function and its argument go to an executor on threads, processes or MPI ranks, and give a future; an
+//! action and its time go to a scheduler, which runs it][overview]
 //!
 //! - [`futures`] runs calls on a pool of threads, of processes or of MPI ranks. Each call has a
 //!   [`Future`](futures::Future): ask for its state, wait for its result, cancel it, or wait for many of
 //!   them at once.
 //! - [`sched`] runs actions at given times, on the real clock or on a simulated one.
 //!
-//! The two know nothing of each other, and neither needs an async runtime. What a name does here it
-//! does in CPython 3.14, but for the [departures](#departures-from-python) below. Each method's
-//! page names its Python counterpart; the [guide](guide::coming_from_python) has them all.
+//! The two modules do not depend on each other, and neither needs an async runtime. A name means here
+//! what it means in CPython 3.14, except for the [departures](#departures-from-python) below. The page of
+//! each method names its Python counterpart, and the [guide](guide::coming_from_python) lists them all.
 //!
-//! # Calls
+//! # Calls on threads
 //!
 //! ```
 //! use concurrent::futures::{ThreadPoolExecutor, as_completed};
@@ -39,8 +43,43 @@
 //! for call in as_completed(calls) {
 //!     println!("{} steps", call.result()?);
 //! }
-//! // Dropping the pool is Python's `with`: it waits for what was submitted.
+//! // Dropping the pool is Python's `with`: it waits for all submitted calls.
 //! # Ok::<(), concurrent::Error>(())
+//! ```
+//!
+//! # Calls in worker processes
+//!
+//! A call in a process may crash, or be killed, without harm to the program. Each worker is a fresh
+//! execution of the program, which stops at [`init`](futures::process::init) and takes calls. More in
+//! [the guide](guide::process_pools).
+//!
+//! ```
+//! use concurrent::Error;
+//! use concurrent::futures::ProcessPoolExecutor;
+//! use concurrent::futures::process::{self, OnWorkerDeath};
+//!
+//! fn fragile(n: u32) -> u32 {
+//!     if n == 3 {
+//!         std::process::abort();
+//!     }
+//!     n * n
+//! }
+//!
+//! fn main() -> concurrent::Result<()> {
+//!     process::init(); // first: workers never get beyond it
+//!     let pool = ProcessPoolExecutor::builder()
+//!         .max_workers(2)
+//!         .on_worker_death(OnWorkerDeath::FailCall) // or break the pool, as Python does
+//!         .build()?;
+//!     for (n, square) in (1..=4).zip(pool.map(fragile, 1..=4)) {
+//!         match square {
+//!             Ok(square) => assert_eq!(square, n * n),
+//!             Err(Error::WorkerDied(death)) => println!("{n}: {death}"),
+//!             Err(other) => return Err(other),
+//!         }
+//!     }
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # Events
@@ -53,14 +92,15 @@
 //! s.enter(Duration::from_millis(2), 1, || println!("tea is ready"));
 //! let phone = s.enter(Duration::from_millis(1), 1, || println!("the phone rings"));
 //! s.cancel(&phone)?;
-//! s.run()?; // waits for each event; returns when none is left
+//! s.run()?; // waits for each event; returns when the queue is empty
 //! # Ok::<(), concurrent::Error>(())
 //! ```
 //!
-//! **Of two priorities the lower number runs first, as in CPython.** For the other way round build
-//! the scheduler with [`PriorityOrder::HighestFirst`](sched::PriorityOrder::HighestFirst).
+//! **Of two events at the same time the one with the lower priority number runs first, as in CPython.**
+//! To turn this around, build the scheduler with
+//! [`PriorityOrder::HighestFirst`](sched::PriorityOrder::HighestFirst).
 //!
-//! # Which module holds what
+//! # Contents
 //!
 //! | for | see |
 //! | --- | --- |
@@ -80,30 +120,30 @@
 //!
 //! [`guide`] has a page on [coming from Python](guide::coming_from_python) with every name, and pages
 //! on [choosing](guide::choosing), [cancelling and deadlines](guide::cancelling),
-//! [errors](guide::errors), [process pools](guide::process_pools), [clusters](guide::clusters),
-//! [schedulers](guide::schedulers), [async](guide::async_code) and [performance](guide::performance).
+//! [errors](guide::errors), [process pools](guide::process_pools), [MPI](guide::mpi),
+//! [schedulers](guide::schedulers), [async](guide::async_code), [performance](guide::performance),
+//! [features beyond Python](guide::features) and the [speed](guide::speed) beside other crates.
 //!
 //! # Errors
 //!
-//! Everything fails with the one enum [`Error`], so that `?` carries it to one place. Its page has
-//! the table of variants and Python's exceptions; questions such as [`Error::is_timeout`] stand for
-//! Python's class tree. A wait's own timeout is never taken for one that the call met.
+//! All functions fail with the one enum [`Error`], so that `?` carries every failure to one place. Its
+//! page has the table of variants and Python's exceptions; questions such as [`Error::is_timeout`] stand
+//! for Python's class tree. The timeout of a wait is never confused with a timeout that the call met.
 //!
-//! **Panics.** A call or an action that panics harms nobody else: its worker goes on, and the panic
-//! is what `result` or `run` returns, as [`Error::Panicked`] with payload, message and location.
-//! `catch_unwind` does not tell the location, so the first executor or scheduler installs a panic
-//! hook, once for the process. It notes the location and calls the hook that was there before: what
-//! your program prints about a panic stays the same. If you replace the hook later,
-//! [`Panic::location`] is `None` from then on, and nothing else changes.
+//! **Panics.** A call or an action that panics harms no other: its worker goes on, and `result` or `run`
+//! returns [`Error::Panicked`] with payload, message and location. `catch_unwind` does not tell the
+//! location. So the first executor or scheduler installs a panic hook, once for the process, which notes
+//! the location and calls the previous hook: your program prints the same about a panic as before. If
+//! you replace the hook later, [`Panic::location`] is `None` from then on, and nothing else changes.
 //!
-//! **`Err`s.** To the crate an `Err` that a function returns is a value like any other.
-//! [`Future::flatten`](futures::Future::flatten) makes it the failure of its call, as an exception
-//! is in Python. An `Err` of an action comes out of `run`.
+//! **`Err`s.** An `Err` that a function returns is a value like any other, until
+//! [`Future::flatten`](futures::Future::flatten) makes it the failure of its call, as an exception is in
+//! Python. If an action returns an `Err`, `run` returns it.
 //!
 //! # Logging
 //!
-//! What has nobody to go to is logged through the [log](https://docs.rs/log) crate with the target `concurrent`: a
-//! panic in a callback, a failed initializer, a failure whose future was dropped unseen, a
+//! Errors that no caller can receive are logged through the [log](https://docs.rs/log) crate with the target
+//! `concurrent`: a panic in a callback, a failed initializer, a failure whose future was dropped unseen, a
 //! destructor that panicked, a thread that could not be started while others do the work.
 //!
 //! # Features
@@ -134,20 +174,20 @@
 //!
 //! - A cancelled future is done at once, for `wait` and `as_completed` too.
 //! - `as_completed_timeout` counts from its call.
-//! - `map` goes on after an error, and always cancels what has not started when dropped.
+//! - `map` goes on after an error, and its drop always cancels the calls that have not started.
 //! - A callback can neither deadlock an executor nor kill a worker.
-//! - A promise that is dropped completes its future; an error that nobody saw is logged.
-//! - Pools have five workers per processor by default. A pool that is dropped while a panic unwinds
+//! - A promise that is dropped fails its future. A failure that the program never asks for is logged.
+//! - Thread pools have five workers per processor by default. A pool that is dropped while a panic unwinds
 //!   cancels its pending calls. The end of the process waits for no pool.
-//! - What a process pool cannot encode or decode fails one call. A dead worker's error names its
-//!   call, and need not break the pool; a running call can be killed.
+//! - A value that a process pool cannot encode or decode fails one call. The error of a dead worker names
+//!   its call, and need not break the pool; a running call can be killed.
 //! - A scheduler wakes up for an earlier event, for a cancelled one, and to stop.
 //! - `cancel` takes constant time and goes by identity; `run_pending` always comes to an end.
 //! - No function of yours is called with a lock held.
 //!
 //! # Read next
 //!
-//! [`futures`] and [`sched`]. In the source: `docs/architecture.md` says where things are.
+//! [`futures`] and [`sched`]. In the source, `docs/architecture.md` is the map.
 
 mod error;
 mod sync;

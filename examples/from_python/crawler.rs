@@ -10,7 +10,7 @@ mod http;
 
 const WORKERS: usize = 8;
 
-/// The path comes back with the page: the frontier need not remember which future is whose.
+/// The path comes back with the page, so that the frontier need not map futures to paths.
 fn fetch((site, path): (String, String)) -> (String, io::Result<Vec<u8>>) {
     let page = http::get(&format!("{site}{path}"), Duration::from_secs(10));
     (path, page)

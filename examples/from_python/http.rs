@@ -1,4 +1,4 @@
-//! What Python has in `urllib.request`, as far as the examples need it: HTTP/1.0, no TLS.
+//! As much of Python's `urllib.request` as the examples need: HTTP/1.0, no TLS.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

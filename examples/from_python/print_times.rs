@@ -11,7 +11,7 @@ fn main() -> concurrent::Result<()> {
     let s = Scheduler::builder().timefunc(SystemTime::now).build();
 
     let tick = move || start.elapsed().map_or(0, |time| time.as_millis() / TICK.as_millis());
-    // What Python passes as arguments the action captures.
+    // The action captures Python's arguments.
     let print_time = move |a: &'static str| move || println!("From print_time {} {a}", tick());
 
     println!("{}", tick());

@@ -20,8 +20,11 @@ pub(crate) fn draw(samples: &[Sample]) -> String {
          font-family=\"sans-serif\" font-size=\"13\">\n\
          <style>text{{fill:#222}}.title{{font-size:18px;font-weight:bold}}\
          .group{{font-weight:bold}}.note{{fill:#666;font-size:11px}}\
-         polyline{{fill:none;stroke:#b7410e;stroke-width:1.5}}line{{stroke:#9fb3c8}}</style>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+         polyline{{fill:none;stroke:#b7410e;stroke-width:1.5}}line{{stroke:#9fb3c8}}\
+         .back{{fill:#fff}}@media(prefers-color-scheme:dark){{.back{{fill:#0d1117}}\
+         text{{fill:#e6edf3}}.note{{fill:#9198a1}}polyline{{stroke:#f0883e}}line{{stroke:#3d444d}}}}\
+         </style>\n\
+         <rect width=\"100%\" height=\"100%\" class=\"back\"/>\n\
          <text x=\"12\" y=\"28\" class=\"title\">mixed load with faults for {:.0} minutes: {} \
          calls and events</text>\n",
         end / 60.0,
@@ -53,9 +56,10 @@ pub(crate) fn draw(samples: &[Sample]) -> String {
         let _ = writeln!(
             svg,
             "<text x=\"{LEFT}\" y=\"{0}\" class=\"note\">0</text>\
-             <text x=\"{1}\" y=\"{0}\" class=\"note\" text-anchor=\"end\">{end:.0} s</text>",
+             <text x=\"{1}\" y=\"{0}\" class=\"note\" text-anchor=\"end\">{2:.0} min</text>",
             bottom + 16.0,
             WIDTH - 20.0,
+            end / 60.0,
         );
     }
     svg + "</svg>\n"

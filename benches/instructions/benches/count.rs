@@ -1,11 +1,11 @@
-//! Runs the program of this crate under callgrind, each figure with none of its work and with all;
-//! the difference is what the work cost. `.ci/instructions` compares it.
+//! Runs the program of this crate under callgrind, for each figure once without work and once with it:
+//! the difference is the price of the work. `.ci/instructions` compares it.
 
 use gungraun::{
     BinaryBenchmarkConfig, Callgrind, Command, binary_benchmark, binary_benchmark_group, main,
 };
 
-/// Many enough that what happens once does not count, and few enough for a quick run.
+/// Enough that one-off costs do not matter, and few enough for a quick run.
 const COUNT: usize = 20_000;
 
 #[binary_benchmark]

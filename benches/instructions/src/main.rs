@@ -1,8 +1,8 @@
 //! One kind of work, so many times: `instructions FIGURE COUNT`.
 //!
-//! Under callgrind threads run one at a time, and who is next is a matter of luck. So no figure
-//! depends on it: a pool has one worker, which a gate holds until all is submitted, and nobody takes
-//! a result before the last call has ended. Nobody sleeps in between, and nobody is woken up.
+//! Under callgrind threads run one at a time, in a random order. So that no figure depends on the order,
+//! a pool has one worker, which a gate holds until all calls are submitted, and the main thread takes no
+//! result before the last call has ended. No thread sleeps or is woken up in between.
 
 use std::env;
 use std::hint::black_box;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// A pool whose only worker is held, so that what is submitted stays pending.
+/// A pool whose only worker is held, so that submitted calls stay pending.
 struct Held {
     pool: Arc<ThreadPoolExecutor>,
     gate: mpsc::Sender<()>,
@@ -63,7 +63,7 @@ impl Held {
         Ok(Self { pool, gate })
     }
 
-    /// Lets the worker run all that is pending, and waits for the last of it.
+    /// Lets the worker run the pending calls, and waits for the last one.
     fn run_all(self) -> Result<Arc<ThreadPoolExecutor>> {
         let last = self.pool.spawn(|| ())?;
         drop(self.gate);
@@ -126,7 +126,7 @@ fn enter_and_run(count: usize) -> Result<()> {
     let s = Scheduler::with_virtual_clock(&VirtualClock::starting_at(0_u64));
     let mut state = 1_u64;
     for n in 0..count {
-        // Times that jump about: a full-period generator.
+        // Times in random order, from a full-period generator.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
         let time = state >> 40;
         s.enterabs(time, 1, move || {

@@ -5,12 +5,10 @@
 //! `... -- processes [options]`: calls in worker processes, see `processes/mod.rs`
 //! `... -- sched [options]`: events, see `sched/mod.rs`
 //! `... -- mpi [options]`: calls on MPI ranks, see `mpi/mod.rs`; with `--features mpi` before it
-//! `... -- chart FILE.csv FILE.svg [TITLE]`: draws what was measured
 //!
-//! Times on a shared machine mean little; the ratios in the last column, taken within one round
-//! each, mean more.
+//! Times on a shared machine mean little. The ratios in the last column mean more: each was taken within
+//! one round. `docs/speed.py` draws the figures that `--csv` writes.
 
-mod chart;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod options;
@@ -31,7 +29,6 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("sched") => sched::run(&arguments[1..]),
-        Some("chart") => chart::run(&arguments[1..]),
         Some("threads") => threads::run(&arguments[1..]),
         Some("processes") => processes::run(&arguments[1..]),
         #[cfg(feature = "mpi")]

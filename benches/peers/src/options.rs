@@ -1,4 +1,4 @@
-//! Options in pairs, as all works take them: `--rounds 5 --only batch,trip`.
+//! Options in pairs, the same for all works: `--rounds 5 --only batch,trip`.
 
 use std::process::exit;
 
@@ -8,7 +8,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// `usage` names every option there is. What is said last counts.
+    /// `usage` names every option. Of two equal options the last one counts.
     pub fn parse(usage: &'static str, arguments: &[String]) -> Self {
         let mut options = Self { usage, pairs: Vec::new() };
         for pair in arguments.chunks(2) {

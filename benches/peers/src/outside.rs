@@ -24,7 +24,7 @@ impl Program {
         Some(Self { name, child, questions, answers })
     }
 
-    /// Goes on once it has said `word`.
+    /// Waits until it has printed `word`.
     #[cfg(feature = "mpi")]
     pub fn expect(mut self, word: &str) -> Option<Self> {
         let mut line = String::new();
@@ -40,8 +40,8 @@ impl Program {
         self.child.id()
     }
 
-    /// The numbers that it answers with; `None` if it has gone, or, with a line that says so, if
-    /// these are none.
+    /// The numbers of its answer; `None` if it has ended, or if the answer has no numbers, which it
+    /// prints.
     pub fn ask(&mut self, question: &str) -> Option<Vec<f64>> {
         writeln!(self.questions, "{question}").ok()?;
         let mut answer = String::new();
@@ -58,13 +58,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It would end by itself with its input; but it may be at work.
+        // It would end by itself at the end of its input, but it may be working.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Where a program lies.
+/// The path of a program.
 pub fn path(file: &str) -> String {
     format!("{}/outside/{file}", env!("CARGO_MANIFEST_DIR"))
 }

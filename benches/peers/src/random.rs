@@ -9,7 +9,7 @@ impl Random {
         Self(20)
     }
 
-    /// 24 bits; where events are entered, the time of one.
+    /// 24 bits, such as the time of an event.
     pub fn time(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
         self.0 >> 40
@@ -22,8 +22,8 @@ impl Random {
     }
 }
 
-/// Whose turn it is in a round: another order each time, since memory that was given back and caches
-/// that went cold cost whoever comes after a long turn of another process.
+/// The order of the peers in a round. It differs each time, since returned memory and cold caches cost
+/// the peer that comes after a long turn of another process.
 pub struct Turns {
     order: Vec<usize>,
     random: Random,

@@ -1,4 +1,4 @@
-//! Figures as a table on the screen and as CSV, with a word about the machine.
+//! Figures as a table on the screen and as CSV, with a description of the machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,20 +13,20 @@ pub struct Row {
     pub unit: &'static str,
     pub min: f64,
     pub median: f64,
-    /// Where there are enough figures for one.
+    /// If there are enough figures for one.
     pub p99: Option<f64>,
     /// Processor time per item, in microseconds if the unit is, in nanoseconds otherwise.
     pub cpu: Option<f64>,
     /// Context switches per item.
     pub switches: Option<f64>,
-    /// How often ours goes into it.
+    /// The multiple of ours.
     pub ratio: f64,
     /// Whether the ratio is of processor times, not of medians.
     pub by_cpu: bool,
 }
 
 impl Row {
-    /// What the ratio is made of.
+    /// The value whose ratio is taken.
     fn value(&self) -> f64 {
         self.cpu.filter(|_| self.by_cpu).unwrap_or(self.median)
     }
@@ -68,7 +68,7 @@ impl Report {
         self.rows.extend(rows);
     }
 
-    /// Writes the rows as CSV, if that was asked for.
+    /// Writes the rows as CSV, if there is a file for them.
     pub fn write(&self, options: &Options) {
         if let Some(path) = options.get("--csv") {
             write(path, &self.csv());

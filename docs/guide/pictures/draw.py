@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Draws the pictures of the guide: each NAME.dot here to NAME.svg and NAME.md.
+"""Draws the pictures of the guide: each NAME.dot here to NAME.svg and NAME.md; and `docs/rooms.dot`.
 
 The .md holds the same picture as the link definition `[NAME]: data:...`, which `src/guide.rs` puts
 before the page that shows it, so that the documentation needs no other file. On a code host, where
 the page is read by itself, the definition at its end counts, which names the .svg.
 
     python3 docs/guide/pictures/draw.py            # needs graphviz
-    python3 docs/guide/pictures/draw.py trace.json # also timeline.svg, of what `--features trace` wrote
+    python3 docs/guide/pictures/draw.py trace.json # also timeline.svg, of a recording of `--features trace`
+    python3 docs/guide/pictures/draw.py --check    # writes nothing: is each NAME.md its NAME.svg?
 """
 
 import base64
@@ -19,11 +20,33 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 
+# The colours of the pictures, and what stands for each on a dark ground. An image is shown as the reader's
+# system is set, not as the page: so each picture has a ground of its own.
+DARK = {
+    "white": "#0d1117", "#ffffff": "#0d1117", "#f7f7f7": "#30363d", "#eef3fb": "#15243a", "#e7f5e9": "#12291a",
+    "#fbeaea": "#331a1c", "#fdf6e3": "#2c260f", "#3b6ea5": "#6ca4dd", "#2e7d32": "#5fb865", "#b3403a": "#f0827b",
+    "#9a7b1c": "#d6b24c", "#444444": "#b5bdc6", "#888888": "#767e87", "#bbb": "#484f58", "#dfe7f1": "#1d2c40",
+}
+STYLE = (
+    "<style>@media (prefers-color-scheme:dark){text{fill:#e6edf3}"
+    + "".join(
+        f'[{what}="{light}"]{{{what}:{dark}}}' for light, dark in DARK.items() for what in ("fill", "stroke")
+    )
+    + ".on{fill:#1f2328}}</style>"
+)
+
+
+def definition(name, svg):
+    return f"[{name}]: data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}\n"
+
+
+def styled(svg):
+    return re.sub(r"(<svg[^>]*>)", rf"\1{STYLE}", svg, count=1)
+
 
 def keep(name, svg):
-    (HERE / f"{name}.svg").write_text(svg)
-    data = base64.b64encode(svg.encode()).decode()
-    (HERE / f"{name}.md").write_text(f"[{name}]: data:image/svg+xml;base64,{data}\n")
+    (HERE / f"{name}.svg").write_text(styled(svg))
+    (HERE / f"{name}.md").write_text(definition(name, styled(svg)))
 
 
 def graph(source):
@@ -32,6 +55,13 @@ def graph(source):
     ).stdout
     svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->", "", svg, flags=re.DOTALL)
     return "\n".join(line for line in svg.splitlines() if line) + "\n"
+
+
+def check():
+    """The pictures whose .md is another one."""
+    for svg in sorted(HERE.glob("*.svg")):
+        if svg.with_suffix(".md").read_text() != definition(svg.stem, svg.read_text()):
+            yield f"{svg.stem}.md is not {svg.name}: python3 docs/guide/pictures/draw.py"
 
 
 WIDTH, ROW, LEFT = 860, 24, 90
@@ -62,10 +92,10 @@ def timeline(trace):
         title = f"{short}, {ended - begun:.0f} µs"
         parts.append(
             f'<rect x="{x(begun)}" y="{row}" width="{width}" height="{ROW - 3}" rx="2"'
-            f' fill="{colour}" stroke="#555"><title>{html.escape(title)}</title></rect>'
+            f' fill="{colour}" stroke="#444444"><title>{html.escape(title)}</title></rect>'
         )
         if width > 7 * len(short):
-            text(x(begun) + 4, row + 15, short)
+            text(x(begun) + 4, row + 15, short, "" if waits else 'class="on"')
 
     for tid, lane in sorted(lanes.items(), key=lambda lane: lane[1]):
         stack, deepest = [], 0
@@ -101,7 +131,11 @@ def timeline(trace):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        sys.exit("\n".join(check()) or None)
     for source in sorted(HERE.glob("*.dot")):
         keep(source.stem, graph(source))
+    rooms = HERE.parent.parent / "rooms.dot"  # of a page that rustdoc does not have
+    rooms.with_suffix(".svg").write_text(styled(graph(rooms)))
     for trace in sys.argv[1:]:
         keep("timeline", timeline(trace))

@@ -2,8 +2,8 @@
 //! [--csv FILE] [--workers N] [--mpirun FILE] [--python FILE]`. The Python needs mpi4py, built for
 //! the MPI of this `mpirun`; see CONTRIBUTING.
 //!
-//! Each pool is an MPI program of its own. All are there for the whole run and are asked in turn;
-//! those that are not asked wait.
+//! Each pool is an MPI program of its own. All programs run from beginning to end and work in turn;
+//! the others wait meanwhile.
 
 mod rank;
 
@@ -18,7 +18,7 @@ use crate::processes::report::{OURS, Report, contender};
 const USAGE: &str =
     "mpi [--rounds N] [--only TEXT] [--csv FILE] [--workers N] [--mpirun FILE] [--python FILE]";
 
-/// How many calls each rank has at most in the pool with fixed credit, as mpi4py's ranks have one.
+/// The most calls of a rank in the pool with fixed credit; mpi4py's ranks have one.
 const FIXED: &str = "2";
 
 pub fn run(arguments: &[String]) {
@@ -65,7 +65,7 @@ pub fn run(arguments: &[String]) {
     report.finish(&options);
 }
 
-/// Before anything is started: the ranks are all here, and talk by memory or loopback only.
+/// Before any rank is started: all ranks run on this host, and talk by memory or loopback only.
 fn stay_on_this_machine() {
     let settings = [
         ("OMPI_MCA_btl_tcp_if_include", "lo"),
@@ -85,7 +85,7 @@ fn ask(pool: &RefCell<Program>, question: &str) -> f64 {
     pool.borrow_mut().ask(question).map_or(f64::NAN, |answer| answer[0])
 }
 
-/// The share of a core that an idle rank takes, the worst of all, in percent.
+/// The largest share of a core that an idle rank takes, in percent.
 fn idle(report: &Report, pool: &RefCell<Program>) {
     let title = "CPU of an idle rank";
     if !report.wants(title) {

@@ -12,7 +12,7 @@ fn increment(n: u64) -> u64 {
     n + 1
 }
 
-/// `credit`: how many calls a rank has at most, or `adaptive`.
+/// `credit`: the most calls of a rank, or `adaptive`.
 pub fn serve(credit: &str) {
     let builder = MpiPoolExecutor::builder();
     let pool = match credit.parse() {
@@ -29,7 +29,7 @@ pub fn serve(credit: &str) {
     }
 }
 
-/// mpirun passes on what it has read, so it is told when a line is over.
+/// mpirun passes on only what was written, so each line is flushed.
 fn answer(line: &str) {
     println!("{line}");
     stdout().flush().unwrap();

@@ -1,6 +1,6 @@
-//! Calls through a pool of two worker processes, beside procspawn, Python's pools and the bare
-//! floor: `peers processes [--rounds N] [--only TEXT] [--csv FILE]`. Measured is what has the text
-//! in its title.
+//! Calls through a pool of two worker processes, beside procspawn, Python's pools and bare system calls:
+//! `peers processes [--rounds N] [--only TEXT] [--csv FILE]`. `TEXT` chooses the figures that have it in
+//! their title.
 
 mod life;
 mod payloads;
@@ -23,7 +23,7 @@ fn increment_all(numbers: Vec<u64>) -> Vec<u64> {
     numbers.into_iter().map(increment).collect()
 }
 
-/// Those that the figures are measured beside.
+/// The peers.
 struct Rivals {
     procspawn: procspawn::Pool,
     cpython: Option<Python>,
@@ -73,9 +73,7 @@ fn small_calls(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
             })
         })
         .asked(2.5),
-        contender("socket ping-pong (floor)", || {
-            time(2000, || (0..2000).for_each(|_| ping_pong.round()))
-        }),
+        contender("socket ping-pong", || time(2000, || (0..2000).for_each(|_| ping_pong.round()))),
     ];
     all.extend(cpython.iter().map(|p| contender("CPython", || p.ask("round 300", 300)).asked(12.)));
     all.extend(loky.iter().map(|p| contender("loky", || p.ask("round 300", 300))));

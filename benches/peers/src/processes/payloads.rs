@@ -68,7 +68,7 @@ pub fn run(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
         "SharedBytes of 64 MiB handed over",
         vec![
             contender(OURS, || time(1000, || (0..1000).for_each(|_| hand_over()))),
-            contender("socket ping-pong (floor)", || {
+            contender("socket ping-pong", || {
                 time(2000, || (0..2000).for_each(|_| ping_pong.round()))
             })
             .asked(0.2),
@@ -78,8 +78,8 @@ pub fn run(report: &Report, pool: &ProcessPoolExecutor, rivals: &Rivals) {
 
 const PEAK: &str = "PEERS_PEAK";
 
-/// Whether this process was to measure its own peak; then it has printed by how many payloads an
-/// echo of one exceeds what it had with it.
+/// Whether this process was started to measure its own peak. Then it has printed how many payloads of
+/// memory an echo takes on top.
 pub fn measure_peak() -> bool {
     if std::env::var_os(PEAK).is_none() {
         return false;

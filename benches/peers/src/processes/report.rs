@@ -1,4 +1,4 @@
-//! Interleaved rounds, and what they come to beside what was asked.
+//! Interleaved rounds, and their results beside the targets.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -9,9 +9,9 @@ use crate::report::{Report as Table, Row, quantile};
 /// One way to do the work.
 pub struct Contender<'a> {
     name: &'static str,
-    /// How many times longer than ours it must take at least.
+    /// The least multiple of our time that it is to take.
     asked: Option<f64>,
-    /// Does it once; gives ns per item.
+    /// Does the work once; returns ns per item.
     run: Box<dyn FnMut() -> f64 + 'a>,
 }
 

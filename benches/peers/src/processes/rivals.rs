@@ -1,4 +1,4 @@
-//! The others: pools of Python's, and two processes with nothing but a socket between them.
+//! The peers: Python's pools, and two processes with only a socket between them.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A Python process with a pool, which does what it is told.
+/// A Python process with a pool, which works on request.
 pub struct Python {
     child: Child,
     pipes: RefCell<(Option<ChildStdin>, BufReader<ChildStdout>)>,
@@ -35,7 +35,7 @@ impl Python {
         started
     }
 
-    /// Gives elapsed ns, and CPU ns of the parent, per item.
+    /// Returns elapsed ns, and CPU ns of the parent, per item.
     pub fn ask_both(&self, order: &str, items: usize) -> (f64, f64) {
         let (orders, answers) = &mut *self.pipes.borrow_mut();
         writeln!(orders.as_mut().unwrap(), "{order}").unwrap();
@@ -46,7 +46,7 @@ impl Python {
         (next(), next())
     }
 
-    /// Gives elapsed ns per item.
+    /// Returns elapsed ns per item.
     pub fn ask(&self, order: &str, items: usize) -> f64 {
         self.ask_both(order, items).0
     }
@@ -61,7 +61,7 @@ impl Drop for Python {
 
 const PING_PONG: &str = "PEERS_PING_PONG";
 
-/// Two processes and a socket between them. The other is this program, told by a variable.
+/// Two processes and a socket between them. The other one is this program, started with a variable.
 pub struct PingPong {
     socket: RefCell<UnixStream>,
 }
@@ -78,7 +78,7 @@ impl PingPong {
         Self { socket: RefCell::new(socket) }
     }
 
-    /// Whether this process is the other one; then it has served its time.
+    /// Whether this process is the other one; then it has served all rounds.
     pub fn serve() -> bool {
         if std::env::var_os(PING_PONG).is_none() {
             return false;

@@ -1,5 +1,5 @@
-//! What one would write by hand: a standard heap with tombstones, and the `priority-queue` crate,
-//! each behind a lock, since ours may be used from several threads.
+//! Hand-written schedulers: a standard heap with tombstones, and the `priority-queue` crate, each behind
+//! a lock, since ours may be used from several threads.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -22,7 +22,7 @@ trait Queue: Default {
     const NAME: &'static str;
     fn push(&mut self, order: Order, action: Action) -> usize;
     fn pop(&mut self) -> Option<(u64, Action)>;
-    /// Takes the action of the event out that `push` returned `handle` for.
+    /// Removes the action of the event for which `push` returned `handle`.
     fn cancel(&mut self, handle: usize) -> Option<Action>;
 }
 
@@ -196,7 +196,7 @@ impl<Q: Queue> Peer for ByHand<Q> {
     }
 }
 
-/// A thread that sleeps on a condition variable: what a wait costs by itself.
+/// A thread that sleeps on a condition variable: the lateness of the wait alone.
 pub struct StdCondvar;
 
 impl Peer for StdCondvar {

@@ -45,8 +45,8 @@ impl Peer for TokioDelayQueue {
         let sample = paused().block_on(async {
             let work = async {
                 let mut queue = fill(count, &mut random);
-                // All at once, the fastest way: on the way there the clock would show each time, as
-                // ours does, but at four times the cost.
+                // In one step, which is the fastest way. In single steps the clock would show each time, as
+                // ours does, at four times the cost.
                 tokio::time::advance(Duration::from_millis(SPAN)).await;
                 while let Some(expired) = next(&mut queue).await {
                     expired.into_inner()();
@@ -122,7 +122,7 @@ impl Peer for TokioDelayQueue {
     }
 }
 
-/// [`Sample::of`] for what must be awaited.
+/// [`Sample::of`] for async work.
 async fn measured(items: usize, work: impl Future<Output = ()>) -> Sample {
     let (cpu, wall) = (cpu_time::ProcessTime::now(), std::time::Instant::now());
     work.await;

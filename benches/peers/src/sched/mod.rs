@@ -1,10 +1,9 @@
 //! `sched` beside its peers: `peers sched [--rounds N] [--sizes N,N,...] [--only WORK,WORK,...]
 //! [--peers NAME,NAME,...] [--csv FILE]`. The works are bulk, hold, alone, cancel, memory, lateness, earlier.
 //!
-//! In each round every peer has its turn, so that what else the machine does meets all of them. The
-//! ratio of a peer to this crate is the median over the rounds of the ratio within one. Where all
-//! the work is done by one thread at a time, it is the ratio of processor times, which suffer less
-//! from what else the machine does.
+//! In each round every peer has its turn, so that other load on the machine meets all of them. The ratio
+//! of a peer to this crate is the median of the ratios within each round. If one thread at a time does all
+//! the work, it is the ratio of processor times, which depend less on other load.
 
 mod by_hand;
 mod delay_queue;
@@ -92,9 +91,9 @@ pub fn run(arguments: &[String]) {
     report.write(&options);
 }
 
-/// Touches as much memory as any peer takes for `size` events, and gives it back. A virtual machine
-/// may have to ask its host for what nobody touched for a while, which is slower by far, and would
-/// meet whoever happens to come first.
+/// Touches as much memory as any peer takes for `size` events, and returns it. A virtual machine may
+/// have to ask its host for memory that was not touched for a while, which is slower by far, and would
+/// meet the peer that comes first.
 fn warm_memory(size: usize) {
     drop(std::hint::black_box(vec![1_u8; size * 256]));
 }
@@ -140,7 +139,7 @@ fn compare(
     measured.map(|(peer, samples)| of(peer.as_ref(), samples)).collect()
 }
 
-/// The rows of figures that are what they are, not times to be averaged.
+/// The rows of figures that are not averaged.
 fn rows(group: &str, unit: &'static str, figures: Vec<(&'static str, Vec<f64>, f64)>) -> Vec<Row> {
     let ours = figures.first().map_or(f64::NAN, |(_, values, _)| quantile(values, 0.5));
     let row = |(name, values, cpu): (_, Vec<f64>, f64)| Row {
@@ -181,7 +180,7 @@ fn earlier(peers: &mut [Box<dyn Peer>], rounds: usize) -> Vec<Row> {
     for round in 0..rounds * 8 {
         for &turn in turns.next() {
             let (name, late, _) = &mut figures[turn];
-            // That one sleeps for the whole second each time.
+            // CPython sleeps for the whole second each time.
             if *name != "CPython sched" || round < 2 {
                 late.extend(peers[turn].earlier());
             }

@@ -34,7 +34,7 @@ impl Ours {
     }
 }
 
-/// An event that enters its successor. Loads and stores do, since one thread runs them all: peers
+/// An event that enters its successor. Loads and stores suffice, since one thread runs all events: peers
 /// whose loop is outside of the action have no lock around their numbers either.
 struct Hold {
     scheduler: Scheduler<u64>,

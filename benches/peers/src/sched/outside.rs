@@ -5,7 +5,7 @@ use crate::outside::{Program, path};
 
 pub struct Outside {
     program: Program,
-    /// What it is asked for; the rest is not its work.
+    /// The works that it can do.
     works: &'static [&'static str],
 }
 
@@ -23,7 +23,7 @@ impl Outside {
         Some(Self { program, works })
     }
 
-    /// The numbers that it answers with. Once it has none it is asked no more.
+    /// The numbers of its answer. After an answer without numbers it is asked no more.
     fn ask(&mut self, work: &str, count: usize) -> Option<Vec<f64>> {
         if !self.works.contains(&work) {
             return None;

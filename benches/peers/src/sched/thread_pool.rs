@@ -19,8 +19,7 @@ fn gated() -> (ScheduledThreadPool, mpsc::Sender<()>) {
     (pool, gate)
 }
 
-/// All are due this long after they were entered. They are entered faster than that, so that their
-/// order is random.
+/// The time until events are due. All are entered in less, so that their order is random.
 fn span(count: usize) -> Duration {
     Duration::from_micros(10_000 + 2 * count as u64)
 }

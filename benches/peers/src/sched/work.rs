@@ -1,11 +1,11 @@
-//! What the peers are asked to do, and how it is measured.
+//! The works of the peers, and how they are measured.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use cpu_time::ProcessTime;
 
-/// What one item took, in nanoseconds.
+/// The time of one item, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     pub wall: f64,
@@ -30,12 +30,12 @@ impl Sample {
     }
 }
 
-/// A scheduler, or what one can make do with. `None` is "cannot do that".
+/// A scheduler, or a substitute. `None` means "cannot do that".
 pub trait Peer {
     fn name(&self) -> &'static str;
 
-    /// Enters `count` events at random times, then runs all, on a virtual clock; per event. A peer
-    /// that has none enters them in real time, and runs them when the last of them is due.
+    /// Enters `count` events at random times, then runs all, on a virtual clock; per event. A peer without
+    /// a virtual clock enters them in real time, and runs them when the last one is due.
     fn bulk(&mut self, _count: usize) -> Option<Sample> {
         None
     }
@@ -50,7 +50,7 @@ pub trait Peer {
         None
     }
 
-    /// Bytes for each of `count` pending events. Asked of a process of its own.
+    /// Bytes for each of `count` pending events, in a process of its own.
     fn memory(&mut self, _count: usize) -> Option<f64> {
         None
     }
@@ -79,11 +79,11 @@ pub fn hold_operations(pending: usize) -> usize {
 /// Times are below this.
 pub const SPAN: u64 = 1 << 24;
 
-/// What the actions count.
+/// The count of the actions that ran.
 static RAN: AtomicU64 = AtomicU64::new(0);
 
 /// An action that captured 16 bytes. Each peer runs its actions in one thread, so that load and store
-/// do; whoever ran two at once would be found out by the count.
+/// suffice; the count would reveal a peer that runs two at once.
 pub fn action(one: u64, zero: u64) -> impl FnOnce() + Send + 'static {
     move || RAN.store(RAN.load(Relaxed) + one + zero, Relaxed)
 }
@@ -92,7 +92,7 @@ pub fn boxed_action(one: u64, zero: u64) -> Box<dyn FnOnce() + Send> {
     Box::new(action(one, zero))
 }
 
-/// How many actions ran since it was asked last.
+/// The number of actions that ran since the last call.
 pub fn take_ran() -> u64 {
     RAN.swap(0, Relaxed)
 }
@@ -104,7 +104,7 @@ pub fn resident() -> usize {
     pages * 4096
 }
 
-/// Bytes that each of `count` events took that `fill` entered. What it returns holds them.
+/// Bytes for each of `count` events that `fill` enters. Its result keeps them alive.
 pub fn bytes_each<H>(count: usize, fill: impl FnOnce() -> H) -> f64 {
     let before = resident();
     let held = fill();

@@ -26,22 +26,22 @@ mod counted {
 
     struct Counting;
 
-    // SAFETY: all is the inner allocator's.
+    // SAFETY: all methods forward to the inner allocator.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             COUNT.fetch_add(1, Relaxed);
-            // SAFETY: what is asked of the caller here is the same.
+            // SAFETY: the caller has to keep the same contract here.
             unsafe { INNER.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            // SAFETY: it came from there.
+            // SAFETY: the memory came from there.
             unsafe { INNER.dealloc(pointer, layout) }
         }
 
         unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             COUNT.fetch_add(1, Relaxed);
-            // SAFETY: it came from there, and the rest is asked of the caller here too.
+            // SAFETY: the memory came from there, and the caller keeps the rest of the contract.
             unsafe { INNER.realloc(pointer, layout, size) }
         }
     }

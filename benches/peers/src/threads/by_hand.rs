@@ -1,10 +1,10 @@
-//! What runs closures and knows no results: each call is paired with a `oneshot` channel.
+//! Peers that run closures without results: each call is paired with a `oneshot` channel.
 
 use std::thread;
 
 use super::pool::Pool;
 
-/// It runs what it is given.
+/// It runs closures.
 pub trait Execute: Sync + 'static {
     fn new(workers: usize) -> Self;
     fn execute(&self, function: impl FnOnce() + Send + 'static);

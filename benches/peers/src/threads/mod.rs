@@ -2,13 +2,13 @@
 //! [--only WORK,...] [--peers NAME,...] [--csv FILE]`. The works are batch, batch4, fire, trip,
 //! idle, tree, drain, memory.
 //!
-//! In each round every peer has its turn, so that what else the machine does meets all of them, and
-//! a round before the first warms up. The ratio of a peer to this crate is the median over the
+//! In each round every peer has its turn, so that other load on the machine meets all of them, and a
+//! round before the first warms up. The ratio of a peer to this crate is the median over the
 //! rounds of the ratio within one. Processor time and context switches are those of the whole
 //! process; of trips one by one the times of all rounds make minimum, median and p99.
 //!
-//! Each number of workers has a process of its own: the pool of the `blocking` crate is as large as
-//! the environment of its process says.
+//! Each number of workers has a process of its own: the environment of its process sets the size of the
+//! pool of the `blocking` crate.
 
 mod allocations;
 mod by_hand;
@@ -29,7 +29,7 @@ use crate::report::{Report, Row, quantile, write};
 use peers::{Home, Started};
 use work::{Memory, Peer, Sample};
 
-/// Where the `blocking` crate looks for the number of its threads.
+/// The variable from which the `blocking` crate takes the number of its threads.
 const BLOCKING: &str = "BLOCKING_MAX_THREADS";
 
 const USAGE: &str = "threads [--rounds N] [--calls N] [--workers N,...] [--only WORK,...] \
@@ -59,11 +59,11 @@ fn again(workers: usize, arguments: &[String]) -> Command {
     command
 }
 
-/// Has each number of workers measured by another process, and puts the figures into one file.
+/// Lets another process measure each number of workers, and puts the figures into one file.
 fn each_in_its_process(arguments: &[String], all: &[usize], options: &Options) {
     let mut text = String::new();
     for &workers in all {
-        // What is said last counts.
+        // The last option counts.
         let workers_alone = ["--workers".to_owned(), workers.to_string()];
         let status = again(workers, &[arguments, &workers_alone].concat()).status();
         let code = status.expect("this program runs again").code();
@@ -129,7 +129,7 @@ fn compare(
     let mut turns = Turns::of(peers.len());
     for round in 0..=rounds {
         for &turn in turns.next() {
-            // Who had the turn before falls asleep.
+            // The previous peer falls asleep.
             thread::sleep(Duration::from_millis(2));
             let sample = work(peers[turn].peer.as_mut());
             samples[turn].extend(sample.filter(|_| round > 0));

@@ -65,7 +65,7 @@ fn fork(pool: &'static ThreadPoolExecutor, depth: u32) -> usize {
     one.into_result().unwrap() + other
 }
 
-/// Calls with a future that is thrown away.
+/// Calls whose future is dropped.
 pub struct Dropped(Ours);
 
 impl Dropped {
@@ -113,7 +113,7 @@ impl Tree {
     }
 }
 
-/// A tree for each worker, which has a pool of its own: what a tree costs where workers share nothing.
+/// A tree for each worker, each in a pool of its own: the price of a tree without shared state.
 pub struct Apart(Vec<&'static Ours>);
 
 impl Apart {

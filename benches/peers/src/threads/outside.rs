@@ -8,7 +8,7 @@ use crate::outside::{Program, path};
 
 pub struct Outside {
     program: Program,
-    /// More would take too long, and each call would cost the same.
+    /// More calls would take too long, at the same price each.
     at_most: usize,
 }
 
@@ -34,7 +34,7 @@ impl Outside {
         Some(Self { program: Program::start(name, "java", &arguments)?, at_most: usize::MAX })
     }
 
-    /// The numbers that it answers with.
+    /// The numbers of its answer.
     fn ask(&mut self, work: &str, calls: usize, more: usize) -> Option<Vec<f64>> {
         self.program.ask(&format!("{work} {calls} {more}"))
     }
@@ -73,7 +73,7 @@ impl Peer for Outside {
         self.sample("trips", trips, pause.as_nanos() as usize)
     }
 
-    /// It chooses the depth; the figures are for a call.
+    /// The program chooses the depth; the figures are for one call.
     fn tree(&mut self) -> Option<Sample> {
         self.sample("tree", super::work::NODES, 0)
     }

@@ -1,4 +1,4 @@
-//! Who is compared.
+//! The list of peers.
 
 use super::by_hand::{Crossbeam, Executors, Kanal, WithOneshot};
 use super::ours::{Apart, Dropped, Ours, Tree};
@@ -9,7 +9,7 @@ use super::with_handles::{
 };
 use super::work::Peer;
 
-/// How a peer with a number of workers comes to be. Some are not on every machine.
+/// Starts a peer with a number of workers. Some peers are not on every machine.
 type Start = fn(usize) -> Option<Box<dyn Peer>>;
 
 /// Name, program of its own or not, and start of all peers, ours first.

@@ -1,4 +1,4 @@
-//! The works done by whatever can be submitted to.
+//! The works on a pool that takes calls.
 
 use std::sync::mpsc;
 use std::thread;
@@ -12,14 +12,14 @@ use super::work::{DEPTH, Latch, Memory, NODES, Peer, Sample, resident};
 
 /// A pool of threads that takes calls.
 pub trait Pool: Sync + Sized + 'static {
-    /// Of an empty call. Where it is awaited, it is so outside of the pool.
+    /// The handle of an empty call. It is awaited outside of the pool.
     type Handle: IntoFuture<IntoFuture: Send> + Send + 'static;
 
     fn new(workers: usize) -> Self;
 
     fn submit(&self, function: impl FnOnce() + Send + 'static) -> Self::Handle;
 
-    /// Submits, and cares for nothing but that it runs.
+    /// Submits a call without a handle.
     fn fire(&self, function: impl FnOnce() + Send + 'static);
 
     fn take(handle: Self::Handle) {
@@ -40,7 +40,7 @@ pub trait Pool: Sync + Sized + 'static {
         block_on(async { while unordered.next().await.is_some() {} });
     }
 
-    /// Grows a tree. Who cannot wait inside of a call has the leaves count down.
+    /// Grows a tree. In a pool whose calls cannot wait, the leaves count down.
     fn tree(&'static self) {
         let leaves = Latch::new(1 << DEPTH);
         self.fire(move || grow(self, DEPTH, leaves));
@@ -48,7 +48,7 @@ pub trait Pool: Sync + Sized + 'static {
     }
 }
 
-/// Has the two children submitted, and does not wait for them.
+/// Submits the two children, and does not wait for them.
 pub fn grow<P: Pool>(pool: &'static P, depth: u32, leaves: &'static Latch) {
     if depth == 0 {
         return leaves.count_down();
@@ -58,7 +58,7 @@ pub fn grow<P: Pool>(pool: &'static P, depth: u32, leaves: &'static Latch) {
     }
 }
 
-/// The peer that a pool is. Its threads stay until the process ends, as do calls that refer to it.
+/// A pool as a peer. Its threads stay until the process ends, as do calls that refer to it.
 pub struct Through<P: 'static>(&'static P);
 
 impl<P: Pool> Through<P> {
@@ -128,7 +128,7 @@ impl<P: Pool> Peer for Through<P> {
     }
 }
 
-/// A pool in whose tree each call has a handle, which nobody looks at.
+/// A pool in whose tree each call has a handle that is not used.
 pub struct TreeWithHandles<P: 'static>(&'static P);
 
 impl<P: Pool> TreeWithHandles<P> {

@@ -1,4 +1,4 @@
-//! What the peers are asked to do, and how it is measured.
+//! The works of the peers, and how they are measured.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -12,7 +12,7 @@ pub const DEPTH: u32 = 18;
 /// Calls of the tree, leaves and all.
 pub const NODES: usize = (2 << DEPTH) - 1;
 
-/// What some calls took, in nanoseconds.
+/// The times of some calls, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// One time for each call, or the mean of all of them.
@@ -34,7 +34,7 @@ impl Sample {
         Self { times: vec![each(wall)], cpu: each(cpu), switches }
     }
 
-    /// Measures each of `trips`, with a pause before it in which everybody falls asleep.
+    /// Measures each of `trips`, with a pause before it in which all threads fall asleep.
     pub fn of_trips(trips: usize, pause: Duration, trip: impl Fn()) -> Self {
         let mut times = Vec::with_capacity(trips);
         let whole = Self::of(trips, || {
@@ -58,7 +58,7 @@ pub struct Memory {
     pub allocations: Option<f64>,
 }
 
-/// An executor of calls. `None` is "cannot do that".
+/// An executor of calls. `None` means "cannot do that".
 pub trait Peer {
     /// Submits `calls` empty calls from each of some threads' shares, keeps the handles, then takes
     /// all results.
@@ -71,7 +71,7 @@ pub trait Peer {
         None
     }
 
-    /// Submits an empty call and takes its result, one at a time, after a pause each.
+    /// Submits an empty call and takes its result, one at a time, with a pause before each.
     fn trips(&mut self, _trips: usize, _pause: Duration) -> Option<Sample> {
         None
     }
@@ -86,14 +86,14 @@ pub trait Peer {
         None
     }
 
-    /// What each of `calls` empty calls takes, its handle included, that wait behind another. Asked
-    /// of a process of its own, with one worker.
+    /// The memory of each of `calls` empty calls that wait behind another, with its handle. Measured in a
+    /// process of its own, with one worker.
     fn memory(&mut self, _calls: usize) -> Option<Memory> {
         None
     }
 }
 
-/// Waits for calls without handles. They share it for ever, so that none of them owns a part of it.
+/// Waits for calls without handles. It is never freed, so that no call owns a part of it.
 pub struct Latch {
     left: AtomicUsize,
     waiter: Thread,
@@ -118,7 +118,7 @@ impl Latch {
     }
 }
 
-/// Context switches of this process since it began, of its own will and against it.
+/// Context switches of this process since it began, voluntary and not.
 #[cfg(unix)]
 fn switches() -> i64 {
     // SAFETY: all zeros are a valid value of this struct of integers.
