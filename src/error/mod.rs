@@ -62,19 +62,17 @@ pub use crate::user_code::Panic;
 /// assert_eq!(error.to_string(), "max_workers must be greater than 0");
 /// assert!(matches!(error, Error::InvalidArgument(_)));
 /// ```
-#[doc(alias = "BrokenExecutor")]
-#[doc(alias = "TimeoutError")]
-#[doc(alias = "CancelledError")]
-#[doc(alias = "InvalidStateError")]
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The call was cancelled before it started.
+    #[doc(alias = "CancelledError")]
     #[error("the call was cancelled")]
     Cancelled,
 
     /// The wait ended before the calls did, and they go on. As the failure of a call: its
     /// [deadline](crate::futures::Future::with_timeout) passed.
+    #[doc(alias = "TimeoutError")]
     #[error("{unfinished} (of {total}) futures unfinished")]
     Timeout {
         /// The number of awaited calls that were not done.
@@ -145,15 +143,18 @@ pub enum Error {
     },
 
     /// The argument or the result could not be serialised; the text says which and why.
+    #[doc(alias = "PicklingError")]
     #[error("cannot encode {0}")]
     Encode(Arc<str>),
 
     /// The argument or the result could not be deserialised; the text says which and why.
+    #[doc(alias = "UnpicklingError")]
     #[error("cannot decode {0}")]
     Decode(Arc<str>),
 
     /// One of the two processes had no file descriptor or no memory left for the argument or the
     /// result; the text says for which, and what was missing. The pool goes on.
+    #[doc(alias = "OSError")]
     #[error("cannot deliver {0}")]
     Undelivered(Arc<str>),
 
@@ -170,6 +171,7 @@ pub enum Error {
     NotInitialized(&'static str),
 
     /// The system started no process, or gave it no channel.
+    #[doc(alias = "OSError")]
     #[error("can't start new process: {0}")]
     ProcessStart(#[source] Cause<io::Error>),
 
@@ -183,6 +185,7 @@ pub enum Error {
     Cluster(Arc<str>),
 
     /// The system started no thread, and the pool has no other thread to run the call.
+    #[doc(alias = "RuntimeError")]
     #[error("can't start new thread: {0}")]
     ThreadStart(#[source] Cause<io::Error>),
 
@@ -191,18 +194,22 @@ pub enum Error {
     QueueFull,
 
     /// The executor was shut down.
+    #[doc(alias = "RuntimeError")]
     #[error("cannot schedule new futures after shutdown")]
     Shutdown,
 
     /// The state of the call does not allow this; the text names the state and the future.
+    #[doc(alias = "InvalidStateError")]
     #[error("{0}")]
     InvalidState(Arc<str>),
 
     /// An argument or a setting is invalid; the text names it.
+    #[doc(alias = "ValueError")]
     #[error("{0}")]
     InvalidArgument(Cow<'static, str>),
 
     /// The event ran, was cancelled, or belongs to another scheduler.
+    #[doc(alias = "ValueError")]
     #[error("event is not in the queue: it ran, was cancelled, or is another scheduler's")]
     NotQueued,
 

@@ -318,7 +318,7 @@ macro_rules! impl_executor {
 }
 pub(crate) use impl_executor;
 
-/// How an executor is shut down. By default it waits for everything that was submitted.
+/// The options of a shutdown. By default it waits for everything that was submitted.
 ///
 /// # Python
 ///

@@ -14,7 +14,7 @@ use super::time::virtual_clock::VirtualClock;
 use super::user_function::UserFunction;
 use crate::error::{Error, Outcome};
 
-/// Which of two priority numbers runs first, at the same time.
+/// The order of priorities among events of the same time.
 ///
 /// # Python
 ///
@@ -215,10 +215,6 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// event is near. It applies only to the real-time delays of [`Scheduler::new`] and
     /// [`timefunc`](Self::timefunc).
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -247,10 +243,6 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// were cancelled, it discards their keys together.
     ///
     /// The order of the events is the same.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -293,10 +285,6 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     ///
     /// An `Err` or a panic of an action comes out of `run`. If `dispatch` itself fails, that comes
     /// out of `run` too, and the [`Due`] that it dropped did not run.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -356,10 +344,6 @@ impl<T: TimePoint> SchedulerBuilder<T> {
     /// # Threads
     ///
     /// `decide` is called in the thread of the run, without a lock held.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -31,6 +31,10 @@ impl Scheduler {
 
     /// Starts a builder: another clock, another order of priorities, actions run elsewhere.
     ///
+    /// # Python
+    ///
+    /// The arguments of `sched.scheduler(...)`.
+    ///
     /// # Examples
     ///
     /// ```

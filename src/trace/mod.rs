@@ -1,5 +1,5 @@
-//! A timeline of calls: when each was submitted, started and done, in which thread, and who waited
-//! for it. With the feature `trace` only.
+//! A timeline of calls: it shows when each was submitted, started and done, in which thread, and
+//! which threads waited for it. Only with the feature `trace`.
 //!
 //! [`start`] begins to record, [`stop`] returns the [`Trace`], which [writes](Trace::write_json)
 //! the format of Chrome's tracing: open the file at <https://ui.perfetto.dev> or in
@@ -39,7 +39,7 @@
 //!
 //! # Python
 //!
-//! None.
+//! Python has no counterpart.
 
 mod record;
 mod write;

@@ -10,8 +10,8 @@ use super::cancel_token::StopFlag;
 use super::dependency::Dependency;
 use crate::sync::thread_local_static;
 
-/// Whether a worker that waits for a queued call of its own pool runs that call itself: the setting
-/// of [`ThreadPoolBuilder::run_in_place`].
+/// The policy for a worker that waits for a queued call of its own pool, and could run that call
+/// itself: the setting of [`ThreadPoolBuilder::run_in_place`].
 ///
 /// It applies to waits that end when all that they wait for has ended:
 /// [`result`](crate::futures::Future::result), [`wait`](crate::futures::wait()) for all of several,

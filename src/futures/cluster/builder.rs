@@ -61,10 +61,6 @@ impl MpiPoolBuilder {
     /// It needs an MPI that survives the death of a rank; with any other that death ends the
     /// program.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```no_run
@@ -86,10 +82,6 @@ impl MpiPoolBuilder {
     /// reply goes back at once, instead of together with those of later calls. For very short calls
     /// that costs about half of the throughput.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```no_run
@@ -108,10 +100,6 @@ impl MpiPoolBuilder {
     ///
     /// A larger argument is refused by `submit`; a larger result fails its call. Either way the
     /// error is [`Error::MessageTooLarge`].
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

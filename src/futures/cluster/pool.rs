@@ -126,6 +126,10 @@ impl MpiPoolExecutor {
 
     /// Starts a builder with the default settings.
     ///
+    /// # Python
+    ///
+    /// The arguments of mpi4py's `MPIPoolExecutor(...)`.
+    ///
     /// # Examples
     ///
     /// ```
@@ -202,10 +206,6 @@ impl MpiPoolExecutor {
     }
 
     /// Returns the state and the totals of the pool, all of the same moment.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -138,10 +138,6 @@ impl<T> Future<T> {
     ///
     /// If it cancels the call, callbacks run in this thread.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```

@@ -61,10 +61,6 @@ impl<T: Send + 'static> Future<T> {
     /// done, at once in this thread. Meanwhile it keeps a worker from its next call: submit longer
     /// work by [`and_then`](Self::and_then).
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -109,10 +105,6 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// As for [`map`](Self::map). `function` should only submit, and leave the work to the call.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -154,10 +146,6 @@ impl<T: Send + 'static> Future<T> {
     /// # Threads
     ///
     /// As for [`map`](Self::map). `function` should only submit, and leave the work to the call.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -14,7 +14,7 @@ use crate::futures::wait::wait_set::{Member, WaitSet, unwatch, watch};
 use crate::sync::deadline_after;
 use crate::user_code::{catch, contain};
 
-/// How `map_with` runs its calls; the default is how `map` does.
+/// The options of `map_with`; by default it does as `map`.
 ///
 /// # Python
 ///
@@ -88,8 +88,8 @@ impl MapOptions {
 
     /// Puts this many items into one call, which makes short calls cheaper.
     ///
-    /// An item that panics does not affect the others. The death of a worker process, or the end of
-    /// a call's time, is that of the whole chunk.
+    /// An item that panics does not affect the others. The death of a worker process, or a passed
+    /// `call_deadline`, fails the whole chunk.
     ///
     /// # Python
     ///

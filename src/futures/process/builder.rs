@@ -16,7 +16,7 @@ use crate::futures::remote::invoke::call_initializer;
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
-/// What the death of a worker process means for the pool: the setting of
+/// The policy for the death of a worker process: the setting of
 /// [`ProcessPoolBuilder::on_worker_death`].
 ///
 /// Only the call that the worker had begun is in doubt. The calls sent to it after that one were
@@ -265,10 +265,6 @@ impl ProcessPoolBuilder {
     /// Ends a worker that has had nothing to do for this long; one is started again when calls
     /// come. Default: workers live as long as the pool.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -292,10 +288,6 @@ impl ProcessPoolBuilder {
     /// s.
     ///
     /// A worker that takes longer is killed, which breaks the pool.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -340,10 +332,6 @@ impl ProcessPoolBuilder {
 
     /// Removes a variable from the environment of the workers.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -361,10 +349,6 @@ impl ProcessPoolBuilder {
 
     /// Starts workers with an empty environment: only with the variables that [`env`](Self::env)
     /// sets.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -387,10 +371,6 @@ impl ProcessPoolBuilder {
 
     /// Sets the directory in which workers start. Default: the directory that this process is in at
     /// that time.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -432,10 +412,6 @@ impl ProcessPoolBuilder {
     ///
     /// A larger argument is refused by `submit`; a larger result fails its call. Either way the
     /// error is [`Error::MessageTooLarge`].
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -160,10 +160,6 @@ impl ProcessPoolExecutor {
 
     /// Returns the state and the totals of the pool, all of the same moment.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```

@@ -163,10 +163,6 @@ impl ThreadPoolBuilder {
     /// several, the end of a [`scope`](ThreadPoolExecutor::scope). [`RunInPlace`] says what such a
     /// call shares with the call that waits, and which setting to choose.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -240,10 +236,6 @@ impl ThreadPoolBuilder {
     /// `submit`. Under the other settings that happens inside of calls, as
     /// [`queue_capacity`](Self::queue_capacity) says, unless the pool refuses. If the system has no
     /// stack left for it there, the call is refused.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

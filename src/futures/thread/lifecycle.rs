@@ -156,10 +156,6 @@ impl ThreadPoolExecutor {
     /// [`Error::ThreadStart`] if the system starts no more; the threads that were started stay.
     /// [`Error::Shutdown`] or [`Error::BrokenThreadPool`] as for `submit`.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -184,10 +180,6 @@ impl ThreadPoolExecutor {
     ///
     /// [`Error::InvalidArgument`] if `max_workers` is 0 or less than
     /// [`min_workers`](super::ThreadPoolBuilder::min_workers).
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

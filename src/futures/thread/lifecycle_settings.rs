@@ -27,10 +27,6 @@ impl ThreadPoolBuilder {
     /// [`min_workers`](Self::min_workers) of them stay. When calls need more, others are started,
     /// and take the lowest free number for their name.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -57,10 +53,6 @@ impl ThreadPoolBuilder {
     ///
     /// These too are started as calls need them, or by
     /// [`prestart`](super::ThreadPoolExecutor::prestart).
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///
@@ -116,10 +108,6 @@ impl ThreadPoolBuilder {
     /// # Threads
     ///
     /// `hook` runs in the worker.
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -109,10 +109,6 @@ impl ThreadPoolExecutor {
     /// and before that, for a moment, the lock under which workers begin to block. It waits for
     /// nothing else, so that it can be called anywhere, even in a logger.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```

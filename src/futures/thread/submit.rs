@@ -246,10 +246,6 @@ impl ThreadPoolExecutor {
     ///
     /// As [`try_submit`](Self::try_submit); the error holds the closure.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -286,10 +282,6 @@ impl ThreadPoolExecutor {
     /// [`Error::InvalidArgument`] if the pool's discipline is not [`Discipline::Priority`];
     /// otherwise as `submit`.
     ///
-    /// # Python
-    ///
-    /// None.
-    ///
     /// # Examples
     ///
     /// ```
@@ -317,10 +309,6 @@ impl ThreadPoolExecutor {
     /// # Errors
     ///
     /// As [`submit_with_priority`](Self::submit_with_priority).
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

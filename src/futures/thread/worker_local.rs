@@ -75,6 +75,10 @@ impl ThreadPoolBuilder {
 /// A call that runs in the thread that submits it ([`FullQueue::RunInCaller`]) sees the state of
 /// that thread, if it has one.
 ///
+/// # Python
+///
+/// The attributes of a `threading.local()`.
+///
 /// # Examples
 ///
 /// ```

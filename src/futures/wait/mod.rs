@@ -17,7 +17,7 @@ use crate::futures::Future;
 use crate::futures::deadlock::WaitFor;
 use crate::sync::deadline_after;
 
-/// When [`wait`] returns.
+/// The condition on which [`wait`] returns.
 ///
 /// # Python
 ///

@@ -90,6 +90,7 @@ impl<T: TimePoint> Scheduler<T> {
     /// assert_eq!(s.run_pending()?, Some(7));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
+    #[doc(alias = "blocking")]
     pub fn run_pending(&self) -> Result<Option<T::Delay>> {
         self.0.run(RunUntil::Idle)
     }
@@ -106,10 +107,6 @@ impl<T: TimePoint> Scheduler<T> {
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    ///
-    /// # Python
-    ///
-    /// None.
     ///
     /// # Examples
     ///

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::sched::user_function::UserFunction;
 use crate::user_code;
 
-/// What a run does when an action fails: the setting of
+/// The policy of a run for actions that fail: the setting of
 /// [`on_error`](crate::sched::SchedulerBuilder::on_error).
 ///
 /// # Python

@@ -2,8 +2,8 @@
 
 use super::clock::TimePoint;
 
-/// How an event recurs: the argument of [`every`](crate::sched::Scheduler::every). A plain period
-/// means [`fixed_rate`](Self::fixed_rate).
+/// The rhythm of a recurring event: the argument of [`every`](crate::sched::Scheduler::every). A
+/// plain period means [`fixed_rate`](Self::fixed_rate).
 ///
 /// A recurrence ends by itself at the end of its time: after the last tick that is a whole period
 /// before the end of the range; and if the period is below the resolution of the time type, so that
@@ -41,7 +41,7 @@ enum Cadence {
     Delay,
 }
 
-/// What a fixed rate does about ticks that were due while the action was still running.
+/// The policy of a fixed rate for ticks that were due while the action was still running.
 ///
 /// A tick that is due but has to wait for other actions is not missed: it runs late, as every event
 /// does.

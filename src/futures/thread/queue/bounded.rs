@@ -31,7 +31,7 @@ use crate::sync::{MutexGuard, Ordering, deadline_after};
 /// has no room for so many.
 const KEPT_DEAD: usize = if cfg!(concurrent_loom) { 1 } else { 16 };
 
-/// What submitting to a full queue does: the setting of [`ThreadPoolBuilder::when_full`].
+/// The policy for submitting to a full queue: the setting of [`ThreadPoolBuilder::when_full`].
 ///
 /// # Examples
 ///

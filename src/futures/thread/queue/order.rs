@@ -9,8 +9,7 @@ use crate::futures::call::state::Phase;
 /// A queue whose empty buffer is larger than this is given back to the allocator.
 const KEPT_CAPACITY: usize = 1024;
 
-/// Which of the waiting calls a worker takes next: the setting of
-/// [`ThreadPoolBuilder::discipline`].
+/// The order in which workers take waiting calls: the setting of [`ThreadPoolBuilder::discipline`].
 ///
 /// # Examples
 ///

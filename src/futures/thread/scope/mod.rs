@@ -83,7 +83,8 @@ impl ThreadPoolExecutor {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     ///
-    /// A call cannot borrow what `body` owns, nor can its handle or the scope itself leave `body`:
+    /// A call cannot borrow from variables of `body`, nor can its handle or the scope itself leave
+    /// `body`:
     ///
     /// ```compile_fail,E0373
     /// # use concurrent::futures::ThreadPoolExecutor;
