@@ -8,6 +8,7 @@
 //! Loom does not model time: there a timed wait gives up at once (if its deadline has passed when it
 //! begins) or waits like an untimed one, and the loops around it must be right in both cases.
 
+pub(crate) mod backoff;
 #[cfg(any(concurrent_loom, miri))]
 mod locks;
 #[cfg(test)]
@@ -120,34 +121,6 @@ macro_rules! global_mutex {
     };
 }
 pub(crate) use global_mutex;
-
-/// Looks for a moment whether `ready` comes true before a thread goes to sleep over it.
-///
-/// A hand-over between two running threads takes a fraction of a microsecond, putting one to sleep
-/// and waking it ten. The moment is short and soon yields: the thread that is waited for may just
-/// have been woken on this very processor.
-#[cfg(not(concurrent_loom))]
-pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
-    const SPINS: u32 = 2;
-    const YIELDS: u32 = 10;
-    for step in 0..SPINS + YIELDS {
-        if ready() {
-            return true;
-        }
-        if step < SPINS {
-            (0..1 << step).for_each(|_| std::hint::spin_loop());
-        } else {
-            std::thread::yield_now();
-        }
-    }
-    ready()
-}
-
-/// Loom tries every interleaving anyway.
-#[cfg(concurrent_loom)]
-pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
-    ready()
-}
 
 #[cfg(not(concurrent_loom))]
 mod imp {

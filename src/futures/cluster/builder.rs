@@ -5,15 +5,15 @@ use std::fmt;
 use ::mpi::traits::Communicator;
 
 use super::pool::{MpiPoolExecutor, Role};
-use super::root::Root;
 use super::root::adaptive_credit::Credit;
 use super::root::pool_state::PoolState;
 use super::runtime::{self, Ranks};
 use super::transport::ffi::Comm;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::remote::function_id::{self, build_fingerprint};
-use crate::futures::remote::invoke::call_initializer;
+use crate::futures::remote::codec::HeapOnly;
+use crate::futures::remote::function_id::build_fingerprint;
+use crate::futures::remote::initializer::{DEFAULT_MESSAGE_LIMIT, EncodedInitializer};
 use crate::futures::remote::submit::RemotePool;
 
 /// The settings of an [`MpiPoolExecutor`]; [`MpiPoolExecutor::builder`] makes one.
@@ -41,14 +41,8 @@ pub struct MpiPoolBuilder {
     credit: Option<usize>,
     max_message_size: Option<u64>,
     local_fallback: bool,
-    initializer: Option<RankInitializer>,
+    initializer: Option<EncodedInitializer<HeapOnly>>,
 }
-
-/// Encodes the call of the initializer.
-type RankInitializer = Box<dyn FnOnce(&PoolState) -> Result<Vec<u8>> + Send>;
-
-/// The most bytes of a message unless the builder says otherwise.
-const MESSAGE_LIMIT: u64 = 2 << 30;
 
 const ALONE: &str = "this program runs as a single rank, so that there is nobody to run calls: start it \
                      with `mpirun -n 4 program` (one rank submits, three run calls), or allow \
@@ -160,11 +154,7 @@ impl MpiPoolBuilder {
         function: fn(A) -> O,
         argument: A,
     ) -> Self {
-        self.initializer = Some(Box::new(move |shared| {
-            let token = function_id::token(call_initializer::<A, O>, function)?;
-            let (_, frame) = shared.encode(token, |sink| sink.encode(&argument))?;
-            Ok(frame.bytes().to_vec())
-        }));
+        self.initializer = Some(EncodedInitializer::new(function, argument));
         self
     }
 
@@ -257,11 +247,14 @@ impl MpiPoolBuilder {
         }
         runtime::check()?;
         build_fingerprint()?;
-        let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT).min(isize::MAX as u64);
+        let limit = self.max_message_size.unwrap_or(DEFAULT_MESSAGE_LIMIT).min(isize::MAX as u64);
         let credit = self.credit.map_or(Credit::Adaptive, Credit::Fixed);
-        // Encoded by a pool without ranks: how many there are is not known yet.
-        let nobody = PoolState::new(0, credit, self.retries, limit);
-        let initializer = self.initializer.map(|encode| encode(&nobody)).transpose()?;
+        // By a pool without ranks: their number is not known yet.
+        let encoder = PoolState::new(0, credit, self.retries, limit);
+        let encode = |token, encode| encoder.encode(token, encode);
+        let initializer = self.initializer.map(|own| own.into_message(encode)).transpose()?;
+        let initializer = initializer.and_then(|call| call.payload());
+        let initializer = initializer.map(|payload| payload.bytes().to_vec());
         let Self { retries, local_fallback, .. } = self;
         Ok(Plan { credit, retries, limit, local_fallback, initializer })
     }
@@ -280,15 +273,17 @@ impl Plan {
     /// The pool, on root.
     fn root(self, ranks: Ranks) -> Result<MpiPoolExecutor> {
         let workers = (ranks.size - 1).max(1);
-        let shared = PoolState::new(workers, self.credit, self.retries, self.limit);
+        let pool = PoolState::new(workers, self.credit, self.retries, self.limit);
         if ranks.size > 1 {
-            return Root::of_ranks(shared, ranks, self.initializer).map(MpiPoolExecutor::of);
+            pool.start(ranks, self.initializer)?;
+        } else {
+            ranks.close();
+            if !self.local_fallback {
+                return Err(Error::NoWorkers(ALONE));
+            }
+            pool.start_local(self.initializer)?;
         }
-        ranks.close();
-        if self.local_fallback {
-            return Root::local(shared, self.initializer).map(MpiPoolExecutor::of);
-        }
-        Err(Error::NoWorkers(ALONE))
+        Ok(MpiPoolExecutor::of(pool))
     }
 }
 

@@ -1,22 +1,21 @@
 //! [`MpiPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::thread::panicking;
 use std::time::Instant;
 
 use ::mpi::traits::Communicator;
 
 use super::builder::MpiPoolBuilder;
-use super::root::Root;
+use super::root::pool_state::PoolState;
 use super::stats::MpiPoolStats;
 use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
-use crate::futures::remote::submit::{self, RemotePool};
-use crate::sync::deadline_after;
+use crate::futures::remote::executor::RemoteExecutor;
+use crate::futures::remote::submit::RemotePool;
 
 /// Runs calls on the ranks of an MPI program.
 ///
@@ -62,7 +61,7 @@ use crate::sync::deadline_after;
 /// }
 /// ```
 pub struct MpiPoolExecutor {
-    root: Arc<Root>,
+    inner: RemoteExecutor<PoolState>,
 }
 
 /// The role of a rank in a pool that [`MpiPoolExecutor::enter`] made.
@@ -92,8 +91,8 @@ pub enum Role {
 }
 
 impl MpiPoolExecutor {
-    pub(super) fn of(root: Arc<Root>) -> Self {
-        Self { root }
+    pub(super) fn of(pool: Arc<PoolState>) -> Self {
+        Self { inner: RemoteExecutor { pool } }
     }
 
     /// Makes the pool on rank 0, with the default settings; never returns on another rank. See
@@ -218,7 +217,7 @@ impl MpiPoolExecutor {
     /// ```
     #[must_use]
     pub fn stats(&self) -> MpiPoolStats {
-        self.root.shared.stats()
+        self.inner.pool.stats()
     }
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
@@ -253,10 +252,7 @@ impl MpiPoolExecutor {
         A: Portable,
         R: Portable,
     {
-        let site = Location::caller();
-        let shared = &self.root.shared;
-        shared.admits()?;
-        submit::send(shared, site, function, argument)
+        self.inner.submit(function, argument)
     }
 
     /// Calls `function` with each item, in parallel; yields the results in the order of the items.
@@ -291,7 +287,7 @@ impl MpiPoolExecutor {
         R: Portable,
         I: IntoIterator<Item = A>,
     {
-        submit::map(&self.root.shared, Location::caller(), function, items)
+        self.inner.map(function, items)
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
@@ -341,7 +337,7 @@ impl MpiPoolExecutor {
         I: IntoIterator<Item = A>,
         I::IntoIter: Send + 'a,
     {
-        submit::map_with(&self.root.shared, Location::caller(), &options, function, items)
+        self.inner.map_with(&options, function, items)
     }
 
     /// Refuses further calls, runs the submitted ones, and waits for the ranks to end.
@@ -392,21 +388,7 @@ impl MpiPoolExecutor {
     /// ```
     #[doc(alias = "cancel_futures")]
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        self.root.shared.close();
-        self.finish(options)
-    }
-
-    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
-        let deadline = options.timeout.and_then(deadline_after);
-        let mut report = ShutdownReport::default();
-        if options.cancel_futures {
-            report.cancelled = self.root.shared.cancel_pending();
-        }
-        if options.wait && !self.root.shared.is_own_thread() {
-            self.root.join(deadline);
-        }
-        (report.pending, report.running) = self.root.shared.left();
-        report
+        self.inner.shutdown_with(options)
     }
 }
 
@@ -418,12 +400,10 @@ impl RefUnwindSafe for MpiPoolExecutor {}
 
 impl Drop for MpiPoolExecutor {
     fn drop(&mut self) {
-        // Who shut it down before has said then whether to wait.
-        if self.root.shared.close() {
-            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
-        } else if !self.root.shared.is_own_thread() {
-            // What the program does next may be MPI of its own; else only if it has ended meanwhile.
-            self.root.join((!self.root.is_guest()).then(Instant::now));
+        let pool = &self.inner.pool;
+        if !self.inner.close_on_drop() && !pool.is_own_thread() {
+            // The program may go on with MPI calls of its own. If not, it waits for nothing here.
+            pool.join((!pool.is_guest()).then(Instant::now));
         }
     }
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::protocol::{
     CallFrame, RankHello, RankSettings, Tag, begin_result, end_result, next_call, ready,
 };
-use super::transport::backoff::Backoff;
 use super::transport::buffer_pool::BufferPool;
 use super::transport::{Fault, Outgoing, Transport, TransportEvent};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::{Sink, Source};
 use crate::futures::remote::invoke::run;
 use crate::futures::remote::protocol::{FrameKind, Malformed, Text};
+use crate::sync::backoff::{Backoff, BackoffPolicy};
 
 /// How a worker ended.
 #[derive(Debug)]
@@ -70,10 +70,10 @@ impl<'a, T: Transport> RankLoop<'a, T> {
     /// The next message. Before it is looked at, all answers are on their way: while a call runs
     /// nothing moves.
     fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
-        let mut patience = Backoff::new(Backoff::IDLE);
+        let mut backoff = Backoff::new(BackoffPolicy::IDLE_RANK);
         loop {
             if self.listen()? {
-                patience.reset();
+                backoff.reset();
             }
             if !self.link.is_sending() {
                 if let Some(next) = self.todo.pop_front() {
@@ -83,7 +83,7 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             if self.alone {
                 return Err(Fault::new("rank 0 has died"));
             }
-            if let Some(pause) = patience.next_pause() {
+            if let Some(pause) = backoff.next_pause() {
                 std::thread::sleep(pause);
             }
         }
@@ -104,11 +104,11 @@ impl<'a, T: Transport> RankLoop<'a, T> {
 
     /// Until all that was sent is on its way, or nobody is there to get it.
     fn flush(&mut self) -> Result<(), Fault> {
-        let mut patience = Backoff::new(Backoff::IDLE);
+        let mut backoff = Backoff::new(BackoffPolicy::IDLE_RANK);
         while self.link.is_sending() && !self.alone {
             if self.listen()? {
-                patience.reset();
-            } else if let Some(pause) = patience.next_pause() {
+                backoff.reset();
+            } else if let Some(pause) = backoff.next_pause() {
                 std::thread::sleep(pause);
             }
         }
@@ -125,7 +125,7 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             let CallFrame { token, argument, .. } =
                 call.ok_or(malformed(Malformed("no initializer")))?;
             let files = Files::default();
-            let mut sink = Sink::remote(Vec::new(), limit);
+            let mut sink = Sink::in_heap(Vec::new(), limit);
             failure = run(token, &mut Source::new(argument, &files), &mut sink).failure();
         }
         self.link.send(0, Tag::Ready, Outgoing::Own(ready(failure)))
@@ -148,7 +148,7 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             let at = out.len();
             begin_result(&mut out, id);
             let payload = out.len();
-            let mut sink = Sink::remote(out, self.limit);
+            let mut sink = Sink::in_heap(out, self.limit);
             let verdict = run(token, &mut Source::new(argument, &files), &mut sink);
             out = sink.into_bytes();
             let kind = match verdict.failure() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::lifetime;
 use super::protocol::RankHello;
 use super::rank::{RankLoop, Served};
-use super::root::Root;
+use super::root::pool_state::PoolState;
 use super::transport::Fault;
 use super::transport::buffer_pool::BufferPool;
 use super::transport::ffi::{self, Comm};
@@ -29,7 +29,7 @@ static SERVES: AtomicBool = AtomicBool::new(false);
 static BUILT: AtomicBool = AtomicBool::new(false);
 
 /// The pools that live, to be ended when the program ends.
-static LEFT: Mutex<Vec<Arc<Root>>> = Mutex::new(Vec::new());
+static LEFT: Mutex<Vec<Arc<PoolState>>> = Mutex::new(Vec::new());
 
 /// How long the pool's thread may take to end when the program does, beyond what calls may.
 const END: Duration = Duration::from_secs(5);
@@ -186,9 +186,9 @@ fn fault(failed: ffi::MpiFailure) -> Error {
 }
 
 /// From now on this pool lives, and the end of the program ends it.
-pub(crate) fn end_with_program(root: &Arc<Root>) {
+pub(crate) fn end_with_program(pool: &Arc<PoolState>) {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
-    LEFT.lock().push(Arc::clone(root));
+    LEFT.lock().push(Arc::clone(pool));
     // ORDERING: Relaxed; a flag by itself.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         // SAFETY: a function that may be called at any time.
@@ -197,12 +197,12 @@ pub(crate) fn end_with_program(root: &Arc<Root>) {
 }
 
 /// The pool has ended.
-pub(crate) fn forget(root: &Arc<Root>) {
-    LEFT.lock().retain(|left| !Arc::ptr_eq(left, root));
+pub(crate) fn forget(pool: &Arc<PoolState>) {
+    LEFT.lock().retain(|left| !Arc::ptr_eq(left, pool));
 }
 
 /// Tells the other ranks to end: they would wait for ever. Calls that run get a moment.
 extern "C" fn at_exit() {
     let left = std::mem::take(&mut *LEFT.lock());
-    left.iter().for_each(|root| root.end_with_program(deadline_after(END)));
+    left.iter().for_each(|pool| pool.end_with_program(deadline_after(END)));
 }

@@ -16,7 +16,7 @@ use super::transport::local_transport::LocalTransport;
 use super::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::error::{Error, Result};
 use crate::futures::Future;
-use crate::futures::remote::submit::send;
+use crate::futures::remote::submit::{RemotePool, send};
 use crate::sync::{JoinHandle, spawn};
 
 fn start(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
@@ -86,7 +86,7 @@ fn calls_go_there_and_back() {
     let sum: u64 = calls.into_iter().map(|call| call.into_result().unwrap()).sum();
     assert_eq!((sum, shared.stats().answered), (9900, 100));
     shared.close();
-    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
+    assert!(matches!(shared.wait_for_end(None), Some(LoopEnd::Stopped)));
     workers.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
     assert!(matches!(call(&shared, 1), Err(Error::Shutdown)));
 }
@@ -110,7 +110,7 @@ fn of_a_worker_that_is_gone_one_call_fails_and_the_others_run() {
     assert_eq!((death.rank, death.host.as_deref()), (Some(1), Some("here")));
     assert!(death.call.as_ref().unwrap().contains("cluster/tests.rs"), "{death}");
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!((shared.stats().workers, shared.stats().lost), (1, 1));
 }
@@ -129,7 +129,7 @@ fn without_a_worker_the_pool_is_broken() {
     let error = call(&shared, 1).unwrap_err();
     assert!(matches!(error, Error::BrokenClusterPool { accepted: false, .. }), "{error}");
     shared.close();
-    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
+    assert!(matches!(shared.wait_for_end(None), Some(LoopEnd::Stopped)));
     thread.join().unwrap();
 }
 
@@ -143,7 +143,7 @@ fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
         ends[0].send(0, Tag::Results, Outgoing::Own(nonsense.to_vec())).unwrap();
         let error = asked.into_result().unwrap_err().to_string();
         assert!(error.contains("rank 1 (process") && error.contains("does not answer"), "{error}");
-        assert!(matches!(shared.join(None), Some(LoopEnd::Faulty(_))));
+        assert!(matches!(shared.wait_for_end(None), Some(LoopEnd::Faulty(_))));
         thread.join().unwrap();
     }
 }
@@ -180,7 +180,7 @@ fn a_callback_may_wait_for_another_call_of_its_pool() {
     let worker = ends.into_iter().map(|end| serve(end, &shared)).next().unwrap();
     assert_eq!(first.into_result().unwrap(), 2);
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(SEEN.load(Ordering::Relaxed), 42); // ORDERING: as above
 }
@@ -194,11 +194,11 @@ fn the_pool_ends_when_its_last_worker_has_said_goodbye() {
     shared.close(); // its initializer still runs
     assert_eq!(next(sleeper).0, Tag::Stop);
     let soon = || Some(Instant::now() + Duration::from_millis(100));
-    assert!(shared.join(soon()).is_none());
+    assert!(shared.wait_for_end(soon()).is_none());
     sleeper.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
-    assert!(shared.join(soon()).is_none());
+    assert!(shared.wait_for_end(soon()).is_none());
     sleeper.send(0, Tag::Bye, Outgoing::Own(Vec::new())).unwrap();
-    assert!(matches!(shared.join(None), Some(LoopEnd::Stopped)));
+    assert!(matches!(shared.wait_for_end(None), Some(LoopEnd::Stopped)));
     thread.join().unwrap();
 }
 
@@ -237,7 +237,7 @@ fn an_answer_does_not_wait_for_another_function() {
     link.send(0, Tag::Stop, Outgoing::Own(Vec::new())).unwrap();
     worker.join().unwrap();
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     thread.join().unwrap();
     assert!(short.into_result().is_err() && long.into_result().is_err());
 }
@@ -284,6 +284,6 @@ fn where_ranks_may_die_a_call_waits_until_the_answer_before_has_come() {
     let results = calls.into_iter().map(|call| call.into_result().unwrap());
     assert!(results.eq((0..10).map(|n| n * 2)));
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
 }

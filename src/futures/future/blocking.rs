@@ -9,7 +9,8 @@ use crate::futures::call::assist::One;
 use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
 use crate::futures::call::{self, Ending};
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Wait, WaitFor};
-use crate::sync::{deadline_after, spin_until};
+use crate::sync::backoff::spin_until;
+use crate::sync::deadline_after;
 
 impl<T> Future<T> {
     /// Blocks until the call is done.

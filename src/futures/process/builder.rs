@@ -5,14 +5,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::channel::message::Message;
 use super::channel::sender::{Sender, Unsent};
-use super::parent::request::Message;
 use super::pool::ProcessPoolExecutor;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
 use crate::futures::process::resource_limit::ResourceLimit;
-use crate::futures::remote::function_id;
-use crate::futures::remote::invoke::call_initializer;
+use crate::futures::remote::initializer::{DEFAULT_MESSAGE_LIMIT, EncodedInitializer};
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
@@ -54,16 +53,11 @@ pub enum OnWorkerDeath {
     Retry(u32),
 }
 
-/// The most bytes of a message unless the builder says otherwise.
-const MESSAGE_LIMIT: u64 = 2 << 30;
-
 /// How long a worker may take to get ready unless the builder says otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many large arguments wait in shared memory rather than in the heap.
 const EARLY_SEGMENTS: usize = 16;
-
-type EncodeInitializer = Box<dyn FnOnce(&Arena, u64) -> Result<Message> + Send>;
 
 /// The settings of a [`ProcessPoolExecutor`]; [`ProcessPoolExecutor::builder`] makes one.
 ///
@@ -103,7 +97,7 @@ pub struct ProcessPoolBuilder {
     working_directory: Option<PathBuf>,
     limits: Vec<(ResourceLimit, u64)>,
     max_message_size: Option<u64>,
-    initializer: Option<EncodeInitializer>,
+    initializer: Option<EncodedInitializer<Arena>>,
 }
 
 /// Checked settings; see [`ProcessPoolBuilder`] for what they mean.
@@ -126,20 +120,20 @@ pub(crate) struct ProcessSettings {
 
 impl ProcessSettings {
     /// Sends the initializer to a new worker, if there is one.
-    pub(crate) fn initialize(&self, link: &mut Sender, arena: &Arena) -> std::io::Result<()> {
+    pub(crate) fn initialize(&self, sender: &mut Sender, arena: &Arena) -> std::io::Result<()> {
         let Some(message) = &self.initializer else { return Ok(()) };
-        link.page().offer(0);
+        sender.page().offer(0);
         let mut batch = Vec::new();
         {
             let mut message = message.lock();
             message.make_ready(arena).map_err(std::io::Error::other)?;
-            let sent = link.frame(&mut batch, 0, &message);
+            let sent = sender.frame(&mut batch, 0, &message);
             sent.map_err(|unsent| match unsent {
                 Unsent::Refused(error) => std::io::Error::from(error),
                 Unsent::NoRoom => std::io::ErrorKind::WouldBlock.into(),
             })?;
         }
-        link.write(&batch)?;
+        sender.write(&batch)?;
         Ok(())
     }
 }
@@ -457,10 +451,7 @@ impl ProcessPoolBuilder {
         function: fn(A) -> O,
         argument: A,
     ) -> Self {
-        self.initializer = Some(Box::new(move |arena, limit| {
-            let token = function_id::token(call_initializer::<A, O>, function)?;
-            Message::new(token, arena, limit, |sink| sink.encode(&argument))
-        }));
+        self.initializer = Some(EncodedInitializer::new(function, argument));
         self
     }
 
@@ -499,8 +490,9 @@ impl ProcessPoolBuilder {
         let prefetch = positive(self.prefetch, "prefetch must be greater than 0")?;
         crate::futures::process::child::init::check()?;
         let arena = Arena::new(EARLY_SEGMENTS);
-        let limit = self.max_message_size.unwrap_or(MESSAGE_LIMIT);
-        let initializer = self.initializer.map(|encode| encode(&arena, limit)).transpose()?;
+        let limit = self.max_message_size.unwrap_or(DEFAULT_MESSAGE_LIMIT);
+        let encode = |token, encode| Message::new(token, &arena, limit, encode);
+        let initializer = self.initializer.map(|own| own.into_message(encode)).transpose()?;
         let settings = ProcessSettings {
             max_workers: max_workers.unwrap_or_else(num_cpus::get),
             max_tasks_per_child,

@@ -15,15 +15,16 @@ use proptest::sample::Index;
 use serde::{Deserialize, Serialize};
 
 use super::channel::frame_reader::FrameReader;
+use crate::futures::process::channel::frame::{
+    HEADER, Header, REPLY_LIMIT, REQUEST_LIMIT, put_with_files,
+};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::Source;
 use crate::futures::remote::function_id::resolve;
 use crate::futures::remote::number_chunk::decode_number_chunk;
-use crate::futures::remote::protocol::{
-    FrameKind, FunctionToken, HEADER, Header, OutOfLine, REPLY_LIMIT, REQUEST_LIMIT, Text,
-    put_with_files,
-};
+use crate::futures::remote::protocol::{FrameKind, FunctionToken, OutOfLine, Text};
+use crate::futures::remote::segments::Arena;
 use crate::futures::remote::shared_bytes::SharedBytes;
 
 /// A value of every shape that serde knows, with lengths wherever one can stand.
@@ -112,7 +113,7 @@ fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
 fn read_body(body: &[u8]) {
     if let Ok((token, rest)) = FunctionToken::split(body) {
         assert_eq!(rest.len() + FunctionToken::BYTES, body.len());
-        assert!(resolve(token).is_err(), "noise led to code");
+        assert!(resolve::<Arena>(token).is_err(), "noise led to code");
     }
     let _ = OutOfLine::from_bytes(body);
     if let Ok(text) = Text::from_bytes(body) {

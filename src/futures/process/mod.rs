@@ -102,7 +102,6 @@ pub(super) mod handshake;
 pub(super) mod parent;
 mod pool;
 pub(super) mod resource_limit;
-mod spin;
 mod stats;
 
 #[doc(hidden)]

@@ -1,26 +1,23 @@
 //! [`ProcessPoolExecutor`]: the user's side of the pool.
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
-use std::thread::panicking;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use rustix::process::Signal;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::builder::{ProcessPoolBuilder, ProcessSettings};
 use super::parent::manager::PoolManager;
 use super::stats::ProcessPoolStats;
-use crate::error::Result;
+use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 use crate::futures::process::child::init::pools_around;
 use crate::futures::process::handshake::Welcome;
-use crate::futures::process::parent::supervisor::is_supervisor_of;
+use crate::futures::remote::executor::RemoteExecutor;
 use crate::futures::remote::function_id::fingerprint;
 use crate::futures::remote::segments::Arena;
-use crate::futures::remote::submit;
-use crate::sync::deadline_after;
 use crate::user_code::install_hook;
 
 /// Runs calls on a pool of worker processes.
@@ -84,7 +81,7 @@ use crate::user_code::install_hook;
 /// # }
 /// ```
 pub struct ProcessPoolExecutor {
-    shared: Arc<PoolManager>,
+    inner: RemoteExecutor<PoolManager>,
 }
 
 impl ProcessPoolExecutor {
@@ -135,12 +132,12 @@ impl ProcessPoolExecutor {
     pub(crate) fn with_settings(settings: ProcessSettings, arena: Arena) -> Result<Self> {
         install_hook();
         let welcome = Welcome {
-            nonce: nonce(),
+            nonce: nonce()?,
             fingerprint: fingerprint()?,
             depth: pools_around() + 1,
             limit: settings.max_message_size,
         };
-        Ok(Self { shared: PoolManager::new(settings, arena, welcome) })
+        Ok(Self { inner: RemoteExecutor { pool: PoolManager::new(settings, arena, welcome) } })
     }
 
     /// Returns the largest number of processes that this pool may have.
@@ -155,7 +152,7 @@ impl ProcessPoolExecutor {
     /// ```
     #[must_use]
     pub fn max_workers(&self) -> usize {
-        self.shared.settings().max_workers
+        self.inner.pool.settings().max_workers
     }
 
     /// Returns the state and the totals of the pool, all of the same moment.
@@ -173,7 +170,7 @@ impl ProcessPoolExecutor {
     /// ```
     #[must_use]
     pub fn stats(&self) -> ProcessPoolStats {
-        self.shared.stats()
+        self.inner.pool.stats()
     }
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
@@ -210,9 +207,7 @@ impl ProcessPoolExecutor {
         A: Portable,
         R: Portable,
     {
-        let site = Location::caller();
-        self.shared.admits()?;
-        submit::send(&self.shared, site, function, argument)
+        self.inner.submit(function, argument)
     }
 
     /// Calls `function` with each item, in parallel; yields the results in the order of the items.
@@ -247,7 +242,7 @@ impl ProcessPoolExecutor {
         R: Portable,
         I: IntoIterator<Item = A>,
     {
-        submit::map(&self.shared, Location::caller(), function, items)
+        self.inner.map(function, items)
     }
 
     /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
@@ -297,7 +292,7 @@ impl ProcessPoolExecutor {
         I: IntoIterator<Item = A>,
         I::IntoIter: Send + 'a,
     {
-        submit::map_with(&self.shared, Location::caller(), &options, function, items)
+        self.inner.map_with(&options, function, items)
     }
 
     /// Refuses further calls, runs the submitted ones, and waits for the workers to end.
@@ -350,23 +345,7 @@ impl ProcessPoolExecutor {
     /// ```
     #[doc(alias = "cancel_futures")]
     pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
-        self.shared.close();
-        self.finish(options)
-    }
-
-    fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
-        let deadline = options.timeout.and_then(deadline_after);
-        let mut report = ShutdownReport::default();
-        if options.cancel_futures {
-            report.cancelled = self.shared.cancel_pending();
-        }
-        if options.wait && !is_supervisor_of(&self.shared) {
-            self.shared.join(deadline);
-        }
-        if !self.shared.is_of_parent() {
-            (report.pending, report.running) = self.shared.left();
-        }
-        report
+        self.inner.shutdown_with(options)
     }
 
     /// Shuts the pool down without waiting, cancels pending calls, and asks all workers to end
@@ -393,7 +372,7 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn terminate_workers(&self) {
-        self.shared.signal_workers(Signal::TERM);
+        self.inner.pool.signal_workers(Signal::TERM);
     }
 
     /// Like [`terminate_workers`](Self::terminate_workers), but workers cannot refuse (SIGKILL).
@@ -417,15 +396,17 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn kill_workers(&self) {
-        self.shared.signal_workers(Signal::KILL);
+        self.inner.pool.signal_workers(Signal::KILL);
     }
 }
 
 /// A number that nobody guesses.
-fn nonce() -> u128 {
-    use std::hash::{BuildHasher, RandomState};
-    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-    half() << 64 | half()
+fn nonce() -> Result<u128> {
+    let mut bytes = [0; size_of::<u128>()];
+    let fill = || getrandom(&mut bytes, GetRandomFlags::empty()); // so few bytes come at once
+    rustix::io::retry_on_intr(fill)
+        .map_err(|error| Error::ProcessStart(Cause::new(error.into())))?;
+    Ok(u128::from_ne_bytes(bytes))
 }
 
 impl_executor!(ProcessPoolExecutor);
@@ -436,10 +417,7 @@ impl RefUnwindSafe for ProcessPoolExecutor {}
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        // Who shut it down before has said then whether to wait.
-        if self.shared.close() {
-            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
-        }
+        self.inner.close_on_drop();
     }
 }
 

@@ -44,10 +44,13 @@ pub struct ProcessPoolStats {
 impl PoolManager {
     pub(crate) fn stats(&self) -> ProcessPoolStats {
         let state = self.state.lock();
-        let (pending, running) = state.left();
-        let idle =
-            state.handles.iter().filter(|handle| handle.slot.phase() == WorkerPhase::Idle).count();
-        let workers = state.handles.iter().filter(|handle| handle.slot.is_alive()).count();
+        let (pending, running) = state.unfinished();
+        let idle = state
+            .handles
+            .iter()
+            .filter(|handle| handle.worker.phase() == WorkerPhase::Idle)
+            .count();
+        let workers = state.handles.iter().filter(|handle| handle.worker.is_alive()).count();
         let counts = state.counts;
         ProcessPoolStats {
             workers,

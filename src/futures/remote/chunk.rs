@@ -7,7 +7,7 @@
 use std::mem::needs_drop;
 
 use super::codec::depth::{let_go, let_go_each};
-use super::codec::{EncodeError, Sink, Source};
+use super::codec::{EncodeError, Sink, Source, Storage};
 use super::function_id::{CallOutcome, Code};
 use super::invoke::{panic_text, text};
 use super::protocol::FrameKind;
@@ -20,9 +20,9 @@ use crate::user_code::catch;
 const NOT_ENCODED: u8 = 0;
 
 /// In the parent: the items. One that cannot be encoded fails alone.
-pub(crate) fn encode_chunk<A: Portable>(
+pub(crate) fn encode_chunk<A: Portable, S: Storage>(
     items: Vec<A>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> Result<(), EncodeError> {
     sink.reserve(8 + items.len().saturating_mul(8 + size_of::<A>()));
     sink.put(&(items.len() as u64).to_ne_bytes())?;
@@ -58,10 +58,10 @@ pub(crate) fn encode_chunk<A: Portable>(
 }
 
 /// In the worker: calls the function with each item.
-pub(crate) fn call_chunk<A: Portable, R: Portable>(
+pub(crate) fn call_chunk<A: Portable, R: Portable, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
@@ -92,7 +92,11 @@ struct ChunkRun<A, R> {
 
 impl<A: Portable, R: Portable> ChunkRun<A, R> {
     /// Until the last item is done, or a panic goes through.
-    fn go(&mut self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), CallOutcome> {
+    fn go<S: Storage>(
+        &mut self,
+        source: &mut Source<'_>,
+        sink: &mut Sink<'_, S>,
+    ) -> Result<(), CallOutcome> {
         while self.left > 0 {
             self.left -= 1;
             let (tag, item) =
@@ -129,12 +133,20 @@ impl<A: Portable, R: Portable> ChunkRun<A, R> {
         Ok(())
     }
 
-    fn put_failure(&self, sink: &mut Sink<'_>, error: &str) -> Result<(), CallOutcome> {
+    fn put_failure<S: Storage>(
+        &self,
+        sink: &mut Sink<'_, S>,
+        error: &str,
+    ) -> Result<(), CallOutcome> {
         sink.truncate(self.at);
         put_item(sink, self.stage as u8, &text(error).to_bytes()).map_err(verdict)
     }
 
-    fn panicked(&self, panic: &Panic, sink: &mut Sink<'_>) -> Result<(), CallOutcome> {
+    fn panicked<S: Storage>(
+        &self,
+        panic: &Panic,
+        sink: &mut Sink<'_, S>,
+    ) -> Result<(), CallOutcome> {
         let text = panic_text(panic);
         if self.stage == FrameKind::Panicked {
             sink.truncate(self.at);
@@ -144,7 +156,11 @@ impl<A: Portable, R: Portable> ChunkRun<A, R> {
     }
 }
 
-pub(crate) fn put_item(sink: &mut Sink<'_>, tag: u8, bytes: &[u8]) -> Result<(), EncodeError> {
+pub(crate) fn put_item<S: Storage>(
+    sink: &mut Sink<'_, S>,
+    tag: u8,
+    bytes: &[u8],
+) -> Result<(), EncodeError> {
     let at = sink.begin_item()?;
     sink.put(bytes)?;
     sink.end_item(at, tag);

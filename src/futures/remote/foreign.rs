@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, Result, pread};
 
 use super::segments::Announced;
 use crate::futures::remote::codec::OutOfLineBytes;
@@ -11,9 +11,9 @@ use crate::futures::remote::protocol::{Malformed, OutOfLine};
 
 /// The segments of the other side, by what it said of them.
 #[derive(Debug, Default)]
-pub(crate) struct Foreigners(Vec<(u64, Foreign)>);
+pub(crate) struct ForeignSegments(Vec<(u64, ForeignSegment)>);
 
-impl Foreigners {
+impl ForeignSegments {
     /// More than an honest sender ever has announced: those that it keeps, and one for each message
     /// that is not read yet.
     const MOST: usize = Announced::MOST + 1 + 64;
@@ -25,18 +25,19 @@ impl Foreigners {
         file: Option<OwnedFd>,
     ) -> std::result::Result<(), Malformed> {
         let file = file.ok_or(Malformed("shared memory did not come"))?;
-        let segment = Foreign::new(file).map_err(|_| Malformed("this is no shared memory"))?;
+        let segment =
+            ForeignSegment::new(file).map_err(|_| Malformed("this is no shared memory"))?;
         self.forgotten(id);
         self.0.push((id, segment));
         if self.0.len() <= Self::MOST { Ok(()) } else { Err(Malformed("too much shared memory")) }
     }
 
     /// Where a payload is.
-    pub(crate) fn window(&self, far: OutOfLine) -> std::result::Result<Window<'_>, Malformed> {
-        let segment = self.0.iter().find(|(id, _)| *id == far.segment);
+    pub(crate) fn window(&self, place: OutOfLine) -> std::result::Result<Window<'_>, Malformed> {
+        let segment = self.0.iter().find(|(id, _)| *id == place.segment);
         let (_, segment) = segment.ok_or(Malformed("shared memory that was not announced"))?;
-        if segment.has(far.len) {
-            Ok(Window { segment, len: far.len })
+        if segment.has(place.len) {
+            Ok(Window { segment, len: place.len })
         } else {
             Err(Malformed("not so much shared memory"))
         }
@@ -54,11 +55,11 @@ impl Foreigners {
 
 /// A segment of the other side, to be read.
 #[derive(Debug)]
-pub(crate) struct Foreign {
+pub(crate) struct ForeignSegment {
     file: OwnedFd,
 }
 
-impl Foreign {
+impl ForeignSegment {
     /// An error if it is no memory: to read from something else may block.
     pub(crate) fn new(file: OwnedFd) -> Result<Self> {
         rustix::fs::fcntl_get_seals(&file)?;
@@ -74,26 +75,31 @@ impl Foreign {
     /// Copies bytes from the beginning; gives those that were filled. The kernel copies, so that
     /// nothing that the other side does to its memory meanwhile can harm more than the bytes.
     pub(crate) fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
-        let mut filled = 0;
-        while filled < into.len() {
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&self.file, &mut into[filled..], filled as u64)
-                    .map(|(read, _)| read.len())
-            })?;
-            if read == 0 {
-                return Err(Errno::INVAL); // it is shorter than its sender said
-            }
-            filled += read;
-        }
-        // SAFETY: the loop above has filled all of them.
+        fill(into.len(), |at| {
+            pread(&self.file, &mut into[at..], at as u64).map(|(read, _)| read.len())
+        })?;
+        // SAFETY: `fill` has filled all of them.
         Ok(unsafe { &mut *(std::ptr::from_mut(into) as *mut [u8]) })
     }
+}
+
+/// Fills a buffer of `len` bytes: `read` reads to a position of it, and returns how many bytes it has
+/// read. An error if there are not so many.
+pub(crate) fn fill(len: usize, mut read: impl FnMut(usize) -> Result<usize>) -> Result<()> {
+    let mut filled = 0;
+    while filled < len {
+        match rustix::io::retry_on_intr(|| read(filled))? {
+            0 => return Err(Errno::INVAL), // the file is shorter than its sender said
+            count => filled += count,
+        }
+    }
+    Ok(())
 }
 
 /// A payload in a segment of the other side.
 #[derive(Debug)]
 pub(crate) struct Window<'a> {
-    segment: &'a Foreign,
+    segment: &'a ForeignSegment,
     len: u64,
 }
 
@@ -115,25 +121,27 @@ mod tests {
     #[test]
     fn what_is_no_memory_is_not_read() {
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
-        assert!(Foreign::new(pipe).is_err());
-        assert!(Foreign::new(std::fs::File::open("/proc/self/exe").unwrap().into()).is_err());
+        assert!(ForeignSegment::new(pipe).is_err());
+        assert!(
+            ForeignSegment::new(std::fs::File::open("/proc/self/exe").unwrap().into()).is_err()
+        );
     }
 
     #[test]
     fn a_sender_that_announces_without_end_is_found_out() {
         let segment = Segment::new(1).unwrap();
-        let mut foreigners = Foreigners::default();
+        let mut segments = ForeignSegments::default();
         let file = || Some(segment.file().try_clone_to_owned().unwrap());
-        let far = |segment, len| OutOfLine { segment, len };
-        assert!(foreigners.window(far(1, 1)).is_err());
-        foreigners.announced(1, file()).unwrap();
-        foreigners.announced(1, file()).unwrap();
-        assert!(foreigners.window(far(1, 1)).is_ok());
-        assert!(foreigners.window(far(1, 1 << 20)).is_err(), "it is shorter");
-        foreigners.forgotten(1);
-        assert!(foreigners.window(far(1, 1)).is_err());
-        assert!(foreigners.announced(1, None).is_err());
-        let last = (0..200).take_while(|id| foreigners.announced(*id, file()).is_ok()).last();
+        let place = |segment, len| OutOfLine { segment, len };
+        assert!(segments.window(place(1, 1)).is_err());
+        segments.announced(1, file()).unwrap();
+        segments.announced(1, file()).unwrap();
+        assert!(segments.window(place(1, 1)).is_ok());
+        assert!(segments.window(place(1, 1 << 20)).is_err(), "it is shorter");
+        segments.forgotten(1);
+        assert!(segments.window(place(1, 1)).is_err());
+        assert!(segments.announced(1, None).is_err());
+        let last = (0..200).take_while(|id| segments.announced(*id, file()).is_ok()).last();
         assert!(last.is_some_and(|last| last < 100));
     }
 }

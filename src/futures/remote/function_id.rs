@@ -8,13 +8,13 @@
 use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::codec::{Sink, Source};
+use super::codec::{Sink, Source, Storage};
 use super::images::{self, Constructor, Image};
 use super::protocol::{CodePlace, FunctionToken, Text};
 use crate::error::{Error, Result};
 
-/// Code of ours that knows `A` and `R`: decodes an argument, calls a function, encodes its result.
-pub(crate) type Trampoline = fn(Code, &mut Source<'_>, &mut Sink<'_>) -> CallOutcome;
+/// Code of this crate that knows `A` and `R`: decodes an argument, calls a function, encodes its result.
+pub(crate) type Trampoline<S> = fn(Code, &mut Source<'_>, &mut Sink<'_, S>) -> CallOutcome;
 
 /// How a call went, in the worker.
 #[derive(Debug)]
@@ -46,20 +46,25 @@ impl Code {
 }
 
 /// The token for calling `function` through `trampoline`.
-pub(crate) fn token<A, R>(trampoline: Trampoline, function: fn(A) -> R) -> Result<FunctionToken> {
+pub(crate) fn token<S: Storage, A, R>(
+    trampoline: Trampoline<S>,
+    function: fn(A) -> R,
+) -> Result<FunctionToken> {
     Ok(FunctionToken {
         trampoline: place_of(trampoline as *const c_void)?,
         function: place_of(function as *const c_void)?,
     })
 }
 
-/// What a token means in this process.
-pub(crate) fn resolve(token: FunctionToken) -> Result<(Trampoline, Code), String> {
+/// The code that a token names in this process. It was made by a parent whose arguments and results
+/// go through the same kind of storage.
+pub(crate) fn resolve<S: Storage>(token: FunctionToken) -> Result<(Trampoline<S>, Code), String> {
     let trampoline = address_of(token.trampoline)?;
     let function = address_of(token.function)?;
-    // SAFETY: the parent took the address from a `Trampoline`, it lies in executable code of an
-    // image with the same fingerprint, so the same code is there.
-    let trampoline = unsafe { std::mem::transmute::<*const c_void, Trampoline>(trampoline) };
+    // SAFETY: the parent took the address from a `Trampoline<S>`: pools of processes make all their
+    // tokens for `Arena`, pools of ranks for `HeapOnly`. It lies in executable code of an image with
+    // the same fingerprint, so the same code is there.
+    let trampoline = unsafe { std::mem::transmute::<*const c_void, Trampoline<S>>(trampoline) };
     Ok((trampoline, Code(function)))
 }
 
@@ -71,7 +76,7 @@ fn place_of(address: *const c_void) -> Result<CodePlace> {
     match found {
         Some(Some(place)) => Ok(place),
         Some(None) => Err(Error::InvalidArgument(
-            "the function lies in a library without a build id, whose code cannot be read to notify it \
+            "the function lies in a library without a build id, whose code cannot be read to tell it \
              from others"
                 .into(),
         )),
@@ -130,7 +135,7 @@ pub(crate) fn build_fingerprint() -> Result<u64> {
         *CONTENT.get_or_init(images::executable_content)
     };
     let content = content.ok_or_else(|| {
-        let text = "this program has no build id, and its code cannot be read to notify it from other builds: \
+        let text = "this program has no build id, and its code cannot be read to tell it from other builds: \
                     link it with `-Wl,--build-id`";
         Error::InvalidArgument(text.into())
     })?;
@@ -161,6 +166,7 @@ pub(crate) fn constructors_after(own: usize) -> Vec<Constructor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::futures::remote::segments::Arena;
 
     fn twice(n: u64) -> u64 {
         n * 2
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn a_token_leads_back_to_its_function() {
         let token = token(never, twice).unwrap();
-        let (_, code) = resolve(token).unwrap();
+        let (_, code) = resolve::<Arena>(token).unwrap();
         // SAFETY: the token was made of an `fn(u64) -> u64`.
         let function = unsafe { code.function::<u64, u64>() };
         assert_eq!(function(21), 42);
@@ -191,8 +197,8 @@ mod tests {
             CodePlace { image: token.function.image ^ 1, ..token.function },
             CodePlace { image: token.function.image ^ 1 << 40, ..token.function },
         ] {
-            assert!(resolve(FunctionToken { function: wrong, ..token }).is_err());
-            assert!(resolve(FunctionToken { trampoline: wrong, ..token }).is_err());
+            assert!(resolve::<Arena>(FunctionToken { function: wrong, ..token }).is_err());
+            assert!(resolve::<Arena>(FunctionToken { trampoline: wrong, ..token }).is_err());
         }
     }
 

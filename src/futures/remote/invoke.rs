@@ -1,7 +1,7 @@
 //! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
 
 use super::codec::depth::let_go;
-use super::codec::{EncodeError, Sink, Source};
+use super::codec::{EncodeError, Sink, Source, Storage};
 use super::function_id::{CallOutcome, Code, resolve};
 use super::protocol::{FrameKind, FunctionToken, Text};
 use crate::error::{Error, Outcome, Panic, Result};
@@ -17,10 +17,10 @@ pub(crate) fn panic_text(panic: &Panic) -> Text {
 }
 
 /// Calls `function` with one decoded argument; encodes what it returns.
-fn call<A: Portable, R: Portable>(
+fn call<A: Portable, R: Portable, S: Storage>(
     function: fn(A) -> R,
     source: &Source<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     let argument = match source.decode::<A>() {
         Ok(argument) => argument,
@@ -44,10 +44,10 @@ fn call<A: Portable, R: Portable>(
 }
 
 /// In the worker: does what a call says.
-pub(crate) fn run(
+pub(crate) fn run<S: Storage>(
     token: FunctionToken,
     source: &mut Source<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     match resolve(token) {
         Ok((trampoline, code)) => trampoline(code, source, sink),
@@ -56,10 +56,10 @@ pub(crate) fn run(
 }
 
 /// In the worker: one call.
-pub(crate) fn call_one<A: Portable, R: Portable>(
+pub(crate) fn call_one<A: Portable, R: Portable, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     // SAFETY: `send` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
@@ -67,10 +67,10 @@ pub(crate) fn call_one<A: Portable, R: Portable>(
 }
 
 /// In the worker: the initializer.
-pub(crate) fn call_initializer<A: Portable, O: Outcome>(
+pub(crate) fn call_initializer<A: Portable, O: Outcome, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
-    _sink: &mut Sink<'_>,
+    _sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     // SAFETY: the `initializer` of a builder pairs this instance with an `fn(A) -> O`.
     let function = unsafe { code.function::<A, O>() };

@@ -4,13 +4,16 @@
 pub(crate) mod attachments;
 pub(crate) mod chunk;
 pub(crate) mod codec;
+pub(crate) mod executor;
 pub(crate) mod foreign;
 pub(crate) mod function_id;
 pub(crate) mod images;
+pub(crate) mod initializer;
 pub(crate) mod invoke;
 pub(crate) mod number_chunk;
 pub(crate) mod protocol;
 pub(crate) mod reply;
+pub(crate) mod request;
 pub(crate) mod segments;
 pub(crate) mod shared_bytes;
 pub(crate) mod submit;

@@ -6,7 +6,7 @@
 
 use super::chunk::{bad_result, failed, put_item, verdict};
 use super::codec::numbers::is_number;
-use super::codec::{EncodeError, Sink, Source};
+use super::codec::{EncodeError, Sink, Source, Storage};
 use super::function_id::{CallOutcome, Code};
 use super::invoke::panic_text;
 use super::protocol::FrameKind;
@@ -20,10 +20,10 @@ pub(crate) fn applies<A: 'static, R: 'static>() -> bool {
 }
 
 /// In the worker: calls the function with each item.
-pub(crate) fn call_number_chunk<A: Portable, R: Portable>(
+pub(crate) fn call_number_chunk<A: Portable, R: Portable, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> CallOutcome {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
@@ -44,10 +44,10 @@ pub(crate) fn call_number_chunk<A: Portable, R: Portable>(
     }
 }
 
-fn put<R: Portable>(
+fn put<R: Portable, S: Storage>(
     results: &Vec<R>,
     panics: Vec<(usize, Panic)>,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, S>,
 ) -> Result<(), EncodeError> {
     sink.put(&(results.len() as u64).to_ne_bytes())?;
     sink.write(results)?;

@@ -128,13 +128,13 @@ fn rounded(len: usize) -> usize {
 /// Segments that wait for the next large payload.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    shelf: Mutex<Shelf>,
+    state: Mutex<ArenaState>,
     /// The most segments that payloads not yet sent may have.
     most: usize,
 }
 
 #[derive(Debug)]
-struct Shelf {
+struct ArenaState {
     free: Vec<Segment>,
     /// Segments that were taken and not given back.
     taken: usize,
@@ -152,25 +152,25 @@ impl Arena {
 
     /// An arena of which [`take_early`](Self::take_early) gives at most so many at a time.
     pub(crate) const fn new(most: usize) -> Self {
-        Self { shelf: Mutex::new(Shelf { free: Vec::new(), taken: 0, used: None }), most }
+        Self { state: Mutex::new(ArenaState { free: Vec::new(), taken: 0, used: None }), most }
     }
 
     /// A segment for a payload that may have to wait; `None` if many such wait already. Each holds a
     /// descriptor, and there are not as many of those as of calls.
     pub(crate) fn take_early(&self, capacity: usize) -> Option<Segment> {
-        let few = self.shelf.lock().taken < self.most;
+        let few = self.state.lock().taken < self.most;
         if few { self.take(capacity).ok() } else { None }
     }
 
     /// An empty segment, if possible one that has had `capacity` bytes before.
     pub(crate) fn take(&self, capacity: usize) -> Result<Segment> {
         let kept = {
-            let mut shelf = self.shelf.lock();
+            let mut state = self.state.lock();
             let fits = |segment: &Segment| segment.mapping.len() >= capacity;
             // The last returned one is warm.
-            let index = shelf.free.iter().rposition(fits).or(shelf.free.len().checked_sub(1));
-            shelf.taken += 1;
-            index.map(|index| shelf.free.remove(index))
+            let index = state.free.iter().rposition(fits).or(state.free.len().checked_sub(1));
+            state.taken += 1;
+            index.map(|index| state.free.remove(index))
         };
         let made = match kept {
             Some(mut segment) => {
@@ -180,24 +180,31 @@ impl Arena {
             None => Segment::new(capacity),
         };
         if made.is_err() {
-            self.shelf.lock().taken -= 1;
+            self.state.lock().taken -= 1;
         }
         made
+    }
+
+    /// A segment with a copy of `bytes`.
+    pub(crate) fn take_copy(&self, bytes: &[u8]) -> Result<Segment> {
+        let mut segment = self.take(bytes.len())?;
+        segment.extend(bytes.len())?.copy_from_slice(bytes);
+        Ok(segment)
     }
 
     pub(crate) fn give_back(&self, segment: Segment) {
         let mut surplus = Vec::new();
         {
-            let mut shelf = self.shelf.lock();
-            shelf.taken = shelf.taken.saturating_sub(1);
-            shelf.used = Some(Instant::now());
+            let mut state = self.state.lock();
+            state.taken = state.taken.saturating_sub(1);
+            state.used = Some(Instant::now());
             if segment.is_used_once() {
                 surplus.push(segment);
             } else {
-                shelf.free.push(segment);
+                state.free.push(segment);
             }
-            while shelf.free.len() > Self::KEPT || shelf.bytes() > Self::KEPT_BYTES {
-                surplus.push(shelf.free.remove(0));
+            while state.free.len() > Self::KEPT || state.bytes() > Self::KEPT_BYTES {
+                surplus.push(state.free.remove(0));
             }
         }
         drop(surplus); // unmapping takes its time
@@ -205,9 +212,9 @@ impl Arena {
 
     /// The same for one that cannot be used again.
     pub(crate) fn lose(&self, segment: Segment) {
-        let mut shelf = self.shelf.lock();
-        shelf.taken = shelf.taken.saturating_sub(1);
-        drop(shelf);
+        let mut state = self.state.lock();
+        state.taken = state.taken.saturating_sub(1);
+        drop(state);
         drop(segment);
     }
 
@@ -215,20 +222,20 @@ impl Arena {
     /// next, if anything is kept.
     pub(crate) fn trim(&self, now: Instant) -> Option<Instant> {
         let surplus = {
-            let mut shelf = self.shelf.lock();
-            let until = shelf.used?.checked_add(Self::KEPT_FOR)?;
+            let mut state = self.state.lock();
+            let until = state.used?.checked_add(Self::KEPT_FOR)?;
             if until > now {
                 return Some(until);
             }
-            shelf.used = None;
-            std::mem::take(&mut shelf.free)
+            state.used = None;
+            std::mem::take(&mut state.free)
         };
         drop(surplus);
         None
     }
 }
 
-impl Shelf {
+impl ArenaState {
     fn bytes(&self) -> usize {
         self.free.iter().map(|segment| segment.mapping.len()).sum()
     }
@@ -276,13 +283,13 @@ mod tests {
     use std::mem::MaybeUninit;
 
     use super::*;
-    use crate::futures::remote::foreign::Foreign;
+    use crate::futures::remote::foreign::ForeignSegment;
 
-    fn foreign(segment: &Segment) -> Foreign {
-        Foreign::new(segment.file().try_clone_to_owned().unwrap()).unwrap()
+    fn foreign(segment: &Segment) -> ForeignSegment {
+        ForeignSegment::new(segment.file().try_clone_to_owned().unwrap()).unwrap()
     }
 
-    fn read(foreign: &Foreign, len: usize) -> Result<Vec<u8>> {
+    fn read(foreign: &ForeignSegment, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![MaybeUninit::new(0); len];
         foreign.read(&mut bytes).map(|bytes| bytes.to_vec())
     }
@@ -364,7 +371,7 @@ mod tests {
         assert_eq!((other.strong_count(), arena.trim(next), other.strong_count()), (1, None, 0));
         let many: Vec<_> = (0..4).map(|_| arena.take(Segment::REUSED).unwrap()).collect();
         many.into_iter().for_each(|segment| arena.give_back(segment));
-        assert!(arena.shelf.lock().bytes() <= Arena::KEPT_BYTES);
+        assert!(arena.state.lock().bytes() <= Arena::KEPT_BYTES);
     }
 
     #[test]

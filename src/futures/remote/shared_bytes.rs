@@ -11,6 +11,7 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attachments::{add_outgoing, note_refused, take_incoming};
+use super::foreign::fill;
 use crate::error::{Error, Result};
 use crate::futures::sys::mapping::{Mapping, map_constant, memory_file, seal_for_ever};
 
@@ -148,14 +149,7 @@ fn copy_of(file: BorrowedFd<'_>, len: usize) -> rustix::io::Result<OwnedFd> {
     let mut mapping = Mapping::new(copy.as_fd(), len, true)?;
     // SAFETY: the mapping is writable, and the file is known to this function only.
     let to = unsafe { mapping.bytes_mut() };
-    let mut at = 0;
-    while at < len {
-        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut to[at..], at as u64))?;
-        if read == 0 {
-            break;
-        }
-        at += read;
-    }
+    fill(len, |at| rustix::io::pread(file, &mut to[at..], at as u64))?;
     Ok(copy)
 }
 

@@ -3,10 +3,11 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::chunk::{call_chunk, decode_chunk, encode_chunk};
 use super::codec::depth::let_go;
-use super::codec::{EncodeError, Sink};
+use super::codec::{EncodeError, Sink, Storage};
 use super::function_id::token;
 use super::invoke::{call_one, decode_one};
 use super::number_chunk::{self, call_number_chunk, decode_number_chunk};
@@ -14,13 +15,16 @@ use super::protocol::FunctionToken;
 use super::reply::ReplyHandler;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
-use crate::futures::map::{Map, MapOptions, Piece, fail_each};
+use crate::futures::map::{MapOptions, Piece, fail_each};
 use crate::futures::{Future, Promise};
 
 /// A pool whose calls are sent as bytes.
 pub(crate) trait RemotePool: Send + Sync + 'static {
     /// An encoded call.
     type Message;
+
+    /// Where long arguments and results go.
+    type Storage: Storage;
 
     /// An error if the pool takes no calls.
     fn admits(&self) -> Result<()>;
@@ -29,16 +33,31 @@ pub(crate) trait RemotePool: Send + Sync + 'static {
     fn encode(
         &self,
         token: FunctionToken,
-        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
+        encode: impl FnOnce(&mut Sink<'_, Self::Storage>) -> Result<(), EncodeError>,
     ) -> Result<Self::Message>;
 
     /// Queues a call; `A` and `I` are what its function takes and returns, for error texts.
-    fn post<A, I, R: Send + 'static>(
+    fn enqueue<A, I, R: Send + 'static>(
         self: &Arc<Self>,
         site: &'static Location<'static>,
         message: Self::Message,
         reply_handler: ReplyHandler<R>,
     ) -> Result<Future<R>>;
+
+    /// Takes no more calls; false if it was so already.
+    fn close(self: &Arc<Self>) -> bool;
+
+    /// Cancels the calls that have not started; returns their number.
+    fn cancel_pending(self: &Arc<Self>) -> usize;
+
+    /// Numbers of calls that wait and that run.
+    fn unfinished(&self) -> (usize, usize);
+
+    /// Whether this thread is the pool's own, so that it cannot wait for the end of the pool.
+    fn is_own_thread(self: &Arc<Self>) -> bool;
+
+    /// Waits for the end of a closed pool; false if the time ran out before.
+    fn join(self: &Arc<Self>, deadline: Option<Instant>) -> bool;
 }
 
 /// Encodes and queues one call.
@@ -48,10 +67,10 @@ pub(crate) fn send<C: RemotePool, A: Portable, R: Portable>(
     function: fn(A) -> R,
     argument: A,
 ) -> Result<Future<R>> {
-    let token = token(call_one::<A, R>, function)?;
+    let token = token(call_one::<A, R, C::Storage>, function)?;
     let message = pool.encode(token, |sink| sink.encode(&argument));
     let_go("dropping an argument that was sent", || drop(argument));
-    pool.post::<A, R, _>(site, message?, one())
+    pool.enqueue::<A, R, _>(site, message?, one())
 }
 
 /// Encodes and queues one call for several items.
@@ -63,13 +82,13 @@ pub(crate) fn send_chunk<C: RemotePool, A: Portable, R: Portable>(
 ) -> Result<Future<Vec<Result<R>>>> {
     let reply_handler = chunk::<A, R>(items.len());
     if number_chunk::applies::<A, R>() {
-        let token = token(call_number_chunk::<A, R>, function)?;
+        let token = token(call_number_chunk::<A, R, C::Storage>, function)?;
         let message = pool.encode(token, |sink| sink.write(&items))?;
-        return pool.post::<A, R, _>(site, message, reply_handler);
+        return pool.enqueue::<A, R, _>(site, message, reply_handler);
     }
-    let token = token(call_chunk::<A, R>, function)?;
+    let token = token(call_chunk::<A, R, C::Storage>, function)?;
     let message = pool.encode(token, |sink| encode_chunk(items, sink))?;
-    pool.post::<A, R, _>(site, message, reply_handler)
+    pool.enqueue::<A, R, _>(site, message, reply_handler)
 }
 
 /// Each call submits the next item, or the next chunk of them.
@@ -98,33 +117,6 @@ pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item =
                 .map(|call| Piece::Chunk(call, count))
         })
     }
-}
-
-/// A map with the default options.
-pub(crate) fn map<C: RemotePool, A: Portable, R: Portable>(
-    pool: &Arc<C>,
-    site: &'static Location<'static>,
-    function: fn(A) -> R,
-    items: impl IntoIterator<Item = A>,
-) -> Map<'static, R> {
-    let options = MapOptions::default();
-    Map::eager(&options, pieces(pool, site, &options, function, items.into_iter()))
-}
-
-/// A map as `options` say.
-pub(crate) fn map_with<'a, C: RemotePool, A: Portable, R: Portable, I>(
-    pool: &Arc<C>,
-    site: &'static Location<'static>,
-    options: &MapOptions,
-    function: fn(A) -> R,
-    items: I,
-) -> Result<Map<'a, R>>
-where
-    I: IntoIterator<Item = A>,
-    I::IntoIter: Send + 'a,
-{
-    options.check()?;
-    Map::start(options, pieces(pool, site, options, function, items.into_iter()))
 }
 
 /// In a map, an item that cannot be sent is the failure of its place, not the end of the map.

@@ -10,20 +10,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::dispatcher::Item;
 use super::pool_state::PoolState;
-use super::request::{RequestPayload, RequestRef, is_answer};
+use super::request::{MpiCallRef, RequestPayload, is_answer};
 use crate::LOG_TARGET;
 use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::cluster::protocol::{RankHello, Tag, next_result, read_ready};
-use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::futures::remote::protocol::{FrameKind, Malformed};
 use crate::futures::remote::reply::failure;
+use crate::sync::backoff::{Backoff, BackoffPolicy};
 use crate::user_code::contain;
-
-/// How long to sleep at most while answers are to come.
-pub(super) const WORKING: Duration = Duration::from_micros(200);
 
 /// How long calls may run on when the program ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -32,11 +30,11 @@ pub(crate) struct Coordinator<T> {
     shared: Arc<PoolState>,
     pub(super) link: T,
     workers: Vec<RankHello>,
-    batch: Vec<RequestRef>,
+    batch: Vec<MpiCallRef>,
     /// What runs user code, and waits until nothing else is under way.
     later: VecDeque<Later>,
     /// Calls that have ended since, earlier than what is in `later`, and of which nobody was told.
-    ended: VecDeque<RequestRef>,
+    ended: VecDeque<MpiCallRef>,
     /// The program ends, and this is when it stops to wait.
     hurry: Option<Instant>,
 }
@@ -44,8 +42,8 @@ pub(crate) struct Coordinator<T> {
 /// The end of a call.
 pub(super) enum Later {
     /// An answer, in a message that it shares with others.
-    Answered(RequestRef, FrameKind, Range<usize>, Rc<Vec<u8>>),
-    Failed(RequestRef, Error),
+    Answered(MpiCallRef, FrameKind, Range<usize>, Rc<Vec<u8>>),
+    Failed(MpiCallRef, Error),
     /// Of all calls.
     Broken(Error),
 }
@@ -79,8 +77,8 @@ impl<T: Transport> Coordinator<T> {
             self.handle(event)?;
         }
         // Ranks get their next calls before anybody is told of the last.
-        let spin_until = self.dispatch()?;
-        Ok(PollOutcome { busy: busy || spin_until.busy, ..spin_until })
+        let outcome = self.dispatch()?;
+        Ok(PollOutcome { busy: busy || outcome.busy, ..outcome })
     }
 
     /// What was put off.
@@ -89,12 +87,12 @@ impl<T: Transport> Coordinator<T> {
     }
 
     /// Puts off to tell of these, which have ended.
-    pub(super) fn notify_later(&mut self, ended: impl IntoIterator<Item = RequestRef>) {
+    pub(super) fn notify_later(&mut self, ended: impl IntoIterator<Item = MpiCallRef>) {
         self.ended.extend(ended);
     }
 
     /// A call of which somebody is to be told.
-    pub(super) fn next_ended(&mut self) -> Option<RequestRef> {
+    pub(super) fn next_ended(&mut self) -> Option<MpiCallRef> {
         self.ended.pop_front()
     }
 
@@ -110,7 +108,7 @@ impl<T: Transport> Coordinator<T> {
                 continue;
             }
             let nothing = state.dispatcher.is_idle();
-            let spin_until = PollOutcome {
+            let outcome = PollOutcome {
                 busy: sent,
                 seen: state.version,
                 idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
@@ -119,7 +117,7 @@ impl<T: Transport> Coordinator<T> {
             let hurry = state.hurry;
             drop(state);
             self.hurry(hurry)?;
-            return Ok(spin_until);
+            return Ok(outcome);
         }
     }
 
@@ -134,15 +132,15 @@ impl<T: Transport> Coordinator<T> {
     fn send_batch(&mut self, peer: Peer) -> Result<(), Fault> {
         let mut message = None;
         if let [task] = &self.batch[..] {
-            if let Some(RequestPayload::Large(bytes)) = task.frame() {
+            if let Some(RequestPayload::Large(bytes)) = task.delivery().payload() {
                 message = Some(Outgoing::Shared(bytes));
             }
         }
         let message = message.unwrap_or_else(|| {
-            let len = self.batch.iter().map(|task| task.weight()).sum();
+            let len = self.batch.iter().map(Item::weight).sum();
             let mut bytes = self.shared.buffers.take(len);
-            let frames = self.batch.iter().filter_map(|task| task.frame());
-            frames.for_each(|frame| bytes.extend_from_slice(frame.bytes()));
+            let payloads = self.batch.iter().filter_map(|task| task.delivery().payload());
+            payloads.for_each(|payload| bytes.extend_from_slice(payload.bytes()));
             Outgoing::Own(bytes)
         });
         self.batch.clear();
@@ -241,10 +239,10 @@ impl<T: Transport> Coordinator<T> {
             let state = self.shared.state.lock();
             peers.map(|peer| state.dispatcher.is_lost(peer)).collect()
         };
-        let mut patience = Backoff::new(WORKING);
+        let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         loop {
             while let Some(event) = self.link.poll()? {
-                patience.reset();
+                backoff.reset();
                 match event {
                     TransportEvent::Message { from: peer, tag: Tag::Bye, .. }
                     | TransportEvent::Lost(peer) => {
@@ -258,7 +256,7 @@ impl<T: Transport> Coordinator<T> {
             }
             let ends = self.shared.state.lock().hurry;
             self.hurry(ends)?;
-            if let Some(pause) = patience.next_pause() {
+            if let Some(pause) = backoff.next_pause() {
                 std::thread::sleep(pause);
             }
         }

@@ -9,13 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::coordinator::{Coordinator, Later, WORKING};
+use super::coordinator::{Coordinator, Later};
 use super::pool_state::{LoopEnd, PoolState};
-use super::request::RequestRef;
+use super::request::MpiCallRef;
 use crate::futures::call::run::on_enough_stack;
 use crate::futures::call::wait_assist::{self, WaitAssist};
-use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Transport};
+use crate::sync::backoff::{Backoff, BackoffPolicy};
 
 /// How often to look at a pool that has nothing to do, for the deaths of ranks.
 const IDLE: Duration = Duration::from_millis(50);
@@ -46,22 +46,22 @@ pub(crate) fn run<T: Transport + 'static>(coordinator: Coordinator<T>) -> LoopEn
 impl<T: Transport> EventLoop<T> {
     /// Turns until the pool is over and all was told.
     fn drive(&self) -> Result<(), Fault> {
-        let mut patience = Backoff::new(WORKING);
+        let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         loop {
-            let spin_until = self.coordinator.borrow_mut().poll_once()?;
+            let outcome = self.coordinator.borrow_mut().poll_once()?;
             let told = self.notify_all();
             if let Some(fault) = &*self.fault.borrow() {
                 return Err(fault.clone()); // seen while a callback waited
             }
-            if told || spin_until.busy {
-                patience.reset();
+            if told || outcome.busy {
+                backoff.reset();
                 continue;
             }
-            if spin_until.over {
+            if outcome.over {
                 return Ok(());
             }
-            if let Some(pause) = patience.next_pause() {
-                self.shared.sleep(if spin_until.idle { IDLE } else { pause }, spin_until.seen);
+            if let Some(pause) = backoff.next_pause() {
+                self.shared.sleep(if outcome.idle { IDLE } else { pause }, outcome.seen);
             }
         }
     }
@@ -85,13 +85,13 @@ impl<T: Transport> EventLoop<T> {
     }
 
     /// Ends what was put off; gives the call back if somebody is to be told.
-    fn end(&self, later: Later) -> Option<RequestRef> {
+    fn end(&self, later: Later) -> Option<MpiCallRef> {
         match later {
             Later::Answered(task, kind, range, bytes) => {
-                if let Some(frame) = task.take_frame() {
-                    frame.give_back(&self.shared.buffers);
+                if let Some(payload) = task.delivery().take_payload() {
+                    payload.give_back(&self.shared.buffers);
                 }
-                let ended = task.finish(kind, &bytes[range]);
+                let ended = task.finish(kind, &bytes[range], Vec::new());
                 if let Some(bytes) = Rc::into_inner(bytes) {
                     self.shared.buffers.give_back(bytes);
                 }
@@ -121,7 +121,7 @@ impl<T: Transport> WaitAssist for EventLoop<T> {
             return; // a logger that waits
         }
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut patience = Backoff::new(WORKING);
+        let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         while !done() && !late() {
             let later = self.coordinator.borrow_mut().next_later();
             if let Some(later) = later {
@@ -137,12 +137,12 @@ impl<T: Transport> WaitAssist for EventLoop<T> {
             if !faulty {
                 let turned = self.coordinator.borrow_mut().poll_once();
                 match turned {
-                    Ok(spin_until) if spin_until.busy => {
-                        patience.reset();
+                    Ok(outcome) if outcome.busy => {
+                        backoff.reset();
                         continue;
                     }
-                    Ok(spin_until) => match patience.next_pause() {
-                        Some(next) => pause = Some((next, spin_until.seen)),
+                    Ok(outcome) => match backoff.next_pause() {
+                        Some(next) => pause = Some((next, outcome.seen)),
                         None => continue,
                     },
                     Err(fault) => {

@@ -6,8 +6,8 @@ use super::coordinator::Coordinator;
 use super::pool_state::PoolState;
 use crate::error::Error;
 use crate::futures::cluster::protocol::{RankHello, RankSettings, Tag};
-use crate::futures::cluster::transport::backoff::Backoff;
 use crate::futures::cluster::transport::{Fault, Outgoing, Transport, TransportEvent};
+use crate::sync::backoff::{Backoff, BackoffPolicy};
 
 impl<T: Transport> Coordinator<T> {
     /// Waits until all of `count` workers have said who they are, and tells them to start. If one
@@ -55,14 +55,14 @@ fn failed(fault: Fault) -> (Error, bool) {
 /// Who the workers are.
 fn hellos<T: Transport>(link: &mut T, count: usize) -> Result<Vec<RankHello>, Fault> {
     let mut hellos: Vec<Option<RankHello>> = vec![None; count];
-    let mut patience = Backoff::new(Backoff::IDLE);
+    let mut backoff = Backoff::new(BackoffPolicy::IDLE_RANK);
     while hellos.iter().any(Option::is_none) {
         match link.poll()? {
             Some(TransportEvent::Message { from, tag: Tag::Hello, bytes }) => {
                 let hello = RankHello::from_bytes(&bytes).map_err(|malformed| {
                     Fault::new(format!("rank {} does not greet: {}", from + 1, malformed.0))
                 })?;
-                patience.reset();
+                backoff.reset();
                 hellos[from] = Some(hello);
             }
             Some(TransportEvent::Message { from, .. }) => {
@@ -72,7 +72,7 @@ fn hellos<T: Transport>(link: &mut T, count: usize) -> Result<Vec<RankHello>, Fa
                 return Err(Fault::new(format!("rank {} died before it was ready", peer + 1)));
             }
             None => {
-                if let Some(pause) = patience.next_pause() {
+                if let Some(pause) = backoff.next_pause() {
                     std::thread::sleep(pause);
                 }
             }

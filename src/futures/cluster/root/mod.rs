@@ -20,42 +20,37 @@ use super::transport::local_transport::LocalTransport;
 use super::transport::mpi_transport::MpiTransport;
 use super::transport::{Fault, Transport};
 use crate::error::{Cause, Error, Result};
-use crate::sync::{JoinHandle, Mutex, spawn};
+use crate::futures::remote::submit::RemotePool;
+use crate::sync::{JoinHandle, spawn};
 use crate::user_code::install_hook;
 
-/// What carries the messages, to be ended with the pool.
-pub(crate) enum Backend {
+/// What carries the messages.
+enum Backend {
     Mpi(Ranks),
     /// The worker is a thread.
     Local(JoinHandle<()>),
 }
 
-pub(crate) struct Root {
-    pub(crate) shared: Arc<PoolState>,
-    /// Until the pool has ended. The lock is held while it does.
-    engine: Mutex<Option<Parts>>,
-}
-
-struct Parts {
-    engine: Backend,
+/// What runs a pool, to be ended with it.
+struct Engine {
+    backend: Backend,
     thread: JoinHandle<()>,
 }
 
-impl Root {
-    /// Root of these ranks, when all have said that they are there.
-    pub(crate) fn of_ranks(
-        shared: Arc<PoolState>,
+impl PoolState {
+    /// Starts the pool of these ranks; returns when all have said that they are there.
+    pub(crate) fn start(
+        self: &Arc<Self>,
         ranks: Ranks,
         initializer: Option<Vec<u8>>,
-    ) -> Result<Arc<Self>> {
-        let link =
-            MpiTransport::new(ranks.comm, ranks.rank, ranks.size, Arc::clone(&shared.buffers));
-        let count = ranks.size - 1;
-        match start(&shared, link, count, initializer) {
+    ) -> Result<()> {
+        let Ranks { comm, rank, size, .. } = ranks;
+        let transport = MpiTransport::new(comm, rank, size, Arc::clone(&self.buffers));
+        match start_thread(self, transport, size - 1, initializer) {
             Ok(thread) => {
-                let root = Self::new(shared, Backend::Mpi(ranks), thread);
-                runtime::end_with_program(&root);
-                Ok(root)
+                self.attach(Backend::Mpi(ranks), thread);
+                runtime::end_with_program(self);
+                Ok(())
             }
             Err((error, true)) => {
                 ranks.close();
@@ -65,13 +60,13 @@ impl Root {
         }
     }
 
-    /// Root of a single worker, a thread.
-    pub(crate) fn local(shared: Arc<PoolState>, initializer: Option<Vec<u8>>) -> Result<Arc<Self>> {
-        let (link, workers) = LocalTransport::network(1, &shared.buffers);
-        let buffers = Arc::clone(&shared.buffers);
+    /// Starts a pool whose single worker is a thread.
+    pub(crate) fn start_local(self: &Arc<Self>, initializer: Option<Vec<u8>>) -> Result<()> {
+        let (transport, workers) = LocalTransport::network(1, &self.buffers);
+        let buffers = Arc::clone(&self.buffers);
         let serve = move || {
-            for mut link in workers {
-                let served = RankLoop::new(&mut link, Arc::clone(&buffers)).serve(&hello());
+            for mut transport in workers {
+                let served = RankLoop::new(&mut transport, Arc::clone(&buffers)).serve(&hello());
                 if let Err(Fault(why)) = served {
                     log::error!(target: crate::LOG_TARGET, "the local worker ends: {why}");
                 }
@@ -79,55 +74,57 @@ impl Root {
         };
         let worker = spawn("MpiPool-local".into(), None, serve);
         let worker = worker.map_err(|error| Error::ThreadStart(Cause::new(error)))?;
-        let thread = start(&shared, link, 1, initializer).map_err(|(error, _)| error)?;
-        Ok(Self::new(shared, Backend::Local(worker), thread))
+        let started = start_thread(self, transport, 1, initializer);
+        let thread = started.map_err(|(error, _)| error)?;
+        self.attach(Backend::Local(worker), thread);
+        Ok(())
     }
 
-    fn new(shared: Arc<PoolState>, engine: Backend, thread: JoinHandle<()>) -> Arc<Self> {
-        Arc::new(Self { shared, engine: Mutex::new(Some(Parts { engine, thread })) })
+    fn attach(&self, backend: Backend, thread: JoinHandle<()>) {
+        *self.engine.lock() = Some(Engine { backend, thread });
     }
 
-    /// Waits until the pool has ended, and ends its engine; false if time ran out before.
-    pub(crate) fn join(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
-        let Some(end) = self.shared.join(deadline) else { return false };
-        let mut parts = self.engine.lock();
-        let Some(Parts { engine, thread }) = parts.take() else { return true };
-        let _ = thread.join(); // it catches what panics in user code
-        match (engine, end) {
+    /// Waits for the end of the pool's thread, and ends the backend; false if time ran out before.
+    fn end_engine(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
+        let Some(end) = self.wait_for_end(deadline) else { return false };
+        let mut engine = self.engine.lock(); // until the end is complete
+        let Some(Engine { backend, thread }) = engine.take() else { return true };
+        let _ = thread.join(); // it catches the panics of user code
+        match (backend, end) {
             (Backend::Mpi(ranks), LoopEnd::Stopped) => ranks.close(),
             (Backend::Mpi(ranks), LoopEnd::Faulty(why)) => ranks.abort(&why),
             (Backend::Local(worker), _) => drop(worker.join()),
         }
-        drop(parts);
+        drop(engine);
         runtime::forget(self);
         true
     }
 
     /// Whether the program goes on with MPI when the pool has ended.
     pub(crate) fn is_guest(&self) -> bool {
-        let parts = self.engine.lock();
-        let engine = parts.as_ref().map(|parts| &parts.engine);
-        matches!(engine, Some(Backend::Mpi(ranks)) if !ranks.finalises)
+        let engine = self.engine.lock();
+        let backend = engine.as_ref().map(|engine| &engine.backend);
+        matches!(backend, Some(Backend::Mpi(ranks)) if !ranks.finalises)
     }
 
-    /// The program ends: what runs is given until then.
+    /// The program ends: calls that run have until the deadline.
     pub(crate) fn end_with_program(self: &Arc<Self>, deadline: Option<Instant>) {
-        self.shared.hurry();
-        let stuck = self.shared.is_own_thread() || !self.join(deadline);
+        self.hurry();
+        let stuck = self.is_own_thread() || !self.end_engine(deadline);
         if !stuck {
             return;
         }
-        let parts = self.engine.lock().take();
-        if let Some(Parts { engine: Backend::Mpi(ranks), .. }) = parts {
+        let engine = self.engine.lock().take();
+        if let Some(Engine { backend: Backend::Mpi(ranks), .. }) = engine {
             ranks.abort(&Fault::new("the program ended in a callback, or while one ran"));
         }
     }
 }
 
 /// Starts the pool's thread. An error says whether the workers were told to stop.
-fn start<T: Transport + Send + 'static>(
+fn start_thread<T: Transport + Send + 'static>(
     shared: &Arc<PoolState>,
-    link: T,
+    transport: T,
     count: usize,
     initializer: Option<Vec<u8>>,
 ) -> Result<JoinHandle<()>, (Error, bool)> {
@@ -135,8 +132,13 @@ fn start<T: Transport + Send + 'static>(
     let (told, tells) = mpsc::channel();
     let own = Arc::clone(shared);
     let body = move || {
-        let greeted =
-            Coordinator::handshake(Arc::clone(&own), link, count, &hello(), initializer.as_deref());
+        let greeted = Coordinator::handshake(
+            Arc::clone(&own),
+            transport,
+            count,
+            &hello(),
+            initializer.as_deref(),
+        );
         match greeted {
             Ok(coordinator) => {
                 let _ = told.send(Ok(()));

@@ -10,18 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Engine;
 use super::adaptive_credit::Credit;
 use super::dispatcher::Dispatcher;
-use super::request::{MpiRequest, RequestPayload, RequestRef};
+use super::request::{MpiCallRef, MpiDelivery, RequestPayload};
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
 use crate::futures::cluster::protocol::{begin_call, end_call};
 use crate::futures::cluster::stats::MpiPoolStats;
 use crate::futures::cluster::transport::Fault;
 use crate::futures::cluster::transport::buffer_pool::BufferPool;
-use crate::futures::remote::codec::{EncodeError, Sink};
+use crate::futures::remote::codec::{EncodeError, HeapOnly, Sink};
 use crate::futures::remote::protocol::FunctionToken;
 use crate::futures::remote::reply::ReplyHandler;
+use crate::futures::remote::request::RemoteRequest;
 use crate::futures::remote::submit::RemotePool;
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
@@ -44,10 +46,12 @@ pub(crate) struct PoolState {
     /// The most bytes of a payload.
     pub(super) limit: u64,
     next_id: AtomicU64,
+    /// `None` before it was started, and when it has ended. The lock is held while it ends.
+    pub(super) engine: Mutex<Option<Engine>>,
 }
 
 pub(super) struct PoolQueue {
-    pub(super) dispatcher: Dispatcher<RequestRef>,
+    pub(super) dispatcher: Dispatcher<MpiCallRef>,
     pub(super) closing: bool,
     /// The program ends: nobody waits for calls that run.
     pub(super) hurry: bool,
@@ -86,6 +90,7 @@ impl PoolState {
             buffers: Arc::default(),
             limit,
             next_id: AtomicU64::new(1),
+            engine: Mutex::new(None),
         })
     }
 
@@ -94,12 +99,7 @@ impl PoolState {
         POOL.set(Arc::as_ptr(self).addr());
     }
 
-    /// Whether this is the pool's own thread, which cannot wait for itself.
-    pub(crate) fn is_own_thread(self: &Arc<Self>) -> bool {
-        POOL.try_with(|own| own.get() == Arc::as_ptr(self).addr()).unwrap_or(true)
-    }
-
-    fn submit(&self, task: RequestRef) -> Result<()> {
+    fn submit(&self, task: MpiCallRef) -> Result<()> {
         let mut state = self.state.lock();
         state.admits()?;
         state.submitted += 1;
@@ -128,16 +128,8 @@ impl PoolState {
         }
     }
 
-    /// Takes no more calls; false if that was so already.
-    pub(crate) fn close(&self) -> bool {
-        let mut state = self.state.lock();
-        let first = !std::mem::replace(&mut state.closing, true);
-        self.ring(state);
-        first
-    }
-
     /// Nobody is left to wait for what runs.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn hurry(self: &Arc<Self>) {
         {
             let mut state = self.state.lock();
             state.closing = true;
@@ -147,19 +139,8 @@ impl PoolState {
         self.cancel_pending();
     }
 
-    /// Cancels what was not sent; gives how many calls that were.
-    pub(crate) fn cancel_pending(&self) -> usize {
-        // What came back from a rank that died has begun.
-        let pending = self.state.lock().dispatcher.take_pending(|task| task.is_pending());
-        // All have ended before the first is told: a callback may wait for any of them.
-        let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
-        let count = cancelled.len();
-        cancelled.into_iter().flatten().for_each(RequestRef::notify);
-        count
-    }
-
     /// Waits until the pool's thread has ended; `None` if time ran out before.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> Option<LoopEnd> {
+    pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> Option<LoopEnd> {
         let mut state = self.state.lock();
         while state.end.is_none() {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -178,7 +159,7 @@ impl PoolState {
 
     pub(crate) fn stats(&self) -> MpiPoolStats {
         let state = self.state.lock();
-        let (pending, running) = state.left();
+        let (pending, running) = state.unfinished();
         MpiPoolStats {
             workers: state.dispatcher.alive(),
             lost: state.dispatcher.dead(),
@@ -189,11 +170,6 @@ impl PoolState {
         }
     }
 
-    /// Calls that wait and calls that run.
-    pub(crate) fn left(&self) -> (usize, usize) {
-        self.state.lock().left()
-    }
-
     /// Takes no more calls; those there are fail when there is time for it.
     pub(super) fn stop_sending(&self, cause: &Error) {
         let mut state = self.state.lock();
@@ -202,7 +178,7 @@ impl PoolState {
     }
 
     /// Fails all calls, and takes no more; gives those of which somebody is to be told.
-    pub(super) fn break_off(&self, cause: Error) -> Vec<RequestRef> {
+    pub(super) fn break_off(&self, cause: Error) -> Vec<MpiCallRef> {
         let (tasks, cause) = {
             let mut state = self.state.lock();
             let cause = state.broken.get_or_insert_with(|| Cause::new(cause)).clone();
@@ -223,14 +199,15 @@ impl PoolQueue {
         if self.closing { Err(Error::Shutdown) } else { Ok(()) }
     }
 
-    pub(super) fn left(&self) -> (usize, usize) {
+    fn unfinished(&self) -> (usize, usize) {
         let waiting = self.dispatcher.queued().filter(|task| task.is_pending()).count();
         (waiting, self.dispatcher.sent())
     }
 }
 
 impl RemotePool for PoolState {
-    type Message = (u64, RequestPayload);
+    type Message = MpiDelivery;
+    type Storage = HeapOnly;
 
     fn admits(&self) -> Result<()> {
         self.state.lock().admits()
@@ -239,13 +216,13 @@ impl RemotePool for PoolState {
     fn encode(
         &self,
         token: FunctionToken,
-        encode: impl FnOnce(&mut Sink<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(u64, RequestPayload)> {
+        encode: impl FnOnce(&mut Sink<'_, HeapOnly>) -> Result<(), EncodeError>,
+    ) -> Result<MpiDelivery> {
         // ORDERING: Relaxed; only the number itself matters.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut out = self.buffers.take_largest();
         begin_call(&mut out, id, token);
-        let mut sink = Sink::remote(out, self.limit);
+        let mut sink = Sink::in_heap(out, self.limit);
         let encoded = encode(&mut sink);
         let mut out = sink.into_bytes();
         if let Err(error) = encoded {
@@ -253,17 +230,46 @@ impl RemotePool for PoolState {
             return Err(error.of_argument());
         }
         end_call(&mut out, 0);
-        Ok((id, RequestPayload::new(out, &self.buffers)))
+        Ok(MpiDelivery::new(id, RequestPayload::new(out, &self.buffers)))
     }
 
-    fn post<A, I, R: Send + 'static>(
+    fn enqueue<A, I, R: Send + 'static>(
         self: &Arc<Self>,
         site: &'static Location<'static>,
-        (id, frame): (u64, RequestPayload),
+        delivery: MpiDelivery,
         reply_handler: ReplyHandler<R>,
     ) -> Result<Future<R>> {
-        let (task, future) = MpiRequest::make::<A, I>(site, id, frame, reply_handler);
+        let (task, future) = RemoteRequest::make::<A, I>(site, delivery, reply_handler);
         self.submit(task)?;
         Ok(future)
+    }
+
+    fn close(self: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        let first = !std::mem::replace(&mut state.closing, true);
+        self.ring(state);
+        first
+    }
+
+    fn cancel_pending(self: &Arc<Self>) -> usize {
+        // What came back from a rank that died has begun.
+        let pending = self.state.lock().dispatcher.take_pending(|task| task.is_pending());
+        // All have ended before the first is told: a callback may wait for any of them.
+        let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
+        let count = cancelled.len();
+        cancelled.into_iter().flatten().for_each(MpiCallRef::notify);
+        count
+    }
+
+    fn unfinished(&self) -> (usize, usize) {
+        self.state.lock().unfinished()
+    }
+
+    fn is_own_thread(self: &Arc<Self>) -> bool {
+        POOL.try_with(|own| own.get() == Arc::as_ptr(self).addr()).unwrap_or(true)
+    }
+
+    fn join(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
+        self.end_engine(deadline)
     }
 }

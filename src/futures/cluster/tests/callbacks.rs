@@ -25,7 +25,7 @@ fn in_a_callback<R: Send + 'static>(
     let worker = ends.into_iter().map(|end| serve(end, &shared)).next().unwrap();
     let result = tells.recv_timeout(LONG)?;
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
     Ok(result)
 }
@@ -92,7 +92,7 @@ fn thousands_may_wait_in_turn() {
         let sum: u64 = (0..CALLS).map(|_| tells.recv_timeout(LONG).unwrap()).sum();
         assert_eq!(sum, 2 * CALLS * (CALLS - 1));
         shared.close();
-        shared.join(None);
+        shared.wait_for_end(None);
         workers.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
     }
 }
@@ -138,7 +138,7 @@ fn a_wait_with_a_time_limit_ends_while_others_are_told() {
     assert!(seen < OTHERS, "it told all of them first");
     drop(ends);
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     thread.join().unwrap();
 }
 
@@ -163,7 +163,7 @@ fn is_told_that_it_broke((tells, _link, shared, thread): Pair) {
     let error = tells.recv_timeout(LONG).unwrap().unwrap_err();
     assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     thread.join().unwrap();
 }
 
@@ -200,6 +200,6 @@ fn they_may_wait_for_a_call_that_is_cancelled_with_theirs() {
     assert!(matches!(tells.recv_timeout(LONG), Ok(Err(Error::Cancelled))));
     let worker = ends.into_iter().map(|end| serve(end, &shared)).next().unwrap();
     shared.close();
-    shared.join(None);
+    shared.wait_for_end(None);
     [cancels, worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
 }

@@ -214,7 +214,7 @@ impl Comm {
     }
 
     /// Looks for a message, from one rank or from any.
-    pub(crate) fn spin_until(self, from: Option<c_int>) -> Result<Option<Probed>, MpiFailure> {
+    pub(crate) fn probe(self, from: Option<c_int>) -> Result<Option<Probed>, MpiFailure> {
         // SAFETY: constants of the C library.
         let (any_source, any_tag) = unsafe { (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG) };
         // SAFETY: a constant of the C library.

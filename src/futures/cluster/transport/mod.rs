@@ -3,7 +3,6 @@
 //! Root and workers see it alike. An engine that comes later, say a message broker, implements this
 //! and nothing else.
 
-pub(crate) mod backoff;
 pub(crate) mod buffer_pool;
 pub(crate) mod ffi;
 pub(crate) mod local_transport;

@@ -308,7 +308,7 @@ impl Transport for MpiTransport {
             if let Some(event) = self.next_received()? {
                 return Ok(Some(event));
             }
-            match self.comm.spin_until(from) {
+            match self.comm.probe(from) {
                 Ok(Some(found)) => {
                     self.empty = 0;
                     self.begin(found)?;

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::futures::remote::protocol::{HEADER, Header, Malformed};
+use super::frame::{HEADER, Header};
+use crate::futures::remote::protocol::Malformed;
 
 /// Frames out of a stream of bytes.
 #[derive(Debug)]
@@ -69,9 +70,8 @@ impl FrameReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::futures::remote::protocol::{
-        FrameKind, FunctionToken, OutOfLine, Text, put_with_files,
-    };
+    use crate::futures::process::channel::frame::put_with_files;
+    use crate::futures::remote::protocol::{FrameKind, FunctionToken, OutOfLine, Text};
     use proptest::prelude::{Strategy, any, proptest};
 
     fn kinds() -> impl Strategy<Value = FrameKind> {

@@ -9,16 +9,16 @@ use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
 
 use super::fds::send_files;
+use super::message::{INLINE_LIMIT, Message};
 use super::ring::{CAPACITY, ring};
 use super::shared_page::SharedPage;
-use crate::futures::process::parent::reply_reader::Incoming;
-use crate::futures::process::parent::request::{INLINE_LIMIT, Message};
-use crate::futures::process::parent::spawn::{send_signal, wake};
-use crate::futures::remote::codec::Payload;
-use crate::futures::remote::protocol::{
-    ANNOUNCED, FrameKind, FunctionToken, HEADER, Header, ONCE, OUT_OF_LINE, OutOfLine,
-    REQUEST_LIMIT, put, put_with_files,
+use super::wake::{send_signal, wake};
+
+use super::frame::{
+    ANNOUNCED, HEADER, Header, ONCE, OUT_OF_LINE, REQUEST_LIMIT, put, put_with_files,
 };
+use crate::futures::remote::codec::Payload;
+use crate::futures::remote::protocol::{FrameKind, FunctionToken, OutOfLine};
 use crate::futures::remote::segments::Announced;
 
 /// What submitters and supervisors use of a channel, under the lock of the pool.
@@ -29,17 +29,18 @@ pub(crate) struct Sender {
     bell: Option<OwnedFd>,
     socket: Arc<OwnedFd>,
     pidfd: OwnedFd,
-    incoming: Arc<Incoming>,
+    /// Wakes the supervisor.
+    wake: Arc<OwnedFd>,
     page: Arc<SharedPage>,
     /// Our segments that the worker has.
     announced: Announced,
     /// Segments of the worker that were read, and whether they arrived; told with the next call.
-    owed: VecDeque<(u64, Owed)>,
+    to_release: VecDeque<(u64, SegmentFate)>,
     /// Whether the supervisor watches the clock for the call that runs.
     pub(crate) armed: bool,
 }
 
-/// The most bytes in flight, so that there is always room for them, and for what is owed.
+/// The most bytes in flight, so that there is always room for them, and for what is to be released.
 pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 
 /// Bytes in flight that a payload in shared memory counts for: few are in flight at a time.
@@ -47,7 +48,7 @@ pub(crate) const OUT_OF_LINE_WEIGHT: usize = 12 * 1024;
 
 /// What became of a segment of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owed {
+pub(crate) enum SegmentFate {
     Read,
     /// Its descriptor could not be received.
     Lost,
@@ -68,20 +69,16 @@ impl Sender {
         bell: OwnedFd,
         socket: Arc<OwnedFd>,
         pidfd: OwnedFd,
-        incoming: Arc<Incoming>,
+        wake: Arc<OwnedFd>,
         page: Arc<SharedPage>,
     ) -> Self {
-        let (announced, owed) = (Announced::default(), VecDeque::new());
+        let (announced, to_release) = (Announced::default(), VecDeque::new());
         let bell = Some(bell);
-        Self { pid, bell, socket, pidfd, incoming, page, announced, owed, armed: false }
+        Self { pid, bell, socket, pidfd, wake, page, announced, to_release, armed: false }
     }
 
     pub(crate) fn page(&self) -> &Arc<SharedPage> {
         &self.page
-    }
-
-    pub(crate) fn incoming(&self) -> &Arc<Incoming> {
-        &self.incoming
     }
 
     /// Signals the worker. If the system refuses that, the worker is to end itself.
@@ -99,7 +96,7 @@ impl Sender {
 
     /// Makes the supervisor look at the slot again.
     pub(crate) fn wake(&self) {
-        wake(self.incoming.wake());
+        wake(self.wake.as_fd());
     }
 
     /// The worker ends when it has read what was written.
@@ -110,8 +107,8 @@ impl Sender {
         self.bell = None;
     }
 
-    pub(crate) fn owe(&mut self, segment: u64, how: Owed) {
-        self.owed.push_back((segment, how));
+    pub(crate) fn release_segment(&mut self, segment: u64, fate: SegmentFate) {
+        self.to_release.push_back((segment, fate));
     }
 
     /// The worker could not receive this segment.
@@ -131,10 +128,10 @@ impl Sender {
 
     /// Appends what the worker is to know of segments.
     fn tidy(&mut self, out: &mut Vec<u8>) {
-        while let Some((segment, how)) = self.owed.pop_front() {
-            let kind = match how {
-                Owed::Read => FrameKind::Free,
-                Owed::Lost => FrameKind::Lost,
+        while let Some((segment, fate)) = self.to_release.pop_front() {
+            let kind = match fate {
+                SegmentFate::Read => FrameKind::Free,
+                SegmentFate::Lost => FrameKind::Lost,
             };
             put(out, kind, segment, &[]);
         }
@@ -187,8 +184,9 @@ impl Sender {
                 } else if announces {
                     self.announced.add(segment);
                 }
-                let far = OutOfLine { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
-                put_with_files(out, header, &[&token, &far]);
+                let place =
+                    OutOfLine { segment: segment.id(), len: segment.len() as u64 }.to_bytes();
+                put_with_files(out, header, &[&token, &place]);
             }
         }
         Ok(())

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use rustix::io::Result;
 
 use super::ring::{Memory, OwnEnd, RingBuffer};
-use crate::futures::process::parent::worker_state::MAX_DEPTH;
 use crate::futures::remote::protocol::cut;
 use crate::futures::sys::mapping::{Mapping, memory_file};
+
+/// The most calls in flight to one worker.
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;

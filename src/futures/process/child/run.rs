@@ -8,7 +8,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::main_loop::{Lost, MainLoop, REFUSED};
+use super::main_loop::{Lost, MainLoop};
+use super::reply_sender::REFUSED;
 use crate::futures::process::channel::inquiry::{RunningId, answer};
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::Welcome;
@@ -42,12 +43,13 @@ pub(crate) fn run(order: Order) -> ! {
     DEPTH.store(welcome.depth, Ordering::Relaxed);
     let mut worker = MainLoop::new(socket, bell, own_bell, Arc::new(page), welcome.limit);
     install_hook();
-    keep_last_words(&worker.page);
-    watch_parent(&worker.socket, questions, &worker.page, &worker.running);
+    let page = Arc::clone(&worker.replies.page);
+    keep_last_words(&page);
+    watch_parent(&worker.replies.socket, questions, &page, &worker.running);
     let code = match worker.serve(welcome) {
         Ok(()) => 0,
         Err(Lost(why)) => {
-            worker.page.say(why); // the parent reports it
+            page.say(why); // the parent reports it
             contain("logging the end of a worker", || {
                 log::error!(target: crate::LOG_TARGET, "worker process ends: {why}");
             });

@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 use super::file;
 use super::values::AnyValue;
 use crate::futures::process::SharedBytes;
+use crate::futures::process::channel::frame::split_segment;
 use crate::futures::process::handshake::{Excuse, Hello, Mark, Welcome};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
 use crate::futures::remote::number_chunk::decode_number_chunk;
-use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text, split_segment};
+use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text};
 use crate::futures::remote::reply::failure;
 use crate::futures::remote::segments::Arena;
 
@@ -28,11 +29,11 @@ fn files(count: u8, bytes: &[u8]) -> Files {
 
 /// A decoded value is the same wherever its bytes lie, and comes back when it is encoded again.
 fn value<T: Serialize + DeserializeOwned + Debug + 'static>(bytes: &[u8], beside: u8) {
-    let near = Source::new(bytes, &files(beside, bytes)).decode::<T>();
+    let inline = Source::new(bytes, &files(beside, bytes)).decode::<T>();
     let payload = OutOfLinePayload::new(&bytes);
-    let far = Source::far(&payload, &files(beside, bytes)).decode::<T>();
-    assert_eq!(format!("{near:?}"), format!("{far:?}"), "{}", type_name::<T>());
-    let Ok(value) = near else { return };
+    let out_of_line = Source::out_of_line(&payload, &files(beside, bytes)).decode::<T>();
+    assert_eq!(format!("{inline:?}"), format!("{out_of_line:?}"), "{}", type_name::<T>());
+    let Ok(value) = inline else { return };
     let arena = Arena::new(0);
     let mut sink = Sink::new(Vec::new(), usize::MAX, 1 << 30, &arena);
     sink.encode(&value).expect("it was decoded");

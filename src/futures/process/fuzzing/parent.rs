@@ -16,18 +16,20 @@ use crate::futures::Future;
 use crate::futures::process::SharedBytes;
 use crate::futures::process::builder::{OnWorkerDeath, ProcessSettings};
 use crate::futures::process::channel::fds::receive_with_files;
+use crate::futures::process::channel::frame::{REPLY_LIMIT, REQUEST_LIMIT, put};
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Hello, Welcome};
 use crate::futures::process::parent::deferred::Step as Deferred;
+use crate::futures::process::parent::incoming::Incoming;
 use crate::futures::process::parent::manager::PoolManager;
-use crate::futures::process::parent::reply_reader::{Incoming, ReaderRole, ReplyReader};
-use crate::futures::process::parent::spawn::{Ended, wake_descriptor};
+use crate::futures::process::parent::reply_reader::{ReaderRole, ReplyReader};
+use crate::futures::process::parent::spawn::Ended;
 use crate::futures::process::parent::worker_handle::WorkerHandle;
-use crate::futures::remote::protocol::{FrameKind, REPLY_LIMIT, REQUEST_LIMIT, put};
+use crate::futures::remote::protocol::FrameKind;
 use crate::futures::remote::segments::Arena;
-use crate::futures::remote::submit::{send, send_chunk};
+use crate::futures::remote::submit::{RemotePool, send, send_chunk};
 
 /// In the first byte of an input: the worker claims no call by itself.
 const LEAVES_CLAIMS: u8 = 4;
@@ -122,18 +124,18 @@ impl Parent {
         let own_socket = Arc::clone(&socket);
         let initializes = first & INITIALIZES != 0;
         let receiver = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
-        let incoming = Incoming::new(receiver, wake_descriptor()?)?;
+        let incoming = Incoming::new(receiver)?;
         // No process, so that no signal has an effect.
         let nobody = page_file.try_clone()?;
         let pid = std::process::id();
-        let link = Sender::new(pid, bell, socket, nobody, Arc::clone(&incoming), page);
+        let sender = Sender::new(pid, bell, socket, nobody, Arc::clone(incoming.wake()), page);
         let Hello { nonce, fingerprint } = HELLO;
         let welcome = Welcome { nonce, fingerprint, depth: 1, limit: LIMIT };
         let pool = PoolManager::new(settings(first), Arena::new(4), welcome);
         let mut handle = WorkerHandle::new();
         handle.start(None);
         pool.state.lock().handles.push(handle);
-        pool.connected(0, link);
+        pool.connected(0, sender, &incoming);
         Ok(Self {
             pool,
             incoming,
@@ -311,13 +313,13 @@ impl Parent {
         self.receive();
         let mut steps = std::collections::VecDeque::new();
         let (start_error, excuse) = self.incoming.close(&mut steps);
-        let (deferred, _, link) =
+        let (deferred, _, sender) =
             self.pool.ended(0, Ended::default(), start_error, excuse.map(|excuse| excuse.why));
         steps.extend(deferred.into_steps());
         for step in steps {
             step.run();
         }
-        drop(link);
+        drop(sender);
         // Calls that it had not begun would go to the next one.
         self.pool.cancel_pending();
         assert!(self.futures.iter().all(|future| future.is_over()), "a call has no end");

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{LIMIT, file};
 use crate::futures::process::channel::fds::{FILES, send_with_files};
-use crate::futures::remote::protocol::{HEADER, Header};
+use crate::futures::process::channel::frame::{HEADER, Header};
 
 /// In the first byte: frames are written as they are, also if their sums are wrong.
 pub(super) const AS_IT_IS: u8 = 1;

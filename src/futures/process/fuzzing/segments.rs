@@ -8,14 +8,14 @@ use super::{file, resize};
 use crate::futures::process::SharedBytes;
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::codec::{OutOfLinePayload, Source};
-use crate::futures::remote::foreign::Foreigners;
+use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::OutOfLine;
 use crate::futures::remote::segments::{Announced, Arena, Segment};
 
 /// The segments that the other side has announced, as this side has them and as they should be.
 #[derive(Default)]
 struct Theirs {
-    segments: Foreigners,
+    segments: ForeignSegments,
     /// Files that were announced, with what is in those that cannot change.
     files: BTreeMap<u64, (OwnedFd, Option<Vec<u8>>)>,
 }
@@ -51,9 +51,9 @@ impl Theirs {
         }
         let files = Files::default();
         let payload = OutOfLinePayload::new(&window);
-        let read = Source::far(&payload, &files).decode::<Vec<u8>>();
-        let _ = Source::far(&payload, &files).decode::<Vec<u16>>();
-        let _ = Source::far(&payload, &files).decode::<Vec<String>>();
+        let read = Source::out_of_line(&payload, &files).decode::<Vec<u8>>();
+        let _ = Source::out_of_line(&payload, &files).decode::<Vec<u16>>();
+        let _ = Source::out_of_line(&payload, &files).decode::<Vec<String>>();
         match (content, read) {
             (Some(content), read) => {
                 assert_eq!(read.as_ref().map(Vec::as_slice), Ok(&content[..len as usize]));

@@ -19,13 +19,14 @@ use super::worker::number_token;
 use super::{LIMIT, codec, page, parent, segments, worker};
 use crate::futures::process::SharedBytes;
 use crate::futures::process::channel::fds::FILES;
+use crate::futures::process::channel::frame::{Header, REQUEST_LIMIT, put_with_files};
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::ring::RingBuffer;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::child::main_loop::MainLoop;
 use crate::futures::process::handshake::Mark;
 use crate::futures::remote::codec::{Payload, Sink};
-use crate::futures::remote::protocol::{FrameKind, Header, REQUEST_LIMIT, put_with_files};
+use crate::futures::remote::protocol::FrameKind;
 use crate::futures::remote::segments::Arena;
 
 type Target = fn(&[u8]);

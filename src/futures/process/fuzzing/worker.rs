@@ -11,6 +11,7 @@ use super::values::{AnyValue, bytes, echo, initialize, len, number, shape, share
 use super::{LIMIT, sockets};
 use crate::futures::process::SharedBytes;
 use crate::futures::process::channel::fds::receive_with_files;
+use crate::futures::process::channel::frame::{REPLY_LIMIT, REQUEST_LIMIT};
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::child::main_loop::MainLoop;
@@ -18,21 +19,22 @@ use crate::futures::remote::chunk::call_chunk;
 use crate::futures::remote::function_id::token;
 use crate::futures::remote::invoke::{call_initializer, call_one};
 use crate::futures::remote::number_chunk::call_number_chunk;
-use crate::futures::remote::protocol::{FrameKind, FunctionToken, REPLY_LIMIT, REQUEST_LIMIT};
+use crate::futures::remote::protocol::{FrameKind, FunctionToken};
+use crate::futures::remote::segments::Arena;
 
 /// The functions that inputs call, by number.
 fn tokens() -> &'static [FunctionToken] {
     static TOKENS: OnceLock<Vec<FunctionToken>> = OnceLock::new();
     TOKENS.get_or_init(|| {
         let all = [
-            token(call_one::<String, String>, echo),
-            token(call_one::<AnyValue, u64>, shape),
-            token(call_number_chunk::<u32, u32>, number),
-            token(call_chunk::<String, String>, echo),
-            token(call_one::<SharedBytes, u64>, len),
-            token(call_one::<u32, Vec<u8>>, bytes),
-            token(call_one::<Vec<SharedBytes>, Vec<SharedBytes>>, shared),
-            token(call_initializer::<String, ()>, initialize),
+            token(call_one::<String, String, Arena>, echo),
+            token(call_one::<AnyValue, u64, Arena>, shape),
+            token(call_number_chunk::<u32, u32, Arena>, number),
+            token(call_chunk::<String, String, Arena>, echo),
+            token(call_one::<SharedBytes, u64, Arena>, len),
+            token(call_one::<u32, Vec<u8>, Arena>, bytes),
+            token(call_one::<Vec<SharedBytes>, Vec<SharedBytes>, Arena>, shared),
+            token(call_initializer::<String, (), Arena>, initialize),
         ];
         all.into_iter().map(|token| token.expect("these are functions of the program")).collect()
     })

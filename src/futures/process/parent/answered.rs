@@ -7,13 +7,14 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::deferred::Deferred;
+use super::delivery::ProcessCallRef;
 use super::manager::PoolManager;
 use super::reply_reader::ReaderRole;
-use super::request::ProcessCallRef;
 use super::worker_state::Reason;
 use crate::error::Error;
-use crate::futures::process::channel::sender::Owed;
-use crate::futures::remote::protocol::{FrameKind, Header, Malformed};
+use crate::futures::process::channel::frame::Header;
+use crate::futures::process::channel::sender::SegmentFate;
+use crate::futures::remote::protocol::{FrameKind, Malformed};
 
 const SKIPPED: &str = "it skipped a call that was not taken back";
 
@@ -26,16 +27,16 @@ impl PoolManager {
     }
 
     /// A segment of a worker has been read, or did not come.
-    pub(crate) fn owe(&self, index: usize, segment: u64, how: Owed) {
-        if let Some(link) = &mut self.state.lock().handles[index].link {
-            link.owe(segment, how);
+    pub(crate) fn release_segment(&self, index: usize, segment: u64, fate: SegmentFate) {
+        if let Some(sender) = &mut self.state.lock().handles[index].sender {
+            sender.release_segment(segment, fate);
         }
     }
 
     /// A worker could not receive this segment.
     pub(crate) fn not_received(&self, index: usize, segment: u64) {
-        if let Some(link) = &mut self.state.lock().handles[index].link {
-            link.not_received(segment);
+        if let Some(sender) = &mut self.state.lock().handles[index].sender {
+            sender.not_received(segment);
         }
     }
 
@@ -55,15 +56,17 @@ impl PoolManager {
         let mut answered = 0;
         let handle = &mut state.handles[index];
         for (header, _) in frames {
-            let Ok(task) = handle.slot.answer(header.seq) else {
+            let Ok(task) = handle.worker.answer(header.seq) else {
                 checked = Err(Malformed("it answered what it was not asked"));
                 break;
             };
             if header.kind == FrameKind::Skipped {
-                handle.slot.skipped();
-                let task = task.filter(|task| !task.is_over());
-                let revoked =
-                    handle.link.as_ref().is_some_and(|link| link.page().is_revoked(header.seq));
+                handle.worker.skipped();
+                let task = task.filter(|task| !task.is_done());
+                let revoked = handle
+                    .sender
+                    .as_ref()
+                    .is_some_and(|sender| sender.page().is_revoked(header.seq));
                 if task.is_some() && !revoked {
                     // Now, so that it does not get the same call again.
                     handle.kill(Reason::ProtocolViolation(SKIPPED), Signal::KILL);
@@ -79,7 +82,7 @@ impl PoolManager {
             }
             // The last that was not taken back is the one that was killed, and whoever asked for that was
             // told that it ends so.
-            let is_last = |_: &Error| handle.slot.calls().next().is_none();
+            let is_last = |_: &Error| handle.worker.calls().next().is_none();
             if let Some(killed) = handle.killed_on_request().filter(is_last) {
                 failed.extend(task.map(|task| (task, killed)));
                 tasks.push(None);
@@ -92,13 +95,13 @@ impl PoolManager {
                 tasks.push(task);
             }
         }
-        handle.slot.answered(tasks.len(), now);
+        handle.worker.answered(tasks.len(), now);
         handle.slow = false;
         handle.since = now;
-        if let Some(link) = &mut handle.link {
-            link.armed = true; // the supervisor is about to look, or is told to
+        if let Some(sender) = &mut handle.sender {
+            sender.armed = true; // the supervisor is about to look, or is told to
         }
-        if handle.slot.is_worn_out() && handle.slot.in_flight() == 0 {
+        if handle.worker.is_worn_out() && handle.worker.in_flight() == 0 {
             handle.retire();
         }
         if checked.is_ok() {
@@ -112,6 +115,6 @@ impl PoolManager {
             let next = self.check_time(&mut state, index, &mut deferred);
             state.handles[index].look_again(next);
         }
-        (deferred, state.handles[index].slot.coalesce_limit(), checked)
+        (deferred, state.handles[index].worker.coalesce_limit(), checked)
     }
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use log::Level;
 
-use super::request::{ProcessCallRef, Reply};
+use super::delivery::ProcessCallRef;
+use super::reply::Reply;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::futures::remote::codec::depth::note_deep;
@@ -32,7 +33,7 @@ impl Step {
         let mut cancelled = false;
         match self {
             Self::Finish(task, reply) => contain("ending a call", || {
-                if let Some(task) = task.finish(reply) {
+                if let Some(task) = reply.finish(task) {
                     task.notify();
                 }
             }),
@@ -40,24 +41,25 @@ impl Step {
                 note_deep(deep);
                 task.notify();
             }),
-            Self::Fail(task, error) => contain("ending a call", || task.fail(error)),
-            Self::MakeReady(task) => make_ready(task),
-            Self::Cancel(task) => contain("cancelling a call", || cancelled = task.cancel()),
+            Self::Fail(task, error) => contain("ending a call", || {
+                if let Some(task) = task.fail(error) {
+                    task.notify();
+                }
+            }),
+            Self::MakeReady(task) => task.make_ready(),
+            Self::Cancel(task) => contain("cancelling a call", || {
+                let ended = task.cancel();
+                cancelled = ended.is_some();
+                if let Some(task) = ended.flatten() {
+                    task.notify();
+                }
+            }),
             Self::Log(level, text) => contain("logging the end of a worker", || {
                 log::log!(target: LOG_TARGET, level, "{text}");
             }),
         }
         cancelled
     }
-}
-
-/// One call after the other, since each may find that the next is not ready.
-fn make_ready(task: ProcessCallRef) {
-    let mut rest = Deferred { unready: vec![task], ..Deferred::default() };
-    while let Some(task) = rest.unready.pop() {
-        rest.add(task.make_ready());
-    }
-    rest.run();
 }
 
 /// What is to be done when the lock of the pool is released.

@@ -11,67 +11,65 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::deferred::Step;
+use super::delivery::ProcessDelivery;
+use super::incoming::Incoming;
 use super::manager::PoolManager;
-use super::reply_reader::{Incoming, Read, ReplyReader};
+use super::reply_reader::{Read, ReplyReader};
 use super::supervisor::as_supervisor_of;
-use crate::futures::process::spin::{SPIN, spin_until_deadline};
 use crate::futures::remote::codec::depth::is_deep;
-use crate::sync::spin_until;
+use crate::sync::backoff::{SPIN, spin_until, spin_until_deadline};
 use crate::user_code::contain;
 
 /// How long a thread takes the supervisor's place, which cannot react to anything meanwhile.
 const TURN: Duration = Duration::from_micros(200);
 
-impl PoolManager {
-    /// Spends a moment to receive the answer to the call at this address. Nothing that others have
-    /// put into the pool runs in this thread but the decoding of that one result.
-    pub(crate) fn attend(
-        self: &Arc<Self>,
-        address: *const (),
-        done: &dyn Fn() -> bool,
-        deadline: Option<Instant>,
-    ) {
-        let Some(incoming) = self.answers_only(address) else { return };
-        // The supervisor may hold it for this very answer, or be about to let go of it after another.
-        let mut receiver = None;
-        spin_until(|| {
-            receiver = incoming.receiver.try_lock();
-            receiver.is_some()
+/// Spends a moment to receive the answer to the call. Of all user code of the pool only the decoding
+/// of that one result runs in this thread.
+pub(crate) fn attend(
+    pool: &Arc<PoolManager>,
+    call: &ProcessDelivery,
+    done: &dyn Fn() -> bool,
+    deadline: Option<Instant>,
+) {
+    let Some(incoming) = answers_only(pool, call) else { return };
+    // The supervisor may hold it for this very answer, or be about to let go of it after another.
+    let mut receiver = None;
+    spin_until(|| {
+        receiver = incoming.receiver.try_lock();
+        receiver.is_some()
+    });
+    let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
+    let left = receiver.await_answer(pool, &incoming, deadline);
+    let awaited = receiver.awaited.take();
+    incoming.pass_on(&receiver);
+    drop(receiver);
+    if let Some((task, reply)) = awaited {
+        if !task.is(call) {
+            return incoming.leave(Step::Finish(task, reply)); // somebody else's came first
+        }
+        let mut to_notify = None;
+        as_supervisor_of(pool, || {
+            contain("ending a call", || to_notify = reply.finish(task));
         });
-        let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
-        let left = receiver.await_answer(self, &incoming, deadline);
-        let awaited = receiver.awaited.take();
-        incoming.pass_on(&receiver);
-        drop(receiver);
-        if let Some((task, reply)) = awaited {
-            if !std::ptr::eq(task.address(), address) {
-                return incoming.leave(Step::Finish(task, reply)); // somebody else's came first
-            }
-            let mut to_notify = None;
-            as_supervisor_of(self, || {
-                contain("ending a call", || to_notify = task.finish(reply));
-            });
-            if let Some(task) = to_notify {
-                incoming.leave(Step::Tell(task, is_deep()));
-            }
-        }
-        if left {
-            // The supervisor is about to learn how the worker ended, and to end the call.
-            spin_until_deadline(soon(TURN, deadline), done);
+        if let Some(task) = to_notify {
+            incoming.leave(Step::Tell(task, is_deep()));
         }
     }
+    if left {
+        // The supervisor is about to learn how the worker ended, and to end the call.
+        spin_until_deadline(soon(TURN, deadline), done);
+    }
+}
 
-    /// Where the answer to this call is the only one to come, and soon.
-    fn answers_only(&self, address: *const ()) -> Option<Arc<Incoming>> {
-        if self.is_of_parent() {
-            return None;
-        }
-        let state = self.state.lock();
-        let handle = state.handles.iter().find(|handle| {
-            handle.slot.brief().is_some_and(|task| std::ptr::eq(task.address(), address))
-        })?;
-        handle.link.as_ref().map(|link| Arc::clone(link.incoming()))
+/// The answers of the worker of this call, if it has no other call and this one is likely to be brief.
+fn answers_only(pool: &PoolManager, call: &ProcessDelivery) -> Option<Arc<Incoming>> {
+    if pool.is_of_parent() {
+        return None;
     }
+    let state = pool.state.lock();
+    let mut handles = state.handles.iter();
+    let handle = handles.find(|handle| handle.worker.brief().is_some_and(|task| task.is(call)))?;
+    handle.incoming.upgrade()
 }
 
 impl ReplyReader {

@@ -2,7 +2,7 @@
 //!
 //! Under the lock there are only short things: bookkeeping, writes that cannot block, signals.
 //! Calls are ended after it was released, because that runs user code: what is to be ended is
-//! collected in [`Deferred`]. Whether a worker is needed is read from the slots each time, never
+//! collected in [`Deferred`]. Whether a worker is needed is read from the workers each time, never
 //! from a counter kept beside them.
 
 use std::collections::VecDeque;
@@ -13,20 +13,22 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::deferred::Deferred;
-use super::desk::Desk;
-use super::request::{ProcessCallRef, undelivered};
+use super::delivery::ProcessCallRef;
 use super::supervisor::Supervisor;
+use super::supervisor::threads::SupervisorThreads;
 use super::timers::STALLED;
 use super::worker_handle::WorkerHandle;
 use super::worker_state::{Reason, WorkerPhase};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::builder::ProcessSettings;
+use crate::futures::process::channel::message::undelivered;
 use crate::futures::process::channel::ring::OVERWRITTEN;
 use crate::futures::process::channel::sender::{BUDGET, Sender, Unsent};
 use crate::futures::process::handshake::Welcome;
 use crate::futures::remote::segments::Arena;
+use crate::futures::remote::submit::RemotePool;
 use crate::futures::sys::fork::generation;
-use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
 /// back to where any worker can take it.
@@ -35,13 +37,11 @@ pub(crate) const SLOW: Duration = Duration::from_millis(2);
 /// How long a worker that was told to end may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
-const FORKED: &str = "this process is a fork of the one that made the pool: workers are that one's";
-
 /// What submitters and supervisors share.
 pub(crate) struct PoolManager {
     pub(crate) state: Mutex<ManagerState>,
     /// A worker has ended.
-    gone: Condvar,
+    pub(super) gone: Condvar,
     settings: ProcessSettings,
     arena: Arena,
     welcome: Welcome,
@@ -66,8 +66,8 @@ pub(crate) struct ManagerState {
     pub(crate) refused_until: Option<Instant>,
     /// Starts in a row that the system refused.
     pub(crate) refusals: u32,
-    /// Desks whose place another worker has, with threads to be joined.
-    finished: Vec<Arc<Desk>>,
+    /// Supervisors whose place another worker has, and whose threads are still to be joined.
+    pub(super) finished: Vec<Arc<SupervisorThreads>>,
 }
 
 /// What has happened so far.
@@ -118,38 +118,16 @@ impl PoolManager {
         generation() != self.generation
     }
 
-    /// An error if the pool takes no calls.
-    pub(crate) fn admits(&self) -> Result<()> {
-        if self.is_of_parent() {
-            let cause = Cause::new(Error::InvalidArgument(FORKED.into()));
-            return Err(Error::BrokenProcessPool { accepted: false, cause });
-        }
-        self.state.lock().admits()
-    }
-
-    /// Queues a call, and sends it at once if there is a worker for it.
-    pub(crate) fn submit(self: &Arc<Self>, task: ProcessCallRef) -> Result<()> {
-        let after = {
-            let mut state = self.state.lock();
-            state.admits()?;
-            state.counts.submitted += 1;
-            state.queue.push_back(task);
-            self.balance(&mut state)
-        };
-        after.run();
-        Ok(())
-    }
-
     /// For a call that can be sent now.
     pub(crate) fn look_for_worker(self: &Arc<Self>) -> Deferred {
         self.balance(&mut self.state.lock())
     }
 
     /// For a call that cannot be sent at all: what waits behind it goes on.
-    pub(crate) fn withdraw(self: &Arc<Self>, address: *const ()) -> Deferred {
+    pub(crate) fn withdraw(self: &Arc<Self>, call: &ProcessCallRef) -> Deferred {
         let mut state = self.state.lock();
-        // Its caller owns it as well, so that nothing of a user's is dropped here.
-        state.queue.retain(|task| !std::ptr::eq(task.address(), address));
+        // The caller owns the call as well, so that no user code is dropped here.
+        state.queue.retain(|task| !task.is(call.delivery()));
         self.balance(&mut state)
     }
 
@@ -174,9 +152,10 @@ impl PoolManager {
         let depth = self.settings.prefetch;
         while !state.queue.is_empty() {
             let backlog = state.queue.len();
-            let alive = state.handles.iter().filter(|handle| handle.slot.is_alive()).count().max(1);
+            let alive =
+                state.handles.iter().filter(|handle| handle.worker.is_alive()).count().max(1);
             let candidates = state.handles.iter().enumerate().filter_map(|(index, handle)| {
-                let (room, busy) = (handle.room(depth), handle.slot.in_flight());
+                let (room, busy) = (handle.room(depth), handle.worker.in_flight());
                 // With a backlog, fewer and larger writes: not before half of it is done.
                 let worth = room > 0 && (backlog == 1 || room >= busy);
                 worth.then_some((busy, index, room))
@@ -199,23 +178,25 @@ impl PoolManager {
     ) -> bool {
         let now = Instant::now();
         let ManagerState { queue, handles, batch, .. } = state;
-        let WorkerHandle { slot, link: Some(link), alarm, .. } = &mut handles[index] else {
+        let WorkerHandle { worker, sender: Some(sender), next_timer, .. } = &mut handles[index]
+        else {
             return false;
         };
         batch.clear();
         let mut given = 0;
         while given < count {
             let Some(task) = queue.pop_front() else { break };
-            if task.is_over() {
+            if task.is_done() {
                 given += 1; // cancelled; that it is gone is progress, too
                 continue;
             }
+            let delivery = task.delivery();
             // ORDERING: Relaxed; it is set under this lock, and unset before it is taken.
-            if task.preparing().load(Ordering::Relaxed) {
+            if delivery.preparing.load(Ordering::Relaxed) {
                 queue.push_front(task);
                 break; // a thread is at it, and comes back
             }
-            let message = task.message().lock();
+            let message = delivery.message.lock();
             let Some(content) = message.as_ref() else {
                 drop(message);
                 continue; // cancelled just now
@@ -223,26 +204,26 @@ impl PoolManager {
             if !content.is_ready() {
                 drop(message);
                 // ORDERING: Relaxed; as above.
-                task.preparing().store(true, Ordering::Relaxed);
+                delivery.preparing.store(true, Ordering::Relaxed);
                 after.unready.push(ProcessCallRef::clone(&task));
                 queue.push_front(task);
                 break;
             }
             let weight = Sender::weight(content);
-            if slot.in_flight() > 0 && slot.bytes() + weight > BUDGET {
+            if worker.in_flight() > 0 && worker.bytes() + weight > BUDGET {
                 drop(message);
                 queue.push_front(task);
                 break;
             }
-            let seq = slot.next_seq();
-            if !task.offer(link.page(), seq) {
+            let seq = worker.next_seq();
+            if !task.offer(sender.page(), seq) {
                 continue;
             }
-            let framed = link.frame(batch, seq, content);
+            let framed = sender.frame(batch, seq, content);
             drop(message);
             if let Err(unsent) = framed {
-                task.returned();
-                if slot.in_flight() > 0 {
+                task.delivery().returned();
+                if worker.in_flight() > 0 {
                     queue.push_front(task); // when an answer has come it can be sent, perhaps
                     break;
                 }
@@ -255,42 +236,42 @@ impl PoolManager {
                     }
                     Unsent::NoRoom => {
                         queue.push_front(task);
-                        if slot
+                        if worker
                             .kill(Reason::ProtocolViolation("it does not receive its descriptors"))
                         {
-                            link.signal(Signal::KILL);
+                            sender.signal(Signal::KILL);
                         }
                         break;
                     }
                 }
             }
-            slot.dispatch(task, weight, now);
+            worker.dispatch(task, weight, now);
             given += 1;
         }
-        if let Err(error) = link.write(batch) {
+        if let Err(error) = sender.write(batch) {
             let how = match error {
                 OVERWRITTEN => "it claims to have read what was not written",
                 _ => "there was no room for its calls",
             };
-            if slot.kill(Reason::ProtocolViolation(how)) {
-                link.signal(Signal::KILL);
+            if worker.kill(Reason::ProtocolViolation(how)) {
+                sender.signal(Signal::KILL);
             }
         }
-        let watched = slot.in_flight() > 1 || self.settings.deadline.is_some();
+        let watched = worker.in_flight() > 1 || self.settings.deadline.is_some();
         let soon = now + STALLED;
-        if watched && !link.armed || alarm.is_none_or(|alarm| alarm > soon) {
-            link.armed |= watched;
-            *alarm = Some(soon); // or before: it looks as soon as it is awake
-            link.wake();
+        if watched && !sender.armed || next_timer.is_none_or(|next_timer| next_timer > soon) {
+            sender.armed |= watched;
+            *next_timer = Some(soon); // or before: it looks as soon as it is awake
+            sender.wake();
         }
         given > 0
     }
 
     fn start_workers(self: &Arc<Self>, state: &mut ManagerState, after: &mut Deferred) {
         loop {
-            let phases = state.handles.iter().map(|handle| handle.slot.phase());
+            let phases = state.handles.iter().map(|handle| handle.worker.phase());
             let starting = phases.clone().filter(|phase| *phase == WorkerPhase::Starting).count();
-            let alive = state.handles.iter().filter(|handle| handle.slot.is_alive()).count();
+            let alive = state.handles.iter().filter(|handle| handle.worker.is_alive()).count();
             if state.queue.len() <= starting || alive >= self.settings.max_workers {
                 return;
             }
@@ -307,13 +288,13 @@ impl PoolManager {
                 state.handles.push(WorkerHandle::new());
             }
             let supervisor = Supervisor::new(self, index);
-            match Desk::open(format!("ProcessPool-{index}"), supervisor) {
-                Ok(desk) => {
+            match SupervisorThreads::start(format!("ProcessPool-{index}"), supervisor) {
+                Ok(threads) => {
                     state.counts.started += 1;
                     let handle = &mut state.handles[index];
                     handle.start(self.settings.max_tasks_per_child);
-                    state.finished.extend(handle.desk.replace(desk));
-                    state.finished.retain(|desk| !desk.has_ended());
+                    state.finished.extend(handle.supervisor.replace(threads));
+                    state.finished.retain(|threads| !threads.have_ended());
                 }
                 Err(error) if alive == 0 => {
                     // Nobody is there who could run what is queued. The next call finds out anew.
@@ -323,38 +304,6 @@ impl PoolManager {
                 Err(_) => return, // with those there are
             }
         }
-    }
-
-    /// Takes no more calls; false if that was so already.
-    pub(crate) fn close(self: &Arc<Self>) -> bool {
-        if self.is_of_parent() {
-            return false;
-        }
-        let (after, first) = {
-            let mut state = self.state.lock();
-            let first = !std::mem::replace(&mut state.closing, true);
-            (self.balance(&mut state), first)
-        };
-        after.run();
-        first
-    }
-
-    /// Cancels what has not started; gives how many calls that were.
-    pub(crate) fn cancel_pending(self: &Arc<Self>) -> usize {
-        if self.is_of_parent() {
-            return 0;
-        }
-        let after = {
-            let mut state = self.state.lock();
-            let mut after = Deferred::default();
-            for handle in &mut state.handles {
-                after.cancelled.extend(handle.take_back(0).0);
-            }
-            after.cancelled.extend(state.queue.drain(..));
-            after.add(self.balance(&mut state));
-            after
-        };
-        after.run()
     }
 
     /// Signals all workers; with that the pool is at its end.
@@ -369,64 +318,16 @@ impl PoolManager {
             let mut killed = 0;
             for handle in &mut state.handles {
                 killed += u64::from(handle.kill(Reason::Stop, signal));
-                if let Some(link) = &handle.link {
+                if let Some(sender) = &handle.sender {
                     // One that is stopped hears of the signal when it goes on.
-                    link.signal(Signal::CONT);
+                    sender.signal(Signal::CONT);
                 }
                 // One that does not heed the signal ends after its call.
-                handle.link.iter_mut().for_each(Sender::close);
+                handle.sender.iter_mut().for_each(Sender::close);
             }
             state.counts.killed += killed;
         }
         self.cancel_pending();
-    }
-
-    /// Waits until there is no worker, and no supervisor; false if time ran out before.
-    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
-        if self.is_of_parent() {
-            return true;
-        }
-        let mut state = self.state.lock();
-        while state.handles.iter().any(|handle| handle.slot.phase() != WorkerPhase::Empty) {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return false;
-            }
-            wait_until(&self.gone, &mut state, deadline);
-        }
-        let mut desks = state.finished.clone();
-        desks.extend(state.handles.iter().filter_map(|handle| handle.desk.clone()));
-        drop(state);
-        desks.iter().all(|desk| desk.join(deadline))
-    }
-
-    /// Calls that wait and calls that run.
-    pub(crate) fn left(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        let (waiting, running) = state.left();
-        (waiting, running)
-    }
-
-    /// Kills the worker that runs the call at this address; false if none does.
-    pub(crate) fn kill_call(self: &Arc<Self>, address: *const ()) -> bool {
-        if self.is_of_parent() {
-            return false;
-        }
-        let (after, killed) = {
-            let mut state = self.state.lock();
-            let is_it = |task: &ProcessCallRef| std::ptr::eq(task.address(), address);
-            let found = state.handles.iter().enumerate().find_map(|(index, handle)| {
-                handle.slot.position(is_it).map(|position| (index, position))
-            });
-            let Some((index, position)) = found else { return false };
-            // What is behind it must not start, or the kill might hit the next call instead.
-            let (returned, still_runs) = state.handles[index].take_back(position + 1);
-            state.requeue(returned);
-            let killed = still_runs && state.handles[index].kill(Reason::Asked, Signal::KILL);
-            state.counts.killed += u64::from(killed);
-            (self.balance(&mut state), killed)
-        };
-        after.run();
-        killed
     }
 
     pub(crate) fn notify_gone(&self, _state: &MutexGuard<'_, ManagerState>) {
@@ -435,17 +336,17 @@ impl PoolManager {
 }
 
 impl ManagerState {
-    fn admits(&self) -> Result<()> {
+    pub(super) fn admits(&self) -> Result<()> {
         if let Some(cause) = &self.broken {
             return Err(Error::BrokenProcessPool { accepted: false, cause: Cause::clone(cause) });
         }
         if self.closing { Err(Error::Shutdown) } else { Ok(()) }
     }
 
-    pub(crate) fn left(&self) -> (usize, usize) {
-        let queued = self.queue.iter().filter(|task| !task.is_over()).count();
+    pub(crate) fn unfinished(&self) -> (usize, usize) {
+        let queued = self.queue.iter().filter(|task| !task.is_done()).count();
         let sent =
-            self.handles.iter().flat_map(WorkerHandle::calls).filter(|(task, _)| !task.is_over());
+            self.handles.iter().flat_map(WorkerHandle::calls).filter(|(task, _)| !task.is_done());
         sent.fold(
             (queued, 0),
             |(waiting, running), (_, begun)| {
@@ -457,7 +358,7 @@ impl ManagerState {
     /// Puts calls back where they came from: in front, in order.
     pub(crate) fn requeue(&mut self, tasks: Vec<ProcessCallRef>) {
         for task in tasks.into_iter().rev() {
-            task.returned();
+            task.delivery().returned();
             self.queue.push_front(task);
         }
     }

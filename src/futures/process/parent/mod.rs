@@ -2,16 +2,16 @@
 
 pub(crate) mod answered;
 pub(crate) mod deferred;
-mod desk;
-mod enqueue;
+pub(crate) mod delivery;
+pub(crate) mod incoming;
 pub(crate) mod inline_receive;
 pub(crate) mod manager;
+mod remote_pool;
+mod reply;
 pub(crate) mod reply_reader;
-pub(crate) mod request;
 pub(crate) mod spawn;
 pub(crate) mod supervisor;
 mod timers;
-mod watch;
 pub(crate) mod worker_exit;
 pub(crate) mod worker_handle;
 pub(crate) mod worker_state;

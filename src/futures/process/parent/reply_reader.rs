@@ -5,31 +5,27 @@
 //! that waits decodes its own result afterwards; everything else is left to the supervisor.
 
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::deferred::{Step, Steps};
+use super::delivery::ProcessCallRef;
 use super::manager::PoolManager;
-use super::request::{Bytes, ProcessCallRef, Reply};
-use super::spawn::wake;
+use super::reply::{Reply, ReplyBytes};
 use crate::error::Error;
 use crate::futures::process::channel::fds::{receive_files, receive_with_files};
 use crate::futures::process::channel::flow::Overrun;
+use crate::futures::process::channel::frame::{Header, REPLY_LIMIT, split_segment};
 use crate::futures::process::channel::frame_reader::FrameReader;
-use crate::futures::process::channel::sender::Owed;
+use crate::futures::process::channel::sender::SegmentFate;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::handshake::{Excuse, Hello};
-use crate::futures::remote::foreign::Foreigners;
-use crate::futures::remote::protocol::{
-    FrameKind, Header, Malformed, OutOfLine, REPLY_LIMIT, split_segment,
-};
+use crate::futures::remote::foreign::ForeignSegments;
+use crate::futures::remote::protocol::{FrameKind, Malformed, OutOfLine};
 use crate::futures::remote::reply::failure;
-use crate::futures::sys::descriptors::above_standard;
-use crate::sync::{Mutex, spawn};
 
 /// Bytes of a small answer, more or less.
 const SMALL_ANSWER: u32 = 24;
@@ -37,88 +33,6 @@ const SMALL_ANSWER: u32 = 24;
 /// How long the supervisor sleeps over answers that were to come together. They are not that late unless
 /// a brief call is followed by one that is not.
 const COALESCE_DELAY: Duration = Duration::from_micros(100);
-
-/// The answers of one worker, and who is told of them.
-pub(crate) struct Incoming {
-    pub(crate) receiver: Mutex<ReplyReader>,
-    /// Readable when the worker has rung, for the supervisor to hear.
-    watch: OwnedFd,
-    /// Makes the supervisor look at everything again.
-    wake: OwnedFd,
-}
-
-impl Incoming {
-    pub(crate) fn new(receiver: ReplyReader, wake: OwnedFd) -> rustix::io::Result<Arc<Self>> {
-        let watch = above_standard(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
-        let data = epoll::EventData::new_u64(0);
-        epoll::add(&watch, &receiver.bell, data, epoll::EventFlags::IN)?;
-        Ok(Arc::new(Self { receiver: Mutex::new(receiver), watch, wake }))
-    }
-
-    pub(crate) fn watch(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
-    }
-
-    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-
-    /// Whether the supervisor hears the worker ring. Of the end of the channel it always hears.
-    pub(crate) fn wake_supervisor(&self, receiver: &ReplyReader, tells: bool) {
-        let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
-        let data = epoll::EventData::new_u64(0);
-        let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
-    }
-
-    /// Leaves something to the supervisor; to a thread of its own if that has gone on to the next
-    /// worker.
-    pub(crate) fn leave(&self, step: Step) {
-        {
-            let mut receiver = self.receiver.lock();
-            if !receiver.closed {
-                receiver.steps.push_back(step);
-                drop(receiver);
-                return wake(self.wake.as_fd());
-            }
-        }
-        let step = Arc::new(Mutex::new(Some(step)));
-        let own = Arc::clone(&step);
-        let run = move || {
-            let step = own.lock().take();
-            if let Some(step) = step {
-                step.run();
-            }
-        };
-        if spawn("concurrent-late".into(), None, run).is_err() {
-            let step = step.lock().take();
-            if let Some(step) = step {
-                step.run();
-            }
-        }
-    }
-
-    /// The worker has ended, and nobody comes back for what is left: gives that, and why it could not
-    /// get ready, if it said so.
-    pub(crate) fn close(&self, steps: &mut Steps) -> (Option<Error>, Option<Excuse>) {
-        let mut receiver = self.receiver.lock();
-        receiver.closed = true;
-        steps.append(&mut receiver.steps);
-        (receiver.start_error.take(), receiver.excuse())
-    }
-
-    /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
-    pub(crate) fn pass_on(&self, receiver: &ReplyReader) {
-        if !receiver.sleeps() || receiver.has_left() {
-            wake(self.wake.as_fd());
-        }
-    }
-}
-
-impl std::fmt::Debug for Incoming {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Incoming").finish_non_exhaustive()
-    }
-}
 
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
 pub(crate) struct ReplyReader {
@@ -129,14 +43,14 @@ pub(crate) struct ReplyReader {
     /// The bell has ended.
     ended: bool,
     /// The supervisor does not look here any more.
-    closed: bool,
+    pub(super) closed: bool,
     pub(crate) page: Arc<SharedPage>,
     socket: Arc<OwnedFd>,
     frame_reader: FrameReader,
     frames: Vec<(Header, Range<usize>)>,
     tasks: Vec<Option<ProcessCallRef>>,
     /// The segments of the worker that it has announced.
-    segments: Foreigners,
+    segments: ForeignSegments,
     /// Those that it uses no more.
     forgotten: Vec<u64>,
     expected: Hello,
@@ -188,7 +102,7 @@ impl ReplyReader {
             frame_reader: FrameReader::new(REPLY_LIMIT),
             frames: Vec::new(),
             tasks: Vec::new(),
-            segments: Foreigners::default(),
+            segments: ForeignSegments::default(),
             forgotten: Vec::new(),
             expected,
             greeted: false,
@@ -207,7 +121,7 @@ impl ReplyReader {
     }
 
     /// Why the worker has ended before it was there, if it has said so.
-    fn excuse(&self) -> Option<Excuse> {
+    pub(super) fn excuse(&self) -> Option<Excuse> {
         if self.greeted {
             return None;
         }
@@ -216,7 +130,7 @@ impl ReplyReader {
         Excuse::from_bytes(&text[..received.len])
     }
 
-    fn has_left(&self) -> bool {
+    pub(super) fn has_left(&self) -> bool {
         self.fault.is_some() || !self.steps.is_empty() || !self.frame_reader.is_empty()
     }
 
@@ -411,9 +325,9 @@ impl ReplyReader {
             _ => receive_files(socket, header.seq, count, false)?,
         };
         let mut body = self.frame_reader.body(body);
-        let far = if header.is_far() { Some(OutOfLine::from_bytes(body)?) } else { None };
-        if let (Some(far), Ok(files), true) = (far, &mut files, header.announces()) {
-            self.segments.announced(far.segment, files.pop())?;
+        let place = if header.is_out_of_line() { Some(OutOfLine::from_bytes(body)?) } else { None };
+        if let (Some(place), Ok(files), true) = (place, &mut files, header.announces()) {
+            self.segments.announced(place.segment, files.pop())?;
         }
         if header.kind == FrameKind::Undelivered {
             let segment;
@@ -421,21 +335,24 @@ impl ReplyReader {
             pool.not_received(self.index, segment);
         }
         let lost = |why: String| Error::Undelivered(format!("the result: {why}").into());
-        let bytes = match (far, &files) {
-            (Some(far), _) if far.len > pool.settings().max_message_size => {
+        let bytes = match (place, &files) {
+            (Some(place), _) if place.len > pool.settings().max_message_size => {
                 return Err(Malformed("a result above the limit"));
             }
-            (Some(far), Ok(_)) => Bytes::fetch(&self.segments.window(far)?).map_err(lost),
-            (None, Ok(_)) => Bytes::copy(body).ok_or_else(|| lost("no memory".into())),
-            (_, Err(_)) => Bytes::copy(&[]).ok_or_else(|| lost(String::new())),
+            (Some(place), Ok(_)) => ReplyBytes::fetch(&self.segments.window(place)?).map_err(lost),
+            (None, Ok(_)) => ReplyBytes::copy(body).ok_or_else(|| lost("no memory".into())),
+            (_, Err(_)) => ReplyBytes::copy(&[]).ok_or_else(|| lost(String::new())),
         };
-        if let Some(far) = far {
+        if let Some(place) = place {
             if header.is_used_once() {
-                self.forgotten.push(far.segment);
+                self.forgotten.push(place.segment);
             } else {
-                let how =
-                    if files.is_ok() || !header.announces() { Owed::Read } else { Owed::Lost };
-                pool.owe(self.index, far.segment, how);
+                let fate = if files.is_ok() || !header.announces() {
+                    SegmentFate::Read
+                } else {
+                    SegmentFate::Lost
+                };
+                pool.release_segment(self.index, place.segment, fate);
             }
         }
         Ok(match (bytes, files) {

@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use rustix::event::EventfdFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -20,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 use crate::futures::process::builder::ProcessSettings;
 use crate::futures::process::channel::fds::send_with_files;
 use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::channel::wake::send_signal;
 use crate::futures::process::handshake::{Mark, Welcome};
 use crate::futures::process::resource_limit;
 use crate::futures::sys::descriptors::above_standard;
@@ -129,11 +129,6 @@ impl Drop for Process {
     }
 }
 
-/// Signals a process; false if the system refuses it. That it may have ended is no error.
-pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> bool {
-    matches!(rustix::process::pidfd_send_signal(pidfd, signal), Ok(()) | Err(Errno::SRCH))
-}
-
 /// Starts a worker and greets it. Blocks for the time of a process start, not for its answer.
 pub(crate) fn launch(settings: &ProcessSettings, welcome: Welcome) -> io::Result<Launched> {
     let (socket, theirs) = sockets()?;
@@ -227,19 +222,4 @@ fn explain_pidfd(error: Errno) -> io::Error {
     let text =
         "there is no pidfd_open: Linux has it since 5.3, but valgrind and some sandboxes do not";
     io::Error::new(io::Error::from(error).kind(), format!("{text} ({error})"))
-}
-
-/// Something to wake a supervisor with.
-pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
-    above_standard(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
-}
-
-/// Makes a wake descriptor readable. That it may be full is no error: then it is readable.
-pub(crate) fn wake(descriptor: BorrowedFd<'_>) {
-    let _ = rustix::io::write(descriptor, &1u64.to_ne_bytes());
-}
-
-/// Makes a wake descriptor unreadable again.
-pub(crate) fn clear_wake(descriptor: BorrowedFd<'_>) {
-    let _ = rustix::io::read(descriptor, &mut [0; 8]);
 }

@@ -28,8 +28,8 @@ impl PoolManager {
         let mut deferred = Deferred::default();
         let next = self.check_time(&mut state, index, &mut deferred);
         let handle = &mut state.handles[index];
-        handle.alarm = next;
-        (deferred, next, handle.slot.owed().map(|(_, since)| since))
+        handle.next_timer = next;
+        (deferred, next, handle.worker.owed().map(|(_, since)| since))
     }
 
     pub(crate) fn check_time(
@@ -42,15 +42,15 @@ impl PoolManager {
         let now = Instant::now();
         let handle = &mut state.handles[index];
         let due = |at: Option<Instant>| at.filter(|at| *at <= now).is_some();
-        if let Some(link) = &mut handle.link {
-            link.armed = false;
+        if let Some(sender) = &mut handle.sender {
+            sender.armed = false;
         }
-        match handle.slot.phase() {
+        match handle.worker.phase() {
             WorkerPhase::Starting => {
                 let at = handle.since.checked_add(settings.start_timeout);
                 if due(at) {
-                    let how = match &handle.link {
-                        Some(link) if handle.greeted && is_stopped(link.pid) => STOPPED,
+                    let how = match &handle.sender {
+                        Some(sender) if handle.greeted && is_stopped(sender.pid) => STOPPED,
                         _ if handle.greeted => INITIALIZER_HANGS,
                         _ => NOT_READY,
                     };
@@ -61,10 +61,10 @@ impl PoolManager {
             }
             WorkerPhase::Idle => {
                 let mut kept = self.arena().trim(now);
-                if let (None, Some(link)) = (kept, &mut handle.link) {
-                    let _ = link.ask_to_tidy(); // if there is no room it is told with the next call
+                if let (None, Some(sender)) = (kept, &mut handle.sender) {
+                    let _ = sender.ask_to_tidy(); // if there is no room it is told with the next call
                     // Others use what it keeps, and may be the last to do so.
-                    kept = now.checked_add(Arena::KEPT_FOR).filter(|_| link.has_announced());
+                    kept = now.checked_add(Arena::KEPT_FOR).filter(|_| sender.has_announced());
                 }
                 let at = settings.idle_timeout.and_then(|limit| handle.since.checked_add(limit));
                 if due(at) {
@@ -76,10 +76,10 @@ impl PoolManager {
                 earlier(earlier(at, lingers), kept)
             }
             WorkerPhase::Busy => {
-                if let Some(link) = &mut handle.link {
-                    link.armed = true;
+                if let Some(sender) = &mut handle.sender {
+                    sender.armed = true;
                 }
-                let (_, since) = handle.slot.head()?;
+                let (_, since) = handle.worker.head()?;
                 let waits = !handle.has_begun();
                 let deadline = settings.deadline.and_then(|limit| since.checked_add(limit));
                 if due(deadline) {
@@ -107,8 +107,8 @@ impl PoolManager {
             WorkerPhase::Draining => {
                 let at = handle.since.checked_add(DRAIN);
                 if due(at) {
-                    if let Some(link) = &handle.link {
-                        link.signal(Signal::KILL);
+                    if let Some(sender) = &handle.sender {
+                        sender.signal(Signal::KILL);
                     }
                     return None;
                 }
@@ -126,12 +126,12 @@ impl PoolManager {
         index: usize,
         deferred: &mut Deferred,
     ) -> Option<Instant> {
-        if let Some(link) = &state.handles[index].link {
-            link.ring(); // the system may have refused that before
+        if let Some(sender) = &state.handles[index].sender {
+            sender.ring(); // the system may have refused that before
         }
         let depth = self.settings().prefetch;
         let mut others = state.handles.iter().enumerate().filter(|(other, _)| *other != index);
-        let alive = state.handles.iter().filter(|handle| handle.slot.is_alive()).count();
+        let alive = state.handles.iter().filter(|handle| handle.worker.is_alive()).count();
         let can_grow = alive < self.settings().max_workers;
         if !can_grow && !others.any(|(_, handle)| handle.room(depth) > 0) {
             return Instant::now().checked_add(STALLED);

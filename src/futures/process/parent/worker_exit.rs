@@ -7,8 +7,9 @@ use log::Level;
 use rustix::process::Signal;
 
 use super::deferred::Deferred;
+use super::delivery::ProcessCallRef;
+use super::incoming::Incoming;
 use super::manager::{ManagerState, PoolManager};
-use super::request::ProcessCallRef;
 use super::spawn::Ended;
 use super::worker_state::{Aftermath, Reason, WorkerPhase};
 use crate::error::WorkerDeath;
@@ -53,14 +54,15 @@ pub(crate) enum AfterExit {
 }
 
 impl PoolManager {
-    /// The worker that a supervisor started could be connected.
-    pub(crate) fn connected(&self, index: usize, link: Sender) {
+    /// A worker was started and has its channel.
+    pub(crate) fn connected(&self, index: usize, sender: Sender, incoming: &Arc<Incoming>) {
         let mut state = self.state.lock();
         let handle = &mut state.handles[index];
-        if matches!(handle.slot.phase(), WorkerPhase::Killing(_)) {
-            link.signal(Signal::KILL); // it was not wanted any more while it was started
+        if matches!(handle.worker.phase(), WorkerPhase::Killing(_)) {
+            sender.signal(Signal::KILL); // it was not wanted any more while it was started
         }
-        handle.link = Some(link);
+        handle.sender = Some(sender);
+        handle.incoming = Arc::downgrade(incoming);
     }
 
     /// A worker has said that it is there; it may still have to run its initializer.
@@ -72,23 +74,23 @@ impl PoolManager {
     /// before: it has [`DRAIN`] for that.
     pub(crate) fn violated_protocol(&self, index: usize, how: &'static str) {
         let handle = &mut self.state.lock().handles[index];
-        if handle.slot.phase() != WorkerPhase::Draining {
+        if handle.worker.phase() != WorkerPhase::Draining {
             handle.kill(Reason::ProtocolViolation(how), Signal::KILL);
         }
     }
 
     /// The call whose answer a worker owes.
     pub(crate) fn owed(&self, index: usize) -> Option<u64> {
-        self.state.lock().handles[index].slot.owed().map(|(seq, _)| seq)
+        self.state.lock().handles[index].worker.owed().map(|(seq, _)| seq)
     }
 
     /// Wakes a worker that may have missed that; false if the system refuses it.
     pub(crate) fn ring(&self, index: usize) -> bool {
-        self.state.lock().handles[index].link.as_ref().is_none_or(Sender::ring)
+        self.state.lock().handles[index].sender.as_ref().is_none_or(Sender::ring)
     }
 
     /// A worker could not be started, or could not take its order because the system refused it
-    /// something. The link is to be dropped last.
+    /// something. The sender is to be dropped last.
     pub(crate) fn start_failed(
         self: &Arc<Self>,
         index: usize,
@@ -97,19 +99,19 @@ impl PoolManager {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let handle = &mut state.handles[index];
-        let link = handle.link.take();
-        let wanted = handle.slot.phase() == WorkerPhase::Starting;
-        let aftermath = handle.slot.exited(|_| false);
+        let sender = handle.sender.take();
+        let wanted = handle.worker.phase() == WorkerPhase::Starting;
+        let aftermath = handle.worker.exited(|_| false);
         debug_assert!(aftermath.in_doubt.is_empty() && aftermath.unstarted.is_empty());
-        handle.slot.clear();
-        let others = state.handles.iter().any(|handle| handle.slot.is_alive());
+        handle.worker.clear();
+        let others = state.handles.iter().any(|handle| handle.worker.is_alive());
         let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
         state.refusals += 1;
         if needed && state.refusals < REFUSALS {
             // What the supervisors that gave up before this one have had may be free by now.
             state.counts.started += 1;
             state.handles[index].start(self.settings().max_tasks_per_child);
-            return (deferred, AfterExit::StartLater, link);
+            return (deferred, AfterExit::StartLater, sender);
         }
         if needed {
             // Nobody is left who could run what is queued. The next call finds out anew.
@@ -121,11 +123,11 @@ impl PoolManager {
         }
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
-        (deferred, AfterExit::Stop, link)
+        (deferred, AfterExit::Stop, sender)
     }
 
     /// The process of a worker has ended, and its last answers have been read. `start_error` is
-    /// why it could not get ready, `excuse` why it could not take its order, if it said so. The link is to be dropped last.
+    /// why it could not get ready, `excuse` why it could not take its order, if it said so. The sender is to be dropped last.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
@@ -136,18 +138,18 @@ impl PoolManager {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let handle = &mut state.handles[index];
-        let (link, greeted) = (handle.link.take(), handle.greeted);
-        let begun = |seq| link.as_ref().is_some_and(|link| link.page().may_have_begun(seq));
-        let aftermath = handle.slot.exited(begun);
-        let death = describe(&aftermath, ended, link.as_ref(), excuse, greeted);
+        let (sender, greeted) = (handle.sender.take(), handle.greeted);
+        let begun = |seq| sender.as_ref().is_some_and(|sender| sender.page().may_have_begun(seq));
+        let aftermath = handle.worker.exited(begun);
+        let death = describe(&aftermath, ended, sender.as_ref(), excuse, greeted);
         // The next call that comes finds a worker as if nothing had happened.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
-        state.handles[index].slot.clear();
+        state.handles[index].worker.clear();
         let next = self.replace(&mut state, index, eager);
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
-        (deferred, next, link)
+        (deferred, next, sender)
     }
 
     /// Decides about the calls that a worker leaves, and about the pool.
@@ -209,7 +211,8 @@ impl PoolManager {
             (_, in_doubt) if in_doubt.is_empty() && storm => state.break_off(cause, deferred),
             (policy, in_doubt) => {
                 let times = if let OnWorkerDeath::Retry(times) = policy { times } else { 0 };
-                let again = |task: &ProcessCallRef| times > 0 && task.count_death() <= times;
+                let again =
+                    |task: &ProcessCallRef| times > 0 && task.delivery().count_death() <= times;
                 let (again, failed): (Vec<_>, Vec<_>) = in_doubt.into_iter().partition(again);
                 state.requeue(again);
                 deferred.failed.extend(failed.into_iter().map(|task| {
@@ -227,7 +230,7 @@ impl PoolManager {
         let starting = state
             .handles
             .iter()
-            .filter(|handle| handle.slot.phase() == WorkerPhase::Starting)
+            .filter(|handle| handle.worker.phase() == WorkerPhase::Starting)
             .count();
         let wanted = state.queue.len() > starting || eager && !state.closing;
         if state.broken.is_some() || !wanted {
@@ -243,11 +246,11 @@ impl PoolManager {
 fn describe(
     aftermath: &Aftermath<ProcessCallRef>,
     ended: Ended,
-    link: Option<&Sender>,
+    sender: Option<&Sender>,
     excuse: Option<String>,
     greeted: bool,
 ) -> WorkerDeath {
-    let last_words = link.and_then(|link| link.page().last_words()).or(excuse);
+    let last_words = sender.and_then(|sender| sender.page().last_words()).or(excuse);
     let note = match aftermath.reason {
         Some(Reason::ProtocolViolation(how)) => Some(how),
         _ if !aftermath.was_ready && greeted => Some(INITIALIZER_ENDED),
@@ -266,7 +269,7 @@ fn describe(
         _ => None,
     };
     WorkerDeath {
-        pid: link.map_or(0, |link| link.pid),
+        pid: sender.map_or(0, |sender| sender.pid),
         exit_code: ended.exit_code,
         signal: ended.signal,
         call: aftermath.in_doubt.first().map(|task| task.description()),
@@ -287,7 +290,7 @@ impl ManagerState {
     pub(crate) fn break_off(&mut self, cause: Cause<Error>, deferred: &mut Deferred) {
         let mut tasks: Vec<ProcessCallRef> = Vec::new();
         for handle in &mut self.handles {
-            tasks.extend(handle.slot.give_up());
+            tasks.extend(handle.worker.give_up());
             handle.kill(Reason::Stop, Signal::KILL);
         }
         let queued: Vec<ProcessCallRef> = self.queue.drain(..).collect();

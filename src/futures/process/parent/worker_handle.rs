@@ -1,71 +1,75 @@
-//! A worker's place in the pool: its slot, its channel, its desk.
+//! A worker's place in the pool: its state, its channel, its supervisor.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::desk::Desk;
-use super::request::ProcessCallRef;
+use super::delivery::ProcessCallRef;
+use super::incoming::Incoming;
+use super::supervisor::threads::SupervisorThreads;
 use super::worker_state::{Reason, WorkerPhase, WorkerState};
 use crate::error::Error;
 use crate::futures::process::channel::sender::Sender;
 
 /// A worker's place in the pool.
 pub(crate) struct WorkerHandle {
-    pub(crate) slot: WorkerState<ProcessCallRef>,
-    pub(crate) link: Option<Sender>,
-    pub(crate) desk: Option<Arc<Desk>>,
-    /// When the phase of the slot began, as far as a timer depends on it.
+    pub(crate) worker: WorkerState<ProcessCallRef>,
+    pub(crate) sender: Option<Sender>,
+    /// Its supervisor owns it.
+    pub(crate) incoming: Weak<Incoming>,
+    pub(crate) supervisor: Option<Arc<SupervisorThreads>>,
+    /// When the phase of the worker began, as far as a timer depends on it.
     pub(crate) since: Instant,
     /// The call that runs is not cheap; nothing is queued behind it.
     pub(crate) slow: bool,
     /// The worker that starts has said that it is there.
     pub(crate) greeted: bool,
     /// When the supervisor looks at the clock next.
-    pub(crate) alarm: Option<Instant>,
+    pub(crate) next_timer: Option<Instant>,
 }
 
 impl WorkerHandle {
     pub(crate) fn new() -> Self {
         Self {
-            slot: WorkerState::new(),
-            link: None,
-            desk: None,
+            worker: WorkerState::new(),
+            sender: None,
+            incoming: Weak::new(),
+            supervisor: None,
             since: Instant::now(),
             slow: false,
             greeted: false,
-            alarm: None,
+            next_timer: None,
         }
     }
 
     pub(crate) fn start(&mut self, allowance: Option<usize>) {
-        self.slot.start(allowance);
+        self.worker.start(allowance);
         self.since = Instant::now();
         self.slow = false;
         self.greeted = false;
     }
 
     pub(crate) fn room(&self, depth: Option<usize>) -> usize {
-        if self.slow && self.slot.in_flight() > 0 { 0 } else { self.slot.room(depth) }
+        if self.slow && self.worker.in_flight() > 0 { 0 } else { self.worker.room(depth) }
     }
 
     /// Tells the worker to end, if it has nothing to do.
     pub(crate) fn retire(&mut self) {
-        if self.slot.retire(|task| task.is_over()) {
+        if self.worker.retire(|task| task.is_done()) {
             self.since = Instant::now();
-            if let Some(link) = &mut self.link {
-                link.close();
-                link.wake(); // from now on its supervisor watches the clock
+            if let Some(sender) = &mut self.sender {
+                sender.close();
+                sender.wake(); // from now on its supervisor watches the clock
             }
         }
     }
 
     /// Has the supervisor look at the clock at this time.
     pub(crate) fn look_again(&mut self, at: Option<Instant>) {
-        let late = at.is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm));
-        if let (true, Some(link)) = (late, &self.link) {
-            link.wake();
+        let late = at.is_some_and(|at| self.next_timer.is_none_or(|next_timer| at < next_timer));
+        if let (true, Some(sender)) = (late, &self.sender) {
+            sender.wake();
         }
     }
 
@@ -76,39 +80,39 @@ impl WorkerHandle {
 
     /// The calls that the worker has, and whether it has begun them.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&ProcessCallRef, bool)> {
-        let page = self.link.as_ref().map(Sender::page);
-        self.slot
+        let page = self.sender.as_ref().map(Sender::page);
+        self.worker
             .calls()
             .map(move |(seq, task)| (task, page.is_some_and(|page| page.has_begun(seq))))
     }
 
     /// Kills the worker; false if there is none, or it is being killed.
     pub(crate) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
-        let kills = self.slot.kill(reason);
-        if let (true, Some(link)) = (kills, &self.link) {
-            link.signal(signal);
+        let kills = self.worker.kill(reason);
+        if let (true, Some(sender)) = (kills, &self.sender) {
+            sender.signal(signal);
         }
         kills
     }
 
     /// How a call ends whose worker somebody has asked to kill; `None` if nobody has.
     pub(crate) fn killed_on_request(&self) -> Option<Error> {
-        let asked = self.slot.phase() == WorkerPhase::Killing(Reason::Asked);
-        asked.then(|| Error::Killed { pid: self.link.as_ref().map_or(0, |link| link.pid) })
+        let asked = self.worker.phase() == WorkerPhase::Killing(Reason::Asked);
+        asked.then(|| Error::Killed { pid: self.sender.as_ref().map_or(0, |sender| sender.pid) })
     }
 
     /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
     /// be running.
     pub(crate) fn take_back(&mut self, keep: usize) -> (Vec<ProcessCallRef>, bool) {
-        let Some(link) = &self.link else { return (Vec::new(), true) };
-        let behind = self.slot.take_back(keep, |seq| link.page().revoke(seq));
+        let Some(sender) = &self.sender else { return (Vec::new(), true) };
+        let behind = self.worker.take_back(keep, |seq| sender.page().revoke(seq));
         let still_runs = behind.iter().all(Option::is_some);
         (behind.into_iter().flatten().collect(), still_runs)
     }
 
     /// The worker is ready for calls.
     pub(crate) fn ready(&mut self) {
-        if self.slot.ready() {
+        if self.worker.ready() {
             self.since = Instant::now();
         }
     }

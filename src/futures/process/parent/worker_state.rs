@@ -17,6 +17,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::futures::process::channel::shared_page::MAX_DEPTH;
+
 /// Work in flight towards one worker that keeps it busy for about this long: long enough to cover
 /// a round trip, short enough not to matter when another worker is free.
 const AHEAD: Duration = Duration::from_micros(200);
@@ -24,9 +26,6 @@ const AHEAD: Duration = Duration::from_micros(200);
 /// How long answers may be kept so that they come together: about as long as it takes to wake the
 /// thread that reads them.
 const TOGETHER: Duration = Duration::from_micros(20);
-
-/// The most calls in flight to one worker.
-pub(crate) const MAX_DEPTH: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerPhase {

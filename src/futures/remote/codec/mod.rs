@@ -9,9 +9,13 @@ mod items;
 pub(crate) mod numbers;
 mod sink;
 mod source;
+mod storage;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use sink::{EncodeError, Payload, Sink};
 pub(crate) use source::{OutOfLineBytes, OutOfLinePayload, Source};
+#[cfg(feature = "mpi")]
+pub(crate) use storage::HeapOnly;
+pub(crate) use storage::Storage;

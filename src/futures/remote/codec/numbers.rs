@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::mem::MaybeUninit;
 
-use super::{OutOfLineBytes, Sink};
+use super::{OutOfLineBytes, Sink, Storage};
 use crate::futures::sys::mapping::advise_huge;
 
 /// The types whose vectors are copied as they lie in memory. Serde would go through them one by
@@ -22,7 +22,7 @@ pub(crate) fn is_number<T: 'static>() -> bool {
     for_each_number!(attempt).contains(&TypeId::of::<T>())
 }
 
-impl Sink<'_> {
+impl<S: Storage> Sink<'_, S> {
     /// `None` if `value` is no vector of numbers.
     pub(crate) fn encode_numbers<T: 'static>(&mut self, value: &T) -> Option<Option<()>> {
         let value: &dyn Any = value;
@@ -105,16 +105,16 @@ pub(crate) fn copy_numbers<N: Number>(bytes: &dyn OutOfLineBytes) -> Result<Vec<
 }
 
 /// `None` if `T` is no vector of numbers.
-pub(crate) fn decode_far_numbers<T: 'static>(
+pub(crate) fn decode_out_of_line_numbers<T: 'static>(
     bytes: &dyn OutOfLineBytes,
 ) -> Option<Result<T, String>> {
     let mut decoded: Option<T> = None;
-    let slot: &mut dyn Any = &mut decoded;
+    let target: &mut dyn Any = &mut decoded;
     macro_rules! attempt {
         ($($number:ty),*) => {$(
-            if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
+            if let Some(target) = target.downcast_mut::<Option<Vec<$number>>>() {
                 match copy_numbers(bytes) {
-                    Ok(numbers) => *slot = Some(numbers),
+                    Ok(numbers) => *target = Some(numbers),
                     Err(error) => return Some(Err(error)),
                 }
                 return Some(decoded.ok_or_else(String::new));
@@ -127,5 +127,5 @@ pub(crate) fn decode_far_numbers<T: 'static>(
 
 /// `None` if `T` is no vector of numbers.
 pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
-    decode_far_numbers(&bytes)
+    decode_out_of_line_numbers(&bytes)
 }

@@ -7,17 +7,20 @@ use serde::Serialize;
 
 use super::depth::{Depth, TOO_DEEP, note_deep, on_large_stack};
 use super::errors::reason;
+#[cfg(feature = "mpi")]
+use super::storage::HeapOnly;
+use super::storage::{OutOfLineBlock, Storage};
 use crate::error::{Error, Panic};
 use crate::futures::remote::attachments::{Encoding, MOST_DESCRIPTORS};
-use crate::futures::remote::segments::{Arena, Segment};
+use crate::futures::remote::segments::Arena;
 use crate::futures::remote::shared_bytes::SharedBytes;
 use crate::user_code::catch;
 
-/// Encoded bytes: in the heap, or in shared memory.
+/// Encoded bytes: in the heap, or in a block of the storage.
 #[derive(Debug)]
-pub(crate) enum Payload {
+pub(crate) enum Payload<S: Storage = Arena> {
     Inline(Vec<u8>),
-    OutOfLine(Segment),
+    OutOfLine(S::Block),
 }
 
 impl Payload {
@@ -45,64 +48,56 @@ impl EncodeError {
     }
 }
 
-/// Where encoded bytes go: to the heap first, to shared memory when they become many.
+/// Where encoded bytes go: to the heap first, to the storage when they become many.
 #[derive(Debug)]
-pub(crate) struct Sink<'a> {
-    payload: Payload,
+pub(crate) struct Sink<'a, S: Storage = Arena> {
+    payload: Payload<S>,
     /// Bytes that were in the vector before the payload.
     start: usize,
-    /// The most bytes of a payload in the heap, if there is shared memory to be had.
-    near: usize,
+    /// The most bytes of a payload in the heap, unless the storage is exhausted.
+    inline_limit: usize,
     /// The most bytes of a payload at all.
     limit: u64,
-    /// Up to this length the vector takes bytes without further ado.
-    easy: usize,
-    arena: &'a Arena,
+    /// Up to this length the vector takes bytes without a check.
+    unchecked: usize,
+    storage: &'a S,
     too_large: bool,
-    /// Shared bytes that go beside the payload.
+    /// Shared bytes whose descriptors accompany the payload.
     attachments: Vec<SharedBytes>,
-    /// Whether anything but bytes can go: not to another machine.
-    beside: bool,
 }
 
-/// For what goes to another machine: there is no shared memory then.
 #[cfg(feature = "mpi")]
-static NO_ARENA: Arena = Arena::new(0);
-
-#[cfg(feature = "mpi")]
-impl Sink<'static> {
-    /// Appends to `out`, whatever comes, for another machine. `limit` is at most `isize::MAX`.
-    pub(crate) fn remote(out: Vec<u8>, limit: u64) -> Self {
-        Self { beside: false, ..Self::new(out, isize::MAX.unsigned_abs(), limit, &NO_ARENA) }
+impl Sink<'static, HeapOnly> {
+    /// Appends everything to `out`. `limit` is at most `isize::MAX`.
+    pub(crate) fn in_heap(out: Vec<u8>, limit: u64) -> Self {
+        Self::new(out, isize::MAX.unsigned_abs(), limit, &HeapOnly)
     }
 
-    /// What was appended to, in full.
+    /// The vector that was appended to.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        match self.payload {
-            Payload::Inline(bytes) => bytes,
-            Payload::OutOfLine(_) => unreachable!("no segment was to be had"),
-        }
+        let Payload::Inline(bytes) = self.payload;
+        bytes
     }
 }
 
-impl<'a> Sink<'a> {
-    /// Appends to `out` what has up to `near` bytes.
-    pub(crate) fn new(out: Vec<u8>, near: usize, limit: u64, arena: &'a Arena) -> Self {
+impl<'a, S: Storage> Sink<'a, S> {
+    /// Appends payloads of up to `inline_limit` bytes to `out`, and puts larger ones into `storage`.
+    pub(crate) fn new(out: Vec<u8>, inline_limit: usize, limit: u64, storage: &'a S) -> Self {
         let start = out.len();
+        let most = usize::try_from(limit).map_or(inline_limit, |limit| limit.min(inline_limit));
         Self {
             payload: Payload::Inline(out),
             start,
-            near,
+            inline_limit,
             limit,
-            easy: start + usize::try_from(limit).map_or(near, |limit| limit.min(near)),
-            arena,
+            unchecked: start + most,
+            storage,
             too_large: false,
             attachments: Vec::new(),
-            beside: true,
         }
     }
 
-    pub(crate) fn into_parts(self) -> (Payload, Vec<SharedBytes>) {
+    pub(crate) fn into_parts(self) -> (Payload<S>, Vec<SharedBytes>) {
         (self.payload, self.attachments)
     }
 
@@ -110,11 +105,11 @@ impl<'a> Sink<'a> {
     pub(crate) fn len(&self) -> usize {
         match &self.payload {
             Payload::Inline(bytes) => bytes.len() - self.start,
-            Payload::OutOfLine(segment) => segment.len(),
+            Payload::OutOfLine(block) => block.len(),
         }
     }
 
-    /// Makes room for `more` bytes, moving to shared memory if they are many.
+    /// Makes room for `more` bytes, moving to the storage if they are many.
     fn prepare(&mut self, more: usize) -> Option<()> {
         let wanted = self.len().checked_add(more)?;
         if wanted as u64 > self.limit {
@@ -122,13 +117,13 @@ impl<'a> Sink<'a> {
             return None;
         }
         match &mut self.payload {
-            Payload::Inline(bytes) if wanted > self.near => {
-                match self.arena.take_early(wanted) {
-                    Some(mut segment) => {
+            Payload::Inline(bytes) if wanted > self.inline_limit => {
+                match self.storage.take(wanted) {
+                    Some(mut block) => {
                         let own = &bytes[self.start..];
-                        segment.extend(own.len()).ok()?.copy_from_slice(own);
+                        block.extend(own.len())?.copy_from_slice(own);
                         bytes.truncate(self.start);
-                        self.payload = Payload::OutOfLine(segment);
+                        self.payload = Payload::OutOfLine(block);
                     }
                     None => bytes.reserve(more), // moved when it is sent
                 }
@@ -152,7 +147,7 @@ impl<'a> Sink<'a> {
     #[inline(always)]
     pub(crate) fn append(&mut self, data: &[u8]) -> Option<()> {
         if let Payload::Inline(bytes) = &mut self.payload {
-            if bytes.len() + data.len() <= self.easy {
+            if bytes.len() + data.len() <= self.unchecked {
                 bytes.extend_from_slice(data);
                 return Some(());
             }
@@ -165,7 +160,7 @@ impl<'a> Sink<'a> {
         self.prepare(data.len())?;
         match &mut self.payload {
             Payload::Inline(bytes) => bytes.extend_from_slice(data),
-            Payload::OutOfLine(segment) => segment.extend(data.len()).ok()?.copy_from_slice(data),
+            Payload::OutOfLine(block) => block.extend(data.len())?.copy_from_slice(data),
         }
         Some(())
     }
@@ -173,7 +168,7 @@ impl<'a> Sink<'a> {
     /// Makes room in the heap for about so many bytes.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         if let Payload::Inline(payload) = &mut self.payload {
-            payload.reserve(bytes.min(self.near));
+            payload.reserve(bytes.min(self.inline_limit));
         }
     }
 
@@ -199,7 +194,7 @@ impl<'a> Sink<'a> {
                 let at = self.start + at;
                 bytes[at..at + 8].copy_from_slice(&data);
             }
-            Payload::OutOfLine(segment) => segment.overwrite(at, &data),
+            Payload::OutOfLine(block) => block.overwrite(at, &data),
         }
     }
 
@@ -208,7 +203,7 @@ impl<'a> Sink<'a> {
         self.too_large = false;
         match &mut self.payload {
             Payload::Inline(bytes) => bytes.truncate(self.start + len),
-            Payload::OutOfLine(segment) => segment.truncate(len),
+            Payload::OutOfLine(block) => block.truncate(len),
         }
     }
 
@@ -255,7 +250,7 @@ impl<'a> Sink<'a> {
         value: &T,
         depth: &Depth,
     ) -> Result<(), EncodeError> {
-        let attached = if self.beside { self.attachments.len() } else { MOST_DESCRIPTORS };
+        let attached = if S::ATTACHES { self.attachments.len() } else { MOST_DESCRIPTORS };
         let encoding = Encoding::begin(attached);
         let out = PostcardOut { sink: self, depth };
         let written = postcard::serialize_with_flavor::<T, _, ()>(value, out);
@@ -265,7 +260,7 @@ impl<'a> Sink<'a> {
             }
         }
         written.map_err(|error| match error {
-            postcard::Error::SerializeBufferFull => self.why(""), // that is ours
+            postcard::Error::SerializeBufferFull => self.why(""), // from `PostcardOut`
             error => self.why(&format!("`{}`: {}", type_name::<T>(), reason(error))),
         })
     }
@@ -282,35 +277,35 @@ fn too_deep<T>(why: &str) -> EncodeError {
     EncodeError::Failed(format!("`{}`: {why}", type_name::<T>()))
 }
 
-struct PostcardOut<'a, 'b> {
-    sink: &'a mut Sink<'b>,
+struct PostcardOut<'a, 'b, S: Storage> {
+    sink: &'a mut Sink<'b, S>,
     depth: &'a Depth,
 }
 
-impl PostcardOut<'_, '_> {
+impl<S: Storage> PostcardOut<'_, '_, S> {
     #[inline(always)]
     fn append(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.sink.append(data).ok_or(postcard::Error::SerializeBufferFull)
     }
 
     #[inline(always)]
-    fn spin_until(&self) -> postcard::Result<()> {
+    fn check_depth(&self) -> postcard::Result<()> {
         if self.depth.is_reached() { Err(postcard::Error::SerializeBufferFull) } else { Ok(()) }
     }
 }
 
-impl Flavor for PostcardOut<'_, '_> {
+impl<S: Storage> Flavor for PostcardOut<'_, '_, S> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.spin_until()?;
+        self.check_depth()?;
         self.append(&[byte])
     }
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.spin_until()?;
+        self.check_depth()?;
         if data.len() <= VARINT_MOST {
             // As above: a loop over so few is quicker than `memcpy`.
             return data.iter().try_for_each(|byte| self.append(&[*byte]));

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::depth::{Depth, SHALLOW, TOO_DEEP, note_deep, on_large_stack};
 use super::errors::reason;
 use super::items::{CountsItems, Items, TOO_MANY};
-use super::numbers::{copy_numbers, decode_far_numbers, decode_numbers};
+use super::numbers::{copy_numbers, decode_numbers, decode_out_of_line_numbers};
 use crate::futures::remote::attachments::{Decoding, Files};
 use crate::user_code::catch;
 
@@ -45,7 +45,7 @@ impl<'a> OutOfLinePayload<'a> {
 
 impl std::fmt::Debug for OutOfLinePayload<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FarPayload").field("len", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("OutOfLinePayload").field("len", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -55,23 +55,23 @@ pub(crate) struct Source<'a> {
     bytes: &'a [u8],
     files: &'a Files,
     /// Until it was copied.
-    far: Option<&'a OutOfLinePayload<'a>>,
+    out_of_line: Option<&'a OutOfLinePayload<'a>>,
 }
 
 impl<'a> Source<'a> {
     pub(crate) fn new(bytes: &'a [u8], files: &'a Files) -> Self {
-        Self { bytes, files, far: None }
+        Self { bytes, files, out_of_line: None }
     }
 
     /// Of a payload that is still to be copied.
-    pub(crate) fn far(payload: &'a OutOfLinePayload<'a>, files: &'a Files) -> Self {
-        Self { bytes: &[], files, far: Some(payload) }
+    pub(crate) fn out_of_line(payload: &'a OutOfLinePayload<'a>, files: &'a Files) -> Self {
+        Self { bytes: &[], files, out_of_line: Some(payload) }
     }
 
     /// Copies the payload, before it is taken apart.
     pub(crate) fn load(&mut self) -> Result<(), String> {
-        if let Some(far) = self.far.take() {
-            self.bytes = far.copy()?;
+        if let Some(payload) = self.out_of_line.take() {
+            self.bytes = payload.copy()?;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl<'a> Source<'a> {
     /// The next `len` bytes, as a source of their own.
     #[inline]
     pub(crate) fn part(&mut self, len: u64) -> Result<Source<'a>, String> {
-        Ok(Source { bytes: self.take(len)?, files: self.files, far: None })
+        Ok(Source { bytes: self.take(len)?, files: self.files, out_of_line: None })
     }
 
     #[inline]
@@ -121,12 +121,12 @@ impl<'a> Source<'a> {
 
     /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
     pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
-        let bytes = match self.far {
-            Some(far) => {
-                if let Some(numbers) = decode_far_numbers(far.bytes) {
+        let bytes = match self.out_of_line {
+            Some(payload) => {
+                if let Some(numbers) = decode_out_of_line_numbers(payload.bytes) {
                     return numbers;
                 }
-                far.copy()?
+                payload.copy()?
             }
             None => self.bytes,
         };

@@ -8,9 +8,9 @@ use super::*;
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::segments::Arena;
 
-fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize) -> T {
+fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, inline_limit: usize) -> T {
     let arena = Arena::new(usize::MAX);
-    let mut sink = Sink::new(vec![9; 3], near, 1 << 20, &arena);
+    let mut sink = Sink::new(vec![9; 3], inline_limit, 1 << 20, &arena);
     sink.encode(value).unwrap();
     let files = Files::default();
     match sink.into_parts().0 {
@@ -21,11 +21,11 @@ fn round_trip<T: Serialize + DeserializeOwned + 'static>(value: &T, near: usize)
 
 proptest! {
     #[test]
-    fn values_come_back(text in ".{0,50}", numbers: Vec<f64>, near in 0usize..64) {
+    fn values_come_back(text in ".{0,50}", numbers: Vec<f64>, inline_limit in 0usize..64) {
         let numbers: Vec<f64> = numbers.into_iter().filter(|n| !n.is_nan()).collect();
-        assert_eq!(round_trip(&numbers, near), numbers);
+        assert_eq!(round_trip(&numbers, inline_limit), numbers);
         let value = (text, numbers, Some(5u8));
-        assert_eq!(round_trip(&value, near), value);
+        assert_eq!(round_trip(&value, inline_limit), value);
     }
 
     #[test]
@@ -80,7 +80,7 @@ fn a_deep_value_comes_back_on_a_small_stack() {
         let mut sink = Sink::new(vec![9; 3], 1 << 20, 1 << 20, &arena);
         sink.encode(&list).unwrap();
         assert_eq!((sink.len(), list.unwind()), (20_001, 20_000));
-        let Payload::Inline(bytes) = sink.into_parts().0 else { panic!("below the near limit") };
+        let Payload::Inline(bytes) = sink.into_parts().0 else { panic!("below the inline limit") };
         let files = Files::default();
         assert_eq!(Source::new(&bytes[3..], &files).decode::<Node>().unwrap().unwind(), 20_000);
     });
@@ -130,7 +130,7 @@ fn items_within_a_payload_come_apart_again() {
         sink.encode(&word.to_string()).unwrap();
         sink.end_item(at, 7);
     }
-    let Payload::OutOfLine(segment) = sink.into_parts().0 else { panic!("above the near limit") };
+    let Payload::OutOfLine(segment) = sink.into_parts().0 else { panic!("above the inline limit") };
     let bytes = segment.to_vec();
     let files = Files::default();
     let mut source = Source::new(&bytes, &files);

@@ -54,8 +54,9 @@ use crate::error::Error;
 use crate::futures::call::assist::Begin;
 use crate::futures::call::state::Phase;
 use crate::futures::deadlock::{PoolCapacity, Recheck, recheck_blocked};
+use crate::sync::backoff::spin_until;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
-use crate::sync::{deadline_after, spin_until, wait_until};
+use crate::sync::{deadline_after, wait_until};
 use crate::user_code::contain;
 
 /// What submitters need comes first, at the address of the whole: that saves them some instructions.

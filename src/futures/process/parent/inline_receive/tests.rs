@@ -42,7 +42,7 @@ fn what_a_late_reply_sets_off_is_not_left_to_a_supervisor_that_has_gone_on() {
     let (pool, incoming) = (Arc::clone(&parent.pool), Arc::clone(&parent.incoming));
     let call = send(&pool, Location::caller(), |()| Late, ()).unwrap();
     {
-        let state = &mut pool.state.lock().handles[0].slot;
+        let state = &mut pool.state.lock().handles[0].worker;
         state.answered(1_000_000, Instant::now()); // so that calls are known to be brief
         assert!(state.brief().is_some(), "the thread that waits receives its answer");
     }

@@ -5,26 +5,31 @@
 //! thread can go on if that takes long. The thread that started a worker lives longer than that: the
 //! kernel ends a worker with the thread that started it.
 
+pub(crate) mod threads;
+mod watchdog;
+
 use std::cell::Cell;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use self::threads::SupervisorThreads;
 use super::deferred::Steps;
-use super::desk::Desk;
+use super::incoming::Incoming;
 use super::manager::{DRAIN, PoolManager};
-use super::reply_reader::{Incoming, Read, ReaderRole, ReplyReader};
-use super::spawn::{Launched, Process, clear_wake, launch, wake_descriptor};
+use super::reply_reader::{Read, ReaderRole, ReplyReader};
+use super::spawn::{Launched, Process, launch};
 use super::timers::earlier;
-use super::watch;
 use super::worker_exit::{AfterExit, NOT_WOKEN, OUT_OF_STEP};
 use crate::futures::process::channel::inquiry::{Asker, Standing, Suspicion};
 use crate::futures::process::channel::sender::Sender;
+use crate::futures::process::channel::wake::clear_wake;
 use crate::futures::process::handshake::{Excuse, Hello, Welcome};
-use crate::futures::process::spin::{SPIN, spin_until_deadline};
 use crate::futures::remote::protocol::Malformed;
+use crate::sync::backoff::{SPIN, spin_until_deadline};
 
 /// How long a worker that has closed its channel may take to end.
 const GRACE: Duration = Duration::from_millis(200);
@@ -65,7 +70,7 @@ pub(crate) struct Supervisor {
     pool: Arc<PoolManager>,
     index: usize,
     stage: SupervisorStage,
-    /// `watch` knows of the desk.
+    /// The watchdog knows of its threads.
     watched: bool,
 }
 
@@ -78,26 +83,26 @@ enum SupervisorStage {
 }
 
 /// What a thread does that supervises: with `supervisor`, or when a substitute is called for.
-pub(crate) fn supervise(desk: &Arc<Desk>, supervisor: Option<Box<Supervisor>>) {
+fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor>>) {
     let mut steps = Steps::new();
-    let mut held = supervisor.or_else(|| desk.stand_by());
+    let mut held = supervisor.or_else(|| threads.stand_by());
     while let Some(mut supervisor) = held {
         POOL.set(Arc::as_ptr(&supervisor.pool).addr());
-        if !supervisor.turn(desk, &mut steps) {
-            desk.close();
-            watch::look();
+        if !supervisor.turn(threads, &mut steps) {
+            threads.close();
+            watchdog::supervision_ends();
             break;
         }
         held = if steps.is_empty() {
             Some(supervisor)
         } else {
             if !std::mem::replace(&mut supervisor.watched, true) {
-                watch::add(desk);
+                watchdog::watch(threads);
             }
-            desk.run(supervisor, &mut steps).or_else(|| desk.stand_by())
+            threads.run(supervisor, &mut steps).or_else(|| threads.stand_by())
         };
     }
-    desk.leave();
+    threads.thread_ends();
 }
 
 impl Supervisor {
@@ -107,23 +112,23 @@ impl Supervisor {
     }
 
     /// Until there is user code to run, or something has happened; false at the end.
-    fn turn(&mut self, desk: &Desk, steps: &mut Steps) -> bool {
+    fn turn(&mut self, threads: &SupervisorThreads, steps: &mut Steps) -> bool {
         let (pool, index) = (&self.pool, self.index);
         match &mut self.stage {
             SupervisorStage::Start => {
-                desk.note_starter();
+                threads.note_starter();
                 self.stage = match start(pool, index) {
                     Ok(service) => SupervisorStage::Serve(Box::new(service)),
                     Err(error) => {
-                        let (deferred, next, link) = pool.start_failed(index, error);
+                        let (deferred, next, sender) = pool.start_failed(index, error);
                         steps.extend(deferred.into_steps());
-                        SupervisorStage::Ended(next, link)
+                        SupervisorStage::Ended(next, sender)
                     }
                 };
             }
             SupervisorStage::Serve(service) => {
-                if let Some((next, link)) = service.turn(pool, index, steps) {
-                    self.stage = SupervisorStage::Ended(next, link);
+                if let Some((next, sender)) = service.turn(pool, index, steps) {
+                    self.stage = SupervisorStage::Ended(next, sender);
                 }
             }
             SupervisorStage::Ended(AfterExit::Stop, _) => return false,
@@ -146,12 +151,12 @@ fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
     let hello = Hello { nonce, fingerprint };
     let (own_page, own_socket) = (Arc::clone(&page), Arc::clone(&socket));
     let receiver = ReplyReader::new(index, own_bell, own_page, own_socket, hello, initializes);
-    let incoming = Incoming::new(receiver, wake_descriptor()?)?;
+    let incoming = Incoming::new(receiver)?;
     let pidfd = process.pidfd().try_clone_to_owned()?;
-    let own = Arc::clone(&incoming);
-    let mut link = Sender::new(process.pid(), bell, socket, pidfd, own, page);
-    pool.settings().initialize(&mut link, pool.arena())?;
-    pool.connected(index, link);
+    let wake = Arc::clone(incoming.wake());
+    let mut sender = Sender::new(process.pid(), bell, socket, pidfd, wake, page);
+    pool.settings().initialize(&mut sender, pool.arena())?;
+    pool.connected(index, sender, &incoming);
     let (channel, reads, timer) = (ReadMode::HasMore, 0, Some(Instant::now()));
     let asker = Asker::new(questions);
     Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
@@ -208,7 +213,7 @@ impl Service {
             ReadMode::Left | ReadMode::Closed => false,
         };
         if woken {
-            clear_wake(self.incoming.wake());
+            clear_wake(self.incoming.wake().as_fd());
         }
         let listens = !matches!(self.channel, ReadMode::Left | ReadMode::Closed);
         if listens && (woken || rung || looks) || ended && self.channel != ReadMode::Closed {
@@ -217,7 +222,7 @@ impl Service {
         if ended {
             let (start_error, excuse) = self.incoming.close(steps);
             let ended = self.process.wait();
-            let (deferred, next, link) = match excuse {
+            let (deferred, next, sender) = match excuse {
                 Some(Excuse { refused: true, why }) => {
                     let why = format!("{why}, in worker process {}", self.process.pid());
                     pool.start_failed(index, std::io::Error::other(why))
@@ -225,7 +230,7 @@ impl Service {
                 excuse => pool.ended(index, ended, start_error, excuse.map(|excuse| excuse.why)),
             };
             steps.extend(deferred.into_steps());
-            return Some((next, link));
+            return Some((next, sender));
         }
         if woken || rung || looks || due {
             let (deferred, next, owes_since) = pool.on_time(index);
@@ -259,7 +264,7 @@ impl Service {
     /// more to read.
     fn poll(&self) -> [bool; 3] {
         let (channel, timer) = (self.channel, self.timer);
-        let (wake, watch) = (self.incoming.wake(), self.incoming.watch());
+        let (wake, watch) = (self.incoming.wake().as_fd(), self.incoming.watch());
         let mut descriptors = [self.process.pidfd(), wake, watch]
             .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
         let watched = if matches!(channel, ReadMode::Left | ReadMode::Closed) { 2 } else { 3 };

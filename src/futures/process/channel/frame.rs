@@ -1,0 +1,191 @@
+//! What the two ends of a channel say to each other: frames, as bytes. No descriptor, no lock.
+//!
+//! ```text
+//!   0      4    5     6       8            16    20
+//!   ├──────┼────┼─────┼───┬───┼─────────────┼─────┼──────────────────┐
+//!   │ len  │kind│flags│ n │ 0 │     seq     │ sum │ body: len bytes  │   native endian
+//!   └──────┴────┴─────┴───────┴─────────────┴─────┴──────────────────┘
+//! ```
+//!
+//! `n` is how many descriptors were sent over the socket before the frame, for it. Nothing is known on
+//! both sides but what a frame says: a segment of shared memory is announced by the frame that brings
+//! its descriptor, named by later ones, and forgotten by the one that says so.
+//!
+//! Both ends are the same program image on the same machine, so that nothing here is a promise to
+//! anybody else. A frame lies where the user's code in the worker can overwrite it by mistake, so that
+//! it carries a sum: what was overwritten is an error, and no other value. Nothing in a frame is
+//! trusted: a length is checked before it is used, an unknown kind or flag is [`Malformed`], and that
+//! ends the worker.
+
+use crate::futures::remote::protocol::{FrameKind, Malformed, part};
+
+/// Bytes of a header.
+pub(crate) const HEADER: usize = 20;
+
+/// Bytes of it that are summed with the body; the sum follows.
+const SUMMED: usize = 16;
+
+/// The most bytes of a frame towards a worker: the kernel writes so many to a pipe as a whole.
+pub(crate) const REQUEST_LIMIT: usize = 4096;
+
+/// The most bytes of a body towards the parent; larger ones lie in shared memory.
+pub(crate) const REPLY_LIMIT: usize = 64 * 1024;
+
+/// The body is a [`OutOfLine`]: the payload lies in shared memory.
+pub(crate) const OUT_OF_LINE: u8 = 1;
+/// With [`OUT_OF_LINE`]: the last of the frame's descriptors is that of the segment.
+pub(crate) const ANNOUNCED: u8 = 2;
+/// With [`OUT_OF_LINE`]: no later frame names the segment.
+pub(crate) const ONCE: u8 = 4;
+
+/// The fixed part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) len: u32,
+    pub(crate) kind: FrameKind,
+    pub(crate) flags: u8,
+    /// Descriptors that were sent for it.
+    pub(crate) files: u8,
+    pub(crate) seq: u64,
+}
+
+impl Header {
+    pub(crate) fn is_out_of_line(self) -> bool {
+        self.flags & OUT_OF_LINE != 0
+    }
+
+    pub(crate) fn announces(self) -> bool {
+        self.flags & ANNOUNCED != 0
+    }
+
+    pub(crate) fn is_used_once(self) -> bool {
+        self.flags & ONCE != 0
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..4].copy_from_slice(&self.len.to_ne_bytes());
+        bytes[4] = self.kind as u8;
+        bytes[5] = self.flags;
+        bytes[6] = self.files;
+        bytes[8..SUMMED].copy_from_slice(&self.seq.to_ne_bytes());
+        bytes
+    }
+
+    /// Puts the sum into the first bytes of a frame, which is whole.
+    pub(crate) fn seal(frame: &mut [u8]) {
+        if let Some((head, body)) = frame.split_first_chunk_mut::<HEADER>() {
+            let sum = sum(head, body);
+            head[SUMMED..].copy_from_slice(&sum.to_ne_bytes());
+        }
+    }
+
+    /// An error if something else is there than what was written.
+    pub(crate) fn check(head: &[u8; HEADER], body: &[u8]) -> Result<(), Malformed> {
+        if u32::from_ne_bytes(part(head, SUMMED)) == sum(head, body) {
+            Ok(())
+        } else {
+            Err(Malformed("its channel was overwritten: has a call written to memory not its own?"))
+        }
+    }
+
+    /// Reads a header; `limit` is the most bytes that its body may have.
+    pub(crate) fn from_bytes(bytes: &[u8; HEADER], limit: usize) -> Result<Self, Malformed> {
+        let len = u32::from_ne_bytes(part(bytes, 0));
+        let kind = FrameKind::from_byte(bytes[4]).ok_or(Malformed("unknown kind of frame"))?;
+        let flags = bytes[5];
+        if flags & !(OUT_OF_LINE | ANNOUNCED | ONCE) != 0 || bytes[7] != 0 {
+            return Err(Malformed("unknown flags"));
+        }
+        let files = bytes[6];
+        if flags & (OUT_OF_LINE | ANNOUNCED) == ANNOUNCED || flags & ANNOUNCED != 0 && files == 0 {
+            return Err(Malformed("a segment is announced without a descriptor"));
+        }
+        if len as usize > limit {
+            return Err(Malformed("frame too long"));
+        }
+        Ok(Self { len, kind, flags, files, seq: u64::from_ne_bytes(part(bytes, 8)) })
+    }
+}
+
+/// Tells what was written by chance from what was meant; not what was forged.
+fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    // Each step can be undone, so that one changed word is missed once in 2^32 times.
+    let mix = |sum: u64, word: u64| {
+        let mixed = (sum ^ word).wrapping_mul(ODD);
+        mixed ^ mixed >> 32
+    };
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_ne_bytes(word)
+    };
+    // Four sums beside each other, since each step waits for the one before.
+    let mut sums = [word(&head[..8]), word(&head[8..SUMMED]), ODD, !ODD];
+    let (blocks, rest) = body.split_at(body.len() / 32 * 32);
+    for block in blocks.chunks_exact(32) {
+        for (sum, bytes) in sums.iter_mut().zip(block.chunks_exact(8)) {
+            *sum = mix(*sum, word(bytes));
+        }
+    }
+    let all = rest.chunks(8).map(word).chain(sums).fold(0, mix);
+    (all >> 32) as u32
+}
+
+/// Appends a frame that no descriptors belong to.
+pub(crate) fn put(out: &mut Vec<u8>, kind: FrameKind, seq: u64, body: &[&[u8]]) {
+    put_with_files(out, Header { len: 0, kind, flags: 0, files: 0, seq }, body);
+}
+
+/// Appends a frame; the length in `header` does not matter.
+pub(crate) fn put_with_files(out: &mut Vec<u8>, header: Header, body: &[&[u8]]) {
+    let len: usize = body.iter().map(|part| part.len()).sum();
+    let len = u32::try_from(len).expect("larger payloads travel in shared memory");
+    let start = out.len();
+    out.extend_from_slice(&Header { len, ..header }.to_bytes());
+    body.iter().for_each(|part| out.extend_from_slice(part));
+    Header::seal(&mut out[start..]);
+}
+
+/// The body of [`FrameKind::Undelivered`]: the segment that the call announced (0 for none), and a text.
+pub(crate) fn split_segment(body: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let parts = body.split_first_chunk::<8>();
+    let (segment, text) = parts.ok_or(Malformed("an answer is too short"))?;
+    Ok((u64::from_ne_bytes(*segment), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_byte_of_a_frame_counts_in_its_sum() {
+        for len in [0, 1, 8, 31, 32, 33, 64, 300] {
+            let mut frame = Vec::new();
+            let body: Vec<_> = (0..len).map(|n| n as u8).collect();
+            put(&mut frame, FrameKind::Done, 3, &[&body[..len / 2], &body[len / 2..]]);
+            let check = |frame: &[u8]| {
+                let (head, body) = frame.split_first_chunk().unwrap();
+                Header::check(head, body)
+            };
+            assert_eq!(check(&frame), Ok(()));
+            for at in 0..frame.len() {
+                for bit in 0..8 {
+                    frame[at] ^= 1 << bit;
+                    assert!(check(&frame).is_err(), "byte {at} of {len}");
+                    frame[at] ^= 1 << bit;
+                }
+            }
+        }
+        // Nor is nothing but zeros a frame, as memory that was never written is.
+        assert!(Header::check(&[0; HEADER], &[]).is_err());
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_it_is_used() {
+        let header = Header { len: u32::MAX, kind: FrameKind::Done, flags: 0, files: 0, seq: 1 };
+        let refused = Header::from_bytes(&header.to_bytes(), REPLY_LIMIT);
+        assert_eq!(refused, Err(Malformed("frame too long")));
+    }
+}

@@ -1,0 +1,175 @@
+//! How a thread passes the time while it expects something soon: it spins, then yields, then sleeps for
+//! longer and longer. One policy for each kind of wait.
+//!
+//! `crossbeam_utils::Backoff` has a single policy, seven rounds of spinning and four yields, and fits
+//! none of them. The other side of a hand-over may just have been woken on this very processor, so that
+//! spinning must soon make room for it; and another process or machine needs many more rounds.
+
+#[cfg(not(concurrent_loom))]
+pub(crate) use imp::*;
+
+/// Spins and yields a few times until `ready` is true; returns whether it is. To be called by a thread
+/// that is about to sleep until then.
+#[cfg(not(concurrent_loom))]
+pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
+    let mut backoff = Backoff::new(BackoffPolicy::HAND_OVER);
+    loop {
+        if ready() {
+            return true;
+        }
+        if !backoff.pass_round() {
+            return false;
+        }
+    }
+}
+
+/// Loom tries every interleaving anyway.
+#[cfg(concurrent_loom)]
+pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
+    ready()
+}
+
+#[cfg(not(concurrent_loom))]
+mod imp {
+    use std::thread::yield_now;
+    #[cfg(target_os = "linux")]
+    use std::time::{Duration, Instant};
+
+    /// How many rounds a thread spends in which way.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct BackoffPolicy {
+        /// Rounds of spinning, each twice as long as the one before.
+        spins: u32,
+        /// Rounds in which other threads may run.
+        yields: u32,
+        /// The longest pause after those, if there are pauses.
+        #[cfg(all(target_os = "linux", feature = "mpi"))]
+        longest_pause: Duration,
+    }
+
+    impl BackoffPolicy {
+        const fn rounds(spins: u32, yields: u32) -> Self {
+            Self {
+                spins,
+                yields,
+                #[cfg(all(target_os = "linux", feature = "mpi"))]
+                longest_pause: Duration::ZERO,
+            }
+        }
+
+        /// Between two running threads. That takes a fraction of a microsecond, where putting one to
+        /// sleep and waking it takes ten.
+        pub(super) const HAND_OVER: Self = Self::rounds(2, 10);
+
+        /// Between two processes, for as long as the caller wants to. To wake one takes longer than a
+        /// short call, above all where an idle processor is stopped.
+        #[cfg(target_os = "linux")]
+        const PROCESSES: Self = Self::rounds(0, u32::MAX);
+
+        /// Between two ranks, while replies are to come. MPI has nothing that a thread could sleep on.
+        #[cfg(all(target_os = "linux", feature = "mpi"))]
+        pub(crate) const BUSY_RANK: Self =
+            Self { longest_pause: Duration::from_micros(200), ..Self::rounds(0, 200) };
+
+        /// On a rank that has nothing to do: 1.6 % of a processor, where pauses of 200 µs cost nearly 4.
+        #[cfg(all(target_os = "linux", feature = "mpi"))]
+        pub(crate) const IDLE_RANK: Self =
+            Self { longest_pause: Duration::from_millis(1), ..Self::BUSY_RANK };
+    }
+
+    /// A wait, by rounds.
+    #[derive(Debug)]
+    pub(crate) struct Backoff {
+        policy: BackoffPolicy,
+        round: u32,
+        #[cfg(all(target_os = "linux", feature = "mpi"))]
+        pause: Duration,
+    }
+
+    impl Backoff {
+        pub(crate) fn new(policy: BackoffPolicy) -> Self {
+            Self {
+                policy,
+                round: 0,
+                #[cfg(all(target_os = "linux", feature = "mpi"))]
+                pause: Duration::ZERO,
+            }
+        }
+
+        /// Spins or yields once; false, and it does neither, if all rounds are over.
+        pub(super) fn pass_round(&mut self) -> bool {
+            let BackoffPolicy { spins, yields, .. } = self.policy;
+            if self.round < spins {
+                (0..1 << self.round).for_each(|_| std::hint::spin_loop());
+            } else if self.round - spins < yields {
+                yield_now();
+            } else {
+                return false;
+            }
+            self.round = self.round.saturating_add(1);
+            true
+        }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "mpi"))]
+    impl Backoff {
+        /// Something has come: begins anew.
+        pub(crate) fn reset(&mut self) {
+            *self = Self::new(self.policy);
+        }
+
+        /// Nothing has come: passes a round, or, if all are over, returns for how long to sleep.
+        pub(crate) fn next_pause(&mut self) -> Option<Duration> {
+            if self.pass_round() {
+                return None;
+            }
+            let longest = self.policy.longest_pause;
+            self.pause = (self.pause * 2).clamp(Duration::from_micros(1), longest);
+            Some(self.pause)
+        }
+    }
+
+    /// How long to spin for another process: a little longer than it takes to be woken.
+    #[cfg(target_os = "linux")]
+    pub(crate) const SPIN: Duration = Duration::from_micros(50);
+
+    /// How long to spin for another process before something else is done first.
+    #[cfg(target_os = "linux")]
+    pub(crate) const SHORT_SPIN: Duration = Duration::from_micros(5);
+
+    /// Spins until `ready` is true, for another process, or until the deadline; returns whether it is.
+    /// With one processor it returns false at once: the other process could not run meanwhile.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn spin_until_deadline(deadline: Instant, mut ready: impl FnMut() -> bool) -> bool {
+        static ALONE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        let count = || std::thread::available_parallelism().map_or(1, usize::from);
+        if *ALONE.get_or_init(|| count() == 1) {
+            return false;
+        }
+        let mut backoff = Backoff::new(BackoffPolicy::PROCESSES);
+        while !ready() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            backoff.pass_round();
+        }
+        true
+    }
+}
+
+#[cfg(all(test, target_os = "linux", feature = "mpi", not(concurrent_loom)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_begin_anew() {
+        let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
+        let pauses: Vec<_> = (0..400).filter_map(|_| backoff.next_pause()).collect();
+        assert_eq!(pauses.len(), 200);
+        assert!(pauses.is_sorted() && pauses[0] == Duration::from_micros(1));
+        assert_eq!(pauses.last(), Some(&Duration::from_micros(200)));
+        backoff.reset();
+        assert_eq!(backoff.next_pause(), None);
+    }
+}
