@@ -87,22 +87,22 @@ impl Stream {
                 if room > 0 {
                     break position;
                 }
-                self.rouse_reader(true);
-                if self.flow.writer_sleeps(&self.written, self.capacity()) {
+                self.wake_reader(true);
+                if self.flow.prepare_writer_sleep(&self.written, self.capacity()) {
                     slept = true;
                     self.for_writer.wait();
                 }
             };
             self.cell(position).set(n);
             self.flow.publish(&self.written, 1);
-            self.rouse_reader(false);
+            self.wake_reader(false);
         }
-        self.rouse_reader(true);
+        self.wake_reader(true);
         slept
     }
 
-    fn rouse_reader(&self, for_anything: bool) {
-        if self.flow.rouse_reader(&self.written, for_anything) {
+    fn wake_reader(&self, for_anything: bool) {
+        if self.flow.must_wake_reader(&self.written, for_anything) {
             self.for_reader.ring();
         }
     }
@@ -120,7 +120,7 @@ impl Stream {
                 if self.flow.consume(&self.read, filled) {
                     self.for_writer.ring();
                 }
-            } else if self.flow.reader_sleeps(&self.read, until) {
+            } else if self.flow.prepare_reader_sleep(&self.read, until) {
                 slept = true;
                 self.for_reader.wait();
             }
@@ -161,7 +161,7 @@ fn a_reader_that_gives_up_sleeping_reads_on() {
         let other = Arc::clone(&stream);
         let writer = thread::spawn(move || other.write(2));
         // Its time was over before it was rung for: a bell may come all the same.
-        if stream.flow.reader_sleeps(&stream.read, 2) {
+        if stream.flow.prepare_reader_sleep(&stream.read, 2) {
             stream.flow.reader_is_awake();
         }
         let slept = stream.read(2, 1);
@@ -178,7 +178,7 @@ fn positions_that_no_other_side_reaches_are_refused() {
         flow.publish(&written, 3);
         assert_eq!((flow.filled(&read, 2), flow.filled(&read, 4)), (Err(Overrun), Ok((0, 3))));
         assert_eq!((flow.room(&written, 2), flow.room(&written, 4)), (Err(Overrun), Ok((3, 1))));
-        assert!(!flow.writer_sleeps(&written, 2), "nobody would wake it");
+        assert!(!flow.prepare_writer_sleep(&written, 2), "nobody would wake it");
         // A reader that says to have read more than was written.
         let liar = Position::default();
         let _ = flow.consume(&liar, 4);

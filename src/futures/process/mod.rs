@@ -85,10 +85,10 @@
 //! [`WorkerDied`]: crate::Error::WorkerDied
 //! [`Future::kill`]: crate::futures::Future::kill
 
-// Read next: `parent/worker_state.rs` (the life of a worker), `../remote/protocol.rs` (what is said),
-// `parent/manager.rs` (what is decided under the lock), `channel/flow.rs` and `channel/ring.rs` (the
-// channel), `parent/supervisor.rs`, `desk.rs`, `reply_reader.rs`, `answered.rs`, `worker_exit.rs` there, `child/main_loop.rs`;
-// `../remote/function_id.rs` for how a function crosses.
+// Read next: `parent/worker_state.rs` (the life of a worker), `channel/frame.rs` (what both sides say),
+// `parent/manager.rs` (decisions under the lock), `channel/flow.rs` and `channel/ring.rs` (the channel),
+// in `parent/` then `supervisor`, `reply_reader.rs`, `answered.rs` and `worker_exit.rs`;
+// `child/main_loop.rs` (the worker); `../remote/function_id.rs` (how a function crosses).
 
 mod builder;
 mod channel;

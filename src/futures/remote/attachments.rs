@@ -1,51 +1,51 @@
-//! What goes beside the bytes of a message: the descriptors of [`SharedBytes`].
+//! The descriptors of [`SharedBytes`], which accompany the bytes of a message.
 //!
-//! Serde has no room for them, so a thread notes here what it is encoding or decoding. The code of
-//! a user that serialises something else meanwhile sees none of it.
+//! Serde has no room for them, so they pass through thread-locals while a thread encodes or decodes a
+//! value. User code that serialises something else in between sees none of them.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 
 use super::shared_bytes::SharedBytes;
 
-/// Descriptors that came beside a payload; each is taken once.
+/// Descriptors that came with a payload; each is taken once.
 pub(crate) type Files = RefCell<Vec<Option<OwnedFd>>>;
 
 /// The most descriptors that travel with one message; further shared bytes are copied.
 pub(crate) const MOST_DESCRIPTORS: usize = 64;
 
 thread_local! {
-    /// While this thread encodes a value: how much was attached to its message before.
+    /// While this thread encodes a value: the number of attachments that its message had before.
     static OUTSIDE: Cell<Option<usize>> = const { Cell::new(None) };
-    /// Whether there is something in `OUTGOING`.
+    /// Whether `OUTGOING` is not empty.
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
-    /// The shared bytes met in the value that this thread encodes.
+    /// The shared bytes found so far in the value that this thread encodes.
     static OUTGOING: RefCell<Vec<SharedBytes>> = const { RefCell::new(Vec::new()) };
-    /// Whether there may be something in `INCOMING`.
+    /// Whether `INCOMING` may be not empty.
     static RECEIVING: Cell<bool> = const { Cell::new(false) };
     /// The descriptors that came with the value that this thread decodes.
     static INCOMING: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
-    /// The error of the system that refused one of them: the format does not keep the text of an error.
+    /// The error of the system that refused one of them: the format does not keep texts of errors.
     static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// The time in which this thread encodes a value. Nearly always nobody else is encoding and nothing
-/// is attached: then it is two flags.
+/// Exists while this thread encodes a value. It nearly always costs two flags: values are rarely
+/// encoded within others, or have attachments.
 pub(crate) struct Encoding {
     outer: Option<usize>,
-    /// What was attached to the value around this one, if there is one.
+    /// The attachments of the value around this one, if there is one.
     outer_list: Option<Vec<SharedBytes>>,
 }
 
 impl Encoding {
-    /// `before` is how much is attached to the message already.
+    /// `before` is the number of attachments that the message has already.
     #[inline]
     pub(crate) fn begin(before: usize) -> Self {
         let outer = OUTSIDE.replace(Some(before));
         Self { outer, outer_list: outer.map(|_| OUTGOING.take()) }
     }
 
-    /// What was attached.
+    /// The attachments of the value.
     #[inline]
     pub(crate) fn attached(&self) -> Option<Vec<SharedBytes>> {
         ATTACHED.replace(false).then(|| OUTGOING.take())
@@ -66,10 +66,10 @@ impl Drop for Encoding {
     }
 }
 
-/// The time in which this thread decodes a value that descriptors may have come with.
+/// Exists while this thread decodes a value that may have come with descriptors.
 pub(crate) struct Decoding<'a> {
     files: &'a Files,
-    /// Of the value around this one; `None` if there is neither one nor a descriptor.
+    /// The state of the value around this one; `None` if there is neither one nor a descriptor.
     outer: Option<(bool, Vec<Option<OwnedFd>>)>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    /// Why shared bytes could not be had, if descriptors came.
+    /// Why the system refused shared bytes, if it did.
     #[inline]
     pub(crate) fn refused(&self) -> Option<String> {
         self.outer.as_ref().and_then(|_| REFUSED.take())
@@ -100,7 +100,7 @@ impl Drop for Decoding<'_> {
     }
 }
 
-/// Adds to the message that is being encoded; gives the number to decode it by.
+/// Attaches shared bytes to the message that is being encoded; returns their number in it.
 pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
     let before = OUTSIDE.get()?;
     OUTGOING.with_borrow_mut(|list| {
@@ -114,7 +114,7 @@ pub(crate) fn add_outgoing(bytes: &SharedBytes) -> Option<u64> {
     })
 }
 
-/// Notes what the system has refused to a descriptor that came; gives it back.
+/// Keeps the reason why the system refused a descriptor, and returns it.
 pub(crate) fn note_refused(why: String) -> String {
     if RECEIVING.get() {
         REFUSED.set(Some(why.clone()));

@@ -1,8 +1,7 @@
-//! Both ends of a call that stands for several: the items of a chunk, one after the other.
+//! Both ends of a call for a chunk of several items, one after the other.
 //!
-//! An item that fails in any way does not affect the others. All of them share one
-//! [`catch`]: it is entered again only after a panic, because for cheap items it would cost as much
-//! as the item.
+//! The failure of an item does not affect the others. All items share one [`catch`], which is entered
+//! again only after a panic: for cheap items it would cost as much as the item.
 
 use std::mem::needs_drop;
 
@@ -16,10 +15,10 @@ use crate::error::{Error, Panic, Result};
 use crate::futures::executor::Portable;
 use crate::user_code::catch;
 
-/// The tag of an item that could not be encoded by the parent; else it is a [`FrameKind`].
+/// The tag of an item that the parent could not encode; all other tags are [`FrameKind`]s.
 const NOT_ENCODED: u8 = 0;
 
-/// In the parent: the items. One that cannot be encoded fails alone.
+/// In the parent: encodes the items. One that cannot be encoded fails alone.
 pub(crate) fn encode_chunk<A: Portable, S: Storage>(
     items: Vec<A>,
     sink: &mut Sink<'_, S>,
@@ -49,7 +48,7 @@ pub(crate) fn encode_chunk<A: Portable, S: Storage>(
                 let_go_each("dropping an argument that was not sent", left);
                 return Err(too_large);
             }
-            Err(panic) => sink.why_panicked::<A>(&panic),
+            Err(panic) => sink.panic_text::<A>(&panic),
         };
         let_go("dropping an argument that was not sent", || drop(current.take()));
         sink.truncate(at);
@@ -72,11 +71,11 @@ pub(crate) fn call_chunk<A: Portable, R: Portable, S: Storage>(
     loop {
         let failed = match catch(|| run.go(source, sink)) {
             Ok(Ok(())) => return CallOutcome::Done,
-            Ok(Err(verdict)) => return verdict,
+            Ok(Err(outcome)) => return outcome,
             Err(panic) => run.panicked(&panic, sink),
         };
-        if let Err(verdict) = failed {
-            return verdict;
+        if let Err(outcome) = failed {
+            return outcome;
         }
     }
 }
@@ -84,14 +83,14 @@ pub(crate) fn call_chunk<A: Portable, R: Portable, S: Storage>(
 struct ChunkRun<A, R> {
     function: fn(A) -> R,
     left: u64,
-    /// Where the result of the present item begins.
+    /// Where the result of the current item begins.
     at: usize,
-    /// What a panic would mean for it.
+    /// The meaning of a panic at this point.
     stage: FrameKind,
 }
 
 impl<A: Portable, R: Portable> ChunkRun<A, R> {
-    /// Until the last item is done, or a panic goes through.
+    /// Runs until the last item is done, or a panic goes through.
     fn go<S: Storage>(
         &mut self,
         source: &mut Source<'_>,
@@ -102,11 +101,11 @@ impl<A: Portable, R: Portable> ChunkRun<A, R> {
             let (tag, item) =
                 source.item().map_err(|error| CallOutcome::BadArgument(text(error)))?;
             if tag == NOT_ENCODED {
-                put_item(sink, NOT_ENCODED, item.rest()).map_err(verdict)?;
+                put_item(sink, NOT_ENCODED, item.rest()).map_err(encode_failure)?;
                 continue;
             }
             self.stage = FrameKind::BadArgument;
-            self.at = sink.begin_item().map_err(verdict)?;
+            self.at = sink.begin_item().map_err(encode_failure)?;
             let argument = match item.read::<A>() {
                 Ok(argument) => argument,
                 Err(error) => {
@@ -139,7 +138,7 @@ impl<A: Portable, R: Portable> ChunkRun<A, R> {
         error: &str,
     ) -> Result<(), CallOutcome> {
         sink.truncate(self.at);
-        put_item(sink, self.stage as u8, &text(error).to_bytes()).map_err(verdict)
+        put_item(sink, self.stage as u8, &text(error).to_bytes()).map_err(encode_failure)
     }
 
     fn panicked<S: Storage>(
@@ -150,7 +149,8 @@ impl<A: Portable, R: Portable> ChunkRun<A, R> {
         let text = panic_text(panic);
         if self.stage == FrameKind::Panicked {
             sink.truncate(self.at);
-            return put_item(sink, FrameKind::Panicked as u8, &text.to_bytes()).map_err(verdict);
+            return put_item(sink, FrameKind::Panicked as u8, &text.to_bytes())
+                .map_err(encode_failure);
         }
         self.put_failure(sink, &panic.to_string())
     }
@@ -167,14 +167,14 @@ pub(crate) fn put_item<S: Storage>(
     Ok(())
 }
 
-pub(crate) fn verdict(error: EncodeError) -> CallOutcome {
+pub(crate) fn encode_failure(error: EncodeError) -> CallOutcome {
     match error {
         EncodeError::TooLarge(limit) => CallOutcome::TooLarge(limit),
         EncodeError::Failed(error) => CallOutcome::BadResult(text(error)),
     }
 }
 
-/// In the parent: the results of `items` items.
+/// In the parent: decodes the results of `items` items.
 pub(crate) fn decode_chunk<R: Portable>(
     source: &mut Source<'_>,
     items: usize,

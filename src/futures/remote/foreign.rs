@@ -1,4 +1,4 @@
-//! The segments of the other side, which are read and never looked at in place.
+//! The segments of the other side. They are read by system calls, and never mapped.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -9,13 +9,13 @@ use super::segments::Announced;
 use crate::futures::remote::codec::OutOfLineBytes;
 use crate::futures::remote::protocol::{Malformed, OutOfLine};
 
-/// The segments of the other side, by what it said of them.
+/// The segments that the other side has announced, by number.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignSegments(Vec<(u64, ForeignSegment)>);
 
 impl ForeignSegments {
-    /// More than an honest sender ever has announced: those that it keeps, and one for each message
-    /// that is not read yet.
+    /// More than an honest sender ever has announced: those that it keeps, and one for each unread
+    /// message.
     const MOST: usize = Announced::MOST + 1 + 64;
 
     /// The sender has announced a segment, by its descriptor.
@@ -32,7 +32,7 @@ impl ForeignSegments {
         if self.0.len() <= Self::MOST { Ok(()) } else { Err(Malformed("too much shared memory")) }
     }
 
-    /// Where a payload is.
+    /// The payload at a place in a segment.
     pub(crate) fn window(&self, place: OutOfLine) -> std::result::Result<Window<'_>, Malformed> {
         let segment = self.0.iter().find(|(id, _)| *id == place.segment);
         let (_, segment) = segment.ok_or(Malformed("shared memory that was not announced"))?;
@@ -53,27 +53,27 @@ impl ForeignSegments {
     }
 }
 
-/// A segment of the other side, to be read.
+/// A segment of the other side, for reading.
 #[derive(Debug)]
 pub(crate) struct ForeignSegment {
     file: OwnedFd,
 }
 
 impl ForeignSegment {
-    /// An error if it is no memory: to read from something else may block.
+    /// An error if the file is no shared memory: reading from anything else may block.
     pub(crate) fn new(file: OwnedFd) -> Result<Self> {
         rustix::fs::fcntl_get_seals(&file)?;
         Ok(Self { file })
     }
 
-    /// Whether there are so many bytes. If the system does not say, to read them is an error.
+    /// Whether the file has `len` bytes. If the system does not tell, reading them is an error.
     pub(crate) fn has(&self, len: u64) -> bool {
         rustix::fs::fstat(&self.file)
             .map_or(true, |stat| i128::from(stat.st_size) >= i128::from(len))
     }
 
-    /// Copies bytes from the beginning; gives those that were filled. The kernel copies, so that
-    /// nothing that the other side does to its memory meanwhile can harm more than the bytes.
+    /// Copies bytes from the beginning; returns the buffer, filled. The kernel copies, so whatever the
+    /// other side does to its memory meanwhile changes these bytes at most.
     pub(crate) fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
         fill(into.len(), |at| {
             pread(&self.file, &mut into[at..], at as u64).map(|(read, _)| read.len())
@@ -83,8 +83,8 @@ impl ForeignSegment {
     }
 }
 
-/// Fills a buffer of `len` bytes: `read` reads to a position of it, and returns how many bytes it has
-/// read. An error if there are not so many.
+/// Fills a buffer of `len` bytes: `read` reads to a position in it and returns the number of bytes that
+/// it read. An error if the source is shorter.
 pub(crate) fn fill(len: usize, mut read: impl FnMut(usize) -> Result<usize>) -> Result<()> {
     let mut filled = 0;
     while filled < len {

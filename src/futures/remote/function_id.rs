@@ -1,9 +1,9 @@
-//! How a function crosses: as an offset into a program image that both processes run.
+//! A function crosses as an offset into a program image that both processes run.
 //!
-//! Images are loaded at random addresses, so an address means nothing to another process; its
-//! distance from the start of the image does. A place is looked up among the executable parts of the
-//! images that are really loaded (`images.rs`), on both sides, before it is used. An address is never a
-//! key: the linker merges functions that compile to the same code.
+//! Images are loaded at random addresses, so an address means nothing to another process, but its offset
+//! from the start of the image does. Both sides look a place up in the executable parts of the loaded
+//! images (`images.rs`) before they use it. An address is never a key: the linker merges functions that
+//! compile to the same code.
 
 use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// Code of this crate that knows `A` and `R`: decodes an argument, calls a function, encodes its result.
 pub(crate) type Trampoline<S> = fn(Code, &mut Source<'_>, &mut Sink<'_, S>) -> CallOutcome;
 
-/// How a call went, in the worker.
+/// How a call ended, in the worker.
 #[derive(Debug)]
 pub(crate) enum CallOutcome {
     /// The result is in the sink.
@@ -45,7 +45,7 @@ impl Code {
     }
 }
 
-/// The token for calling `function` through `trampoline`.
+/// The token by which a worker calls `function` through `trampoline`.
 pub(crate) fn token<S: Storage, A, R>(
     trampoline: Trampoline<S>,
     function: fn(A) -> R,
@@ -108,10 +108,10 @@ fn own_executable() -> Result<&'static Image> {
     })
 }
 
-/// The fingerprint of the executable, and where this library is in it.
+/// A hash of the executable's name and of this library's offset in it.
 ///
-/// An error if the library is not part of the executable: then a new process of the executable
-/// would not find its way here.
+/// An error if the library is not part of the executable: a new process of the executable would not
+/// reach this code then.
 pub(crate) fn fingerprint() -> Result<u64> {
     let executable = own_executable()?;
     let anchor = fingerprint as fn() -> Result<u64> as *const c_void;
@@ -120,10 +120,10 @@ pub(crate) fn fingerprint() -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// As [`fingerprint`], for processes that may run another file: different builds have different ones
-/// also if the linker was told to write no build id.
+/// Like [`fingerprint`], but different for each build even if the linker wrote no build id, for
+/// processes that may run different files.
 ///
-/// An error besides if there is none and the code cannot be read either.
+/// Also an error if there is no build id and the code cannot be read.
 #[cfg(feature = "mpi")]
 pub(crate) fn build_fingerprint() -> Result<u64> {
     use std::sync::OnceLock;
@@ -144,7 +144,7 @@ pub(crate) fn build_fingerprint() -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// Whether the executable asks the kernel for a dynamic loader.
+/// Whether the executable needs a dynamic loader.
 pub(crate) fn wants_loader() -> bool {
     images::executable().is_some_and(|image| image.wants_loader)
 }
@@ -158,7 +158,7 @@ pub(crate) fn constructors_after(own: usize) -> Vec<Constructor> {
     }
     let later = (own + step..array.end).step_by(step);
     // SAFETY: these lie in the loader's array of function pointers, which is relocated before the first
-    // constructor runs; an entry may be null.
+    // constructor runs; entries may be null.
     let read = |at| unsafe { std::ptr::with_exposed_provenance::<Option<Constructor>>(at).read() };
     later.filter_map(read).collect()
 }

@@ -1,7 +1,7 @@
-//! The program images of this process: the executable and its shared libraries, as the loader has them.
+//! The program images of this process, as the loader lists them: the executable and its shared libraries.
 //!
-//! The executable stays as long as the process. A library may go, and another one come to the same
-//! place, so that the list of libraries is made anew whenever the loader has changed its own.
+//! The executable stays as long as the process. A library may be unloaded and another one loaded to the
+//! same addresses, so the list of libraries is rebuilt whenever the loader has changed its own.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,18 +20,18 @@ pub type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const 
 pub(super) struct Image {
     base: usize,
     code: Vec<Range<usize>>,
-    /// What tells it from other images: its program headers and its build id, or for want of that, in
-    /// a library, its contents. `None` if those cannot be read.
+    /// A hash that tells the image from others: of its program headers and its build id, or, for a library
+    /// without one, of its contents. `None` if those cannot be read.
     pub(super) name: Option<u64>,
     #[cfg(feature = "mpi")]
     pub(super) has_build_id: bool,
     pub(super) wants_loader: bool,
-    /// Where its array of constructors is.
+    /// The addresses of its array of constructors.
     pub(super) constructors: Range<usize>,
 }
 
 impl Image {
-    /// Where this address of its code is in it.
+    /// The offset of an address of its code.
     pub(super) fn offset_of(&self, address: usize) -> Option<u32> {
         let offset = u32::try_from(address.checked_sub(self.base)?).ok()?;
         self.contains(address).then_some(offset)
@@ -47,7 +47,7 @@ impl Image {
     }
 }
 
-/// The first that `find` finds something in.
+/// The first result of `find`, called with each image.
 pub(super) fn find<T>(find: impl Fn(&Image) -> Option<T>) -> Option<T> {
     let found = executable().and_then(&find);
     found.or_else(|| libraries().iter().find_map(&find))
@@ -59,14 +59,14 @@ pub(super) fn executable() -> Option<&'static Image> {
         let mut executable = None;
         visit(|info, _| {
             executable = read(info, false);
-            false // it is the first
+            false // the executable is the first
         });
         executable
     };
     EXECUTABLE.get_or_init(list).as_ref()
 }
 
-/// What the executable contains, for builds that have no build id. `None` if it cannot be read.
+/// A hash of the executable's contents, for builds without a build id. `None` if they cannot be read.
 #[cfg(feature = "mpi")]
 pub(super) fn executable_content() -> Option<u64> {
     let mut content = None;
@@ -78,7 +78,7 @@ pub(super) fn executable_content() -> Option<u64> {
     content
 }
 
-/// How often the loader has added and removed an image.
+/// How many images the loader has added and removed so far.
 type Changes = (u64, u64);
 
 fn libraries() -> Arc<[Image]> {
@@ -104,8 +104,8 @@ fn libraries() -> Arc<[Image]> {
     libraries
 }
 
-/// Calls `each` for each image, the executable first, until it returns false. The loader changes nothing
-/// meanwhile.
+/// Calls `each` for each image, the executable first, until it returns false. The loader does not change
+/// its list meanwhile.
 fn visit<F: FnMut(&dl_phdr_info, Option<Changes>) -> bool>(mut each: F) {
     unsafe extern "C" fn one<F: FnMut(&dl_phdr_info, Option<Changes>) -> bool>(
         info: *mut dl_phdr_info,
@@ -114,7 +114,7 @@ fn visit<F: FnMut(&dl_phdr_info, Option<Changes>) -> bool>(mut each: F) {
     ) -> c_int {
         // SAFETY: the loader passes a valid structure, of which `size` bytes are there.
         let info = unsafe { &*info };
-        // SAFETY: it is what `visit` has passed, and nobody else uses it meanwhile.
+        // SAFETY: `visit` has passed it, and nothing else uses it meanwhile.
         let each = unsafe { &mut *each.cast::<F>() };
         let counts = size >= offset_of!(dl_phdr_info, dlpi_subs) + size_of::<u64>();
         c_int::from(!each(info, counts.then_some((info.dlpi_adds, info.dlpi_subs))))
@@ -132,14 +132,14 @@ fn headers(info: &dl_phdr_info) -> &[libc::Elf64_Phdr] {
     unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
 }
 
-/// Where a segment is.
+/// The addresses of a segment.
 fn place(info: &dl_phdr_info, header: &libc::Elf64_Phdr) -> Range<usize> {
     let at = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
     at..at.saturating_add(header.p_memsz as usize)
 }
 
-/// Reads what the loader knows of an image. One without a build id is named by its contents as well, if
-/// that is `wanted`.
+/// Reads the loader's entry of an image. If `contents_wanted`, the name of an image without a build id
+/// covers its contents.
 fn read(info: &dl_phdr_info, contents_wanted: bool) -> Option<Image> {
     let base = usize::try_from(info.dlpi_addr).ok()?;
     let mut hasher = DefaultHasher::new();
@@ -152,7 +152,7 @@ fn read(info: &dl_phdr_info, contents_wanted: bool) -> Option<Image> {
         match header.p_type {
             libc::PT_LOAD if header.p_flags & libc::PF_X != 0 => code.push(place),
             libc::PT_NOTE if header.p_flags & libc::PF_R != 0 => {
-                // SAFETY: notes are part of a readable loaded segment; nobody writes to them.
+                // SAFETY: notes are part of a readable loaded segment; no code writes to them.
                 let notes = unsafe { bytes_at(place) };
                 notes.hash(&mut hasher);
                 has_build_id |= holds_build_id(notes, header.p_align as usize);
@@ -180,8 +180,8 @@ fn read(info: &dl_phdr_info, contents_wanted: bool) -> Option<Image> {
     })
 }
 
-/// Hashes what of an image is the same in every process: the segments that are not writable. False if
-/// one of them cannot be read.
+/// Hashes the parts of an image that are the same in every process: the segments that are not writable.
+/// False if one of them cannot be read.
 fn hash_contents(info: &dl_phdr_info, hasher: &mut DefaultHasher) -> bool {
     let fixed = headers(info)
         .iter()
@@ -196,18 +196,18 @@ fn hash_contents(info: &dl_phdr_info, hasher: &mut DefaultHasher) -> bool {
     true
 }
 
-/// Whether there is a build id among these notes: three words (length of the name, length of the rest,
-/// type), then name and rest, each padded to the alignment.
+/// Whether these notes contain a build id. A note is three words (length of the name, length of the
+/// contents, type), then name and contents, each padded to the alignment.
 fn holds_build_id(mut notes: &[u8], align: usize) -> bool {
     const BUILD_ID: u32 = 3;
-    /// Shorter ones tell nothing apart.
+    /// Shorter ids do not tell builds apart.
     const SHORTEST: usize = 8;
     let align = if align == 8 { 8 } else { 4 };
     while let Some((head, rest)) = notes.split_first_chunk::<12>() {
         let word =
             |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (name, contents) = (word(0) as usize, word(4) as usize);
-        // The head is no multiple of eight bytes: it is padded together with the name.
+        // The three words are no multiple of eight bytes: they are padded together with the name.
         let padded_name = (12 + name).next_multiple_of(align) - 12;
         if word(8) == BUILD_ID && rest.starts_with(b"GNU\0") && name == 4 && contents >= SHORTEST {
             return true;

@@ -1,4 +1,4 @@
-//! The code at both ends of a call that knows its types: one instance for each `A` and `R`.
+//! The code at both ends of a call that depends on its types: one instance for each `A` and `R`.
 
 use super::codec::depth::let_go;
 use super::codec::{EncodeError, Sink, Source, Storage};
@@ -16,7 +16,7 @@ pub(crate) fn panic_text(panic: &Panic) -> Text {
     Text { message: panic.message().to_owned(), location: panic.location().map(str::to_owned) }
 }
 
-/// Calls `function` with one decoded argument; encodes what it returns.
+/// Decodes the argument, calls `function`, encodes the result.
 fn call<A: Portable, R: Portable, S: Storage>(
     function: fn(A) -> R,
     source: &Source<'_>,
@@ -43,7 +43,7 @@ fn call<A: Portable, R: Portable, S: Storage>(
     }
 }
 
-/// In the worker: does what a call says.
+/// In the worker: runs the function that a token names.
 pub(crate) fn run<S: Storage>(
     token: FunctionToken,
     source: &mut Source<'_>,
@@ -55,7 +55,7 @@ pub(crate) fn run<S: Storage>(
     }
 }
 
-/// In the worker: one call.
+/// In the worker: runs a call of one item.
 pub(crate) fn call_one<A: Portable, R: Portable, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
@@ -66,7 +66,7 @@ pub(crate) fn call_one<A: Portable, R: Portable, S: Storage>(
     call(function, source, sink)
 }
 
-/// In the worker: the initializer.
+/// In the worker: runs the initializer.
 pub(crate) fn call_initializer<A: Portable, O: Outcome, S: Storage>(
     code: Code,
     source: &mut Source<'_>,
@@ -78,7 +78,7 @@ pub(crate) fn call_initializer<A: Portable, O: Outcome, S: Storage>(
         Ok(argument) => argument,
         Err(error) => return CallOutcome::BadArgument(text(error)),
     };
-    // To show an error, and to drop it, is user code as well.
+    // Displaying and dropping an error is user code as well.
     let run = || match function(argument).into_result() {
         Ok(()) => CallOutcome::Done,
         Err(Error::Raised(error)) => CallOutcome::Raised(text(error.to_string())),
@@ -88,7 +88,7 @@ pub(crate) fn call_initializer<A: Portable, O: Outcome, S: Storage>(
 }
 
 impl CallOutcome {
-    /// The frame of a failure.
+    /// The kind and the text of a failure.
     pub(crate) fn failure(self) -> Option<(FrameKind, Text)> {
         match self {
             Self::Done => None,
@@ -101,7 +101,7 @@ impl CallOutcome {
     }
 }
 
-/// In the parent: one result.
+/// In the parent: decodes the result of one item.
 pub(crate) fn decode_one<R: Portable>(source: &mut Source<'_>, _items: usize) -> Result<R> {
     source.decode().map_err(|error| Error::Decode(format!("the result: {error}").into()))
 }

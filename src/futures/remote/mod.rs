@@ -1,5 +1,5 @@
-//! What every pool outside of this process shares: functions, arguments and results as bytes.
-//! It knows no process and no rank.
+//! What pools of processes and pools of ranks share: requests and replies, and functions, arguments and
+//! results as bytes. Nothing here knows a process or a rank.
 
 pub(crate) mod attachments;
 pub(crate) mod chunk;
@@ -18,7 +18,7 @@ pub(crate) mod segments;
 pub(crate) mod shared_bytes;
 pub(crate) mod submit;
 
-/// Says something on standard error where no logger can be relied on. It may be closed, or full.
+/// Writes to standard error, for code that cannot rely on a logger. Ignores that it is closed or full.
 pub(crate) fn complain(text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "concurrent: {text}");

@@ -1,10 +1,10 @@
-//! Both ends of a call that stands for several, from numbers to numbers.
+//! Both ends of a call for a chunk of items, if arguments and results are numbers.
 //!
 //! Such calls tend to be so cheap that the bytes around each item would cost more than the item. So
-//! the items cross as they lie in memory, one behind the other, and so do the results. What failed is
-//! listed behind them: an item for each, its place first.
+//! items and results cross as arrays, as they lie in memory. Behind the results follows an item for each
+//! failure, which begins with its index.
 
-use super::chunk::{bad_result, failed, put_item, verdict};
+use super::chunk::{bad_result, encode_failure, failed, put_item};
 use super::codec::numbers::is_number;
 use super::codec::{EncodeError, Sink, Source, Storage};
 use super::function_id::{CallOutcome, Code};
@@ -14,7 +14,7 @@ use crate::error::{Panic, Result};
 use crate::futures::executor::Portable;
 use crate::user_code::catch;
 
-/// Whether chunks of such calls cross in this way.
+/// Whether chunks of such calls cross as arrays.
 pub(crate) fn applies<A: 'static, R: 'static>() -> bool {
     is_number::<A>() && is_number::<R>()
 }
@@ -34,13 +34,13 @@ pub(crate) fn call_number_chunk<A: Portable, R: Portable, S: Storage>(
     let mut results = Vec::with_capacity(items.len());
     let mut panics = Vec::new();
     let mut items = items.into_iter();
-    // As with other chunks: entered again only after a panic.
+    // As for other chunks: entered again only after a panic.
     while let Err(panic) = catch(|| results.extend(items.by_ref().map(function))) {
         panics.push((results.len() + panics.len(), panic));
     }
     match put(&results, panics, sink) {
         Ok(()) => CallOutcome::Done,
-        Err(error) => verdict(error),
+        Err(error) => encode_failure(error),
     }
 }
 
@@ -62,7 +62,7 @@ fn put<R: Portable, S: Storage>(
     Ok(())
 }
 
-/// In the parent: the results of `items` items.
+/// In the parent: decodes the results of `items` items.
 pub(crate) fn decode_number_chunk<R: Portable>(
     source: &mut Source<'_>,
     items: usize,

@@ -5,7 +5,7 @@
 //! trusted either: lengths are checked before they are used, and what is not understood is
 //! [`Malformed`].
 
-/// What a frame says.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum FrameKind {
@@ -13,14 +13,13 @@ pub(crate) enum FrameKind {
     Call = 1,
     /// To the worker: its segment named by `seq` was read, and may be used again.
     Free = 2,
-    /// To the worker: end. That the channel is closed says the same, but a fork of the parent may keep
-    /// it open.
+    /// To the worker: end. Closing the channel says the same, but a fork of the parent may keep it open.
     Stop = 3,
-    /// To the worker: its segment named by `seq` did not come, and is to be announced again.
+    /// To the worker: its segment named by `seq` did not arrive, and must be announced again.
     Lost = 4,
     /// To either: the sender's segment named by `seq` is never used again.
     Forget = 5,
-    /// To the parent: the channel works; the body says who speaks.
+    /// To the parent: the channel works; the body is the worker's `Hello`.
     Ready = 16,
     /// To the parent: the result.
     Done = 17,
@@ -34,10 +33,10 @@ pub(crate) enum FrameKind {
     TooLarge = 21,
     /// To the parent: the initializer returned this error.
     Raised = 22,
-    /// To the parent: the call had been taken back and was not run.
+    /// To the parent: the call was taken back and did not run.
     Skipped = 23,
-    /// To the parent: the descriptors of the call could not be had, and it was not run. The body is
-    /// what [`split_segment`] splits, and a [`Text`].
+    /// To the parent: the descriptors of the call did not arrive, and it did not run. The body is the
+    /// segment that the call announced (8 bytes, 0 for none) and a [`Text`].
     Undelivered = 24,
     /// To the parent: the result could not be sent; the body is a [`Text`].
     Unsent = 25,
@@ -74,16 +73,16 @@ impl FrameKind {
     }
 }
 
-/// Bytes that are no frame; the text says why.
+/// Received bytes that break the protocol; the text says how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// `N` bytes at `at`, which the caller has checked to be there.
+/// The `N` bytes at `at`; the caller has checked that they are there.
 pub(crate) fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
 }
 
-/// Where code is: a program image, named by its fingerprint, and an offset into it.
+/// The place of code: a program image, by its fingerprint, and an offset into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CodePlace {
     pub(crate) image: u64,
@@ -106,7 +105,7 @@ impl CodePlace {
     }
 }
 
-/// What to call: the code that decodes and calls, and the function that it calls.
+/// A function and the code that decodes its argument and calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionToken {
     pub(crate) trampoline: CodePlace,
@@ -161,7 +160,7 @@ impl OutOfLine {
     }
 }
 
-/// A message and the place it comes from, as the body of a failure.
+/// A message and its source location, as the body of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) message: String,

@@ -1,10 +1,10 @@
-//! The segments of shared memory that large payloads travel in.
+//! Segments of shared memory, which carry large payloads.
 //!
-//! Page faults are what a large payload costs, so segments are used again: whoever made one gets
-//! it back when the other side has read it, and the other side keeps its descriptor. The other side
-//! can only read, and copies what it reads: it never looks at memory that may change meanwhile.
+//! The main cost of a large payload are page faults, so segments are used again: the side that made one
+//! gets it back when the other side has read it, and the other side keeps its descriptor. The other side
+//! can only read, and copies the bytes: it never works on memory that may change meanwhile.
 //!
-//! Very large ones are used once, so that the memory is free as soon as the payload was read.
+//! Very large segments are used once, so that their memory is free as soon as the payload was read.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::futures::sys::limits::set_len;
 use crate::futures::sys::mapping::{Mapping, memory_file, seal_for_readers};
 use crate::sync::Mutex;
 
-/// Memory that one payload after the other travels in, as its writer sees it.
+/// Shared memory that carries one payload at a time, as its writer sees it.
 #[derive(Debug)]
 pub(crate) struct Segment {
     id: u64,
@@ -25,17 +25,17 @@ pub(crate) struct Segment {
     mapping: Mapping,
     /// Bytes written since [`clear`](Self::clear).
     used: usize,
-    /// Gone when the segment is.
+    /// Dropped with the segment.
     life: Arc<()>,
 }
 
 impl Segment {
     const SMALLEST: usize = 64 * 1024;
-    /// The most bytes of one that is used again.
+    /// The most bytes of a segment that is used again.
     const REUSED: usize = 64 << 20;
 
     pub(crate) fn new(capacity: usize) -> Result<Self> {
-        /// Numbers the segments made by this process; no two on a channel have the same.
+        /// Numbers the segments of this process, so that no two on a channel have the same number.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let len = rounded(capacity);
         let file = memory_file(len)?;
@@ -58,7 +58,7 @@ impl Segment {
         self.used
     }
 
-    /// Whether it is not used again.
+    /// Whether it carries one payload only.
     pub(crate) fn is_used_once(&self) -> bool {
         self.mapping.len() > Self::REUSED
     }
@@ -67,13 +67,13 @@ impl Segment {
         self.used = 0;
     }
 
-    /// The other side is about to read it: a stray write of the user's code is a fault from now on.
-    pub(crate) fn lend(&mut self) {
-        let _ = self.mapping.protect(true); // without it the write would only not be noticed
+    /// Makes a stray write of user code a fault from now on, while the other side reads.
+    pub(crate) fn protect(&mut self) {
+        let _ = self.mapping.protect(true); // without it a stray write goes unnoticed
     }
 
-    /// The other side has read it.
-    pub(crate) fn reclaim(&mut self) -> Result<()> {
+    /// Makes it writable again, when the other side has read it.
+    pub(crate) fn unprotect(&mut self) -> Result<()> {
         self.mapping.protect(false)
     }
 
@@ -88,7 +88,7 @@ impl Segment {
         self.mapping.grow(self.file.as_fd(), len)
     }
 
-    /// Room for `len` more bytes, which count as written.
+    /// Appends `len` bytes for the caller to fill.
     pub(crate) fn extend(&mut self, len: usize) -> Result<&mut [u8]> {
         self.reserve(len)?;
         let start = self.used;
@@ -114,7 +114,7 @@ impl Segment {
 
     #[cfg(test)]
     pub(crate) fn to_vec(&self) -> Vec<u8> {
-        // SAFETY: nobody writes to a segment while `self` is borrowed.
+        // SAFETY: a segment is written through `&mut self` only.
         let bytes = unsafe { self.mapping.bytes() };
         bytes[..self.used].to_vec()
     }
@@ -125,11 +125,11 @@ fn rounded(len: usize) -> usize {
     len.checked_next_multiple_of(Segment::SMALLEST).unwrap_or(len)
 }
 
-/// Segments that wait for the next large payload.
+/// Keeps segments for the next large payloads.
 #[derive(Debug)]
 pub(crate) struct Arena {
     state: Mutex<ArenaState>,
-    /// The most segments that payloads not yet sent may have.
+    /// The most segments for payloads that are not sent yet.
     most: usize,
 }
 
@@ -138,36 +138,36 @@ struct ArenaState {
     free: Vec<Segment>,
     /// Segments that were taken and not given back.
     taken: usize,
-    /// When one was last given back.
+    /// When a segment was last given back.
     used: Option<Instant>,
 }
 
 impl Arena {
-    /// The most segments, and bytes of all of them, that are kept for later.
+    /// The most segments, and the most bytes in all, that are kept for later.
     const KEPT: usize = 4;
     const KEPT_BYTES: usize = 128 << 20;
 
-    /// For how long they are kept.
+    /// How long they are kept.
     pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
 
-    /// An arena of which [`take_early`](Self::take_early) gives at most so many at a time.
+    /// An arena with at most `most` segments at a time for [`take_early`](Self::take_early).
     pub(crate) const fn new(most: usize) -> Self {
         Self { state: Mutex::new(ArenaState { free: Vec::new(), taken: 0, used: None }), most }
     }
 
-    /// A segment for a payload that may have to wait; `None` if many such wait already. Each holds a
-    /// descriptor, and there are not as many of those as of calls.
+    /// A segment for a payload that may have to wait; `None` if many wait already. Each segment holds a
+    /// descriptor, and a process may have more calls than descriptors.
     pub(crate) fn take_early(&self, capacity: usize) -> Option<Segment> {
         let few = self.state.lock().taken < self.most;
         if few { self.take(capacity).ok() } else { None }
     }
 
-    /// An empty segment, if possible one that has had `capacity` bytes before.
+    /// An empty segment, preferably one that had `capacity` bytes before.
     pub(crate) fn take(&self, capacity: usize) -> Result<Segment> {
         let kept = {
             let mut state = self.state.lock();
             let fits = |segment: &Segment| segment.mapping.len() >= capacity;
-            // The last returned one is warm.
+            // The one that was given back last is warm.
             let index = state.free.iter().rposition(fits).or(state.free.len().checked_sub(1));
             state.taken += 1;
             index.map(|index| state.free.remove(index))
@@ -207,19 +207,19 @@ impl Arena {
                 surplus.push(state.free.remove(0));
             }
         }
-        drop(surplus); // unmapping takes its time
+        drop(surplus); // unmapping is slow
     }
 
-    /// The same for one that cannot be used again.
-    pub(crate) fn lose(&self, segment: Segment) {
+    /// Like [`give_back`](Self::give_back), for a segment that cannot be used again.
+    pub(crate) fn discard(&self, segment: Segment) {
         let mut state = self.state.lock();
         state.taken = state.taken.saturating_sub(1);
         drop(state);
         drop(segment);
     }
 
-    /// Lets go of what was kept and not used for [`KEPT_FOR`](Self::KEPT_FOR); gives when to do it
-    /// next, if anything is kept.
+    /// Frees the segments that were not used for [`KEPT_FOR`](Self::KEPT_FOR); returns when to do it
+    /// next, if any are kept.
     pub(crate) fn trim(&self, now: Instant) -> Option<Instant> {
         let surplus = {
             let mut state = self.state.lock();
@@ -241,8 +241,8 @@ impl ArenaState {
     }
 }
 
-/// The segments of this side that the other side has a descriptor of, because it was told so. What
-/// goes from here, the other side is told to forget.
+/// The segments of this side that the other side has descriptors of. Of those that are removed the other
+/// side is told.
 #[derive(Debug, Default)]
 pub(crate) struct Announced(Vec<(u64, Weak<()>)>);
 
@@ -253,7 +253,7 @@ impl Announced {
         self.0.is_empty()
     }
 
-    /// Whether the other side has it. If so, it is the last that goes.
+    /// Whether the other side has it. If so, it becomes the last to be forgotten.
     pub(crate) fn has(&mut self, segment: &Segment) -> bool {
         let Some(index) = self.0.iter().position(|(id, _)| *id == segment.id) else { return false };
         self.0[..=index].rotate_right(1);
@@ -270,7 +270,7 @@ impl Announced {
         self.0.retain(|(own, _)| *own != id);
     }
 
-    /// Takes out one that the other side need not keep: there are many, or it is gone.
+    /// Removes a segment that the other side need not keep, because there are many or it no longer exists.
     pub(crate) fn surplus(&mut self) -> Option<u64> {
         let gone = self.0.iter().rposition(|(_, life)| life.strong_count() == 0);
         let index = gone.or((self.0.len() > Self::MOST).then(|| self.0.len() - 1))?;
@@ -332,9 +332,9 @@ mod tests {
             let own = maps.lines().find(|line| line.starts_with(&address)).unwrap();
             own.split(' ').nth(1).unwrap().to_owned()
         };
-        segment.lend();
+        segment.protect();
         assert_eq!((protection(&segment).as_str(), &segment.to_vec()[..]), ("r--s", &b"abc"[..]));
-        segment.reclaim().unwrap();
+        segment.unprotect().unwrap();
         assert_eq!(protection(&segment), "rw-s");
         segment.extend(3).unwrap().copy_from_slice(b"def");
     }

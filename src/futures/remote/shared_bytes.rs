@@ -85,12 +85,12 @@ impl SharedBytes {
         Self::seal(file, mapping).map_err(no_memory)
     }
 
-    /// Nobody can write from now on, this process included.
+    /// Seals the file, so that no process can write to it any more, this one included.
     fn seal(file: OwnedFd, mapping: Mapping) -> rustix::io::Result<Self> {
-        drop(mapping); // as long as it is there, the system does not seal
+        drop(mapping); // while it exists the system does not seal
         let file = match seal_for_ever(file.as_fd()) {
             Ok(()) => file,
-            // A process that was forked while `fill` ran has the mapping.
+            // A process that was forked while `fill` ran still has the mapping.
             Err(Errno::BUSY) => constant_copy(file.as_fd())?,
             Err(error) => return Err(error),
         };
@@ -121,7 +121,7 @@ impl SharedBytes {
         self.0.as_ref().map(|shared| shared.file.as_fd())
     }
 
-    /// What another process handed over.
+    /// Maps the file that another process handed over.
     fn open(file: OwnedFd, len: u64) -> rustix::io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| Errno::OVERFLOW)?;
         let mapping = map_constant(file.as_fd(), len)?;
@@ -129,7 +129,7 @@ impl SharedBytes {
     }
 }
 
-/// What is in `file`, where nobody can change it.
+/// Copies `file` to one that no process can change.
 fn constant_copy(file: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let len = usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| Errno::OVERFLOW)?;
     for _ in 0..COPIES {
@@ -143,7 +143,7 @@ fn constant_copy(file: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     Err(Errno::BUSY)
 }
 
-/// A mapping, since what is written to a file counts against the limit on the size of files.
+/// Copies through a mapping: writing to a file counts against the limit on the size of files.
 fn copy_of(file: BorrowedFd<'_>, len: usize) -> rustix::io::Result<OwnedFd> {
     let copy = memory_file(len)?;
     let mut mapping = Mapping::new(copy.as_fd(), len, true)?;
@@ -163,7 +163,7 @@ impl Deref for SharedBytes {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             // SAFETY: the file is sealed, which the system allows only if there is no writable mapping
-            // of it: nobody writes to it any more.
+            // of it: no process writes to it any more.
             Some(shared) => unsafe { shared.mapping.bytes() },
             None => &[],
         }
@@ -190,10 +190,10 @@ impl fmt::Debug for SharedBytes {
     }
 }
 
-/// How often a copy is made that forks of the program keep from being sealed.
+/// How many copies are tried, should forks of the program keep them from being sealed.
 const COPIES: usize = 100;
 
-/// What [`Inline`] stands for: no descriptor.
+/// The number that stands for no descriptor: the bytes themselves follow.
 const INLINE: u64 = u64::MAX;
 
 /// The bytes themselves, as serde's byte string.
@@ -206,7 +206,7 @@ impl Serialize for Inline<'_> {
 }
 
 impl Serialize for SharedBytes {
-    /// A triple: number of the descriptor (`u64::MAX` for none), length, bytes (empty with one).
+    /// Writes a triple: number of the descriptor (`u64::MAX` for none), length, bytes (if there is none).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = self.0.as_ref().and_then(|_| add_outgoing(self));
         let mut triple = serializer.serialize_tuple(3)?;

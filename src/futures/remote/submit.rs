@@ -1,5 +1,4 @@
-//! From a function and its argument to a call in the queue of a pool: of this one, or of any other
-//! that sends its calls as bytes.
+//! From a function and its argument to a call in the queue of a remote pool.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ pub(crate) trait RemotePool: Send + Sync + 'static {
     /// Where long arguments and results go.
     type Storage: Storage;
 
-    /// An error if the pool takes no calls.
+    /// An error if the pool does not accept calls.
     fn admits(&self) -> Result<()>;
 
     /// Encodes an argument with `encode`.
@@ -91,7 +90,7 @@ pub(crate) fn send_chunk<C: RemotePool, A: Portable, R: Portable>(
     pool.enqueue::<A, R, _>(site, message, reply_handler)
 }
 
-/// Each call submits the next item, or the next chunk of them.
+/// Each call of the returned function submits the next item, or the next chunk of items.
 pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item = A>>(
     pool: &Arc<C>,
     site: &'static Location<'static>,
@@ -119,7 +118,7 @@ pub(crate) fn pieces<C: RemotePool, A: Portable, R: Portable, I: Iterator<Item =
     }
 }
 
-/// In a map, an item that cannot be sent is the failure of its place, not the end of the map.
+/// In a map, an item that cannot be encoded gives a failed result, and the map goes on.
 fn in_place<T>(
     sent: Result<Future<T>>,
     failed: impl FnOnce(Error) -> Result<T>,
@@ -137,12 +136,12 @@ fn in_place<T>(
     }
 }
 
-/// How one call ends.
+/// The reply handler of a call of one item.
 fn one<R: Portable>() -> ReplyHandler<R> {
     ReplyHandler { decode: decode_one::<R>, fail: |error, _| Err(error), items: 1 }
 }
 
-/// How a chunk of calls ends.
+/// The reply handler of a chunk of items.
 fn chunk<A: Portable, R: Portable>(items: usize) -> ReplyHandler<Vec<Result<R>>> {
     let numbers = number_chunk::applies::<A, R>();
     let decode = if numbers { decode_number_chunk::<R> } else { decode_chunk::<R> };

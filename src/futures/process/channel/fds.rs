@@ -1,10 +1,8 @@
-//! Descriptors between a worker and its parent: one message of the socket for each frame that says
-//! that some belong to it.
+//! Sends and receives descriptors: one message of the socket for each frame that has some.
 //!
-//! The kernel gives a receiver that is short of descriptors as many as it has room for, and says that
-//! the rest was cut off. So a frame says how many there are, and whoever receives them counts. What
-//! could not be had belongs to one frame: a message of the socket names its frame, and those that
-//! were left behind are thrown away.
+//! A process that is short of descriptors receives as many as it has room for, and the kernel says that the
+//! rest was cut off. So a frame says how many it has, and the receiver compares. A failure affects a single
+//! frame: each message of the socket names its frame, and the receiver drops messages of earlier frames.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -21,14 +19,14 @@ use crate::futures::remote::attachments::MOST_DESCRIPTORS;
 use crate::futures::remote::protocol::Malformed;
 use crate::futures::sys::descriptors::above_standard;
 
-/// The most descriptors of a message: attachments and a segment.
+/// The most descriptors of a message: attachments, and a segment.
 pub(crate) const FILES: usize = MOST_DESCRIPTORS + 1;
 
-/// The most messages without a frame that are thrown away at a time. There are as many as frames whose
-/// descriptors could not be had, and not more than a socket holds.
+/// The most messages of earlier frames that are dropped at a time. There is one for each frame whose
+/// descriptors could not be received, and a socket holds no more.
 const LEFT_BEHIND: u32 = 10_000;
 
-/// How often a worker asks the kernel again for what it has no memory for at the moment.
+/// How many times a worker retries a system call for which the kernel has no memory.
 pub(crate) const TRIES: u32 = 20;
 
 /// Sends one message with descriptors. With `block` it waits until there is room for it.
@@ -54,7 +52,7 @@ pub(crate) fn send_with_files(
 /// A message that was received.
 #[derive(Debug)]
 pub(crate) struct ReceivedFds {
-    /// Bytes of its text; 0 at the end.
+    /// Bytes of its text; 0 at the end of the stream.
     pub(crate) len: usize,
     pub(crate) files: Vec<OwnedFd>,
     /// Some of its descriptors are missing: there was no room for them.
@@ -78,7 +76,7 @@ pub(crate) fn receive_with_files(
         rustix::net::recvmsg(socket, &mut parts, &mut control, flags)
     };
     let received = match rustix::io::retry_on_intr(&mut receive) {
-        // The other side has ended with something unread. What it sent before is behind this error.
+        // The other side has ended with unread messages. Those that it sent come after this error.
         Err(Errno::CONNRESET) => rustix::io::retry_on_intr(receive)?,
         received => received?,
     };
@@ -104,8 +102,8 @@ pub(crate) fn send_files(
     send_with_files(socket, &seq.to_ne_bytes(), files, block)
 }
 
-/// Receives the `count` descriptors of frame `seq`, which were sent before the frame: an error of
-/// that frame, as a text, if they could not be had.
+/// Receives the `count` descriptors of frame `seq`, which were sent before the frame. The inner error, a
+/// text, affects that frame only.
 pub(crate) fn receive_files(
     socket: BorrowedFd<'_>,
     seq: u64,
@@ -133,7 +131,7 @@ pub(crate) fn receive_files(
         }
         match u64::from_ne_bytes(text) {
             own if own == seq => {}
-            // Of a message before, which could not be had then.
+            // Of an earlier frame, for which they could not be received.
             before if before < seq && left_behind < LEFT_BEHIND => {
                 left_behind += 1;
                 continue;
@@ -146,7 +144,7 @@ pub(crate) fn receive_files(
             false if received.cut_off => {
                 Err(format!("too many open files: {came} of its {count} descriptors were received"))
             }
-            false => return Err(Malformed("another number of descriptors than it said")),
+            false => return Err(Malformed("another number of descriptors than the frame says")),
         });
     }
 }

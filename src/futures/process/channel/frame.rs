@@ -1,4 +1,4 @@
-//! What the two ends of a channel say to each other: frames, as bytes. No descriptor, no lock.
+//! Frames: the messages between a worker and its parent, as bytes. No descriptor, no lock.
 //!
 //! ```text
 //!   0      4    5     6       8            16    20
@@ -7,31 +7,30 @@
 //!   └──────┴────┴─────┴───────┴─────────────┴─────┴──────────────────┘
 //! ```
 //!
-//! `n` is how many descriptors were sent over the socket before the frame, for it. Nothing is known on
-//! both sides but what a frame says: a segment of shared memory is announced by the frame that brings
-//! its descriptor, named by later ones, and forgotten by the one that says so.
+//! `n` is the number of descriptors that were sent over the socket for this frame, before it. Both sides
+//! share no state but what frames say: a frame announces a segment of shared memory when it brings its
+//! descriptor, later frames name the segment, and a frame says when it is forgotten.
 //!
-//! Both ends are the same program image on the same machine, so that nothing here is a promise to
-//! anybody else. A frame lies where the user's code in the worker can overwrite it by mistake, so that
-//! it carries a sum: what was overwritten is an error, and no other value. Nothing in a frame is
-//! trusted: a length is checked before it is used, an unknown kind or flag is [`Malformed`], and that
-//! ends the worker.
+//! Both sides run the same program image on the same machine, so nothing here is a promise to any other
+//! program. User code in the worker can overwrite a frame by mistake, so each carries a checksum: an
+//! overwritten frame is an error, and never another value. Nothing in a frame is trusted: lengths are
+//! checked before they are used, an unknown kind or flag is [`Malformed`], and that ends the worker.
 
 use crate::futures::remote::protocol::{FrameKind, Malformed, part};
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 20;
 
-/// Bytes of it that are summed with the body; the sum follows.
+/// The bytes of a header that the checksum covers, together with the body; the checksum follows.
 const SUMMED: usize = 16;
 
-/// The most bytes of a frame towards a worker: the kernel writes so many to a pipe as a whole.
+/// The most bytes of a frame to a worker.
 pub(crate) const REQUEST_LIMIT: usize = 4096;
 
-/// The most bytes of a body towards the parent; larger ones lie in shared memory.
+/// The most bytes of a body to the parent; larger ones go into shared memory.
 pub(crate) const REPLY_LIMIT: usize = 64 * 1024;
 
-/// The body is a [`OutOfLine`]: the payload lies in shared memory.
+/// Instead of the payload the body has the place of the payload in shared memory.
 pub(crate) const OUT_OF_LINE: u8 = 1;
 /// With [`OUT_OF_LINE`]: the last of the frame's descriptors is that of the segment.
 pub(crate) const ANNOUNCED: u8 = 2;
@@ -44,7 +43,7 @@ pub(crate) struct Header {
     pub(crate) len: u32,
     pub(crate) kind: FrameKind,
     pub(crate) flags: u8,
-    /// Descriptors that were sent for it.
+    /// Number of descriptors that were sent for it.
     pub(crate) files: u8,
     pub(crate) seq: u64,
 }
@@ -72,7 +71,7 @@ impl Header {
         bytes
     }
 
-    /// Puts the sum into the first bytes of a frame, which is whole.
+    /// Writes the checksum into the header of a complete frame.
     pub(crate) fn seal(frame: &mut [u8]) {
         if let Some((head, body)) = frame.split_first_chunk_mut::<HEADER>() {
             let sum = sum(head, body);
@@ -80,7 +79,7 @@ impl Header {
         }
     }
 
-    /// An error if something else is there than what was written.
+    /// An error if the frame is not as it was written.
     pub(crate) fn check(head: &[u8; HEADER], body: &[u8]) -> Result<(), Malformed> {
         if u32::from_ne_bytes(part(head, SUMMED)) == sum(head, body) {
             Ok(())
@@ -108,10 +107,10 @@ impl Header {
     }
 }
 
-/// Tells what was written by chance from what was meant; not what was forged.
+/// The checksum of a frame. It detects accidents, and no forgery.
 fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    // Each step can be undone, so that one changed word is missed once in 2^32 times.
+    // Each step is invertible, so a changed word goes unnoticed once in 2^32 times.
     let mix = |sum: u64, word: u64| {
         let mixed = (sum ^ word).wrapping_mul(ODD);
         mixed ^ mixed >> 32
@@ -121,7 +120,7 @@ fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
         word[..bytes.len()].copy_from_slice(bytes);
         u64::from_ne_bytes(word)
     };
-    // Four sums beside each other, since each step waits for the one before.
+    // Four independent sums, since each step depends on the one before.
     let mut sums = [word(&head[..8]), word(&head[8..SUMMED]), ODD, !ODD];
     let (blocks, rest) = body.split_at(body.len() / 32 * 32);
     for block in blocks.chunks_exact(32) {
@@ -133,12 +132,12 @@ fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
     (all >> 32) as u32
 }
 
-/// Appends a frame that no descriptors belong to.
+/// Appends a frame without descriptors.
 pub(crate) fn put(out: &mut Vec<u8>, kind: FrameKind, seq: u64, body: &[&[u8]]) {
     put_with_files(out, Header { len: 0, kind, flags: 0, files: 0, seq }, body);
 }
 
-/// Appends a frame; the length in `header` does not matter.
+/// Appends a frame; ignores the length in `header`.
 pub(crate) fn put_with_files(out: &mut Vec<u8>, header: Header, body: &[&[u8]]) {
     let len: usize = body.iter().map(|part| part.len()).sum();
     let len = u32::try_from(len).expect("larger payloads travel in shared memory");

@@ -1,29 +1,29 @@
-//! Frames out of a stream of bytes, however it is cut into reads. No descriptor, no lock.
+//! [`FrameReader`]: splits a stream of bytes into frames, however it is cut into reads. No descriptor, no lock.
 
 use std::ops::Range;
 
 use super::frame::{HEADER, Header};
 use crate::futures::remote::protocol::Malformed;
 
-/// Frames out of a stream of bytes.
+/// Splits a stream of bytes into frames.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     bytes: Vec<u8>,
-    /// What has been read and not yet consumed.
+    /// The bytes that were read and not consumed yet.
     filled: Range<usize>,
     /// The most bytes of a body.
     limit: usize,
 }
 
 impl FrameReader {
-    /// Bytes that one read can bring.
+    /// The most bytes of one read.
     const ROOM: usize = 64 * 1024;
 
     pub(crate) fn new(limit: usize) -> Self {
         Self { bytes: Vec::new(), filled: 0..0, limit }
     }
 
-    /// Room for a read; frames handed out before are gone.
+    /// Room for a read. The bodies of frames that were returned before are no longer there.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.filled.start > 0 {
             self.bytes.copy_within(self.filled.clone(), 0);
@@ -36,12 +36,12 @@ impl FrameReader {
         &mut self.bytes[self.filled.end..]
     }
 
-    /// Notes that `count` bytes were read into the room.
+    /// The caller has read `count` bytes into the room.
     pub(crate) fn fill(&mut self, count: usize) {
         self.filled.end = (self.filled.end + count).min(self.bytes.len());
     }
 
-    /// The next whole frame, and where its body is.
+    /// The next complete frame, and the range of its body.
     pub(crate) fn next(&mut self) -> Result<Option<(Header, Range<usize>)>, Malformed> {
         let have = &self.bytes[self.filled.clone()];
         let Some((head, rest)) = have.split_first_chunk::<HEADER>() else { return Ok(None) };
@@ -56,12 +56,12 @@ impl FrameReader {
         Ok(Some((header, body)))
     }
 
-    /// Whether all that was read was handed out.
+    /// Whether all bytes that were read belong to frames that were returned.
     pub(crate) fn is_empty(&self) -> bool {
         self.filled.is_empty()
     }
 
-    /// The body of a frame that came since the last read.
+    /// The body of a frame that was returned since the last read.
     pub(crate) fn body(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }

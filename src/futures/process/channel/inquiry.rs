@@ -1,10 +1,10 @@
-//! "How far are you?": what a parent asks a worker that owes it an answer for long.
+//! Inquiries: the parent asks a worker that has owed it an answer for long what it is doing.
 //!
-//! Streams and bells go through memory that the user's code in a worker can overwrite by mistake. Then a
-//! frame can be lost, or a wake-up, and each side waits for the other. So the parent asks, over a
-//! socket that is for that alone, and a thread of the worker answers from private memory, whatever the
-//! worker is doing. Only what it says counts: a worker that is stopped says nothing, and is let be. One
-//! that says twice in a row what does not fit what the parent knows has lost its mind, and is ended.
+//! User code in a worker can overwrite the shared memory of the channel by mistake. A frame or a wake-up may
+//! be lost then, and each side waits for the other. So the parent asks, over a socket for this purpose, and a
+//! thread of the worker replies from private memory, whatever the worker does. Only replies count: a stopped
+//! worker does not reply, and is left alone. A worker whose replies contradict twice in a row what the parent
+//! knows is ended.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,16 +15,16 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::shared_page::SharedPage;
 
-/// How long a worker may owe an answer before it is asked, and is asked again.
+/// How long a worker may owe an answer before it is asked, and before it is asked again.
 const ASK_AFTER: Duration = Duration::from_millis(500);
 
-/// When it is asked again after what it said did not fit.
+/// When it is asked again after a contradiction.
 const DOUBT: Duration = Duration::from_millis(250);
 
-/// How often in a row that may be.
+/// The number of contradictions in a row after which the worker is ended.
 const STRIKES: u32 = 2;
 
-/// Replies that are looked at in one go; one is asked for at a time.
+/// The most replies that are read at a time; there is one question at a time.
 const REPLIES: usize = 8;
 
 /// The call that a worker runs; 0 for none.
@@ -37,14 +37,14 @@ impl RunningId {
     }
 }
 
-/// What a worker says of itself.
+/// A worker's reply to an inquiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// Of the question.
+    /// The number of the question.
     number: u64,
     /// The call that it runs.
     running: u64,
-    /// How many bytes of answers it has written, modulo 2^32.
+    /// The number of bytes of answers that it has written, modulo 2^32.
     written: u32,
 }
 
@@ -70,7 +70,7 @@ impl Account {
     }
 }
 
-/// In the worker: answers the questions that have come. An error if none can come any more.
+/// In the worker: answers the questions that have come. An error if no more can come.
 pub(crate) fn answer(socket: BorrowedFd<'_>, page: &SharedPage, running: &RunningId) -> Result<()> {
     loop {
         let mut question = [0; 8];
@@ -86,43 +86,43 @@ pub(crate) fn answer(socket: BorrowedFd<'_>, page: &SharedPage, running: &Runnin
             running: running.0.load(Ordering::Relaxed), // ORDERING: a number by itself
             written: page.answers().written(),
         };
-        // If there is no room nobody reads it.
+        // If there is no room, the parent does not read replies.
         let _ = send(socket, &account.to_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 }
 
-/// What the parent knows of a worker that owes it an answer.
+/// What the parent knows about a worker that owes it an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// The call whose answer is the next.
+    /// The call whose answer comes next.
     pub(crate) owed: u64,
-    /// How many bytes of answers were read, modulo 2^32.
+    /// The number of bytes of answers that were read, modulo 2^32.
     pub(crate) read: u32,
-    /// They end in the middle of a frame.
+    /// Whether they end in the middle of a frame.
     pub(crate) cut: bool,
 }
 
 impl Standing {
-    /// Whether a worker that says this will answer.
+    /// Whether a worker with this reply will answer its call.
     fn fits(&self, account: Account) -> bool {
         account.running == self.owed && account.written == self.read && !self.cut
     }
 }
 
-/// What is to be done about a worker.
+/// What the parent does about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suspicion {
     Wait,
-    /// A wake-up may be lost.
+    /// Wakes it, since a wake-up may be lost.
     Ring,
     End,
 }
 
-/// In the parent: asks one worker, and judges what it says. No clock.
+/// In the parent: asks one worker and assesses its replies. No clock.
 #[derive(Debug)]
 pub(crate) struct Asker {
     socket: OwnedFd,
-    /// Where the parent stood when it asked last, if that was not answered yet.
+    /// What the parent knew when it asked last, if that question was sent.
     asked: Option<Standing>,
     number: u64,
     strikes: u32,
@@ -135,7 +135,7 @@ impl Asker {
         Self { socket, asked: None, number: 0, strikes: 0, due: None }
     }
 
-    /// When to look at a worker that has owed an answer since then; `None` if it owes none.
+    /// When to assess a worker that has owed an answer since the given time; `None` if it owes none.
     pub(crate) fn due(&mut self, owes_since: Option<Instant>) -> Option<Instant> {
         let Some(since) = owes_since else {
             (self.due, self.strikes) = (None, 0);
@@ -147,17 +147,17 @@ impl Asker {
         Some(due)
     }
 
-    /// The same, as it was after the last question.
+    /// The same as of the last question.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.due
     }
 
-    /// At that time, after all that the worker has written was read: judges it, and asks again.
-    pub(crate) fn judge(&mut self, standing: Standing, now: Instant) -> Suspicion {
+    /// At that time, after everything that the worker has written was read: assesses it, and asks again.
+    pub(crate) fn assess(&mut self, standing: Standing, now: Instant) -> Suspicion {
         let said = self.hear();
         let same = self.asked == Some(standing);
         match said {
-            // It goes on, or was asked about something else.
+            // It has made progress, or the question was about another state.
             _ if !same => self.strikes = 0,
             Some(account) if standing.fits(account) => self.strikes = 0,
             Some(_) => self.strikes += 1,
@@ -182,16 +182,16 @@ impl Asker {
         self.number += 1;
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let sent = send(&self.socket, &self.number.to_ne_bytes(), flags);
-        // One that does not take questions says nothing.
+        // A worker that does not read its questions does not reply.
         self.asked = sent.is_ok().then_some(standing);
     }
 
-    /// What it said to the last question.
+    /// The reply to the last question.
     fn hear(&mut self) -> Option<Account> {
         let mut said = None;
         for _ in 0..REPLIES {
             let mut bytes = [0; Account::BYTES + 1];
-            // Descriptors that came with it are not received, and so are closed.
+            // Descriptors that come with it are not received, so the kernel closes them.
             match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) | Err(_) => break,
                 Ok((_, len)) => {
@@ -226,17 +226,17 @@ mod tests {
         assert_eq!(since, now + ASK_AFTER);
         running.set(7);
         for _ in 0..5 {
-            assert_eq!(asker.judge(STANDING, since), Suspicion::Wait);
+            assert_eq!(asker.assess(STANDING, since), Suspicion::Wait);
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
         assert_eq!(asker.due(Some(now)), Some(since + ASK_AFTER));
         running.set(0);
-        assert_eq!(asker.judge(STANDING, since), Suspicion::Wait, "what it said fits");
+        assert_eq!(asker.assess(STANDING, since), Suspicion::Wait, "what it said fits");
         answer(theirs.as_fd(), &page, &running).unwrap();
-        assert_eq!(asker.judge(STANDING, since), Suspicion::Ring);
+        assert_eq!(asker.assess(STANDING, since), Suspicion::Ring);
         assert_eq!(asker.due(Some(now)), Some(since + DOUBT));
         answer(theirs.as_fd(), &page, &running).unwrap();
-        assert_eq!(asker.judge(STANDING, since), Suspicion::End);
+        assert_eq!(asker.assess(STANDING, since), Suspicion::End);
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
                 if now >= lost {
                     running.set(0);
                 }
-                if asker.judge(STANDING, now) == Suspicion::End {
+                if asker.assess(STANDING, now) == Suspicion::End {
                     break;
                 }
                 answer(theirs.as_fd(), &page, &running).unwrap();
@@ -267,10 +267,10 @@ mod tests {
         let now = Instant::now();
         for round in 0..10 {
             let standing = Standing { read: round / 2, ..STANDING };
-            assert_ne!(asker.judge(standing, now), Suspicion::End, "{round}");
+            assert_ne!(asker.assess(standing, now), Suspicion::End, "{round}");
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
-        assert_eq!(asker.judge(Standing { read: 4, ..STANDING }, now), Suspicion::End);
+        assert_eq!(asker.assess(Standing { read: 4, ..STANDING }, now), Suspicion::End);
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         let (mut asker, theirs, ..) = both();
         let now = Instant::now();
         for _ in 0..100 {
-            assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
+            assert_eq!(asker.assess(STANDING, now), Suspicion::Wait);
         }
         // It was asked once, so that nothing piles up.
         assert_eq!(recv(&theirs, &mut [0; 8][..], RecvFlags::DONTWAIT).unwrap().1, 8);
@@ -292,7 +292,7 @@ mod tests {
         let now = Instant::now();
         running.set(7);
         for round in 0..20_u64 {
-            assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
+            assert_eq!(asker.assess(STANDING, now), Suspicion::Wait);
             for len in [1, 19, 20, 21, 300] {
                 let noise = vec![round as u8; len];
                 send(&theirs, &noise, SendFlags::DONTWAIT).unwrap();
@@ -300,7 +300,7 @@ mod tests {
             answer(theirs.as_fd(), &page, &running).unwrap();
         }
         drop(theirs);
-        assert_eq!(asker.judge(STANDING, now), Suspicion::Wait);
+        assert_eq!(asker.assess(STANDING, now), Suspicion::Wait);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! A stream of bytes from one process to another, through memory that they share.
+//! [`RingBuffer`]: a stream of bytes from one process to another, through shared memory.
 //!
-//! As long as the reader is awake, to write costs no system call. For one that sleeps the writer
-//! rings: it writes a byte to a pipe, whose other end tells of the writer's end as well. It rings
-//! at once, unless the reader said to let more come together, and it has more.
+//! While the reader is awake, writing takes no system call. If it sleeps, the writer rings its bell: it
+//! writes a byte to a pipe, which also tells the reader of the writer's end. It rings at once, unless the
+//! reader wants to sleep until there are more bytes and the writer has more to write.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU8;
@@ -15,16 +15,16 @@ use rustix::thread::futex;
 use super::flow::{Flow, Overrun, Position};
 use crate::futures::sys::signals::write_quietly;
 
-/// Bytes of the stream that can be unread. A power of two, because positions wrap.
+/// The most unread bytes. A power of two, because positions wrap.
 pub(crate) const CAPACITY: u32 = 64 * 1024;
 
-/// What a writer is told whose reader claims to have read what was never written.
+/// The error of a writer whose reader claims to have read bytes that were never written.
 pub(crate) const OVERWRITTEN: Errno = Errno::PROTO;
 
-/// How long a writer waits for room before it looks again, should nobody wake it.
+/// How long a writer waits for room before it checks again, in case a wake-up is lost.
 const LOOKS_AGAIN: Duration = Duration::from_millis(100);
 
-/// The part that is shared. All zero is an empty one.
+/// The shared part of a stream. All zero is an empty stream.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Memory {
@@ -32,14 +32,14 @@ pub(crate) struct Memory {
     bytes: [AtomicU8; CAPACITY as usize],
 }
 
-/// How far this process has got in a stream, of which it is the writer or the reader.
+/// The private positions of this process in a stream, of which it is the writer or the reader.
 #[derive(Debug, Default)]
 pub(crate) struct OwnEnd {
     pub(crate) written: Position,
     pub(crate) read: Position,
 }
 
-/// A stream, as one of its two sides sees it.
+/// A stream as one of its sides sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RingBuffer<'a> {
     memory: &'a Memory,
@@ -51,12 +51,12 @@ impl<'a> RingBuffer<'a> {
         Self { memory, own }
     }
 
-    /// For the writer: how many bytes it has written, modulo 2^32.
+    /// For the writer: the number of bytes that it has written, modulo 2^32.
     pub(crate) fn written(self) -> u32 {
         self.own.written.get()
     }
 
-    /// For the reader: the same of those that it has read.
+    /// For the reader: the number of bytes that it has read, modulo 2^32.
     pub(crate) fn has_read(self) -> u32 {
         self.own.read.get()
     }
@@ -65,8 +65,8 @@ impl<'a> RingBuffer<'a> {
         self.memory.flow.room(&self.own.written, CAPACITY).map_err(|Overrun| OVERWRITTEN)
     }
 
-    /// Writes all of `bytes`, and calls `ring` if the reader is to be woken. Waits for the reader if
-    /// there is no room.
+    /// Writes all of `bytes`, and calls `ring` if the reader must be woken. Waits for the reader if there is
+    /// no room.
     pub(crate) fn write(self, mut bytes: &[u8], ring: impl Fn() -> Result<()>) -> Result<()> {
         while !bytes.is_empty() {
             let (position, room) = self.room()?;
@@ -82,8 +82,8 @@ impl<'a> RingBuffer<'a> {
         self.ring_if_due(false, ring)
     }
 
-    /// Like [`write`](Self::write), but it does not wait: false if there is no room for all of it,
-    /// and nothing was written.
+    /// Like [`write`](Self::write), but it does not wait: false, and nothing was written, if there is no room
+    /// for all of `bytes`.
     pub(crate) fn try_write(self, bytes: &[u8], ring: impl FnOnce() -> Result<()>) -> Result<bool> {
         let (position, room) = self.room()?;
         if bytes.len() > room as usize {
@@ -101,7 +101,7 @@ impl<'a> RingBuffer<'a> {
     }
 
     fn ring_if_due(self, for_anything: bool, ring: impl FnOnce() -> Result<()>) -> Result<()> {
-        let rings = self.memory.flow.rouse_reader(&self.own.written, for_anything);
+        let rings = self.memory.flow.must_wake_reader(&self.own.written, for_anything);
         if rings { ring() } else { Ok(()) }
     }
 
@@ -121,22 +121,22 @@ impl<'a> RingBuffer<'a> {
 
     fn consume(self, count: u32) {
         if self.memory.flow.consume(&self.own.read, count) {
-            let bed = self.memory.flow.writer_futex();
-            let _ = futex::wake(bed, futex::Flags::empty(), 1); // it is mapped
+            let word = self.memory.flow.writer_futex();
+            let _ = futex::wake(word, futex::Flags::empty(), 1); // no error: it is mapped
         }
     }
 
-    /// For the reader: says once more how much it has read. A writer that has overwritten that may wait
-    /// for room that is there.
+    /// For the reader: publishes its position once more. If it was overwritten, the writer may wait for room
+    /// that is there.
     pub(crate) fn repeat(self) {
         self.consume(0);
     }
 
-    /// For the reader: from now on the writer rings, when there are `until` bytes or it has no more
-    /// for now. False, and it does not, if there is something to read.
+    /// For the reader: arms its bell. The writer rings when there are `until` bytes, or some and it has no more
+    /// to write for now. False if there is something to read already.
     #[must_use]
-    pub(crate) fn reader_sleeps(self, until: u32) -> bool {
-        self.memory.flow.reader_sleeps(&self.own.read, until.clamp(1, CAPACITY / 2))
+    pub(crate) fn arm_bell(self, until: u32) -> bool {
+        self.memory.flow.prepare_reader_sleep(&self.own.read, until.clamp(1, CAPACITY / 2))
     }
 
     /// For the reader: the writer need not ring.
@@ -146,17 +146,17 @@ impl<'a> RingBuffer<'a> {
 
     fn wait_for_room(self) -> Result<()> {
         let flow = &self.memory.flow;
-        if !flow.writer_sleeps(&self.own.written, CAPACITY) {
+        if !flow.prepare_writer_sleep(&self.own.written, CAPACITY) {
             return Ok(());
         }
         let again = Timespec::try_from(LOOKS_AGAIN).ok();
         match futex::wait(flow.writer_futex(), futex::Flags::empty(), 1, again.as_ref()) {
-            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()), // it looks again
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()), // the caller checks
             Err(error) => Err(error),
         }
     }
 
-    /// Writes and publishes what there is room for.
+    /// Writes and publishes bytes that there is room for.
     fn put_all(self, position: u32, bytes: &[u8]) {
         let (start, end) = bytes.split_at(bytes.len().min(until_wrap(position)));
         self.memory.put(position, start);
@@ -169,27 +169,27 @@ impl Memory {
     fn put(&self, position: u32, bytes: &[u8]) {
         let to = self.at(position, bytes.len()).cast_mut();
         // SAFETY: `at` has checked that the range is in the ring, whose bytes are atomics and so may
-        // change behind `&self`. It is unread by nobody: `room` said that the reader is done with it,
-        // and it does not come back before `publish`. Writers come one after the other.
+        // change behind `&self`. No side reads the range: `room` said that the reader is done with it,
+        // and it does not come back before `publish`. One writer follows the other.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
     }
 
     fn get(&self, position: u32, bytes: &mut [u8]) {
         let from = self.at(position, bytes.len());
         // SAFETY: as in `put`; `filled` said that these bytes are written, and the writer does not
-        // come back before `consume`. One that breaks this garbles what it says itself, which are
-        // bytes, copied here before anybody looks at them.
+        // come back before `consume`. A writer that breaks this garbles its own message: these are
+        // bytes, which are copied here before anything looks at them.
         unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
     }
 
-    /// Where `len` bytes at `position` are, which do not wrap.
+    /// The address of `len` bytes at `position`, which do not wrap.
     fn at(&self, position: u32, len: usize) -> *const u8 {
         let start = (position % CAPACITY) as usize;
         self.bytes[start..start + len].as_ptr().cast()
     }
 }
 
-/// Bytes from a position to the end of the memory.
+/// The number of bytes from a position to the end of the memory.
 fn until_wrap(position: u32) -> usize {
     (CAPACITY - position % CAPACITY) as usize
 }
@@ -201,7 +201,7 @@ fn length(bytes: &[u8]) -> u32 {
 /// Wakes the reader whose bell this is.
 pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
     match write_quietly(bell, &[0]) {
-        Ok(_) | Err(Errno::AGAIN) => Ok(()), // full: then it rings already
+        Ok(_) | Err(Errno::AGAIN) => Ok(()), // full: the reader is woken already
         Err(error) => Err(error),
     }
 }
@@ -262,7 +262,7 @@ mod tests {
         let (mut total, mut bytes) = (0, vec![0; 10_000]);
         while total < 75 * CAPACITY as usize {
             match ring.read(&mut bytes).unwrap() {
-                0 if ring.reader_sleeps(1000) => {
+                0 if ring.arm_bell(1000) => {
                     assert!(rustix::io::read(&own_bell, &mut [0; 8]).unwrap() > 0);
                 }
                 count => total += count,

@@ -1,4 +1,4 @@
-//! The parent's end of the channel to one worker. Nothing here blocks.
+//! [`Sender`]: the parent's end of the channel to one worker. Nothing here blocks.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,32 +21,32 @@ use crate::futures::remote::codec::Payload;
 use crate::futures::remote::protocol::{FrameKind, FunctionToken, OutOfLine};
 use crate::futures::remote::segments::Announced;
 
-/// What submitters and supervisors use of a channel, under the lock of the pool.
+/// The part of a channel that submitters and supervisors use, under the lock of the pool.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) pid: u32,
-    /// Rung for the worker; `None` after it was told to end.
+    /// Wakes the worker; `None` after the worker was told to end.
     bell: Option<OwnedFd>,
     socket: Arc<OwnedFd>,
     pidfd: OwnedFd,
     /// Wakes the supervisor.
     wake: Arc<OwnedFd>,
     page: Arc<SharedPage>,
-    /// Our segments that the worker has.
+    /// The parent's segments that the worker has.
     announced: Announced,
-    /// Segments of the worker that were read, and whether they arrived; told with the next call.
+    /// Segments of the worker that it gets back with the next call.
     to_release: VecDeque<(u64, SegmentFate)>,
-    /// Whether the supervisor watches the clock for the call that runs.
+    /// Whether the supervisor checks the time for the running call.
     pub(crate) armed: bool,
 }
 
-/// The most bytes in flight, so that there is always room for them, and for what is to be released.
+/// The most bytes in flight, so that there is always room for them, and for notes about segments.
 pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 
-/// Bytes in flight that a payload in shared memory counts for: few are in flight at a time.
+/// The bytes in flight that a payload in shared memory counts for, so that few are in flight at a time.
 pub(crate) const OUT_OF_LINE_WEIGHT: usize = 12 * 1024;
 
-/// What became of a segment of the worker.
+/// What has become of a segment of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SegmentFate {
     Read,
@@ -57,9 +57,9 @@ pub(crate) enum SegmentFate {
 /// Why descriptors were not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsent {
-    /// The worker has not received those before.
+    /// The worker has not received earlier ones.
     NoRoom,
-    /// The system has none to spare.
+    /// The system has refused it.
     Refused(Errno),
 }
 
@@ -81,42 +81,43 @@ impl Sender {
         &self.page
     }
 
-    /// Signals the worker. If the system refuses that, the worker is to end itself.
+    /// Signals the worker. If the system refuses it, has the worker end itself.
     pub(crate) fn signal(&self, signal: Signal) {
         if !send_signal(self.pidfd.as_fd(), signal) {
-            let _ = shutdown(&self.socket, Shutdown::Both); // its watch sees that
+            let _ = shutdown(&self.socket, Shutdown::Both); // a thread of the worker sees that
         }
     }
 
-    /// Wakes the worker; false if the system has no memory for that.
+    /// Wakes the worker; false if the system has no memory for it.
     pub(crate) fn ring(&self) -> bool {
-        // If it has ended, its supervisor is about to see that.
+        // If the worker has ended, its supervisor is about to see it.
         self.bell.as_ref().is_none_or(|bell| ring(bell) != Err(Errno::NOMEM))
     }
 
-    /// Makes the supervisor look at the slot again.
+    /// Makes the supervisor check the worker.
     pub(crate) fn wake(&self) {
         wake(self.wake.as_fd());
     }
 
-    /// The worker ends when it has read what was written.
+    /// Tells the worker to end when it has read everything before.
     pub(crate) fn close(&mut self) {
         let mut stop = Vec::new();
         put(&mut stop, FrameKind::Stop, 0, &[]);
-        let _ = self.write(&stop); // should there be no room, it sees that the channel is closed
+        let _ = self.write(&stop); // without room, the worker sees that the channel is closed
         self.bell = None;
     }
 
+    /// Gives a segment back to the worker, with the next call.
     pub(crate) fn release_segment(&mut self, segment: u64, fate: SegmentFate) {
         self.to_release.push_back((segment, fate));
     }
 
-    /// The worker could not receive this segment.
+    /// The worker did not receive a segment.
     pub(crate) fn not_received(&mut self, segment: u64) {
         self.announced.remove(segment);
     }
 
-    /// How many bytes in flight a call will count for.
+    /// The bytes in flight that a call will count for.
     pub(crate) fn weight(message: &Message) -> usize {
         match &message.payload {
             Payload::Inline(bytes) if bytes.len() <= INLINE_LIMIT => {
@@ -126,8 +127,8 @@ impl Sender {
         }
     }
 
-    /// Appends what the worker is to know of segments.
-    fn tidy(&mut self, out: &mut Vec<u8>) {
+    /// Appends notes about segments.
+    fn put_segment_notes(&mut self, out: &mut Vec<u8>) {
         while let Some((segment, fate)) = self.to_release.pop_front() {
             let kind = match fate {
                 SegmentFate::Read => FrameKind::Free,
@@ -140,27 +141,27 @@ impl Sender {
         }
     }
 
-    /// Whether the worker keeps segments of ours, which may go at any time.
+    /// Whether the worker keeps segments of the parent, which may be freed at any time.
     pub(crate) fn has_announced(&self) -> bool {
         !self.announced.is_empty()
     }
 
-    /// Tells the worker what it need not keep any more.
-    pub(crate) fn ask_to_tidy(&mut self) -> Result<()> {
+    /// Tells the worker which segments it need not keep any more.
+    pub(crate) fn send_segment_notes(&mut self) -> Result<()> {
         let mut out = Vec::new();
-        self.tidy(&mut out);
+        self.put_segment_notes(&mut out);
         if out.is_empty() { Ok(()) } else { self.write(&out) }
     }
 
-    /// Appends the frame of a call to `out`. What goes over the socket is sent at once, so that
-    /// it is there before the frame. After an error nothing was sent, and nothing is known of it.
+    /// Appends the frame of a call to `out`. Its descriptors are sent at once, so that they are there before
+    /// the frame. After an error nothing was sent, and nothing counts as announced.
     pub(crate) fn frame(
         &mut self,
         out: &mut Vec<u8>,
         seq: u64,
         message: &Message,
     ) -> std::result::Result<(), Unsent> {
-        self.tidy(out);
+        self.put_segment_notes(out);
         let token = message.token.to_bytes();
         let mut files: Vec<BorrowedFd<'_>> =
             message.attachments.iter().filter_map(|shared| shared.file()).collect();
@@ -192,24 +193,24 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends descriptors without waiting; gives how many.
+    /// Sends descriptors without waiting; returns their number.
     fn send(&self, seq: u64, files: &[BorrowedFd<'_>]) -> std::result::Result<u8, Unsent> {
         if files.is_empty() {
             return Ok(0);
         }
         match send_files(self.socket.as_fd(), seq, files, false) {
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {} // its supervisor is about to see its end
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {} // its supervisor is about to see it
             Err(Errno::AGAIN) => return Err(Unsent::NoRoom),
             Err(error) => return Err(Unsent::Refused(error)),
         }
         Ok(u8::try_from(files.len()).expect("at most FILES"))
     }
 
-    /// Writes frames. An error if there was no room, which the budget excludes.
+    /// Writes frames. An error if there is no room, which the budget excludes.
     pub(crate) fn write(&self, frames: &[u8]) -> Result<()> {
         let Some(bell) = &self.bell else { return Ok(()) };
         match self.page.requests().try_write(frames, || ring(bell)) {
-            // Its supervisor is about to see its end, or to ring again.
+            // Its supervisor is about to see its end, or rings again.
             Ok(true) | Err(Errno::PIPE | Errno::NOMEM) => Ok(()),
             Ok(false) => Err(Errno::AGAIN),
             Err(error) => Err(error),

@@ -1,8 +1,8 @@
-//! The memory that a worker and its parent share: the two streams between them, who claims which
-//! call, last words.
+//! [`SharedPage`]: the memory that a worker and its parent share, with the two streams between them, the
+//! claims of calls, and the worker's last message.
 //!
-//! A call in flight must run in the worker or be taken back by the parent, never both. Each has a
-//! word in the page, and both sides try to change it from PENDING: one of them wins.
+//! A call in flight must run in the worker or be taken back by the parent, never both. Each call has a word
+//! in the page, which both sides try to change from PENDING: one of them succeeds.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -37,7 +37,7 @@ struct Layout {
 #[derive(Debug)]
 pub(crate) struct SharedPage {
     mapping: Mapping,
-    /// How far this side has got, where the other cannot write.
+    /// The positions of this side, where the other side cannot write.
     requests: OwnEnd,
     answers: OwnEnd,
 }
@@ -81,8 +81,8 @@ impl SharedPage {
         self.claim(seq, REVOKED) || self.is_revoked(seq)
     }
 
-    /// In the parent: whether the worker has ended with the call begun, as far as can be told. What
-    /// nobody of ours has written there counts as begun.
+    /// In the parent, after the end of the worker: whether it may have begun the call. A word that neither side
+    /// has written counts as begun.
     pub(crate) fn may_have_begun(&self, seq: u64) -> bool {
         !self.is(seq, PENDING) && !self.is(seq, REVOKED)
     }
@@ -98,7 +98,7 @@ impl SharedPage {
     }
 
     fn claim(&self, seq: u64, by: u32) -> bool {
-        // ORDERING: AcqRel; whoever loses goes on as if it had seen all that the winner did.
+        // ORDERING: AcqRel; the side that fails sees all that the other one did before.
         let (old, new) = (mark(seq, PENDING), mark(seq, by));
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         self.word(seq).compare_exchange(old, new, success, failure).is_ok()
@@ -119,7 +119,7 @@ impl SharedPage {
         RingBuffer::new(&self.layout().answers, &self.answers)
     }
 
-    /// In the worker's panic hook: what the parent may have to report.
+    /// In the worker: leaves a message for the parent to report, such as that of a panic.
     pub(crate) fn say(&self, words: &str) {
         let words = cut(words, LAST_WORDS);
         let layout = self.layout();
@@ -137,13 +137,13 @@ impl SharedPage {
         // ORDERING: Relaxed; the process that wrote it has ended.
         let len = layout.last_words_len.load(Ordering::Relaxed) as usize;
         let bytes = layout.last_words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
-        // What is no text was overwritten.
+        // If it is no text, it was overwritten.
         let words = String::from_utf8(bytes.collect()).ok()?;
         (!words.is_empty()).then_some(words)
     }
 }
 
-/// The word of call `seq` in a state; calls that share a word do not share marks.
+/// The word of call `seq` in a state; it differs for calls that share a word.
 fn mark(seq: u64, state: u32) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "the low bits tell calls apart")]
     let low = seq as u32;

@@ -1,4 +1,4 @@
-//! Waking a supervisor, and signalling a worker, by descriptor.
+//! Descriptors that wake a supervisor, and signals by pidfd.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -8,12 +8,12 @@ use rustix::process::Signal;
 
 use crate::futures::sys::descriptors::above_standard;
 
-/// Something to wake a supervisor with.
+/// A descriptor to wake a supervisor.
 pub(crate) fn wake_descriptor() -> rustix::io::Result<OwnedFd> {
     above_standard(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
-/// Makes a wake descriptor readable. That it may be full is no error: then it is readable.
+/// Makes a wake descriptor readable. If it is full it is readable already.
 pub(crate) fn wake(descriptor: BorrowedFd<'_>) {
     let _ = rustix::io::write(descriptor, &1u64.to_ne_bytes());
 }
@@ -23,7 +23,7 @@ pub(crate) fn clear_wake(descriptor: BorrowedFd<'_>) {
     let _ = rustix::io::read(descriptor, &mut [0; 8]);
 }
 
-/// Signals a process; false if the system refuses it. That it may have ended is no error.
+/// Signals a process; false if the system refuses it. It is no error if the process has ended.
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> bool {
     matches!(rustix::process::pidfd_send_signal(pidfd, signal), Ok(()) | Err(Errno::SRCH))
 }

@@ -138,7 +138,7 @@ impl MainLoop {
         let mut kept = if done { None } else { self.replies.trim()? };
         while !done {
             done = read() || ended;
-            if !done && requests.reader_sleeps(1) {
+            if !done && requests.arm_bell(1) {
                 ended = !self.is_rung(kept)?; // and then it reads once more
                 if kept.take().is_some() {
                     kept = self.replies.trim()?;

@@ -144,7 +144,7 @@ impl ReplySender {
                     if announces {
                         self.announced.add(&segment);
                     }
-                    segment.lend();
+                    segment.protect();
                     self.outstanding.insert(segment.id(), segment);
                 }
                 let mut out = std::mem::take(&mut self.out);
@@ -186,9 +186,9 @@ impl ReplySender {
     /// The parent has read a segment, or did not receive it.
     pub(super) fn reclaim(&mut self, segment: u64) {
         if let Some(mut segment) = self.outstanding.remove(&segment) {
-            match segment.reclaim() {
+            match segment.unprotect() {
                 Ok(()) => self.arena.give_back(segment),
-                Err(_) => self.arena.lose(segment),
+                Err(_) => self.arena.discard(segment),
             }
         }
     }

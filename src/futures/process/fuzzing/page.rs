@@ -156,7 +156,7 @@ impl Questions {
                 self.now += Duration::from_millis(u64::from(orders.byte()) * 10);
                 let since = (owed > 0).then_some(self.now);
                 let _ = self.asker.due(since);
-                let _ = self.asker.judge(Standing { owed, read, cut }, self.now);
+                let _ = self.asker.assess(Standing { owed, read, cut }, self.now);
                 let _ = self.asker.next();
             }
             1 => self.running.set(u64::from(orders.byte())),
@@ -198,7 +198,7 @@ pub fn page(input: &[u8]) {
                 let len = usize::from(orders.byte());
                 both.poke(at, orders.take(len));
             }
-            6 => drop(both.parent.answers().reader_sleeps(orders.number())),
+            6 => drop(both.parent.answers().arm_bell(orders.number())),
             7 => both.parent.answers().reader_is_awake(),
             8 => both.parent.answers().repeat(),
             9 => {

@@ -123,8 +123,8 @@ impl Parent {
         #[cfg(test)]
         let own_socket = Arc::clone(&socket);
         let initializes = first & INITIALIZES != 0;
-        let receiver = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
-        let incoming = Incoming::new(receiver)?;
+        let reader = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
+        let incoming = Incoming::new(reader)?;
         // No process, so that no signal has an effect.
         let nobody = page_file.try_clone()?;
         let pid = std::process::id();
@@ -175,7 +175,7 @@ impl Parent {
             Some(ScriptOrder::Clock) => {
                 let (deferred, ..) = self.pool.on_time(0);
                 deferred.run();
-                self.incoming.receiver.lock().standing();
+                self.incoming.reader.lock().standing();
             }
             Some(ScriptOrder::Leave) => drop(self.bell.take()),
             Some(ScriptOrder::CancelAll) => drop(self.pool.cancel_pending()),
@@ -263,21 +263,21 @@ impl Parent {
         if self.over {
             return;
         }
-        let mut receiver = self.incoming.receiver.lock();
-        let received = receiver.hear().and_then(|()| match self.role {
+        let mut reader = self.incoming.reader.lock();
+        let received = reader.empty_bell().and_then(|()| match self.role {
             ReaderRole::Supervisor => {
-                receiver.catch_up(&self.pool)?;
-                receiver.read(&self.pool, self.role)
+                reader.catch_up(&self.pool)?;
+                reader.read(&self.pool, self.role)
             }
             ReaderRole::Waiter => {
-                let read = receiver.read_one(&self.pool);
-                receiver.catch_up(&self.pool)?;
+                let read = reader.read_one(&self.pool);
+                reader.catch_up(&self.pool)?;
                 Ok(read)
             }
         });
-        let awaited = receiver.awaited.take();
-        let steps = std::mem::take(&mut receiver.steps);
-        drop(receiver);
+        let awaited = reader.awaited.take();
+        let steps = std::mem::take(&mut reader.steps);
+        drop(reader);
         if let Err(malformed) = received {
             self.pool.violated_protocol(0, malformed.0);
             self.over = true;

@@ -101,8 +101,8 @@ impl Own {
                     self.announced.add(segment);
                     self.there.insert(segment.id());
                 }
-                segment.lend();
-                segment.reclaim().expect("it is mapped");
+                segment.protect();
+                segment.unprotect().expect("it is mapped");
             }
             3 => {
                 while let Some(id) = self.announced.surplus() {

@@ -1,4 +1,4 @@
-//! What an answer changes in the pool: the worker has room for more.
+//! Handles answers under the pool's lock: the worker has room for more calls.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::futures::remote::protocol::{FrameKind, Malformed};
 const SKIPPED: &str = "it skipped a call that was not taken back";
 
 impl PoolManager {
+    /// A worker is ready for calls.
     pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
         let mut state = self.state.lock();
         state.refusals = 0;
@@ -26,7 +27,7 @@ impl PoolManager {
         self.balance(&mut state)
     }
 
-    /// A segment of a worker has been read, or did not come.
+    /// A segment of a worker was read, or did not arrive.
     pub(crate) fn release_segment(&self, index: usize, segment: u64, fate: SegmentFate) {
         if let Some(sender) = &mut self.state.lock().handles[index].sender {
             sender.release_segment(segment, fate);
@@ -40,8 +41,8 @@ impl PoolManager {
         }
     }
 
-    /// Answers came: finds their calls, and gives the worker new ones. Tells besides how many of the
-    /// next answers may come together.
+    /// Finds the calls of answers that came, and gives the worker new ones. Also returns how many of the next
+    /// answers the worker may collect before it wakes the reader.
     pub(crate) fn answered(
         self: &Arc<Self>,
         index: usize,
@@ -68,26 +69,26 @@ impl PoolManager {
                     .as_ref()
                     .is_some_and(|sender| sender.page().is_revoked(header.seq));
                 if task.is_some() && !revoked {
-                    // Now, so that it does not get the same call again.
+                    // At once, so that the worker does not get the same call again.
                     handle.kill(Reason::ProtocolViolation(SKIPPED), Signal::KILL);
                     checked = Err(Malformed(SKIPPED));
                 }
                 match handle.killed_on_request() {
-                    // Somebody wants it to end; it must not run elsewhere.
+                    // It was killed by its caller, and must not run elsewhere.
                     Some(killed) => failed.extend(task.map(|task| (task, killed))),
                     None => skipped.extend(task),
                 }
                 tasks.push(None);
                 continue;
             }
-            // The last that was not taken back is the one that was killed, and whoever asked for that was
-            // told that it ends so.
+            // The last call that was not taken back is the one that was killed: its caller was told that it
+            // ends in this way.
             let is_last = |_: &Error| handle.worker.calls().next().is_none();
             if let Some(killed) = handle.killed_on_request().filter(is_last) {
                 failed.extend(task.map(|task| (task, killed)));
                 tasks.push(None);
             } else {
-                // One that was taken back is somebody else's to answer.
+                // Another worker answers a call that was taken back.
                 if let Some(task) = &task {
                     task.answered();
                     answered += 1;
@@ -99,7 +100,7 @@ impl PoolManager {
         handle.slow = false;
         handle.since = now;
         if let Some(sender) = &mut handle.sender {
-            sender.armed = true; // the supervisor is about to look, or is told to
+            sender.armed = true; // the supervisor is about to check the time, or is woken to do so
         }
         if handle.worker.is_worn_out() && handle.worker.in_flight() == 0 {
             handle.retire();
@@ -113,7 +114,7 @@ impl PoolManager {
         deferred.failed.extend(failed);
         if role == ReaderRole::Waiter {
             let next = self.check_time(&mut state, index, &mut deferred);
-            state.handles[index].look_again(next);
+            state.handles[index].wake_before(next);
         }
         (deferred, state.handles[index].worker.coalesce_limit(), checked)
     }

@@ -1,4 +1,4 @@
-//! User code that the pool has to run: one step after the other, with no lock held.
+//! User code that the pool must run, in steps, with no lock held.
 
 use std::collections::VecDeque;
 
@@ -11,17 +11,17 @@ use crate::error::Error;
 use crate::futures::remote::codec::depth::note_deep;
 use crate::user_code::contain;
 
-/// Something to do that runs user code, and so may take any time, or wait for the pool itself.
+/// A piece of work that runs user code, so it may take any time, or wait for the pool itself.
 pub(crate) enum Step {
-    /// Decodes what a worker has answered, ends the call, and tells those who wait for it.
+    /// Decodes a reply, ends the call with it, and notifies those who wait for it.
     Finish(ProcessCallRef, Reply),
-    /// Tells those who wait for a call that has ended, and whose result may be deep.
-    Tell(ProcessCallRef, bool),
+    /// Notifies those who wait for a call that has ended; whether its result may be deeply nested.
+    Notify(ProcessCallRef, bool),
     Fail(ProcessCallRef, Error),
-    /// Makes the message of a call ready to be sent, which takes its time, and sends it.
+    /// Makes the message of a call ready to be sent, which may be slow, and sends it.
     MakeReady(ProcessCallRef),
     Cancel(ProcessCallRef),
-    /// A logger is user code as well.
+    /// Loggers are user code as well.
     Log(Level, String),
 }
 
@@ -37,7 +37,7 @@ impl Step {
                     task.notify();
                 }
             }),
-            Self::Tell(task, deep) => contain("ending a call", || {
+            Self::Notify(task, deep) => contain("ending a call", || {
                 note_deep(deep);
                 task.notify();
             }),
@@ -62,7 +62,7 @@ impl Step {
     }
 }
 
-/// What is to be done when the lock of the pool is released.
+/// Work that is done after the lock of the pool was released.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Deferred {
@@ -74,7 +74,7 @@ pub(crate) struct Deferred {
 }
 
 impl Deferred {
-    /// In a thread of a user: does it; gives how many calls were cancelled.
+    /// Does the work in the calling thread; returns the number of calls that it cancelled.
     pub(crate) fn run(self) -> usize {
         self.into_steps().map(Step::run).filter(|cancelled| *cancelled).count()
     }

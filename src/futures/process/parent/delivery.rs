@@ -1,4 +1,4 @@
-//! How a call is delivered to a worker process.
+//! [`ProcessDelivery`]: how a call is delivered to a worker process.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -133,10 +133,11 @@ impl ProcessCallRef {
         true
     }
 
-    /// The worker has answered: RUNNING, unless it is cancelled, until it ends. No user code runs.
+    /// The worker has answered: makes the call RUNNING, unless it is cancelled, until it ends. No user code
+    /// runs.
     ///
-    /// Before that the call is PENDING. Whether the worker has begun it is asked of the page, so that
-    /// there is nothing to undo when it comes back.
+    /// Before that the call is PENDING. Only the shared page knows whether the worker has begun it, so there
+    /// is nothing to undo when the call comes back.
     pub(crate) fn answered(&self) {
         let _ = self.start(); // an error: it was cancelled
     }

@@ -1,4 +1,4 @@
-//! [`Incoming`]: the answers of one worker, shared by its supervisor and the threads that wait.
+//! [`Incoming`]: the replies of one worker, shared by its supervisor and threads that wait for a call.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::futures::process::handshake::Excuse;
 use crate::futures::sys::descriptors::above_standard;
 use crate::sync::{Mutex, spawn};
 
-/// The answers of one worker, and who is told of them.
+/// The reader of one worker's replies, and the means to wake its supervisor.
 pub(crate) struct Incoming {
-    pub(crate) receiver: Mutex<ReplyReader>,
-    /// Readable when the worker has rung, for the supervisor to hear.
+    pub(crate) reader: Mutex<ReplyReader>,
+    /// Readable when the worker has rung, unless the supervisor [does not listen](Self::set_supervisor_listens).
     watch: OwnedFd,
-    /// Makes the supervisor look at everything again.
+    /// Makes the supervisor check everything.
     wake: Arc<OwnedFd>,
 }
 
 impl Incoming {
-    pub(crate) fn new(receiver: ReplyReader) -> rustix::io::Result<Arc<Self>> {
+    pub(crate) fn new(reader: ReplyReader) -> rustix::io::Result<Arc<Self>> {
         let wake = Arc::new(wake_descriptor()?);
         let watch = above_standard(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
         let data = epoll::EventData::new_u64(0);
-        epoll::add(&watch, &receiver.bell, data, epoll::EventFlags::IN)?;
-        Ok(Arc::new(Self { receiver: Mutex::new(receiver), watch, wake }))
+        epoll::add(&watch, &reader.bell, data, epoll::EventFlags::IN)?;
+        Ok(Arc::new(Self { reader: Mutex::new(reader), watch, wake }))
     }
 
     pub(crate) fn watch(&self) -> BorrowedFd<'_> {
@@ -39,21 +39,20 @@ impl Incoming {
         &self.wake
     }
 
-    /// Whether the supervisor hears the worker ring. Of the end of the channel it always hears.
-    pub(crate) fn wake_supervisor(&self, receiver: &ReplyReader, tells: bool) {
-        let events = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+    /// Sets whether the worker's bell wakes the supervisor. The end of the channel always does.
+    pub(crate) fn set_supervisor_listens(&self, reader: &ReplyReader, listens: bool) {
+        let events = if listens { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(0);
-        let _ = epoll::modify(&self.watch, &receiver.bell, data, events); // it was added
+        let _ = epoll::modify(&self.watch, &reader.bell, data, events); // it was added
     }
 
-    /// Leaves something to the supervisor; to a thread of its own if that has gone on to the next
-    /// worker.
+    /// Leaves a step to the supervisor, or to a new thread if the supervisor has gone on to the next worker.
     pub(crate) fn leave(&self, step: Step) {
         {
-            let mut receiver = self.receiver.lock();
-            if !receiver.closed {
-                receiver.steps.push_back(step);
-                drop(receiver);
+            let mut reader = self.reader.lock();
+            if !reader.closed {
+                reader.steps.push_back(step);
+                drop(reader);
                 return wake(self.wake.as_fd());
             }
         }
@@ -73,18 +72,18 @@ impl Incoming {
         }
     }
 
-    /// The worker has ended, and nobody comes back for what is left: gives that, and why it could not
-    /// get ready, if it said so.
+    /// The worker has ended: collects the remaining steps, and returns why it could not get ready, if it said
+    /// so.
     pub(crate) fn close(&self, steps: &mut Steps) -> (Option<Error>, Option<Excuse>) {
-        let mut receiver = self.receiver.lock();
-        receiver.closed = true;
-        steps.append(&mut receiver.steps);
-        (receiver.start_error.take(), receiver.excuse())
+        let mut reader = self.reader.lock();
+        reader.closed = true;
+        steps.append(&mut reader.steps);
+        (reader.start_error.take(), reader.excuse())
     }
 
-    /// Has the supervisor do what a thread that waited left to it, and hear the worker again.
-    pub(crate) fn pass_on(&self, receiver: &ReplyReader) {
-        if !receiver.sleeps() || receiver.has_left() {
+    /// After a waiting thread: wakes the supervisor if that left work for it, or the bell is not armed.
+    pub(crate) fn pass_on(&self, reader: &ReplyReader) {
+        if !reader.arm_bell() || reader.has_left() {
             wake(self.wake.as_fd());
         }
     }

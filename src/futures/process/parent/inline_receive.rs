@@ -1,9 +1,9 @@
-//! A thread that is about to block until a call is done reads the answer itself.
+//! A thread that is about to block until a call is done may read the answer itself.
 //!
-//! Otherwise an answer wakes the supervisor, and that wakes the thread: for a call that takes
-//! microseconds the second waking costs more than the call. So a thread that waits for the only
-//! call that a worker has, a brief one by all that is known, takes the supervisor's place for a moment.
-//! It looks for the answer first, because one that comes to a running thread need not wake it.
+//! Otherwise an answer wakes the supervisor, and that wakes the thread: for a call that takes microseconds
+//! the second wake-up costs more than the call. So a thread that waits for the only call of a worker, which
+//! is likely to be brief, takes the supervisor's place for a moment. It spins before it sleeps, because an
+//! answer to a running thread needs no wake-up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +20,11 @@ use crate::futures::remote::codec::depth::is_deep;
 use crate::sync::backoff::{SPIN, spin_until, spin_until_deadline};
 use crate::user_code::contain;
 
-/// How long a thread takes the supervisor's place, which cannot react to anything meanwhile.
+/// How long a thread takes the place of the supervisor, which reacts to nothing meanwhile.
 const TURN: Duration = Duration::from_micros(200);
 
-/// Spends a moment to receive the answer to the call. Of all user code of the pool only the decoding
-/// of that one result runs in this thread.
+/// Spends a moment to receive the answer to the call. The only user code that runs in this thread is the
+/// decoding of that result.
 pub(crate) fn attend(
     pool: &Arc<PoolManager>,
     call: &ProcessDelivery,
@@ -32,36 +32,36 @@ pub(crate) fn attend(
     deadline: Option<Instant>,
 ) {
     let Some(incoming) = answers_only(pool, call) else { return };
-    // The supervisor may hold it for this very answer, or be about to let go of it after another.
-    let mut receiver = None;
+    // The supervisor may hold it for this very answer, or be about to release it after another.
+    let mut reader = None;
     spin_until(|| {
-        receiver = incoming.receiver.try_lock();
-        receiver.is_some()
+        reader = incoming.reader.try_lock();
+        reader.is_some()
     });
-    let Some(mut receiver) = receiver.filter(|_| !done()) else { return };
-    let left = receiver.await_answer(pool, &incoming, deadline);
-    let awaited = receiver.awaited.take();
-    incoming.pass_on(&receiver);
-    drop(receiver);
+    let Some(mut reader) = reader.filter(|_| !done()) else { return };
+    let left = reader.await_answer(pool, &incoming, deadline);
+    let awaited = reader.awaited.take();
+    incoming.pass_on(&reader);
+    drop(reader);
     if let Some((task, reply)) = awaited {
         if !task.is(call) {
-            return incoming.leave(Step::Finish(task, reply)); // somebody else's came first
+            return incoming.leave(Step::Finish(task, reply)); // that of another call came first
         }
         let mut to_notify = None;
         as_supervisor_of(pool, || {
             contain("ending a call", || to_notify = reply.finish(task));
         });
         if let Some(task) = to_notify {
-            incoming.leave(Step::Tell(task, is_deep()));
+            incoming.leave(Step::Notify(task, is_deep()));
         }
     }
     if left {
-        // The supervisor is about to learn how the worker ended, and to end the call.
+        // The supervisor is about to see the end of the worker, and to end the call.
         spin_until_deadline(soon(TURN, deadline), done);
     }
 }
 
-/// The answers of the worker of this call, if it has no other call and this one is likely to be brief.
+/// The replies of the worker of this call, if it has no other call and this one is likely to be brief.
 fn answers_only(pool: &PoolManager, call: &ProcessDelivery) -> Option<Arc<Incoming>> {
     if pool.is_of_parent() {
         return None;
@@ -73,7 +73,8 @@ fn answers_only(pool: &PoolManager, call: &ProcessDelivery) -> Option<Arc<Incomi
 }
 
 impl ReplyReader {
-    /// Until the answer has come, or time has run out; whether the worker left its channel instead.
+    /// Waits until the answer has come or the time has run out; returns whether the worker left its channel
+    /// instead.
     fn await_answer(
         &mut self,
         pool: &Arc<PoolManager>,
@@ -88,23 +89,23 @@ impl ReplyReader {
             !matches!(read, Read::Nothing)
         });
         if matches!(read, Read::Nothing) {
-            incoming.wake_supervisor(self, false);
+            incoming.set_supervisor_listens(self, false);
             read = self.sleep_over_answer(pool, end);
-            incoming.wake_supervisor(self, true);
+            incoming.set_supervisor_listens(self, true);
         }
         matches!(read, Read::End)
     }
 
     fn sleep_over_answer(&mut self, pool: &Arc<PoolManager>, end: Instant) -> Read {
         loop {
-            if self.sleeps() {
+            if self.arm_bell() {
                 let left = end.saturating_duration_since(Instant::now());
                 let mut bell = [PollFd::new(&self.bell, PollFlags::IN)];
                 let timeout = Timespec::try_from(left).ok();
                 if left.is_zero() || poll(&mut bell, timeout.as_ref()) == Ok(0) {
                     return Read::Nothing;
                 }
-                if let Err(fault) = self.hear() {
+                if let Err(fault) = self.empty_bell() {
                     return self.leave(fault);
                 }
             }

@@ -1,9 +1,8 @@
 //! The queue and the workers, and every decision about them, under one lock.
 //!
-//! Under the lock there are only short things: bookkeeping, writes that cannot block, signals.
-//! Calls are ended after it was released, because that runs user code: what is to be ended is
-//! collected in [`Deferred`]. Whether a worker is needed is read from the workers each time, never
-//! from a counter kept beside them.
+//! Everything under the lock is short: bookkeeping, writes that cannot block, signals. Ending a call runs
+//! user code, so it is collected in [`Deferred`] and done after the lock was released. Whether a worker is
+//! needed is computed from the states of the workers each time; there is no counter beside them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,22 +29,22 @@ use crate::futures::remote::submit::RemotePool;
 use crate::futures::sys::fork::generation;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// A call that runs this long is no longer cheap: what is queued behind it in the same worker goes
-/// back to where any worker can take it.
+/// A call that runs this long is not cheap: calls behind it in the same worker go back to the queue, where
+/// any worker can take them.
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
 
-/// How long a worker that was told to end may take.
+/// How long a worker may take to end after it was told to.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
-/// What submitters and supervisors share.
+/// The part of a pool that submitters and supervisors share.
 pub(crate) struct PoolManager {
     pub(crate) state: Mutex<ManagerState>,
-    /// A worker has ended.
+    /// Notified when a worker has ended.
     pub(super) gone: Condvar,
     settings: ProcessSettings,
     arena: Arena,
     welcome: Welcome,
-    /// Of the process that made the pool; that of a fork is another.
+    /// Of the process that made the pool; a fork has another one.
     generation: u64,
 }
 
@@ -53,24 +52,24 @@ pub(crate) struct ManagerState {
     pub(crate) queue: VecDeque<ProcessCallRef>,
     pub(crate) handles: Vec<WorkerHandle>,
     pub(crate) closing: bool,
-    /// Its workers were told to end at once: what comes back is not run again.
+    /// The workers were told to end at once: calls that come back do not run again.
     pub(crate) terminated: bool,
     /// Why the pool is broken.
     pub(crate) broken: Option<Cause<Error>>,
-    /// Ends in a row without an answer to any call.
+    /// Ends of workers in a row without an answer to any call.
     pub(crate) deaths_without_progress: u32,
     pub(crate) counts: CallCounts,
-    /// Frames that are about to be written.
+    /// Frames to be written next.
     batch: Vec<u8>,
-    /// Until when no worker is started beside those there are: the system has just refused one.
+    /// The system has refused a worker: until this time no further one is started while there are others.
     pub(crate) refused_until: Option<Instant>,
-    /// Starts in a row that the system refused.
+    /// Number of starts in a row that the system refused.
     pub(crate) refusals: u32,
-    /// Supervisors whose place another worker has, and whose threads are still to be joined.
+    /// Supervisors that were replaced, and whose threads are still to be joined.
     pub(super) finished: Vec<Arc<SupervisorThreads>>,
 }
 
-/// What has happened so far.
+/// Numbers of events so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallCounts {
     pub(crate) submitted: u64,
@@ -112,18 +111,18 @@ impl PoolManager {
         self.welcome
     }
 
-    /// Whether this process is a fork of the one that made the pool. Workers, threads and channels are
-    /// that one's, and whoever held a lock here may be none of ours.
+    /// Whether this process is a fork of the one that made the pool. Workers, threads and channels belong to
+    /// that one, and a lock may be held by one of its threads.
     pub(crate) fn is_of_parent(&self) -> bool {
         generation() != self.generation
     }
 
-    /// For a call that can be sent now.
+    /// Sends a call that has become ready.
     pub(crate) fn look_for_worker(self: &Arc<Self>) -> Deferred {
         self.balance(&mut self.state.lock())
     }
 
-    /// For a call that cannot be sent at all: what waits behind it goes on.
+    /// Removes a call that cannot be sent, so that those behind it go on.
     pub(crate) fn withdraw(self: &Arc<Self>, call: &ProcessCallRef) -> Deferred {
         let mut state = self.state.lock();
         // The caller owns the call as well, so that no user code is dropped here.
@@ -131,8 +130,8 @@ impl PoolManager {
         self.balance(&mut state)
     }
 
-    /// Gives calls to workers that have room, starts workers for the others, and lets workers end
-    /// that are not needed any more.
+    /// Gives calls to workers that have room, starts workers for the others, and lets workers end that are
+    /// no longer needed.
     pub(crate) fn balance(self: &Arc<Self>, state: &mut ManagerState) -> Deferred {
         let mut after = Deferred::default();
         if state.terminated {
@@ -156,7 +155,7 @@ impl PoolManager {
                 state.handles.iter().filter(|handle| handle.worker.is_alive()).count().max(1);
             let candidates = state.handles.iter().enumerate().filter_map(|(index, handle)| {
                 let (room, busy) = (handle.room(depth), handle.worker.in_flight());
-                // With a backlog, fewer and larger writes: not before half of it is done.
+                // With a backlog, fewer and larger writes: not before the worker has done half of its calls.
                 let worth = room > 0 && (backlog == 1 || room >= busy);
                 worth.then_some((busy, index, room))
             });
@@ -187,14 +186,14 @@ impl PoolManager {
         while given < count {
             let Some(task) = queue.pop_front() else { break };
             if task.is_done() {
-                given += 1; // cancelled; that it is gone is progress, too
+                given += 1; // cancelled; removing it is progress, too
                 continue;
             }
             let delivery = task.delivery();
-            // ORDERING: Relaxed; it is set under this lock, and unset before it is taken.
+            // ORDERING: Relaxed; it is set under this lock, and cleared before this lock is taken.
             if delivery.preparing.load(Ordering::Relaxed) {
                 queue.push_front(task);
-                break; // a thread is at it, and comes back
+                break; // a thread makes it ready, and looks for a worker then
             }
             let message = delivery.message.lock();
             let Some(content) = message.as_ref() else {
@@ -224,7 +223,7 @@ impl PoolManager {
             if let Err(unsent) = framed {
                 task.delivery().returned();
                 if worker.in_flight() > 0 {
-                    queue.push_front(task); // when an answer has come it can be sent, perhaps
+                    queue.push_front(task); // perhaps it can be sent after the next answer
                     break;
                 }
                 match unsent {
@@ -261,7 +260,7 @@ impl PoolManager {
         let soon = now + STALLED;
         if watched && !sender.armed || next_timer.is_none_or(|next_timer| next_timer > soon) {
             sender.armed |= watched;
-            *next_timer = Some(soon); // or before: it looks as soon as it is awake
+            *next_timer = Some(soon); // or earlier: the supervisor checks when it is awake
             sender.wake();
         }
         given > 0
@@ -283,7 +282,7 @@ impl PoolManager {
             let index = empty.unwrap_or(state.handles.len());
             if index == state.handles.len() {
                 if index >= self.settings.max_workers {
-                    return; // its worker has just ended: its supervisor decides
+                    return; // a worker has just ended: its supervisor decides
                 }
                 state.handles.push(WorkerHandle::new());
             }
@@ -297,16 +296,16 @@ impl PoolManager {
                     state.finished.retain(|threads| !threads.have_ended());
                 }
                 Err(error) if alive == 0 => {
-                    // Nobody is there who could run what is queued. The next call finds out anew.
+                    // No worker is there to run the queued calls. The next call tries again.
                     state.fail_queued(&Error::ThreadStart(Cause::new(error)), after);
                     return;
                 }
-                Err(_) => return, // with those there are
+                Err(_) => return, // the workers there are must do
             }
         }
     }
 
-    /// Signals all workers; with that the pool is at its end.
+    /// Signals all workers, and ends the pool.
     pub(crate) fn signal_workers(self: &Arc<Self>, signal: Signal) {
         if self.is_of_parent() {
             return;
@@ -319,10 +318,10 @@ impl PoolManager {
             for handle in &mut state.handles {
                 killed += u64::from(handle.kill(Reason::Stop, signal));
                 if let Some(sender) = &handle.sender {
-                    // One that is stopped hears of the signal when it goes on.
+                    // A stopped worker receives the signal when it goes on.
                     sender.signal(Signal::CONT);
                 }
-                // One that does not heed the signal ends after its call.
+                // A worker that ignores the signal ends after its call.
                 handle.sender.iter_mut().for_each(Sender::close);
             }
             state.counts.killed += killed;
@@ -355,7 +354,7 @@ impl ManagerState {
         )
     }
 
-    /// Puts calls back where they came from: in front, in order.
+    /// Puts calls back at the front of the queue, in order.
     pub(crate) fn requeue(&mut self, tasks: Vec<ProcessCallRef>) {
         for task in tasks.into_iter().rev() {
             task.delivery().returned();

@@ -1,4 +1,4 @@
-//! The parent's side of a worker: what it is given, what it answers, how it starts and ends.
+//! The parent's side: the queue and the workers, calls and replies, starts and ends of workers.
 
 pub(crate) mod answered;
 pub(crate) mod deferred;

@@ -1,4 +1,4 @@
-//! The pool as its executor and its calls see it: taking calls, cancelling and killing them, ending.
+//! The pool's interface to its executor and to its calls: submit, cancel, kill, shut down.
 
 use std::panic::Location;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,8 @@ use crate::futures::remote::segments::Arena;
 use crate::futures::remote::submit::RemotePool;
 use crate::sync::wait_until;
 
-const FORKED: &str = "this process is a fork of the one that made the pool: workers are that one's";
+const FORKED: &str =
+    "this process is a fork of the one that made the pool, and the workers belong to that one";
 
 impl RemotePool for PoolManager {
     type Message = Message;
@@ -122,7 +123,7 @@ impl DeliveryOwner for PoolManager {
     }
 
     fn make_ready(self: Arc<Self>, call: ProcessCallRef) {
-        // One call after the other, since each may find that the next is not ready.
+        // A loop instead of recursion, since each call may find that the next is not ready.
         let mut rest = Deferred::default();
         rest.unready.push(call);
         while let Some(call) = rest.unready.pop() {
@@ -142,7 +143,7 @@ impl DeliveryOwner for PoolManager {
                 handle.worker.position(is_it).map(|position| (index, position))
             });
             let Some((index, position)) = found else { return false };
-            // What is behind it must not start, or the kill might hit the next call instead.
+            // The calls behind it must not start, or the kill might hit the next one instead.
             let (returned, still_runs) = state.handles[index].take_back(position + 1);
             state.requeue(returned);
             let killed = still_runs && state.handles[index].kill(Reason::Asked, Signal::KILL);
@@ -177,8 +178,8 @@ impl PoolManager {
         Ok(())
     }
 
-    /// Makes the message of a call ready, unless it was cancelled, and looks for a worker: for this
-    /// call, or, if the message cannot be had, for those that wait behind it.
+    /// Makes the message of a call ready, unless it was cancelled, and looks for a worker: for this call,
+    /// or, if that fails, for those that wait behind it.
     fn make_one_ready(self: &Arc<Self>, call: ProcessCallRef) -> Deferred {
         let ready = match &mut *call.delivery().message.lock() {
             Some(message) => message.make_ready(self.arena()),

@@ -1,8 +1,8 @@
-//! What the parent reads of one worker, and what that means for its calls.
+//! [`ReplyReader`]: reads one worker's replies and finds the calls that they answer.
 //!
-//! Whoever holds the lock of the [`ReplyReader`] reads: the supervisor of the worker, or for a moment a
-//! thread that waits for a call (`inline_receive.rs`). Neither runs user code under that lock. The thread
-//! that waits decodes its own result afterwards; everything else is left to the supervisor.
+//! The thread that holds its lock reads: the supervisor of the worker, or for a moment a thread that waits
+//! for a call (`inline_receive.rs`). Neither runs user code under that lock. The waiting thread decodes its
+//! own result afterwards, and leaves everything else to the supervisor.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,47 +27,47 @@ use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::{FrameKind, Malformed, OutOfLine};
 use crate::futures::remote::reply::failure;
 
-/// Bytes of a small answer, more or less.
+/// The approximate size of a small answer.
 const SMALL_ANSWER: u32 = 24;
 
-/// How long the supervisor sleeps over answers that were to come together. They are not that late unless
-/// a brief call is followed by one that is not.
+/// How long the supervisor sleeps while the worker collects answers. They are only that late if a longer
+/// call follows brief ones.
 const COALESCE_DELAY: Duration = Duration::from_micros(100);
 
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
 pub(crate) struct ReplyReader {
     pub(crate) index: usize,
-    /// The worker writes to it when it has an answer and the reader sleeps, and it ends when the
-    /// worker ends.
+    /// The worker writes to it when it has an answer and the reader sleeps; it is closed when the worker
+    /// ends.
     pub(crate) bell: OwnedFd,
-    /// The bell has ended.
+    /// The bell was closed.
     ended: bool,
-    /// The supervisor does not look here any more.
+    /// The supervisor has gone on to the next worker.
     pub(super) closed: bool,
     pub(crate) page: Arc<SharedPage>,
     socket: Arc<OwnedFd>,
     frame_reader: FrameReader,
     frames: Vec<(Header, Range<usize>)>,
     tasks: Vec<Option<ProcessCallRef>>,
-    /// The segments of the worker that it has announced.
+    /// The segments that the worker has announced.
     segments: ForeignSegments,
-    /// Those that it uses no more.
+    /// Segments that it does not use any more.
     forgotten: Vec<u64>,
     expected: Hello,
     greeted: bool,
     /// The initializer has not answered yet.
     initializing: bool,
     pub(crate) start_error: Option<Error>,
-    /// How many answers to let come together, by what is known since the last ones.
+    /// How many answers the worker may collect before it rings, as of the last ones.
     coalesce_limit: u32,
-    /// What the supervisor is to run, some of it left by a thread that waited.
+    /// User code for the supervisor to run, some of it left by waiting threads.
     pub(crate) steps: Steps,
-    /// The answer that a thread waited for.
+    /// The answer for the waiting thread.
     pub(crate) awaited: Option<(ProcessCallRef, Reply)>,
     fault: Option<Malformed>,
 }
 
-/// What one read brought.
+/// The result of one read.
 pub(crate) enum Read {
     Some,
     Nothing,
@@ -77,9 +77,9 @@ pub(crate) enum Read {
 /// On whose behalf replies are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReaderRole {
-    /// All that there are, and everybody is told.
+    /// All replies, whose waiters are notified.
     Supervisor,
-    /// One reply; others are told later.
+    /// One reply; the supervisor notifies other waiters later.
     Waiter,
 }
 
@@ -115,12 +115,12 @@ impl ReplyReader {
         }
     }
 
-    /// Whether the worker has said that it is there.
+    /// Whether the worker has sent its hello.
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted
     }
 
-    /// Why the worker has ended before it was there, if it has said so.
+    /// Why the worker ended before its hello, if it said so.
     pub(super) fn excuse(&self) -> Option<Excuse> {
         if self.greeted {
             return None;
@@ -134,14 +134,14 @@ impl ReplyReader {
         self.fault.is_some() || !self.steps.is_empty() || !self.frame_reader.is_empty()
     }
 
-    /// How many bytes were read, modulo 2^32, and whether they end in the middle of a frame. The worker is
-    /// told again.
+    /// The number of bytes that were read, modulo 2^32, and whether they end in the middle of a frame.
+    /// Publishes the position once more.
     pub(crate) fn standing(&self) -> (u32, bool) {
         self.page.answers().repeat();
         (self.page.answers().has_read(), !self.frame_reader.is_empty())
     }
 
-    /// In the supervisor: handles what a thread that waited has left.
+    /// In the supervisor: handles what a waiting thread has left.
     pub(crate) fn catch_up(&mut self, pool: &Arc<PoolManager>) -> Result<Read, Malformed> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
@@ -152,8 +152,8 @@ impl ReplyReader {
         Ok(Read::Some)
     }
 
-    /// After the worker has rung, or ended.
-    pub(crate) fn hear(&mut self) -> Result<(), Malformed> {
+    /// Empties the bell, after the worker has rung or ended.
+    pub(crate) fn empty_bell(&mut self) -> Result<(), Malformed> {
         match rustix::io::read(&self.bell, &mut [0; 64]) {
             Ok(count) => self.ended |= count == 0,
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -162,25 +162,25 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// From now on the worker rings, unless there is something to read. Between any two turns of
-    /// readers it does, or has rung, or the supervisor has been woken.
+    /// Arms the bell: the worker rings from now on. False if there is something to read already. Between
+    /// two readers the bell is armed, or has rung, or the supervisor was woken.
     #[must_use]
-    pub(crate) fn sleeps(&self) -> bool {
-        self.page.answers().reader_sleeps(1)
+    pub(crate) fn arm_bell(&self) -> bool {
+        self.page.answers().arm_bell(1)
     }
 
-    /// For the supervisor: the same, but if calls are brief the worker rings for several at once. Then
-    /// the supervisor is to look by itself after so long.
+    /// For the supervisor: the same, but if calls are brief the worker rings for several answers at once.
+    /// Then also returns after which time the supervisor must look for them by itself.
     #[must_use]
-    pub(crate) fn sleeps_patiently(&mut self) -> (bool, Option<Duration>) {
+    pub(crate) fn arm_bell_for_several(&mut self) -> (bool, Option<Duration>) {
         let answers = std::mem::take(&mut self.coalesce_limit);
         if answers <= 1 {
-            return (self.sleeps(), None);
+            return (self.arm_bell(), None);
         }
-        (self.page.answers().reader_sleeps(answers * SMALL_ANSWER), Some(COALESCE_DELAY))
+        (self.page.answers().arm_bell(answers * SMALL_ANSWER), Some(COALESCE_DELAY))
     }
 
-    /// Reads what is there and handles it.
+    /// Reads and handles the available replies.
     pub(crate) fn read(
         &mut self,
         pool: &Arc<PoolManager>,
@@ -197,12 +197,12 @@ impl ReplyReader {
         }
     }
 
-    /// In a thread that waits: like [`read`](Self::read), with failures left to the supervisor.
+    /// In a waiting thread: like [`read`](Self::read), with failures left to the supervisor.
     pub(crate) fn read_one(&mut self, pool: &Arc<PoolManager>) -> Read {
         self.read(pool, ReaderRole::Waiter).unwrap_or_else(|fault| self.leave(fault))
     }
 
-    /// In a thread that waits: the supervisor is to end the worker.
+    /// In a waiting thread: has the supervisor end the worker.
     pub(crate) fn leave(&mut self, fault: Malformed) -> Read {
         self.fault = Some(fault);
         Read::End
@@ -230,13 +230,13 @@ impl ReplyReader {
         while role == ReaderRole::Supervisor || frames.is_empty() {
             match self.frame_reader.next() {
                 Ok(Some((header, body))) if self.initializing || !self.greeted => {
-                    self.greet(pool, header, body)?;
+                    self.handle_first(pool, header, body)?;
                 }
                 Ok(Some((header, _))) if header.kind == FrameKind::Forget => {
                     self.forgotten.push(header.seq);
                 }
                 Ok(Some((header, _))) if !header.kind.is_answer() => {
-                    bad = Some(Malformed("it said what only its parent may say"));
+                    bad = Some(Malformed("it sent a message that only its parent may send"));
                     break;
                 }
                 Ok(Some(frame)) => frames.push(frame),
@@ -248,7 +248,7 @@ impl ReplyReader {
             }
         }
         if !frames.is_empty() {
-            // First the worker gets new work, then the callers their results.
+            // The worker gets new work before the callers get their results.
             let (deferred, coalesce_limit, checked) =
                 pool.answered(self.index, frames, tasks, role);
             self.coalesce_limit = coalesce_limit;
@@ -267,7 +267,7 @@ impl ReplyReader {
                     (Ok(Err(error)), Some(task)) => self.steps.push_back(Step::Fail(task, error)),
                     (Err(Malformed(how)), task) => {
                         fetched = Err(Malformed(how));
-                        // It has run, and its result is lost.
+                        // The call has run, and its result is lost.
                         let fail = |task| {
                             Step::Fail(task, Error::Decode(format!("the result: {how}").into()))
                         };
@@ -279,13 +279,13 @@ impl ReplyReader {
             fetched?;
             checked?;
         }
-        // Not before the answers ahead of that were read.
+        // Only now: the answers ahead may be in these segments.
         self.forgotten.drain(..).for_each(|segment| self.segments.forgotten(segment));
         bad.map_or(Ok(()), Err)
     }
 
-    /// The first answers: to the welcome, and of the initializer.
-    fn greet(
+    /// Handles the first answers: the hello, and that of the initializer.
+    fn handle_first(
         &mut self,
         pool: &Arc<PoolManager>,
         header: Header,
@@ -312,7 +312,7 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// What a worker has answered, in memory of our own; or why that cannot be had.
+    /// Copies a reply to private memory; an error of the call if that fails.
     fn fetch(
         &mut self,
         pool: &Arc<PoolManager>,

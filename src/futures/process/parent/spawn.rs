@@ -1,9 +1,9 @@
-//! Starting, signalling and ending worker processes; the descriptors between them and the parent.
+//! Starting and ending worker processes, with the descriptors between them and the parent.
 //!
-//! A worker is the running program, executed afresh, with an argument that says so. Nothing is done
-//! between fork and exec, so that the standard library can use `posix_spawn`: a fork would copy the
-//! page tables of a large parent. The worker's end of a socket is its standard input; everything else
-//! it needs is sent through that.
+//! A worker is a fresh execution of the running program, with an argument that marks it. Nothing happens
+//! between fork and exec, so that the standard library can use `posix_spawn`: a fork would copy the page
+//! tables of a large parent. The worker's standard input is its end of a socket, through which everything
+//! else that it needs is sent.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,16 +25,16 @@ use crate::futures::process::resource_limit;
 use crate::futures::sys::descriptors::above_standard;
 use crate::futures::sys::signals::BlockedSignals;
 
-/// A process that was started and greeted.
+/// A process that was started, and whose welcome was sent.
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) process: Process,
     pub(crate) socket: OwnedFd,
-    /// For questions.
+    /// The socket for inquiries.
     pub(crate) questions: OwnedFd,
-    /// Wakes the worker; it never blocks.
+    /// Wakes the worker; writing never blocks.
     pub(crate) bell: OwnedFd,
-    /// Readable when the worker wakes us; it never blocks.
+    /// Readable when the worker has rung; reading never blocks.
     pub(crate) own_bell: OwnedFd,
     pub(crate) page: SharedPage,
     pub(crate) welcome: Welcome,
@@ -42,8 +42,8 @@ pub(crate) struct Launched {
 
 /// A child process that is killed and reaped when this is dropped.
 ///
-/// All that is done to it goes through its descriptor: its number may be another process's when a
-/// part of the program reaps children that are not its own, or ignores SIGCHLD.
+/// All operations use its pidfd: its pid may belong to another process if a part of the program reaps
+/// children that are not its own, or ignores SIGCHLD.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: u32,
@@ -51,7 +51,7 @@ pub(crate) struct Process {
     reaped: bool,
 }
 
-/// How a process ended, as far as is known: another part of the program may have reaped it.
+/// How a process ended, as far as it is known: another part of the program may have reaped it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) exit_code: Option<i32>,
@@ -70,16 +70,16 @@ impl Process {
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 let peek = waitid(WaitId::PidFd(pidfd.as_fd()), options);
                 if peek.err() == Some(Errno::CHILD) {
-                    // It has ended and was reaped, and the descriptor may be another process's.
+                    // It has ended and was reaped, and the descriptor may be that of another process.
                     return Err(io::Error::other(
                         "it ended at once, and was reaped by another part of the program",
                     ));
                 }
                 Ok(Self { pid: child.id(), pidfd, reaped: false })
             }
-            Err(Errno::SRCH) => Err(Errno::SRCH.into()), // it has ended, and somebody has reaped it
+            Err(Errno::SRCH) => Err(Errno::SRCH.into()), // it has ended and was reaped
             Err(error) => {
-                // Its number is another process's if somebody has reaped it.
+                // Its pid may belong to another process if it was reaped.
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 let lives = |pid| matches!(waitid(WaitId::Pid(pid), options), Ok(None));
                 if pid.is_some_and(lives) {
@@ -95,19 +95,19 @@ impl Process {
         self.pid
     }
 
-    /// A descriptor that becomes readable when the process has ended, and that signals it.
+    /// A descriptor that is readable when the process has ended, and by which it is signalled.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    /// Whether it has ended, for those who cannot wait for that.
+    /// Whether the process has ended, for callers that cannot use `poll`.
     pub(crate) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let peek = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
-        matches!(peek, Ok(Some(_)) | Err(Errno::CHILD)) // reaped by somebody else
+        matches!(peek, Ok(Some(_)) | Err(Errno::CHILD)) // reaped by another part
     }
 
-    /// Waits for the end and reaps.
+    /// Waits for the end of the process and reaps it.
     pub(crate) fn wait(&mut self) -> Ended {
         self.reaped = true;
         let wait = || waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -115,7 +115,7 @@ impl Process {
             Ok(Some(status)) => {
                 Ended { exit_code: status.exit_status(), signal: status.terminating_signal() }
             }
-            Ok(None) | Err(_) => Ended::default(), // reaped by somebody else
+            Ok(None) | Err(_) => Ended::default(), // reaped by another part
         }
     }
 }
@@ -129,7 +129,7 @@ impl Drop for Process {
     }
 }
 
-/// Starts a worker and greets it. Blocks for the time of a process start, not for its answer.
+/// Starts a worker and sends its welcome. Blocks for the time of a process start, not for the worker's hello.
 pub(crate) fn launch(settings: &ProcessSettings, welcome: Welcome) -> io::Result<Launched> {
     let (socket, theirs) = sockets()?;
     let (questions, their_questions) = sockets()?;
@@ -141,21 +141,21 @@ pub(crate) fn launch(settings: &ProcessSettings, welcome: Welcome) -> io::Result
     let limits = resource_limit::to_wire(&settings.limits);
     let text = welcome.to_bytes(std::process::id(), &limits)?;
     let files = [their_bell.as_fd(), from_them.as_fd(), page_file.as_fd(), their_questions.as_fd()];
-    // Before there is a worker to read it: if this process dies now and a fork of it keeps the socket
-    // open, a worker that waited for its welcome would wait for as long as that lives.
+    // Before there is a worker to read it: if this process died now while a fork of it keeps the socket
+    // open, a worker that waits for its welcome would wait as long as that fork lives.
     send_with_files(socket.as_fd(), &text, &files, true)?;
-    // Before there is a process that nobody could watch.
+    // Before there is a process that could not be watched.
     let own = rustix::process::getpid();
     drop(rustix::process::pidfd_open(own, PidfdFlags::empty()).map_err(explain_pidfd)?);
     let mut command = command(settings, welcome.depth);
     command.stdin(Stdio::from(theirs));
     let child = {
-        // Ctrl-C goes to the whole group. Until the worker handles it, it has it blocked.
+        // Ctrl-C goes to the whole process group. The worker blocks it until it handles it.
         let _blocked = BlockedSignals::new(libc::SIGINT);
         command.spawn().map_err(|error| explain_start(error, settings))?
     };
     let process = Process::new(child)?;
-    drop(command); // and with it our copy of the worker's end of the socket
+    drop(command); // and with it this process's copy of the worker's end of the socket
     Ok(Launched { process, socket, questions, bell, own_bell, page, welcome })
 }
 
@@ -191,10 +191,10 @@ fn command(settings: &ProcessSettings, depth: u32) -> Command {
     command
 }
 
-/// This program, also when its file was replaced or deleted.
+/// This program, even if its file was replaced or deleted.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// What is missing if the system refused to start a worker.
+/// Explains why the system refused to start a worker.
 fn explain_start(error: io::Error, settings: &ProcessSettings) -> io::Error {
     let kind = error.kind();
     if let Some(directory) = &settings.working_directory {
@@ -214,7 +214,7 @@ fn explain_start(error: io::Error, settings: &ProcessSettings) -> io::Error {
     io::Error::new(kind, format!("{text} ({error})"))
 }
 
-/// The same for the descriptor of a process.
+/// Explains why the system refused a pidfd.
 fn explain_pidfd(error: Errno) -> io::Error {
     if error != Errno::NOSYS && error != Errno::PERM {
         return error.into();

@@ -1,4 +1,4 @@
-//! What becomes of workers as time goes by.
+//! Time limits of workers: start, deadline of a call, slow and stalled calls, idle time, end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use super::worker_state::{Reason, WorkerPhase};
 use crate::futures::remote::segments::Arena;
 use crate::futures::sys::program::is_stopped;
 
-/// How long a worker may leave a call that it could begin before somebody else gets it.
+/// How long a worker may leave a call that it could begin before another worker gets it.
 pub(crate) const STALLED: Duration = Duration::from_millis(100);
 
-/// When to look whether a worker is ready, should its wake-up be lost.
+/// How often to check whether a worker is ready, in case its wake-up was lost.
 const LOOKS_AGAIN: Duration = Duration::from_millis(500);
 
 impl PoolManager {
-    /// Looks at the clock for one worker; gives when to look again, and since when it owes an answer.
+    /// Checks the time limits of one worker; returns when to check again, and since when it owes an answer.
     pub(crate) fn on_time(
         self: &Arc<Self>,
         index: usize,
@@ -32,6 +32,7 @@ impl PoolManager {
         (deferred, next, handle.worker.owed().map(|(_, since)| since))
     }
 
+    /// As [`on_time`](Self::on_time), under the lock.
     pub(crate) fn check_time(
         self: &Arc<Self>,
         state: &mut ManagerState,
@@ -62,8 +63,8 @@ impl PoolManager {
             WorkerPhase::Idle => {
                 let mut kept = self.arena().trim(now);
                 if let (None, Some(sender)) = (kept, &mut handle.sender) {
-                    let _ = sender.ask_to_tidy(); // if there is no room it is told with the next call
-                    // Others use what it keeps, and may be the last to do so.
+                    let _ = sender.send_segment_notes(); // without room they go with the next call
+                    // Other workers use the same segments, and may free them at any time.
                     kept = now.checked_add(Arena::KEPT_FOR).filter(|_| sender.has_announced());
                 }
                 let at = settings.idle_timeout.and_then(|limit| handle.since.checked_add(limit));
@@ -71,7 +72,7 @@ impl PoolManager {
                     handle.retire();
                     return handle.since.checked_add(DRAIN);
                 }
-                // So long the supervisor need not be woken for a call.
+                // Until then the supervisor need not be woken for a call.
                 let lingers = handle.since.checked_add(STALLED).filter(|until| *until > now);
                 earlier(earlier(at, lingers), kept)
             }
@@ -89,7 +90,7 @@ impl PoolManager {
                     }
                     state.requeue(returned);
                     deferred.add(self.balance(state));
-                    return None; // an end or an answer is about to come
+                    return None; // the end of the worker or an answer is about to come
                 }
                 let slow = since.checked_add(SLOW).filter(|_| !handle.slow);
                 if due(slow) {
@@ -118,8 +119,8 @@ impl PoolManager {
         }
     }
 
-    /// A worker has not begun its first call for long: it is stopped, or hangs. Takes back what it
-    /// has if somebody else can do it; gives when to look again if not.
+    /// A worker has not begun its first call for long: it is stopped, or hangs. Takes its calls back if
+    /// another worker can run them; otherwise returns when to check again.
     fn stalls(
         self: &Arc<Self>,
         state: &mut ManagerState,
@@ -127,7 +128,7 @@ impl PoolManager {
         deferred: &mut Deferred,
     ) -> Option<Instant> {
         if let Some(sender) = &state.handles[index].sender {
-            sender.ring(); // the system may have refused that before
+            sender.ring(); // the system may have refused the wake-up
         }
         let depth = self.settings().prefetch;
         let mut others = state.handles.iter().enumerate().filter(|(other, _)| *other != index);
@@ -137,7 +138,7 @@ impl PoolManager {
             return Instant::now().checked_add(STALLED);
         }
         let handle = &mut state.handles[index];
-        handle.slow = true; // it is given no more before it has said that it skipped these
+        handle.slow = true; // it gets no further call until it has skipped these
         let (returned, _) = handle.take_back(0);
         state.requeue(returned);
         deferred.add(self.balance(state));

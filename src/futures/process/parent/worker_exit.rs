@@ -1,4 +1,4 @@
-//! How workers end, and what that means for the calls they had and for the pool.
+//! Ends of workers, and what becomes of their calls and of the pool.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,31 +21,32 @@ use crate::futures::process::child::run::LOST;
 /// Exit code of a dynamic loader that cannot load its program.
 const NOT_LOADED: i32 = 127;
 
-/// Deaths in a row without an answer to any call, and over no call, after which a pool that would
-/// replace its workers is broken.
+/// After this many deaths in a row, without an answer to any call and while no call ran, a pool that
+/// replaces its workers is broken.
 const MAX_CRASH_LOOP: u32 = 5;
 
-/// How often in a row the system may refuse a process to a pool that has none.
+/// How many times in a row the system may refuse a process to a pool without workers.
 const REFUSALS: u32 = 60;
 
-/// How long to do with the workers there are after the system refused one.
+/// How long a pool goes on with fewer workers after the system has refused one.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Why a worker is killed whose start takes too long.
+/// The reason for killing a worker whose start takes too long.
 pub(crate) const NOT_READY: &str =
     "it was not ready in time (`start_timeout`): what does `main` do before `process::init()`?";
-/// Why a worker is killed that twice knows nothing of what it owes.
-pub(crate) const OUT_OF_STEP: &str = "it owes an answer and knows nothing of that: has its call overwritten memory that is not its own?";
-/// The same if the system did not let the pool wake it.
+/// The reason for killing a worker that denies twice that it runs the call whose answer it owes.
+pub(crate) const OUT_OF_STEP: &str =
+    "it does not know of the call that it must answer: has a call written to memory not its own?";
+/// The same if the system did not let the pool wake the worker.
 pub(crate) const NOT_WOKEN: &str = "the system had no memory to wake it with";
 pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer ran";
 const INITIALIZER_ENDED: &str = "it ended while its initializer ran";
 pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
-/// What a supervisor does after its worker has ended.
+/// What a supervisor does after the end of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterExit {
-    /// Starts another one.
+    /// Starts another worker.
     Start,
     /// The same, after a moment.
     StartLater,
@@ -65,13 +66,13 @@ impl PoolManager {
         handle.incoming = Arc::downgrade(incoming);
     }
 
-    /// A worker has said that it is there; it may still have to run its initializer.
+    /// A worker has sent its hello; it may still have to run its initializer.
     pub(crate) fn greeted(&self, index: usize) {
         self.state.lock().handles[index].greeted = true;
     }
 
-    /// Kills a worker that breaks the rules of its channel. One that was told to end may leave it
-    /// before: it has [`DRAIN`] for that.
+    /// Kills a worker that breaks the protocol of its channel. A worker that was told to end may leave the
+    /// channel earlier than it ends: it has [`DRAIN`] for that.
     pub(crate) fn violated_protocol(&self, index: usize, how: &'static str) {
         let handle = &mut self.state.lock().handles[index];
         if handle.worker.phase() != WorkerPhase::Draining {
@@ -84,13 +85,13 @@ impl PoolManager {
         self.state.lock().handles[index].worker.owed().map(|(seq, _)| seq)
     }
 
-    /// Wakes a worker that may have missed that; false if the system refuses it.
+    /// Wakes a worker that may have missed a wake-up; false if the system refuses it.
     pub(crate) fn ring(&self, index: usize) -> bool {
         self.state.lock().handles[index].sender.as_ref().is_none_or(Sender::ring)
     }
 
-    /// A worker could not be started, or could not take its order because the system refused it
-    /// something. The sender is to be dropped last.
+    /// A worker could not be started, or could not set itself up because the system refused it something.
+    /// The caller drops the sender last.
     pub(crate) fn start_failed(
         self: &Arc<Self>,
         index: usize,
@@ -108,13 +109,13 @@ impl PoolManager {
         let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
         state.refusals += 1;
         if needed && state.refusals < REFUSALS {
-            // What the supervisors that gave up before this one have had may be free by now.
+            // Resources of the supervisors that gave up before this one may be free by now.
             state.counts.started += 1;
             state.handles[index].start(self.settings().max_tasks_per_child);
             return (deferred, AfterExit::StartLater, sender);
         }
         if needed {
-            // Nobody is left who could run what is queued. The next call finds out anew.
+            // No worker is left to run the queued calls. The next call tries again.
             state.refusals = 0;
             state.fail_queued(&Error::ProcessStart(Cause::new(error)), &mut deferred);
         } else if wanted {
@@ -126,8 +127,8 @@ impl PoolManager {
         (deferred, AfterExit::Stop, sender)
     }
 
-    /// The process of a worker has ended, and its last answers have been read. `start_error` is
-    /// why it could not get ready, `excuse` why it could not take its order, if it said so. The sender is to be dropped last.
+    /// The process of a worker has ended, and its last answers were read. `start_error` is the failure of its
+    /// initializer, `excuse` why it could not set itself up, if it said so. The caller drops the sender last.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
@@ -142,7 +143,7 @@ impl PoolManager {
         let begun = |seq| sender.as_ref().is_some_and(|sender| sender.page().may_have_begun(seq));
         let aftermath = handle.worker.exited(begun);
         let death = describe(&aftermath, ended, sender.as_ref(), excuse, greeted);
-        // The next call that comes finds a worker as if nothing had happened.
+        // Replaces the worker at once, so that the next call does not wait for a start.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
         state.handles[index].worker.clear();
@@ -152,7 +153,7 @@ impl PoolManager {
         (deferred, next, sender)
     }
 
-    /// Decides about the calls that a worker leaves, and about the pool.
+    /// Decides what becomes of the calls that a worker leaves, and of the pool.
     fn settle(
         &self,
         state: &mut ManagerState,
@@ -193,7 +194,7 @@ impl PoolManager {
         }
         deferred.log(Level::Warn, death.to_string());
         if reason == Some(Reason::ProtocolViolation(INITIALIZER_HANGS)) {
-            // The next one would hang as well.
+            // The next worker would hang as well.
             let cause = Error::WorkerDied(Cause::new(death));
             return state.break_off(Cause::new(cause), deferred);
         }
@@ -204,7 +205,7 @@ impl PoolManager {
         let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
         match (self.settings().on_worker_death, in_doubt) {
             (OnWorkerDeath::BreakPool, in_doubt) => {
-                // In front: they are the first to hear.
+                // In front, so that their callers are the first to be notified.
                 in_doubt.into_iter().rev().for_each(|task| state.queue.push_front(task));
                 state.break_off(cause, deferred);
             }
@@ -224,8 +225,8 @@ impl PoolManager {
         }
     }
 
-    /// Whether the supervisor of a place that is free now starts another worker in it: if calls wait for
-    /// one, or if a call has just cost the pool one.
+    /// Whether the supervisor of a free place starts another worker: if calls wait for one, or if the last
+    /// one died with a call.
     fn replace(&self, state: &mut ManagerState, index: usize, eager: bool) -> AfterExit {
         let starting = state
             .handles
@@ -242,7 +243,7 @@ impl PoolManager {
     }
 }
 
-/// What is known of an end.
+/// What is known about the end of a worker.
 fn describe(
     aftermath: &Aftermath<ProcessCallRef>,
     ended: Ended,
@@ -281,7 +282,7 @@ fn describe(
 }
 
 impl ManagerState {
-    /// Fails the calls that wait for a worker that is not to be had.
+    /// Fails the queued calls, since no worker can be started.
     pub(crate) fn fail_queued(&mut self, error: &Error, deferred: &mut Deferred) {
         deferred.failed.extend(self.queue.drain(..).map(|task| (task, error.clone())));
     }

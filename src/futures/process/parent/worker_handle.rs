@@ -1,4 +1,4 @@
-//! A worker's place in the pool: its state, its channel, its supervisor.
+//! [`WorkerHandle`]: a worker's place in the pool, with its state, channel and supervisor.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -16,16 +16,16 @@ use crate::futures::process::channel::sender::Sender;
 pub(crate) struct WorkerHandle {
     pub(crate) worker: WorkerState<ProcessCallRef>,
     pub(crate) sender: Option<Sender>,
-    /// Its supervisor owns it.
+    /// Owned by its supervisor.
     pub(crate) incoming: Weak<Incoming>,
     pub(crate) supervisor: Option<Arc<SupervisorThreads>>,
-    /// When the phase of the worker began, as far as a timer depends on it.
+    /// When the phase began that a time limit applies to.
     pub(crate) since: Instant,
-    /// The call that runs is not cheap; nothing is queued behind it.
+    /// The running call is not cheap; no call is sent behind it.
     pub(crate) slow: bool,
-    /// The worker that starts has said that it is there.
+    /// The worker has sent its hello.
     pub(crate) greeted: bool,
-    /// When the supervisor looks at the clock next.
+    /// When the supervisor checks the time next.
     pub(crate) next_timer: Option<Instant>,
 }
 
@@ -54,21 +54,21 @@ impl WorkerHandle {
         if self.slow && self.worker.in_flight() > 0 { 0 } else { self.worker.room(depth) }
     }
 
-    /// Tells the worker to end, if it has nothing to do.
+    /// Tells the worker to end if it has nothing to do.
     pub(crate) fn retire(&mut self) {
         if self.worker.retire(|task| task.is_done()) {
             self.since = Instant::now();
             if let Some(sender) = &mut self.sender {
                 sender.close();
-                sender.wake(); // from now on its supervisor watches the clock
+                sender.wake(); // its supervisor limits the time from now on
             }
         }
     }
 
-    /// Has the supervisor look at the clock at this time.
-    pub(crate) fn look_again(&mut self, at: Option<Instant>) {
-        let late = at.is_some_and(|at| self.next_timer.is_none_or(|next_timer| at < next_timer));
-        if let (true, Some(sender)) = (late, &self.sender) {
+    /// Makes sure that the supervisor checks the time at `at`.
+    pub(crate) fn wake_before(&mut self, at: Option<Instant>) {
+        let earlier = at.is_some_and(|at| self.next_timer.is_none_or(|next_timer| at < next_timer));
+        if let (true, Some(sender)) = (earlier, &self.sender) {
             sender.wake();
         }
     }
@@ -86,7 +86,7 @@ impl WorkerHandle {
             .map(move |(seq, task)| (task, page.is_some_and(|page| page.has_begun(seq))))
     }
 
-    /// Kills the worker; false if there is none, or it is being killed.
+    /// Kills the worker; false if there is none, or it is being killed already.
     pub(crate) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
         let kills = self.worker.kill(reason);
         if let (true, Some(sender)) = (kills, &self.sender) {
@@ -95,14 +95,14 @@ impl WorkerHandle {
         kills
     }
 
-    /// How a call ends whose worker somebody has asked to kill; `None` if nobody has.
+    /// The error of a call whose worker was killed on request; `None` if it was not.
     pub(crate) fn killed_on_request(&self) -> Option<Error> {
         let asked = self.worker.phase() == WorkerPhase::Killing(Reason::Asked);
         asked.then(|| Error::Killed { pid: self.sender.as_ref().map_or(0, |sender| sender.pid) })
     }
 
-    /// Takes back the calls behind the first `keep`, and tells whether the last of those can still
-    /// be running.
+    /// Takes back the calls behind the first `keep`; also returns whether the last of those can still be
+    /// running.
     pub(crate) fn take_back(&mut self, keep: usize) -> (Vec<ProcessCallRef>, bool) {
         let Some(sender) = &self.sender else { return (Vec::new(), true) };
         let behind = self.worker.take_back(keep, |seq| sender.page().revoke(seq));

@@ -10,38 +10,37 @@
 //!      └──── EXITED ◄───┴────────────┴─────── exited ───┘
 //! ```
 //!
-//! The channel of a worker is in order and the worker does one thing at a time. Of the calls in flight
-//! it has begun the first few, whose answers are on their way but for the last. After a death those
-//! are in doubt; the others were never started and go back to the queue.
+//! The channel of a worker keeps the order, and the worker runs one call at a time. It has begun the first
+//! few of the calls in flight, and has answered all of those but the last. After its death the calls that it
+//! has begun are in doubt; the others were never started and go back to the queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::futures::process::channel::shared_page::MAX_DEPTH;
 
-/// Work in flight towards one worker that keeps it busy for about this long: long enough to cover
-/// a round trip, short enough not to matter when another worker is free.
+/// Calls in flight keep a worker busy for about this long: long enough to cover a round trip, short enough
+/// not to matter when another worker is free.
 const AHEAD: Duration = Duration::from_micros(200);
 
-/// How long answers may be kept so that they come together: about as long as it takes to wake the
-/// thread that reads them.
-const TOGETHER: Duration = Duration::from_micros(20);
+/// How long a worker may collect answers: about as long as it takes to wake the thread that reads them.
+const COLLECT: Duration = Duration::from_micros(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerPhase {
     /// No process.
     Empty,
-    /// A process that has not said that it is ready.
+    /// A process that is not ready yet.
     Starting,
     /// Ready, nothing to do.
     Idle,
     /// Calls are in flight.
     Busy,
-    /// Told to end; nothing is in flight.
+    /// Told to end; no call is in flight.
     Draining,
-    /// A signal that ends it was sent.
+    /// A signal to end it was sent.
     Killing(Reason),
-    /// The process is gone, and its place not yet free.
+    /// The process has ended, and its place is not free yet.
     Exited,
 }
 
@@ -54,26 +53,26 @@ pub(crate) enum Reason {
     Asked,
     /// The pool ends or is broken.
     Stop,
-    /// It broke the rules of the channel, or left it.
+    /// It broke the protocol of the channel, or left it.
     ProtocolViolation(&'static str),
 }
 
 #[derive(Debug)]
 struct InFlight<C> {
     seq: u64,
-    /// `None` if it was taken back; the worker will answer that it skipped it.
+    /// `None` if it was taken back; the worker will answer that it was skipped.
     call: Option<C>,
     bytes: usize,
 }
 
-/// What a worker leaves behind.
+/// The state that a worker leaves behind.
 #[derive(Debug)]
 pub(crate) struct Aftermath<C> {
     /// Why it was killed, if it was.
     pub(crate) reason: Option<Reason>,
-    /// Whether it had been ready.
+    /// Whether it was ready before.
     pub(crate) was_ready: bool,
-    /// Whether it had been told to end, so that its end is no death.
+    /// Whether it was told to end, so that its end is no death.
     pub(crate) was_draining: bool,
     /// Calls that it has begun and not answered, in order. More than one only if answers were lost.
     pub(crate) in_doubt: Vec<C>,
@@ -91,13 +90,13 @@ pub(crate) struct WorkerState<C> {
     next_seq: u64,
     /// Calls that this process may still be given; `None` for no limit.
     allowance: Option<usize>,
-    /// Since when the first call in flight can be running.
+    /// When the first call in flight could have begun.
     head_since: Option<Instant>,
-    /// What a call took lately, smoothed; `None` until something is known.
+    /// The average time of recent calls; `None` before the first.
     service: Option<Duration>,
 }
 
-/// An answer to a call that is not the next in order.
+/// An answer to a call that is not the next one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder;
 
@@ -133,7 +132,7 @@ impl<C> WorkerState<C> {
         self.bytes
     }
 
-    /// EMPTY to STARTING; `allowance` is how many calls the process may be given in its life.
+    /// EMPTY to STARTING; `allowance` is the number of calls that the process may be given in its life.
     pub(crate) fn start(&mut self, allowance: Option<usize>) {
         debug_assert_eq!(self.phase, WorkerPhase::Empty);
         self.phase = WorkerPhase::Starting;
@@ -153,8 +152,8 @@ impl<C> WorkerState<C> {
         starting
     }
 
-    /// How many more calls it can be given, if at most `depth` are to be in flight; without a
-    /// depth it follows from how long calls take.
+    /// The number of further calls that it can be given, with at most `depth` in flight; without a depth, as
+    /// many as the average time of a call allows.
     pub(crate) fn room(&self, depth: Option<usize>) -> usize {
         if !matches!(self.phase, WorkerPhase::Idle | WorkerPhase::Busy) {
             return 0;
@@ -170,7 +169,7 @@ impl<C> WorkerState<C> {
         usize::try_from(depth).unwrap_or(MAX_DEPTH).clamp(1, MAX_DEPTH)
     }
 
-    /// The number that the next call will have.
+    /// The number of the next call.
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
@@ -191,7 +190,7 @@ impl<C> WorkerState<C> {
         self.check();
     }
 
-    /// The answer to a call came; gives the call back unless it had been taken back.
+    /// The answer to a call came; returns the call unless it was taken back.
     pub(crate) fn answer(&mut self, seq: u64) -> Result<Option<C>, OutOfOrder> {
         match self.flights.front() {
             Some(flight) if flight.seq == seq => {}
@@ -206,14 +205,14 @@ impl<C> WorkerState<C> {
         Ok(flight.call)
     }
 
-    /// The call answered last was not run: it does not count for what the process may be given.
+    /// The call that was answered last did not run: it does not count against the allowance.
     pub(crate) fn skipped(&mut self) {
         if let Some(allowance) = &mut self.allowance {
             *allowance += 1;
         }
     }
 
-    /// Notes that `count` answers came just now, for the depth and for what runs next.
+    /// Notes that `count` answers came just now, for the average and for the next call's start.
     pub(crate) fn answered(&mut self, count: usize, now: Instant) {
         if let (Some(since), Ok(count)) = (self.head_since, u32::try_from(count.max(1))) {
             let each = now.saturating_duration_since(since) / count;
@@ -222,28 +221,28 @@ impl<C> WorkerState<C> {
         self.head_since = (!self.flights.is_empty()).then_some(now);
     }
 
-    /// How many answers may well come together before anybody looks at them: few enough that it
-    /// does not run out of calls meanwhile, and that the first is not kept for long.
+    /// The number of replies that the worker may collect before it wakes the reader: at most half of the calls
+    /// in flight, so that it does not run out of them, and no more than take [`COLLECT`].
     pub(crate) fn coalesce_limit(&self) -> u32 {
         let Some(service) = self.service else { return 0 };
-        let soon = TOGETHER.as_nanos() / service.as_nanos().max(1);
+        let soon = COLLECT.as_nanos() / service.as_nanos().max(1);
         let half = self.flights.len() as u128 / 2;
         u32::try_from(soon.min(half)).expect("at most MAX_DEPTH / 2")
     }
 
-    /// The call that can be running, and since when.
+    /// The call that can be running, and when it could have begun.
     pub(crate) fn head(&self) -> Option<(&C, Instant)> {
         let call = self.flights.front()?.call.as_ref()?;
         Some((call, self.head_since?))
     }
 
-    /// The number of the call whose answer is the next, and since when it can be running.
+    /// The number of the call whose answer comes next, and when it could have begun.
     pub(crate) fn owed(&self) -> Option<(u64, Instant)> {
         let flight = self.flights.front().filter(|_| self.phase == WorkerPhase::Busy)?;
         Some((flight.seq, self.head_since?))
     }
 
-    /// The only call in flight, if it is likely to be over soon.
+    /// The only call in flight, if it is likely to end soon.
     pub(crate) fn brief(&self) -> Option<&C> {
         let alone = self.phase == WorkerPhase::Busy && self.flights.len() == 1;
         let brief = self.service.is_some_and(|service| service <= AHEAD);
@@ -255,15 +254,15 @@ impl<C> WorkerState<C> {
         self.flights.iter().filter_map(|flight| Some((flight.seq, flight.call.as_ref()?)))
     }
 
-    /// Where the call is among those in flight.
+    /// The position of a call among those in flight.
     pub(crate) fn position(&self, is_it: impl Fn(&C) -> bool) -> Option<usize> {
         self.flights.iter().position(|flight| flight.call.as_ref().is_some_and(&is_it))
     }
 
-    /// Takes back the calls behind the first `keep`, if `revoke` still can; they were never started.
+    /// Takes back the calls behind the first `keep`, if `revoke` succeeds; they were never started.
     ///
-    /// `None` in the place of one that could not be taken back: those before it have ended then,
-    /// and this one runs or has ended as well.
+    /// Gives `None` for a call that could not be taken back: those before it have ended then, and it runs or
+    /// has ended as well.
     pub(crate) fn take_back(
         &mut self,
         keep: usize,
@@ -276,7 +275,7 @@ impl<C> WorkerState<C> {
             .collect()
     }
 
-    /// It is given no more calls; true if it can be told now, because it has none that is not over.
+    /// Gives the worker no further calls if all that it has are over; returns whether they are.
     pub(crate) fn retire(&mut self, is_over: impl Fn(&C) -> bool) -> bool {
         let ready = matches!(self.phase, WorkerPhase::Idle | WorkerPhase::Busy);
         let idle = ready && self.calls().all(|(_, call)| is_over(call));
@@ -287,12 +286,12 @@ impl<C> WorkerState<C> {
         idle
     }
 
-    /// Whether it has had all the calls it may have.
+    /// Whether it has reached its `max_tasks_per_child`.
     pub(crate) fn is_worn_out(&self) -> bool {
         self.allowance == Some(0)
     }
 
-    /// Notes that it is being killed; false if there is nothing to kill or it is already.
+    /// Notes that it is being killed; false if there is no process, or it is being killed already.
     pub(crate) fn kill(&mut self, reason: Reason) -> bool {
         let alive = self.is_alive() && !matches!(self.phase, WorkerPhase::Killing(_));
         if alive {
@@ -302,16 +301,16 @@ impl<C> WorkerState<C> {
         alive
     }
 
-    /// All calls in flight, for a pool that gives them up at once.
+    /// Takes all calls in flight, for a pool that fails them at once.
     pub(crate) fn give_up(&mut self) -> Vec<C> {
         let calls = self.flights.iter_mut().filter_map(|flight| flight.call.take()).collect();
         self.check();
         calls
     }
 
-    /// The process is gone. `begun` tells whether it had begun the call with that number.
+    /// The process has ended. `begun` tells whether it had begun the call with a given number.
     ///
-    /// A call that it was killed for is in doubt even if it had not: somebody wants it to end.
+    /// A call for which it was killed is in doubt even if it had not begun it: its caller wants it to end.
     pub(crate) fn exited(&mut self, begun: impl Fn(u64) -> bool) -> Aftermath<C> {
         let reason = match self.phase {
             WorkerPhase::Killing(reason) => Some(reason),

@@ -1,32 +1,31 @@
-//! How deeply a value may be nested: as deeply as there is stack for serde.
+//! Limits how deeply a value may be nested: as deeply as the stack allows.
 //!
-//! Each level of a value takes a piece of the stack to be written or read, how much only its types
-//! know. So whoever writes or reads bytes looks how much stack is left. A value for which this
-//! thread's does not do gets a large stack of its own; one for which that does not do either is an
-//! error of its call. What was too deep to be written or read where it is may be too deep to be
-//! dropped there as well.
+//! Serde recurses at each level of a value, and how much stack a level takes depends on its type. So the
+//! flavors of `Sink` and `Source` check the remaining stack whenever they write or read bytes. A value that
+//! is too deep for the stack of this thread gets a large one of its own; if that is too small as well, it is
+//! an error of its call. A value that was too deep for this stack may be too deep to be dropped on it.
 
 use std::cell::Cell;
 use std::fmt;
 
 use crate::user_code::contain;
 
-/// What a level may need between two looks.
+/// The most stack that a level may need between two checks.
 const RESERVE: usize = 128 * 1024;
 
-/// A value of so few levels can be dropped anywhere.
+/// A value of this many levels can be dropped on any stack.
 pub(crate) const SHALLOW: usize = 1000;
 
-/// The stack of its own. Of it the system gives what is used.
+/// The size of the large stack. The system provides memory only for the part that is used.
 #[cfg(not(any(miri, concurrent_tsan)))]
 const LARGE: usize = 64 << 20;
 
-pub(crate) const TOO_DEEP: &str = "it is nested too deeply: there are 64 MiB of stack for it";
+pub(crate) const TOO_DEEP: &str = "it is nested too deeply for a stack of 64 MiB";
 
-/// Where the stack comes to its end.
+/// The end of the stack.
 #[derive(Debug)]
 pub(crate) struct Depth {
-    /// Stacks grow downwards; 0 if nobody knows where this one ends.
+    /// Stacks grow downwards; 0 if the end of this one is unknown.
     end: usize,
     reached: Cell<bool>,
 }
@@ -38,7 +37,7 @@ impl Depth {
         Self { end: left.map_or(0, |left| here().saturating_sub(left)), reached: Cell::new(false) }
     }
 
-    /// Whether there is no more stack for another level. Notes that.
+    /// Whether the stack does not suffice for another level. Remembers it.
     #[inline(always)]
     pub(crate) fn is_reached(&self) -> bool {
         let reached = here() < self.end;
@@ -53,7 +52,7 @@ impl Depth {
     }
 }
 
-/// About where this thread is on its stack.
+/// The approximate position of this thread on its stack.
 #[inline(always)]
 fn here() -> usize {
     let local = 0_u8;
@@ -65,24 +64,24 @@ thread_local! {
     static DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether what this thread lets go of next may be as deep as what it has read.
+/// Whether the next value that this thread drops may need a large stack.
 pub(crate) fn is_deep() -> bool {
     DEEP.get()
 }
 
-/// Says so: a value was written or read that needed a large stack.
+/// Remembers whether a value needed a large stack to be written or read.
 pub(crate) fn note_deep(deep: bool) {
     DEEP.set(deep);
 }
 
-/// Drops a value of the user's that has crossed; a panic is logged, with `what` it was.
+/// Drops a value that has crossed, on a large stack if need be; logs a panic, with `what` was done.
 pub(crate) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
     if DEEP.replace(false) {
         contain(what, || {
             let mut drop = Some(drop);
             let large = on_large_stack(|| drop.take().map(|drop| drop()));
             if large.is_err() {
-                #[expect(clippy::mem_forget, reason = "this stack may not do to drop it")]
+                #[expect(clippy::mem_forget, reason = "this stack may be too small to drop it")]
                 std::mem::forget(drop);
             }
         });
@@ -91,7 +90,7 @@ pub(crate) fn let_go(what: impl fmt::Display, drop: impl FnOnce()) {
     }
 }
 
-/// Drops several, each for itself: what panics as it is dropped leaves the others alone.
+/// Drops several values; the panic of one does not affect the others.
 pub(crate) fn let_go_each<T>(what: &str, values: impl IntoIterator<Item = T>) {
     let deep = is_deep();
     for value in values {
@@ -105,11 +104,11 @@ fn remaining_stack() -> Option<usize> {
     stacker::remaining_stack()
 }
 
-/// Runs `body` on the large stack; why there is none, if so.
+/// Runs `body` on the large stack; an error if there is no memory for it.
 #[cfg(not(any(miri, concurrent_tsan)))]
 #[cold]
 pub(crate) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    look_for_room().map_err(|error| {
+    check_memory().map_err(|error| {
         format!("it is nested deeply, and there is no memory for a stack of 64 MiB: {error}")
     })?;
     Ok(stacker::grow(LARGE, body))
@@ -117,13 +116,13 @@ pub(crate) fn on_large_stack<R>(body: impl FnOnce() -> R) -> Result<R, String> {
 
 /// An error if there is no memory for the large stack, where `stacker` would panic.
 #[cfg(not(any(miri, concurrent_tsan)))]
-fn look_for_room() -> rustix::io::Result<()> {
+fn check_memory() -> rustix::io::Result<()> {
     use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
     let len = LARGE + RESERVE;
     let null = std::ptr::null_mut();
     // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
     let at = unsafe { mmap_anonymous(null, len, ProtFlags::empty(), MapFlags::PRIVATE) }?;
-    // SAFETY: it was made just now, and nobody knows it.
+    // SAFETY: it was made just now, and nothing uses it.
     let usable = unsafe { mprotect(at, len, MprotectFlags::READ | MprotectFlags::WRITE) };
     // SAFETY: as above.
     unsafe { munmap(at, len) }?;

@@ -1,15 +1,15 @@
-//! What the errors of the serialisation format mean to somebody who knows serde only.
+//! Explains errors of postcard in terms of serde.
 
-/// Why a value was not written or read.
+/// Why postcard could not write or read a value.
 pub(crate) fn reason(error: postcard::Error) -> String {
     use postcard::Error as E;
     match error {
         E::WontImplement | E::NotYetImplemented | E::SerializeSeqLengthUnknown => {
-            "it asks for more than the format between processes has: serde's `untagged`, `tag`, \
+            "it needs more than the format between processes offers: serde's `untagged`, `tag`, \
              `flatten` and sequences of unknown length do not work"
         }
         E::SerdeSerCustom | E::SerdeDeCustom => {
-            "its own implementation of serde refused it (the text of that is not kept)"
+            "its own implementation of serde refused it (the text of its error is not kept)"
         }
         E::DeserializeUnexpectedEnd => {
             "its bytes end too early: what `Serialize` writes is not what `Deserialize` reads; \

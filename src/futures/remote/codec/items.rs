@@ -1,9 +1,9 @@
-//! [`CountsItems`]: how many items lists may claim to have.
+//! [`CountsItems`]: limits the number of items that lists may claim to have.
 //!
-//! The format says of a list how many items follow, and items that hold nothing take no bytes: a few
-//! bytes can claim 2^64 of them, which would keep whoever reads them busy for ever. All others take a
-//! byte at least. So in all lists of a message there may be as many items as it has bytes, and
-//! [some more](EMPTY_ITEMS) that take none.
+//! A list begins with the number of its items, and items without contents take no bytes: a few bytes can
+//! claim 2^64 of them, which would keep the reader busy for ever. All other items take at least one byte.
+//! So all lists of a message together may have as many items as the message has bytes, plus
+//! [some](EMPTY_ITEMS) that take none.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,13 +12,13 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Items without bytes in one message.
+/// The most items without bytes in one message.
 const EMPTY_ITEMS: u64 = 1 << 20;
 
 pub(crate) const TOO_MANY: &str =
-    "it has more items than bytes: of those that hold nothing it may have 1,048,576";
+    "it has more items than bytes: it may have 1,048,576 items without contents";
 
-/// How many items may still come.
+/// The number of items that may still come.
 #[derive(Debug)]
 pub(crate) struct Items {
     left: Cell<u64>,
@@ -26,7 +26,7 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// For a message of so many bytes.
+    /// For a message of `bytes` bytes.
     pub(crate) fn of_message(bytes: usize) -> Self {
         let left = Cell::new((bytes as u64).saturating_add(EMPTY_ITEMS));
         Self { left, too_many: Cell::new(false) }
@@ -53,9 +53,9 @@ impl Items {
     }
 }
 
-/// What serde reads with, or a part of it, with the count of items beside it.
+/// Wraps a part of serde's interface for reading, and counts the items of lists.
 ///
-/// `LIST` inside of a list; not in a struct or a tuple, whose number of parts its type tells.
+/// `LIST` is true inside of a list, and false in a struct or a tuple, whose type fixes its number of parts.
 pub(crate) struct CountsItems<'a, D, const LIST: bool = false> {
     inner: D,
     items: &'a Items,

@@ -1,7 +1,7 @@
-//! Arguments and results as bytes: postcard, with short cuts for long vectors of numbers.
+//! Arguments and results as bytes: postcard, with a fast path for vectors of numbers.
 //!
-//! Everything a call carries passes through here, on both sides; user code (`Serialize` and
-//! `Deserialize`) runs inside of [`catch`](crate::user_code::catch), so that its panics belong to one call.
+//! Both sides encode and decode everything here. User code (`Serialize` and `Deserialize`) runs inside of
+//! [`catch`](crate::user_code::catch), so that a panic of it is the failure of one call.
 
 pub(crate) mod depth;
 pub(crate) mod errors;

@@ -1,4 +1,4 @@
-//! The short cut for long vectors of numbers.
+//! The fast path for vectors of numbers.
 
 use std::any::{Any, TypeId};
 use std::mem::MaybeUninit;
@@ -6,15 +6,15 @@ use std::mem::MaybeUninit;
 use super::{OutOfLineBytes, Sink, Storage};
 use crate::futures::sys::mapping::advise_huge;
 
-/// The types whose vectors are copied as they lie in memory. Serde would go through them one by
-/// one, several times slower.
+/// The types whose vectors are copied as they lie in memory. Serde would take them one by one, which is
+/// several times slower.
 macro_rules! for_each_number {
     ($with:ident) => {
         $with! { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64 }
     };
 }
 
-/// Whether vectors of `T` are copied so.
+/// Whether vectors of `T` are copied as they lie in memory.
 pub(crate) fn is_number<T: 'static>() -> bool {
     macro_rules! attempt {
         ($($number:ty),*) => { [$(TypeId::of::<$number>()),*] };
@@ -23,7 +23,7 @@ pub(crate) fn is_number<T: 'static>() -> bool {
 }
 
 impl<S: Storage> Sink<'_, S> {
-    /// `None` if `value` is no vector of numbers.
+    /// Encodes a vector of numbers; `None` if `value` is none.
     pub(crate) fn encode_numbers<T: 'static>(&mut self, value: &T) -> Option<Option<()>> {
         let value: &dyn Any = value;
         macro_rules! attempt {
@@ -38,11 +38,11 @@ impl<S: Storage> Sink<'_, S> {
     }
 }
 
-/// Numbers of these types are bytes, and any bytes are numbers.
+/// A type without padding, for which any bytes are a value.
 ///
 /// # Safety
 ///
-/// That is so.
+/// The type is like that.
 pub(crate) unsafe trait Number: Copy {}
 
 macro_rules! numbers {
@@ -58,7 +58,7 @@ fn as_bytes<N: Number>(numbers: &[N]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// Bytes that nobody else writes to.
+/// Bytes that no other process writes to.
 impl OutOfLineBytes for &[u8] {
     fn len(&self) -> u64 {
         <[u8]>::len(self) as u64
@@ -74,7 +74,7 @@ impl OutOfLineBytes for &[u8] {
     }
 }
 
-/// A vector with room for so many.
+/// An empty vector with room for `count` numbers.
 fn room<N>(count: usize) -> Result<Vec<N>, String> {
     let mut numbers = Vec::new();
     let none = |_| format!("no memory for {count} times {} bytes", size_of::<N>());
@@ -83,7 +83,7 @@ fn room<N>(count: usize) -> Result<Vec<N>, String> {
     Ok(numbers)
 }
 
-/// Copies bytes that lie elsewhere to where they are to be.
+/// Copies bytes into a vector of numbers.
 pub(crate) fn copy_numbers<N: Number>(bytes: &dyn OutOfLineBytes) -> Result<Vec<N>, String> {
     let len = usize::try_from(bytes.len()).map_err(|_| "longer than memory")?;
     if len % size_of::<N>() != 0 {
@@ -104,7 +104,7 @@ pub(crate) fn copy_numbers<N: Number>(bytes: &dyn OutOfLineBytes) -> Result<Vec<
     Ok(numbers)
 }
 
-/// `None` if `T` is no vector of numbers.
+/// Decodes a vector of numbers; `None` if `T` is none.
 pub(crate) fn decode_out_of_line_numbers<T: 'static>(
     bytes: &dyn OutOfLineBytes,
 ) -> Option<Result<T, String>> {
@@ -125,7 +125,7 @@ pub(crate) fn decode_out_of_line_numbers<T: 'static>(
     None
 }
 
-/// `None` if `T` is no vector of numbers.
+/// As [`decode_out_of_line_numbers`], from bytes of this process.
 pub(crate) fn decode_numbers<T: 'static>(bytes: &[u8]) -> Option<Result<T, String>> {
     decode_out_of_line_numbers(&bytes)
 }

@@ -1,4 +1,4 @@
-//! [`Sink`]: where values are encoded to.
+//! [`Sink`]: the destination of encoded values.
 
 use std::any::type_name;
 
@@ -31,7 +31,7 @@ impl Payload {
     }
 }
 
-/// Why something could not be encoded.
+/// Why a value could not be encoded.
 #[derive(Debug)]
 pub(crate) enum EncodeError {
     TooLarge(u64),
@@ -48,7 +48,7 @@ impl EncodeError {
     }
 }
 
-/// Where encoded bytes go: to the heap first, to the storage when they become many.
+/// Collects encoded bytes: in the heap first, in the storage when there are many.
 #[derive(Debug)]
 pub(crate) struct Sink<'a, S: Storage = Arena> {
     payload: Payload<S>,
@@ -138,12 +138,12 @@ impl<'a, S: Storage> Sink<'a, S> {
     pub(crate) fn put(&mut self, data: &[u8]) -> Result<(), EncodeError> {
         match self.append(data) {
             Some(()) => Ok(()),
-            None => Err(self.why("")),
+            None => Err(self.error("")),
         }
     }
 
-    // Inlined even where the compiler would not: data is mostly of a few bytes, whose number is
-    // known then, and a call of `memcpy` would take longer than to write them.
+    // Inlined even where the compiler would not: most data is of a few bytes, whose number is known
+    // then, and a call of `memcpy` would take longer than writing them.
     #[inline(always)]
     pub(crate) fn append(&mut self, data: &[u8]) -> Option<()> {
         if let Payload::Inline(bytes) = &mut self.payload {
@@ -165,14 +165,14 @@ impl<'a, S: Storage> Sink<'a, S> {
         Some(())
     }
 
-    /// Makes room in the heap for about so many bytes.
+    /// Makes room in the heap for about `bytes` bytes.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         if let Payload::Inline(payload) = &mut self.payload {
             payload.reserve(bytes.min(self.inline_limit));
         }
     }
 
-    /// Begins an item of a chunk; gives where it is.
+    /// Begins an item of a chunk; returns its position.
     #[inline]
     pub(crate) fn begin_item(&mut self) -> Result<usize, EncodeError> {
         let at = self.len();
@@ -180,7 +180,7 @@ impl<'a, S: Storage> Sink<'a, S> {
         Ok(at)
     }
 
-    /// Ends the item that begins at `at`: puts its length and a tag before it.
+    /// Ends the item that begins at `at`: writes its length and a tag in front of it.
     #[inline]
     pub(crate) fn end_item(&mut self, at: usize, tag: u8) {
         let len = (self.len() - at - 8) as u64;
@@ -207,28 +207,28 @@ impl<'a, S: Storage> Sink<'a, S> {
         }
     }
 
-    fn why(&self, otherwise: &str) -> EncodeError {
+    fn error(&self, otherwise: &str) -> EncodeError {
         if self.too_large {
             EncodeError::TooLarge(self.limit)
         } else if otherwise.is_empty() {
-            EncodeError::Failed("no shared memory to be had".into())
+            EncodeError::Failed("there is no shared memory for it".into())
         } else {
             EncodeError::Failed(otherwise.into())
         }
     }
 
-    /// Appends `value`. After an error, what was appended of it must be truncated.
+    /// Appends `value`. After an error the caller must truncate the part that was appended.
     pub(crate) fn encode<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
         match catch(|| self.write(value)) {
             Ok(written) => written,
-            Err(panic) => Err(EncodeError::Failed(self.why_panicked::<T>(&panic))),
+            Err(panic) => Err(EncodeError::Failed(self.panic_text::<T>(&panic))),
         }
     }
 
-    /// Like [`encode`](Self::encode), but a panic of the user's code goes through.
+    /// Like [`encode`](Self::encode), but a panic of user code goes through.
     pub(crate) fn write<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), EncodeError> {
         if let Some(done) = self.encode_numbers(value) {
-            return done.ok_or_else(|| self.why(""));
+            return done.ok_or_else(|| self.error(""));
         }
         let (depth, len) = (Depth::new(), self.len());
         let written = self.write_within(value, &depth);
@@ -260,12 +260,12 @@ impl<'a, S: Storage> Sink<'a, S> {
             }
         }
         written.map_err(|error| match error {
-            postcard::Error::SerializeBufferFull => self.why(""), // from `PostcardOut`
-            error => self.why(&format!("`{}`: {}", type_name::<T>(), reason(error))),
+            postcard::Error::SerializeBufferFull => self.error(""), // from `PostcardOut`
+            error => self.error(&format!("`{}`: {}", type_name::<T>(), reason(error))),
         })
     }
 
-    pub(crate) fn why_panicked<T>(&self, panic: &Panic) -> String {
+    pub(crate) fn panic_text<T>(&self, panic: &Panic) -> String {
         format!("`{}`: {panic}", type_name::<T>())
     }
 }
@@ -307,7 +307,7 @@ impl<S: Storage> Flavor for PostcardOut<'_, '_, S> {
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.check_depth()?;
         if data.len() <= VARINT_MOST {
-            // As above: a loop over so few is quicker than `memcpy`.
+            // As above: for so few bytes a loop is faster than `memcpy`.
             return data.iter().try_for_each(|byte| self.append(&[*byte]));
         }
         self.append(data)

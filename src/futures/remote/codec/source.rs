@@ -1,4 +1,4 @@
-//! [`Source`]: where values are decoded from.
+//! [`Source`]: the bytes that values are decoded from.
 
 use std::any::type_name;
 use std::cell::OnceCell;
@@ -15,15 +15,15 @@ use super::numbers::{copy_numbers, decode_numbers, decode_out_of_line_numbers};
 use crate::futures::remote::attachments::{Decoding, Files};
 use crate::user_code::catch;
 
-/// Bytes that lie where others may write to them.
+/// Bytes in memory that other processes may write to.
 pub(crate) trait OutOfLineBytes {
     fn len(&self) -> u64;
 
-    /// Copies all of them; gives what was filled.
+    /// Copies all of them; returns the part of `into` that was filled.
     fn read<'a>(&self, into: &'a mut [MaybeUninit<u8>]) -> std::io::Result<&'a mut [u8]>;
 }
 
-/// A payload that is copied before it is looked at, at most once.
+/// A payload that is copied, at most once, before it is decoded.
 pub(crate) struct OutOfLinePayload<'a> {
     bytes: &'a dyn OutOfLineBytes,
     copy: OnceCell<Vec<u8>>,
@@ -49,12 +49,12 @@ impl std::fmt::Debug for OutOfLinePayload<'_> {
     }
 }
 
-/// Where encoded bytes come from.
+/// Encoded bytes, and the descriptors that came with them.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     bytes: &'a [u8],
     files: &'a Files,
-    /// Until it was copied.
+    /// `None` when it was copied to `bytes`.
     out_of_line: Option<&'a OutOfLinePayload<'a>>,
 }
 
@@ -63,12 +63,12 @@ impl<'a> Source<'a> {
         Self { bytes, files, out_of_line: None }
     }
 
-    /// Of a payload that is still to be copied.
+    /// From a payload that must be copied first.
     pub(crate) fn out_of_line(payload: &'a OutOfLinePayload<'a>, files: &'a Files) -> Self {
         Self { bytes: &[], files, out_of_line: Some(payload) }
     }
 
-    /// Copies the payload, before it is taken apart.
+    /// Copies the payload, before a part of it is taken.
     pub(crate) fn load(&mut self) -> Result<(), String> {
         if let Some(payload) = self.out_of_line.take() {
             self.bytes = payload.copy()?;
@@ -119,7 +119,7 @@ impl<'a> Source<'a> {
             .unwrap_or_else(|panic| Err(format!("`{}`: {panic}", type_name::<T>())))
     }
 
-    /// Like [`decode`](Self::decode), but a panic of the user's code goes through.
+    /// Like [`decode`](Self::decode), but a panic of user code goes through.
     pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, String> {
         let bytes = match self.out_of_line {
             Some(payload) => {
@@ -133,7 +133,7 @@ impl<'a> Source<'a> {
         if let Some(numbers) = decode_numbers(bytes) {
             return numbers;
         }
-        // Descriptors are taken once, so that what has some is not read a second time.
+        // Each descriptor is taken once, so a value with some cannot be read a second time.
         let once = !self.files.borrow().is_empty();
         let depth = Depth::new();
         if !once {
@@ -142,13 +142,13 @@ impl<'a> Source<'a> {
                 return read;
             }
         }
-        // Each level takes a byte at least.
+        // Each level takes at least one byte.
         note_deep(!once || bytes.len() > SHALLOW);
         on_large_stack(|| self.read_to(bytes, TOO_DEEP))
             .unwrap_or_else(|no_stack| self.read_to(bytes, &no_stack))
     }
 
-    /// Reads on this stack; an error if it does not do.
+    /// Reads on this stack; an error if it is too small.
     fn read_to<T: DeserializeOwned + 'static>(
         &self,
         bytes: &[u8],
@@ -198,7 +198,7 @@ impl<'de> PostcardIn<'de> {
     fn split(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
         let end = postcard::Error::DeserializeUnexpectedEnd;
         if self.depth.is_reached() {
-            return Err(end); // and whoever asked looks at the depth
+            return Err(end); // the caller checks the depth
         }
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(end)?;
         self.bytes = rest;

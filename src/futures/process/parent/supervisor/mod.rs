@@ -1,9 +1,9 @@
-//! Supervising one worker: starting it, reading its answers, seeing its end.
+//! [`Supervisor`]: starts one worker, reads its replies, and handles its end.
 //!
-//! A thread that supervises blocks in `poll` only, on the bell, the end of the process, and its wake
-//! descriptor. User code it runs when it has laid down the supervisor (`desk.rs`), so that another
-//! thread can go on if that takes long. The thread that started a worker lives longer than that: the
-//! kernel ends a worker with the thread that started it.
+//! The supervising thread blocks in `poll` only: on the bell, the end of the process, and its wake
+//! descriptor. Before it runs user code it puts the supervisor down (`threads.rs`), so that another thread
+//! can go on if that takes long. The thread that started a worker outlives it: the kernel ends a worker
+//! with that thread.
 
 pub(crate) mod threads;
 mod watchdog;
@@ -34,17 +34,17 @@ use crate::sync::backoff::{SPIN, spin_until_deadline};
 /// How long a worker that has closed its channel may take to end.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long to wait before the system is asked again for a process that it has just refused.
+/// How long to wait before the next attempt to start a process that the system has refused.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// How long to wait if the system refuses to say when there is something to look at.
+/// How long to wait if `poll` fails.
 const UNWATCHED: Duration = Duration::from_millis(1);
 
-/// How often in a row to read before the clock is looked at.
+/// How many reads in a row are made before the time is checked.
 const READS: usize = 8;
 
-/// How often is read after the end of a worker: more often than its channel holds anything for. A process
-/// that the worker has forked might go on writing for ever.
+/// The most reads after the end of a worker: more than its channel holds data for. A process that the
+/// worker has forked might write for ever.
 const LAST_READS: usize = 64;
 
 thread_local! {
@@ -52,12 +52,13 @@ thread_local! {
     static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether this thread runs user code for `pool`, so that it cannot wait for the end of all that.
+/// Whether this thread runs user code for `pool`, so that it cannot wait for the pool's end.
 pub(crate) fn is_supervisor_of(pool: &Arc<PoolManager>) -> bool {
     POOL.try_with(|own| own.get() == Arc::as_ptr(pool).addr()).unwrap_or(true)
 }
 
-/// Has this thread do a part of a supervisor's work: what it decodes must not wait for the others.
+/// Runs `work`, a part of a supervisor's work, as its thread: a result that is decoded in it must not wait
+/// for the pool's end.
 pub(crate) fn as_supervisor_of<R>(pool: &Arc<PoolManager>, work: impl FnOnce() -> R) -> R {
     let before = POOL.replace(Arc::as_ptr(pool).addr());
     let result = work();
@@ -65,7 +66,7 @@ pub(crate) fn as_supervisor_of<R>(pool: &Arc<PoolManager>, work: impl FnOnce() -
     result
 }
 
-/// What one worker after the other in the same place has its supervisor do.
+/// The supervision of the workers in one place, one after the other.
 pub(crate) struct Supervisor {
     pool: Arc<PoolManager>,
     index: usize,
@@ -77,12 +78,12 @@ pub(crate) struct Supervisor {
 enum SupervisorStage {
     Start,
     Serve(Box<Service>),
-    /// The worker has ended, or could not be started. Its descriptors are closed when its caller has
-    /// been told.
+    /// The worker has ended, or could not be started. Its descriptors are closed after its callers were
+    /// notified.
     Ended(AfterExit, #[expect(dead_code, reason = "for its drop")] Option<Sender>),
 }
 
-/// What a thread does that supervises: with `supervisor`, or when a substitute is called for.
+/// The body of a supervising thread: begins with `supervisor`, or stands by as a substitute.
 fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor>>) {
     let mut steps = Steps::new();
     let mut held = supervisor.or_else(|| threads.stand_by());
@@ -106,12 +107,12 @@ fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor
 }
 
 impl Supervisor {
-    /// Of the workers that had place `index`.
+    /// For the workers in place `index`.
     pub(crate) fn new(pool: &Arc<PoolManager>, index: usize) -> Self {
         Self { pool: Arc::clone(pool), index, stage: SupervisorStage::Start, watched: false }
     }
 
-    /// Until there is user code to run, or something has happened; false at the end.
+    /// Goes on until there is user code to run, or something has happened; false at the end.
     fn turn(&mut self, threads: &SupervisorThreads, steps: &mut Steps) -> bool {
         let (pool, index) = (&self.pool, self.index);
         match &mut self.stage {
@@ -150,8 +151,8 @@ fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
     let Welcome { nonce, fingerprint, .. } = welcome;
     let hello = Hello { nonce, fingerprint };
     let (own_page, own_socket) = (Arc::clone(&page), Arc::clone(&socket));
-    let receiver = ReplyReader::new(index, own_bell, own_page, own_socket, hello, initializes);
-    let incoming = Incoming::new(receiver)?;
+    let reader = ReplyReader::new(index, own_bell, own_page, own_socket, hello, initializes);
+    let incoming = Incoming::new(reader)?;
     let pidfd = process.pidfd().try_clone_to_owned()?;
     let wake = Arc::clone(incoming.wake());
     let mut sender = Sender::new(process.pid(), bell, socket, pidfd, wake, page);
@@ -162,18 +163,18 @@ fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
     Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
 }
 
-/// What is known of the answers of a worker.
+/// What is known about the replies of a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadMode {
-    /// There may be some, and the worker does not ring for them.
+    /// There may be some, and the bell is not armed.
     HasMore,
-    /// There are none; it rings.
+    /// There are none, and the bell is armed.
     Empty,
-    /// There are none; it rings when several have come. At this time they are to be looked for.
+    /// There are none, and the worker rings when there are several. At this time the supervisor looks for them.
     Coalescing(Instant),
-    /// The worker has left it; what it says nevertheless is read when it has ended.
+    /// The worker has closed its bell; what it writes nevertheless is read when it has ended.
     Left,
-    /// It broke the rules, and nobody listens any more.
+    /// The worker broke the protocol; nothing is read any more.
     Closed,
 }
 
@@ -182,18 +183,18 @@ struct Service {
     process: Process,
     incoming: Arc<Incoming>,
     channel: ReadMode,
-    /// How often in a row was read.
+    /// Number of reads in a row.
     reads: usize,
-    /// When to look at the clock.
+    /// When to check the time.
     timer: Option<Instant>,
     asker: Asker,
-    /// The system has let us wake the worker when that was to be tried again.
+    /// The last attempt to wake a worker that may have missed a wake-up succeeded.
     rings: bool,
 }
 
 impl Service {
-    /// Looks once at everything, or waits until there is something to look at; what comes after the
-    /// end of the worker.
+    /// Checks everything once, waiting until there is something to do. At the end of the worker, returns what
+    /// follows.
     fn turn(
         &mut self,
         pool: &Arc<PoolManager>,
@@ -209,7 +210,7 @@ impl Service {
         let looks = match self.channel {
             ReadMode::HasMore => true,
             ReadMode::Coalescing(until) => !rung && until <= Instant::now(),
-            ReadMode::Empty => due, // should a wake-up be lost, the answer is there
+            ReadMode::Empty => due, // in case a wake-up was lost
             ReadMode::Left | ReadMode::Closed => false,
         };
         if woken {
@@ -244,14 +245,14 @@ impl Service {
         None
     }
 
-    /// Finds out whether a worker that has owed an answer for long can still give it; when to do that
+    /// Asks a worker that has owed an answer for long whether it still works on it; returns when to do that
     /// next.
     fn ask(&mut self, pool: &Arc<PoolManager>, index: usize, steps: &mut Steps) -> Option<Instant> {
         self.receive(pool, index, false, false, steps);
         let owed = pool.owed(index)?;
-        let (read, cut) = self.incoming.receiver.lock().standing();
+        let (read, cut) = self.incoming.reader.lock().standing();
         let now = Instant::now();
-        match self.asker.judge(Standing { owed, read, cut }, now) {
+        match self.asker.assess(Standing { owed, read, cut }, now) {
             Suspicion::Wait => {}
             Suspicion::Ring => self.rings = pool.ring(index),
             Suspicion::End if self.rings => pool.violated_protocol(index, OUT_OF_STEP),
@@ -260,8 +261,8 @@ impl Service {
         self.asker.next()
     }
 
-    /// Waits for the end of the process, a wake-up, the bell or the time; not at all if there is
-    /// more to read.
+    /// Waits for the end of the process, a wake-up, the bell or the timer; does not wait if there is more to
+    /// read.
     fn poll(&self) -> [bool; 3] {
         let (channel, timer) = (self.channel, self.timer);
         let (wake, watch) = (self.incoming.wake().as_fd(), self.incoming.watch());
@@ -280,14 +281,14 @@ impl Service {
                 descriptors.map(|descriptor| !descriptor.revents().is_empty())
             }
             Err(_) => {
-                // The system has no memory to wait with, say. Then everything is looked at.
+                // For example, the system has no memory for it. Everything is checked then.
                 std::thread::park_timeout(UNWATCHED);
                 [self.process.has_ended(), true, watched == 3]
             }
         }
     }
 
-    /// Handles what there is: one read, or to the last if the worker has ended.
+    /// Handles replies: of one read, or all if the worker has ended.
     fn receive(
         &mut self,
         pool: &Arc<PoolManager>,
@@ -296,21 +297,21 @@ impl Service {
         rung: bool,
         steps: &mut Steps,
     ) {
-        let mut receiver = self.incoming.receiver.lock();
-        let heard = if rung { receiver.hear() } else { Ok(()) };
-        let mut received = heard.and_then(|()| receiver.catch_up(pool));
-        let mut left = if ended { LAST_READS } else { 1 };
-        while left > 0 && matches!(received, Ok(Read::Some)) {
-            received = receiver.read(pool, ReaderRole::Supervisor);
-            left -= 1;
+        let mut reader = self.incoming.reader.lock();
+        let heard = if rung { reader.empty_bell() } else { Ok(()) };
+        let mut received = heard.and_then(|()| reader.catch_up(pool));
+        let mut reads_left = if ended { LAST_READS } else { 1 };
+        while reads_left > 0 && matches!(received, Ok(Read::Some)) {
+            received = reader.read(pool, ReaderRole::Supervisor);
+            reads_left -= 1;
         }
         self.reads += 1;
         let sleeps = match received {
-            Ok(Read::Nothing) => receiver.sleeps_patiently(),
+            Ok(Read::Nothing) => reader.arm_bell_for_several(),
             _ => (false, None),
         };
-        steps.append(&mut receiver.steps);
-        drop(receiver);
+        steps.append(&mut reader.steps);
+        drop(reader);
         self.channel = match received {
             Ok(Read::Some | Read::Nothing) => {
                 let channel = match sleeps {
@@ -324,11 +325,11 @@ impl Service {
                 channel
             }
             Ok(Read::End) => {
-                self.left_channel(pool, index);
+                self.await_end(pool, index);
                 ReadMode::Left
             }
             Err(Malformed(how)) => {
-                // Before the caller hears of it: whoever does may submit the next call.
+                // Before a caller is notified, which may submit the next call.
                 if !ended {
                     pool.violated_protocol(index, how);
                 }
@@ -337,8 +338,8 @@ impl Service {
         };
     }
 
-    /// The worker has closed its end: normally because it ends.
-    fn left_channel(&self, pool: &PoolManager, index: usize) {
+    /// The worker has closed its end, usually because it ends.
+    fn await_end(&self, pool: &PoolManager, index: usize) {
         let mut pidfd = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
         let now = Instant::now();
         if spin_until_deadline(now + SPIN, || {
@@ -346,8 +347,8 @@ impl Service {
         }) {
             return;
         }
-        // One that could not take its order ends, and may take its time.
-        let is_greeted = self.incoming.receiver.lock().is_greeted();
+        // A worker that could not get ready ends, and may take longer.
+        let is_greeted = self.incoming.reader.lock().is_greeted();
         let deadline = now + if is_greeted { GRACE } else { DRAIN };
         loop {
             match poll(&mut pidfd, Some(&timespec(deadline))) {
@@ -364,7 +365,7 @@ impl Service {
 
 fn timespec(deadline: Instant) -> Timespec {
     let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up, so that the time has come when poll says so.
+    // Rounded up, so that the deadline has passed when `poll` returns.
     let left = left.saturating_add(Duration::from_nanos(1));
     let forever = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
     Timespec::try_from(left).unwrap_or(forever)
