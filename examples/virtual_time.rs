@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let load: f64 = arguments.next().map_or(Ok(0.8), |text| text.parse())?;
     let customers: u64 = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
     if !(load > 0.0 && load < 1.0) || customers == 0 {
-        return Err("the load must be between 0 and 1, and somebody must come".into());
+        return Err("the load must be between 0 and 1, with one customer at least".into());
     }
 
     let clock = VirtualClock::starting_at(Float::default());
