@@ -222,6 +222,10 @@ impl MpiPoolExecutor {
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///
+    /// # Blocking
+    ///
+    /// Never: it does not wait for a rank.
+    ///
     /// # Threads
     ///
     /// This thread encodes the argument and drops it. The pool's thread decodes the result.

@@ -167,6 +167,10 @@ impl<T> Future<T> {
     /// The killed call fails with [`Error::Killed`], the pool replaces the worker, and goes on. Of
     /// a call that is made of others, all of these are cancelled or killed.
     ///
+    /// # Blocking
+    ///
+    /// Never: it does not wait until the process has ended.
+    ///
     /// # Python
     ///
     /// None: a running call cannot be ended there.

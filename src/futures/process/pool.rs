@@ -175,6 +175,10 @@ impl ProcessPoolExecutor {
 
     /// Schedules `function(argument)`; several arguments go as a tuple.
     ///
+    /// # Blocking
+    ///
+    /// Never on load: it does not wait for a worker, nor until one has started.
+    ///
     /// # Threads
     ///
     /// This thread encodes the argument and drops it. A thread of the pool, or one that waits for
