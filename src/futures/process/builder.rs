@@ -119,7 +119,7 @@ pub(crate) struct ProcessSettings {
 }
 
 impl ProcessSettings {
-    /// Sends the initializer to a new worker, if there is one.
+    /// Sends the initializer, if there is one, to a new worker.
     pub(crate) fn initialize(&self, sender: &mut Sender, arena: &Arena) -> std::io::Result<()> {
         let Some(message) = &self.initializer else { return Ok(()) };
         sender.page().offer(0);

@@ -1,11 +1,8 @@
-//! Bytes that no worker of ours would send, to everything that reads what came from another process:
-//! never a panic, never more memory than was allowed, always an end.
+//! Feeds bytes that no honest worker sends to all code that reads from another process: there is never a
+//! panic, never more memory than allowed, always an end.
 //!
-//! Not among the types are lists of what takes no bytes, such as `Vec<()>`: serde counts them up to
-//! any length that is asked for.
-//!
-//! `fuzz.txt` has what is worth trying each time. What proptest finds is kept in
-//! `proptest-regressions/`; `PROPTEST_CASES` sets how long it looks.
+//! `fuzz.txt` has inputs that are tried each time. Findings of proptest are kept in `proptest-regressions/`;
+//! `PROPTEST_CASES` sets the number of attempts.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +24,7 @@ use crate::futures::remote::protocol::{FrameKind, FunctionToken, OutOfLine, Text
 use crate::futures::remote::segments::Arena;
 use crate::futures::remote::shared_bytes::SharedBytes;
 
-/// A value of every shape that serde knows, with lengths wherever one can stand.
+/// A value of every shape that serde knows, with lengths in all places.
 #[derive(Debug, Deserialize, Serialize)]
 enum Shape {
     Nothing,
@@ -36,7 +33,7 @@ enum Shape {
     Many { names: Vec<String>, table: BTreeMap<u16, char>, rest: Vec<Shape> },
 }
 
-/// Nothing but noise, or frames of which a few bytes were changed.
+/// Noise, or frames with a few changed bytes.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let kind = (0..32_u8).prop_map(|byte| FrameKind::from_byte(byte).unwrap_or(FrameKind::Done));
     let body = prop_oneof![
@@ -68,7 +65,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => vec(any::<u8>(), 0..300), 4 => damaged]
 }
 
-/// With the right sums, so that readers look at more than those.
+/// Corrects the checksums, so that readers get past them.
 fn with_sums(mut bytes: Vec<u8>) -> Vec<u8> {
     let mut rest = &mut bytes[..];
     while let Some(head) = rest.first_chunk::<4>() {
@@ -80,7 +77,7 @@ fn with_sums(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Reads `stream` as a worker or the parent does, `cut` bytes at a time; gives the bytes of bodies.
+/// Reads `stream` as a worker or the parent does, `cut` bytes at a time; returns the total size of bodies.
 fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
     let mut frame_reader = FrameReader::new(limit);
     let mut unread = 0;
@@ -88,7 +85,7 @@ fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
     for piece in stream.chunks(cut) {
         let room = frame_reader.room();
         let all = unread + room.len();
-        // At most one frame that is not whole yet, and room for one read.
+        // At most one incomplete frame, and room for one read.
         assert!(all <= limit + HEADER + 2 * 64 * 1024, "{all} bytes for a limit of {limit}");
         room[..piece.len()].copy_from_slice(piece);
         frame_reader.fill(piece.len());
@@ -109,7 +106,7 @@ fn read_all(stream: &[u8], cut: usize, limit: usize) -> usize {
     bodies
 }
 
-/// All that a body may be taken for.
+/// Reads a body as everything that it may be.
 fn read_body(body: &[u8]) {
     if let Ok((token, rest)) = FunctionToken::split(body) {
         assert_eq!(rest.len() + FunctionToken::BYTES, body.len());
@@ -117,7 +114,7 @@ fn read_body(body: &[u8]) {
     }
     let _ = OutOfLine::from_bytes(body);
     if let Ok(text) = Text::from_bytes(body) {
-        // A byte that is no text becomes three.
+        // A byte that is no UTF-8 becomes three.
         let len = text.message.len() + text.location.map_or(0, |location| location.len());
         assert!(len <= 3 * body.len());
     }

@@ -1,8 +1,8 @@
-//! How a process finds out that it is a worker, and how parent and worker get to know each other.
+//! The handshake of parent and worker.
 //!
-//! What makes a process a worker is the first argument that it was started with: a program cannot lose
-//! that on its way to `init`, as it can its environment or its standard input. Everything else is in
-//! the first message, which comes through the socket that is its standard input.
+//! The first argument of a process marks it as a worker: a program cannot lose it on the way to `init`, as it
+//! can its environment or its standard input. Everything else is in the first message, which comes through
+//! the socket that is the worker's standard input.
 
 use std::any::TypeId;
 use std::ffi::OsStr;
@@ -14,22 +14,22 @@ use serde::de::DeserializeOwned;
 
 use crate::futures::remote::protocol::cut;
 
-/// What a process was started as: the first argument of a worker.
+/// The first argument of a worker, which marks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Whose pool it is. A program may contain several versions of this library.
+    /// Identifies the version of this library that started it. A program may contain several.
     pub(crate) instance: u64,
-    /// How many pools the worker is inside of.
+    /// The nesting depth of pools around the worker.
     pub(crate) depth: u32,
 }
 
 impl Mark {
-    /// How the argument begins, in every version of this library.
+    /// The beginning of the argument, in every version of this library.
     const PREFIX: &str = "--concurrent-worker=";
 
-    /// The mark of our workers.
+    /// The mark of this version's workers.
     pub(crate) fn own(depth: u32) -> Self {
-        // The compiler gives this type another number in each version of the library.
+        // This type has a different id in each version of the library.
         let mut hasher = DefaultHasher::new();
         (TypeId::of::<Self>(), env!("CARGO_PKG_VERSION")).hash(&mut hasher);
         Self { instance: hasher.finish(), depth }
@@ -44,7 +44,7 @@ impl Mark {
         format!("{}{instance:016x}.{depth}", Self::PREFIX)
     }
 
-    /// The mark of any version. What is not understood of it is another version's.
+    /// Reads the mark of any version. One that is not understood belongs to another version.
     pub(crate) fn from_argument(argument: &OsStr) -> Option<Self> {
         let mark = argument.to_str()?.strip_prefix(Self::PREFIX)?;
         let (instance, depth) = mark.split_once('.').unwrap_or((mark, ""));
@@ -56,20 +56,20 @@ impl Mark {
     }
 }
 
-/// The first message to a worker; the descriptors of the bells and its page come with it.
+/// The first message to a worker; the descriptors of its bells, its page and its inquiries come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
-    /// A number that the worker says back.
+    /// A secret number that the worker returns.
     pub(crate) nonce: u128,
-    /// Of the parent's program image.
+    /// Identifies the parent's program image.
     pub(crate) fingerprint: u64,
-    /// How many pools the worker is inside of.
+    /// The nesting depth of pools around the worker.
     pub(crate) depth: u32,
     /// The most bytes of a message.
     pub(crate) limit: u64,
 }
 
-/// Limits on what a worker may use, which it sets itself: number of the resource, value.
+/// Resource limits that a worker sets for itself: number of the resource, value.
 pub(crate) type Limits = Vec<(u8, u64)>;
 
 const MAGIC: u64 = 0x636f_6e63_7572_7032;
@@ -78,24 +78,24 @@ const MAGIC: u64 = 0x636f_6e63_7572_7032;
 pub(crate) const WELCOME_MOST: usize = 512;
 
 impl Welcome {
-    /// From this parent, with the limits that the worker is to have, at most one of each kind.
+    /// With the pid of the parent and the worker's resource limits, at most one of each kind.
     pub(crate) fn to_bytes(self, parent: u32, limits: &Limits) -> io::Result<Vec<u8>> {
         let Self { nonce, fingerprint, depth, limit } = self;
         write(&(MAGIC, nonce, fingerprint, depth, limit, parent, limits))
     }
 
-    /// The welcome, the parent, and the limits.
+    /// The welcome, the pid of the parent, and the limits.
     pub(crate) fn from_bytes(bytes: &[u8]) -> io::Result<(Self, u32, Limits)> {
         let fields: (u64, _, _, _, _, _, _) = read(bytes)?;
         let (magic, nonce, fingerprint, depth, limit, parent, limits) = fields;
         if magic != MAGIC {
-            return Err(io::Error::other("not the greeting of a pool"));
+            return Err(io::Error::other("its first message does not come from a pool"));
         }
         Ok((Self { nonce, fingerprint, depth, limit }, parent, limits))
     }
 }
 
-/// What a worker answers first.
+/// The first answer of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) nonce: u128,
@@ -113,16 +113,16 @@ impl Hello {
     }
 }
 
-/// The last message of a worker that cannot take its order.
+/// The only message of a worker that cannot set itself up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Excuse {
-    /// The system has refused it something, perhaps for a moment only.
+pub(crate) struct StartFailure {
+    /// The system has refused it something, perhaps only for a moment.
     pub(crate) refused: bool,
     pub(crate) why: String,
 }
 
-impl Excuse {
-    /// The most bytes of one.
+impl StartFailure {
+    /// The most bytes of the message.
     pub(crate) const MOST: usize = 512;
 
     pub(crate) fn of(error: &io::Error) -> Self {
@@ -135,7 +135,7 @@ impl Excuse {
         bytes
     }
 
-    /// `None` if it is none.
+    /// `None` if the bytes are no such message.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (refused, why) = bytes.split_first()?;
         let why = std::str::from_utf8(why).ok()?.to_owned();
@@ -170,14 +170,14 @@ mod tests {
 
     #[test]
     fn an_excuse_comes_back_and_is_cut() {
-        let refused = Excuse::of(&io::Error::from_raw_os_error(libc::ENFILE));
+        let refused = StartFailure::of(&io::Error::from_raw_os_error(libc::ENFILE));
         assert!(refused.refused && refused.why.contains("open files"));
-        assert_eq!(Excuse::from_bytes(&refused.to_bytes()), Some(refused));
-        let long = Excuse::of(&io::Error::other("ü".repeat(Excuse::MOST)));
-        let read = Excuse::from_bytes(&long.to_bytes()).unwrap();
+        assert_eq!(StartFailure::from_bytes(&refused.to_bytes()), Some(refused));
+        let long = StartFailure::of(&io::Error::other("ü".repeat(StartFailure::MOST)));
+        let read = StartFailure::from_bytes(&long.to_bytes()).unwrap();
         assert!(!read.refused && long.why.starts_with(&read.why) && read.why.len() > 500);
-        assert_eq!(Excuse::from_bytes(b""), None);
-        assert_eq!(Excuse::from_bytes(&[0, 0xff]), None);
+        assert_eq!(StartFailure::from_bytes(b""), None);
+        assert_eq!(StartFailure::from_bytes(&[0, 0xff]), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Whether this process is still the one that it was, or a fork of that.
+//! Detects that this process is a fork.
 //!
-//! A fork has all memory of its parent and shares the channels to the workers, but none of the threads.
-//! Bytes that it wrote to a channel would be taken for its parent's. To ask the system each time who we are
-//! takes longer than to look at a word that the system zeroes in a fork.
+//! A fork has all memory of its parent and shares the channels to the workers, but has none of its threads.
+//! Workers would take bytes from a fork for bytes of its parent. Reading a word that the system zeroes in a
+//! fork is faster than asking for the pid each time.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,9 +23,9 @@ pub(crate) fn generation() -> u64 {
 
 #[cold]
 fn begin(word: &AtomicU64) -> u64 {
-    /// How many there were before, as the fork remembers it.
+    /// The last number given out, which a fork inherits.
     static LAST: AtomicU64 = AtomicU64::new(0);
-    // ORDERING: Relaxed; numbers by themselves. Should two threads come here, one number is not used.
+    // ORDERING: Relaxed; numbers by themselves. If two threads come here, one number is not used.
     let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => next,
@@ -40,7 +40,7 @@ fn word() -> Option<&'static AtomicU64> {
     // SAFETY: a new mapping at an address that the kernel chooses touches no existing memory.
     let at = unsafe { rustix::mm::mmap_anonymous(null, len, protection, MapFlags::PRIVATE) };
     let at = at.ok()?;
-    // SAFETY: the mapping was made just now, of whole pages. If it fails, the mapping stays unused.
+    // SAFETY: the mapping was made just now, of whole pages. If the call fails, it stays unused.
     unsafe { rustix::mm::madvise(at, len, Advice::LinuxWipeOnFork) }.ok()?;
     // SAFETY: it is zero, aligned to a page, never unmapped, and all access is atomic.
     Some(unsafe { &*at.cast::<AtomicU64>() })

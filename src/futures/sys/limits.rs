@@ -1,4 +1,4 @@
-//! Limits on what a process may use, and how to keep clear of one.
+//! Resource limits, and how to make shared memory in spite of the limit on file sizes.
 
 use std::os::fd::BorrowedFd;
 
@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::sync::Mutex;
 
-/// A limit of this process. Some sandboxes refuse to say it.
+/// A limit of this process. Some sandboxes refuse to tell it.
 pub(crate) fn get(resource: Resource) -> Result<Rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is what the call fills.
@@ -21,15 +21,15 @@ pub(crate) fn get(resource: Resource) -> Result<Rlimit> {
 
 /// Gives a memory file its length.
 ///
-/// The limit on the size of files is for what calls write, but the kernel applies it here as well, and
-/// kills who exceeds it (SIGXFSZ). So it is raised for a moment if that is allowed.
+/// The limit on file sizes is meant for files that calls write, but the kernel applies it here as well, and
+/// kills a process that exceeds it (SIGXFSZ). So the limit is raised for a moment, if that is allowed.
 pub(crate) fn set_len(file: BorrowedFd<'_>, len: u64) -> Result<()> {
     static RAISED: Mutex<()> = Mutex::new(());
     let truncate = || rustix::io::retry_on_intr(|| rustix::fs::ftruncate(file, len));
     if get(Resource::Fsize).is_ok_and(|limit| limit.current.is_none()) {
         return truncate();
     }
-    // What is read of a limit without this lock may be what another thread has raised it to.
+    // Without this lock the limit could be the one that another thread has raised.
     let _raised = RAISED.lock();
     let Ok(before) = get(Resource::Fsize) else { return truncate() };
     let fits = |limit: Option<u64>| limit.is_none_or(|limit| len <= limit);

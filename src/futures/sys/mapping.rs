@@ -1,4 +1,4 @@
-//! Shared memory: the file, its seals, its mapping.
+//! Shared memory: memory files, their seals and mappings.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -16,14 +16,14 @@ use super::limits::set_len;
 pub(crate) struct Mapping {
     at: NonNull<u8>,
     len: usize,
-    /// Bytes before and behind that nobody may touch.
+    /// Number of inaccessible bytes before and behind.
     guard: usize,
 }
 
-/// As much as the largest pages have.
+/// The size of the largest ordinary pages.
 const GUARD: usize = 64 * 1024;
 
-// SAFETY: the mapping is memory like any other; who may touch it when is its owner's business.
+// SAFETY: the mapping is memory like any other; its owner controls access to it.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `&Mapping` only reads.
 unsafe impl Sync for Mapping {}
@@ -37,8 +37,8 @@ impl Mapping {
         Self::map(file, len, protection, MapFlags::SHARED)
     }
 
-    /// The same to write, between pages that nobody can touch: who writes past the end of something
-    /// near does not write in here.
+    /// Maps a file for writing, between inaccessible pages: code that writes past the end of other memory does
+    /// not write into the mapping.
     pub(crate) fn between_guards(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
         check_file(file, len)?;
         let null = std::ptr::null_mut();
@@ -47,11 +47,11 @@ impl Mapping {
         // SAFETY: as in `map`.
         let start = unsafe { rustix::mm::mmap_anonymous(null, whole, ProtFlags::empty(), flags) }?;
         let at = NonNull::new(start.cast::<u8>().wrapping_add(GUARD)).ok_or(Errno::NOMEM)?;
-        // From here on it is given back with what lies around it.
+        // From here on its drop unmaps it with the guards.
         let mapping = Self { at, len, guard: GUARD };
         let (protection, flags) =
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
-        // SAFETY: it replaces a part of the mapping that was made just now, which nobody else knows.
+        // SAFETY: it replaces a part of the mapping that was made just now, which nothing uses.
         unsafe { rustix::mm::mmap(at.as_ptr().cast(), len, protection, flags, file, 0) }?;
         Ok(mapping)
     }
@@ -71,21 +71,21 @@ impl Mapping {
 
     /// Extends the mapping over more of `file`.
     pub(crate) fn grow(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<()> {
-        debug_assert_eq!(self.guard, 0, "what lies around it cannot move along");
+        debug_assert_eq!(self.guard, 0, "its guards cannot move along");
         check_file(file, len)?;
         let at = self.at.as_ptr().cast();
-        // SAFETY: `&mut self` proves that nobody borrows the old range.
+        // SAFETY: `&mut self` proves that the old range is not borrowed.
         let at = unsafe { rustix::mm::mremap(at, self.len, len, MremapFlags::MAYMOVE) }?;
         self.at = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
         self.len = len;
         Ok(())
     }
 
-    /// From now on to write to it is a fault, or none.
+    /// Makes writing to it a fault, or allows it again.
     pub(crate) fn protect(&mut self, constant: bool) -> Result<()> {
         let flags =
             if constant { MprotectFlags::READ } else { MprotectFlags::READ | MprotectFlags::WRITE };
-        // SAFETY: the range is ours, and `&mut self` proves that nobody borrows from it.
+        // SAFETY: the mapping owns the range, and `&mut self` proves that it is not borrowed.
         unsafe { rustix::mm::mprotect(self.at.as_ptr().cast(), self.len, flags) }
     }
 
@@ -103,7 +103,7 @@ impl Mapping {
     ///
     /// No process writes to them while the slice lives.
     pub(crate) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: `len` bytes are mapped and the file cannot shrink; the rest is the caller's.
+        // SAFETY: `len` bytes are mapped and the file cannot shrink; the rest is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 
@@ -125,7 +125,7 @@ impl Drop for Mapping {
             0 => self.len,
             guard => self.len.next_multiple_of(guard) + 2 * guard,
         };
-        // SAFETY: it is ours, and nobody borrows from it any more.
+        // SAFETY: the mapping owns the range, which is no longer borrowed.
         let _ = unsafe { rustix::mm::munmap(start.cast(), len) };
     }
 }
@@ -143,8 +143,8 @@ fn check_file(file: BorrowedFd<'_>, len: usize) -> Result<()> {
     if enough && sealed { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-/// Asks for large pages behind a large buffer that is about to be filled: with small ones, the page
-/// faults would take longer than the copy.
+/// Asks for huge pages for a large buffer that is about to be filled: with small pages, the page faults
+/// would take longer than the copy.
 pub(crate) fn advise_huge<T>(buffer: &mut [MaybeUninit<T>]) {
     const LEAST: usize = 4 << 20;
     const PAGE: usize = 2 << 20;
@@ -155,7 +155,7 @@ pub(crate) fn advise_huge<T>(buffer: &mut [MaybeUninit<T>]) {
     }
     let offset = start - buffer.as_mut_ptr().addr();
     let at = buffer.as_mut_ptr().cast::<u8>().wrapping_add(offset);
-    // SAFETY: the range lies in `buffer`; this advice changes no contents. Failing is no harm.
+    // SAFETY: the range lies in `buffer`; this advice changes no contents. It may fail.
     let _ = unsafe { rustix::mm::madvise(at.cast(), end - start, Advice::LinuxHugepage) };
 }
 
@@ -168,29 +168,29 @@ pub(crate) fn memory_file(len: usize) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Nobody can write to `file` from now on, but through the writable mapping that its maker has.
+/// Seals `file`: it can only be written through writable mappings that exist already.
 pub(crate) fn seal_for_readers(file: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::fcntl_add_seals(file, SealFlags::FUTURE_WRITE)
 }
 
-/// What nobody can change has these seals.
+/// The seals of a file that no process can change.
 const CONSTANT: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// Nobody can change `file` any more. An error (`BUSY`) if there is a writable mapping of it.
+/// Seals `file`, so that no process can change it. An error (`BUSY`) if there is a writable mapping of it.
 pub(crate) fn seal_for_ever(file: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::fcntl_add_seals(file, CONSTANT | SealFlags::SEAL)
 }
 
-/// Maps a file that [`seal_for_ever`] was done to; an error if it was not. To read from the mapping
-/// cannot fail then: the file is memory of ordinary pages, as long as it says, and stays so.
+/// Maps a file that was sealed by [`seal_for_ever`]; an error if it was not. Reading from the mapping cannot
+/// fail then: the file consists of ordinary pages, has its length, and stays like that.
 pub(crate) fn map_constant(file: BorrowedFd<'_>, len: usize) -> Result<Mapping> {
     let sealed = rustix::fs::fcntl_get_seals(file)?.contains(CONSTANT);
-    // Huge pages of their own file system can be missing when they are first touched.
+    // Pages of hugetlbfs may be missing at their first access.
     let ordinary = rustix::fs::fstatfs(file)?.f_type == libc::TMPFS_MAGIC;
     if !sealed || !ordinary {
         return Err(Errno::PERM);
     }
-    // Not shared: before Linux 6.7 that counted as writable, whatever the protection.
+    // Private: before Linux 6.7 shared mappings counted as writable, whatever their protection.
     Mapping::map(file, len, ProtFlags::READ, MapFlags::PRIVATE)
 }
 

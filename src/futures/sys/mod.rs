@@ -1,4 +1,4 @@
-//! What differs between systems, one file for each concern. Linux only so far.
+//! Code that differs between systems, one file for each concern. Linux only so far.
 
 pub(crate) mod descriptors;
 pub(crate) mod fork;

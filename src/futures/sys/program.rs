@@ -1,16 +1,16 @@
-//! What the running program is, and what it was started as.
+//! Properties of the running program and of child processes.
 
 use std::ffi::OsString;
 
-/// Whether this program runs with more rights than whoever started it (set-user-id, file
+/// Whether this program runs with more rights than the user who started it (set-user-id, file
 /// capabilities): its environment and descriptors cannot be trusted then.
 pub(crate) fn is_privileged() -> bool {
     // SAFETY: reads the auxiliary vector; takes no pointer.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// Whether the kernel loaded a dynamic loader for this program. It did not if somebody executed the
-/// loader itself with the program as its argument, nor for a static program.
+/// Whether the kernel loaded a dynamic loader for this program. It did not for a static program, nor if the
+/// loader itself was executed with the program as its argument.
 pub(crate) fn has_loader() -> bool {
     // SAFETY: reads the auxiliary vector; takes no pointer.
     unsafe { libc::getauxval(libc::AT_BASE) != 0 }
@@ -22,13 +22,13 @@ pub(crate) fn first_argument() -> Option<OsString> {
     if arguments.len() > 0 {
         return arguments.nth(1);
     }
-    // Before `main` not every C library has told the standard library its arguments.
+    // Before `main` not every C library has passed the arguments to the standard library.
     let line = std::fs::read("/proc/self/cmdline").ok()?;
     let argument = line.split(|byte| *byte == 0).nth(1)?;
     Some(std::os::unix::ffi::OsStringExt::from_vec(argument.to_vec()))
 }
 
-/// Whether signals have stopped this process, which is a child of ours that nobody has reaped.
+/// Whether signals have stopped a process, which must be a child that was not reaped.
 pub(crate) fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().map(str::trim_start);

@@ -1,5 +1,5 @@
-//! Masks and actions of signals: of a worker that starts, of the thread that starts it, and of threads
-//! that write to a pipe.
+//! Signal masks and actions: of a starting worker, of the thread that starts it, and of threads that write
+//! to a pipe.
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use libc::{c_int, sigset_t};
 use rustix::io::{Errno, Result};
 
-/// Blocks signals in this thread, and in those that it starts, for as long as it lives.
+/// Blocks signals in this thread, and in threads that it starts meanwhile, until it is dropped.
 pub(crate) struct BlockedSignals {
     before: sigset_t,
 }
@@ -17,7 +17,7 @@ impl BlockedSignals {
         Self { before: change_mask(libc::SIG_BLOCK, &set(&[signal])) }
     }
 
-    /// All but those that a fault of the thread itself raises.
+    /// Blocks all signals but those of faults of the thread itself.
     pub(crate) fn all() -> Self {
         let mut all = set(&[]);
         // SAFETY: it was initialised just now.
@@ -29,12 +29,12 @@ impl BlockedSignals {
         Self { before: change_mask(libc::SIG_BLOCK, &all) }
     }
 
-    /// Whether it was blocked anyway.
+    /// Whether the signal was blocked before.
     fn blocked_before(&self, signal: c_int) -> bool {
         contains(&self.before, signal)
     }
 
-    /// Removes the signal if it came to this thread meanwhile.
+    /// Removes the signal if it was sent to this thread meanwhile.
     fn swallow(&self, signal: c_int) {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let (signal, info) = (set(&[signal]), std::ptr::null_mut());
@@ -49,11 +49,11 @@ impl Drop for BlockedSignals {
     }
 }
 
-/// Writes, to a pipe as well, without SIGPIPE if nobody can read it any more: what that signal does is
-/// the program's affair.
+/// Writes, also to a pipe without a reader, without raising SIGPIPE: the program may have set an action for
+/// that signal.
 pub(crate) fn write_quietly(to: impl AsFd, bytes: &[u8]) -> Result<usize> {
     let blocked = BlockedSignals::new(libc::SIGPIPE);
-    // One that was pending before is the program's.
+    // A signal that was pending before belongs to the program.
     let keeps = blocked.blocked_before(libc::SIGPIPE) && contains(&pending(), libc::SIGPIPE);
     let written = rustix::io::retry_on_intr(|| rustix::io::write(&to, bytes));
     if written == Err(Errno::PIPE) && !keeps {
@@ -62,12 +62,12 @@ pub(crate) fn write_quietly(to: impl AsFd, bytes: &[u8]) -> Result<usize> {
     written
 }
 
-/// Gives a worker the mask and the actions that it is to have, whatever it has inherited.
+/// Sets the signal mask and the actions of a worker, whatever it has inherited.
 ///
-/// SIGINT does nothing in it: Ctrl-C goes to the whole group, and the parent decides what it means. It
-/// is handled and not ignored, because programs that calls start inherit what is ignored. SIGTERM is
-/// not ignored, or nobody could terminate workers. No signal is blocked. Ahead of `main`, what the
-/// runtime does there to SIGPIPE is done.
+/// SIGINT does nothing: Ctrl-C goes to the whole process group, and the parent decides what it means. It is
+/// handled and not ignored, because programs that calls start inherit ignored signals. SIGTERM is not
+/// ignored, so that workers can be terminated. No signal is blocked. Before `main`, SIGPIPE is ignored, as
+/// the runtime would do it.
 pub(crate) fn settle_worker(ahead_of_main: bool) {
     extern "C" fn nothing(_: c_int) {}
     let handler = nothing as extern "C" fn(c_int);
@@ -85,19 +85,19 @@ pub(crate) fn settle_worker(ahead_of_main: bool) {
 
 fn action(signal: c_int) -> libc::sighandler_t {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it is asked for and not changed; there is room for it.
+    // SAFETY: the action is queried and not changed; there is room for it.
     unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeros are a valid value, should the call have failed.
     unsafe { action.assume_init() }.sa_sigaction
 }
 
-/// Sets what is done about a signal: SIG_DFL, SIG_IGN, or a function that may be called at any time.
+/// Sets the action of a signal: SIG_DFL, SIG_IGN, or a function that may be called at any time.
 fn set_action(signal: c_int, what: libc::sighandler_t) {
     // SAFETY: zeros are a valid value: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = what;
     action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the structure lives, and the callers pass what can be called in a handler.
+    // SAFETY: the structure lives, and the callers pass functions that may be called in a handler.
     unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
 }
 
@@ -118,7 +118,7 @@ fn contains(set: &sigset_t, signal: c_int) -> bool {
     unsafe { libc::sigismember(&raw const *set, signal) == 1 }
 }
 
-/// Changes the mask of this thread; gives what it was.
+/// Changes the mask of this thread; returns the previous one.
 fn change_mask(how: c_int, set: &sigset_t) -> sigset_t {
     let mut before = MaybeUninit::<sigset_t>::zeroed();
     // SAFETY: both sets live, the first is initialised.

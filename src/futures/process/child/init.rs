@@ -1,4 +1,4 @@
-//! [`init`]: where a process finds out that it is a worker.
+//! [`init`]: a process finds out whether it is a worker, and sets itself up as one.
 
 use std::ffi::{c_char, c_int};
 use std::io;
@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketType, send};
 use rustix::process::Signal;
 
-use super::run::{LOST, Order, depth, run};
+use super::run::{LOST, WorkerSetup, depth, run};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::channel::fds::{ReceivedFds, receive_with_files};
 use crate::futures::process::channel::shared_page::SharedPage;
-use crate::futures::process::handshake::{Excuse, Mark, WELCOME_MOST, Welcome};
+use crate::futures::process::handshake::{Mark, StartFailure, WELCOME_MOST, Welcome};
 use crate::futures::process::resource_limit;
 use crate::futures::remote::images::Constructor;
 use crate::futures::remote::{complain, function_id};
@@ -24,13 +24,13 @@ use crate::futures::sys::descriptors::{
 use crate::futures::sys::program::{first_argument, has_loader, is_privileged};
 use crate::futures::sys::signals::settle_worker;
 
-/// Whether this process knows its way to a worker.
+/// Whether `init` was called, so that a worker started by this process calls it as well.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
-/// In a worker of another version of this library: how many pools it is inside of.
+/// In a worker of another version of this library: the nesting depth of pools around it.
 static OTHER_DEPTH: AtomicU32 = AtomicU32::new(0);
 
-/// Nested pools: a worker may have a pool of its own, and so on, this often.
+/// The most pools around a process: a worker may have a pool of its own, and so on.
 const MOST_NESTED: u32 = 10;
 
 const PRIVILEGED: &str = "this program runs with more rights than the user who started it (set-user-id, \
@@ -80,7 +80,7 @@ pub fn init() {
     enter(None);
 }
 
-/// What a constructor was called with, and where the pointer to it is.
+/// The arguments of a constructor, and the address of the pointer to it.
 struct WorkerEntry {
     own: *const Constructor,
     arguments: (c_int, *const *const c_char, *const *const c_char),
@@ -111,28 +111,28 @@ fn enter(hook: Option<WorkerEntry>) {
     if !mark.is_own() {
         // ORDERING: Relaxed; a number by itself.
         OTHER_DEPTH.store(mark.depth, Ordering::Relaxed);
-        return; // that version will take it
+        return; // that version sets the worker up
     }
-    // From here this process never becomes an ordinary run of the program.
-    let _stays = Stays;
+    // From here on this process must never continue as an ordinary run of the program.
+    let _no_return = NeverReturns;
     if hook.is_some() {
-        // Ahead of `main` nobody has done it yet.
+        // Before `main` the runtime has not done it yet.
         open_standard();
     }
-    let order = take_order().unwrap_or_else(|why| leave(&why));
+    let setup = receive_setup().unwrap_or_else(|why| leave(&why));
     settle_worker(hook.is_some());
     if let Some(WorkerEntry { own, arguments: (count, arguments, environment) }) = hook {
         for constructor in function_id::constructors_after(own.addr()) {
             constructor(count, arguments, environment);
         }
     }
-    run(order)
+    run(setup)
 }
 
-/// Ends a worker that is about to return to `main`, because a logger has panicked, say.
-struct Stays;
+/// Ends a worker that is about to return to `main`, for example because a logger has panicked.
+struct NeverReturns;
 
-impl Drop for Stays {
+impl Drop for NeverReturns {
     fn drop(&mut self) {
         std::process::exit(LOST);
     }
@@ -206,13 +206,13 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// How many pools this process is inside of, of whatever version.
+/// The nesting depth of pools around this process, of any version.
 pub(crate) fn pools_around() -> u32 {
     depth().max(OTHER_DEPTH.load(Ordering::Relaxed)) // ORDERING: Relaxed; a number by itself
 }
 
-/// What the parent sent through the socket that is standard input.
-fn take_order() -> io::Result<Order> {
+/// Receives the parent's first message, from the socket that is standard input.
+fn receive_setup() -> io::Result<WorkerSetup> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if is_privileged() {
         return Err(io::Error::other(PRIVILEGED));
@@ -230,35 +230,36 @@ fn take_order() -> io::Result<Order> {
         return Err(Errno::MFILE.into());
     }
     let (welcome, parent, limits) = Welcome::from_bytes(&text[..len])?;
-    // In a namespace of processes of its own it does not know its parent.
+    // In a PID namespace of its own it does not know its parent.
     let own_parent = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);
     if own_parent.is_some_and(|own| u32::try_from(own.get()) != Ok(parent)) {
-        std::process::exit(LOST); // it ended before the signal for that was asked for
+        std::process::exit(LOST); // it ended before the signal at its death was set
     }
     let files = files.into_iter().map(above_standard).collect::<rustix::io::Result<Vec<_>>>()?;
-    let [own_bell, bell, page, questions]: [OwnedFd; 4] =
-        files.try_into().map_err(|_| io::Error::other("not four descriptors came"))?;
+    let [own_bell, bell, page, questions]: [OwnedFd; 4] = files
+        .try_into()
+        .map_err(|_| io::Error::other("the pool sent another number of descriptors"))?;
     let page = SharedPage::open(page.as_fd())?;
     empty_stdin()?;
     if let Err(error) = resource_limit::set_all(&limits) {
         page.say(&error.to_string());
         return Err(error);
     }
-    Ok(Order { welcome, socket, questions, bell, own_bell, page })
+    Ok(WorkerSetup { welcome, socket, questions, bell, own_bell, page })
 }
 
-/// Ends a worker that cannot take its order. It must not become an ordinary run of the program, which
+/// Ends a worker that cannot set itself up. It must not continue as an ordinary run of the program, which
 /// would make a pool, and so on without end.
 fn leave(why: &io::Error) -> ! {
     let stdin = std::io::stdin();
     if !has_hung_up(stdin.as_fd()) {
         if matches!(is_socket(stdin.as_fd()), Ok(true)) {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = send(stdin.as_fd(), &Excuse::of(why).to_bytes(), flags);
+            let _ = send(stdin.as_fd(), &StartFailure::of(why).to_bytes(), flags);
         }
         complain(format_args!("worker process {} ends: {why}", std::process::id()));
     }
-    std::process::exit(LOST) // the parent sees the code, and reports it
+    std::process::exit(LOST) // the parent reports it
 }
 
 fn is_socket(stdin: BorrowedFd<'_>) -> rustix::io::Result<bool> {
@@ -269,7 +270,7 @@ fn is_socket(stdin: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     }
 }
 
-/// Whether the parent has ended, so that nobody wants to know.
+/// Whether the parent has ended, so that a message would have no reader.
 fn has_hung_up(stdin: BorrowedFd<'_>) -> bool {
     let mut hang_up = [PollFd::from_borrowed_fd(stdin, PollFlags::empty())];
     matches!(is_socket(stdin), Ok(true))

@@ -1,4 +1,4 @@
-//! [`MainLoop`]: takes calls from the channel until it is closed.
+//! [`MainLoop`]: runs the calls of the channel until it is closed.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,7 +26,7 @@ use crate::futures::remote::protocol::{FrameKind, FunctionToken, Malformed, OutO
 use crate::futures::sys::fork::generation;
 use crate::sync::backoff::{SHORT_SPIN, SPIN, spin_until_deadline};
 
-/// Why the worker ends early: its channel does not work. The exit code tells the parent.
+/// Why the worker ends early: its channel does not work. The parent learns it from the exit code.
 #[derive(Debug)]
 pub(crate) struct Lost(pub(super) &'static str);
 
@@ -46,16 +46,16 @@ impl From<Malformed> for Lost {
 }
 
 pub(crate) struct MainLoop {
-    /// Ends when the worker is to end.
+    /// Readable when the parent rings; closed when the worker must end.
     own_bell: OwnedFd,
     pub(super) replies: ReplySender,
     limit: u64,
-    /// The parent's segments that it has announced.
+    /// The segments that the parent has announced.
     segments: ForeignSegments,
-    /// When the worker last had nothing to do, the next call came soon.
+    /// The last time that the worker had nothing to do, the next call came soon.
     spin_pays: bool,
     pub(super) running: Arc<RunningId>,
-    /// Of this process; that of a fork is another.
+    /// Of this process; a fork has another one.
     generation: u64,
 }
 
@@ -81,7 +81,7 @@ impl MainLoop {
     pub(super) fn serve(&mut self, welcome: Welcome) -> Result<(), Lost> {
         let fingerprint = fingerprint().unwrap_or(0);
         let hello = Hello { nonce: welcome.nonce, fingerprint };
-        let hello = hello.to_bytes().map_err(|_| Lost("no greeting"))?;
+        let hello = hello.to_bytes().map_err(|_| Lost("its hello could not be encoded"))?;
         self.replies.send_frame(FrameKind::Ready, 0, &[&hello])?;
         if fingerprint != welcome.fingerprint {
             return Err(Lost("this is another program image than the parent's"));
@@ -96,7 +96,7 @@ impl MainLoop {
         Ok(())
     }
 
-    /// Does what the requests say that have come; false if the worker is to end.
+    /// Handles the requests that have come; false if the worker must end.
     pub(crate) fn handle(&mut self, frame_reader: &mut FrameReader) -> Result<bool, Lost> {
         while let Some((header, body)) = frame_reader.next()? {
             match header.kind {
@@ -112,14 +112,14 @@ impl MainLoop {
                     self.replies.reclaim(header.seq);
                 }
                 FrameKind::Forget => self.segments.forgotten(header.seq),
-                _ => return Err(Lost("not a request")),
+                _ => return Err(Lost("the parent sent a message that is no request")),
             }
         }
         Ok(true)
     }
 
-    /// Blocks until there are requests; gives how many bytes. It looks for them first, as long as
-    /// that pays, and tells the parent of answers that it has let come together.
+    /// Blocks until there are requests; returns the number of bytes. Spins first, if that paid off the last
+    /// time, and wakes the parent for answers that were collected.
     fn receive(&mut self, frame_reader: &mut FrameReader) -> Result<usize, Lost> {
         let page = Arc::clone(&self.replies.page);
         let requests = page.requests();
@@ -139,7 +139,7 @@ impl MainLoop {
         while !done {
             done = read() || ended;
             if !done && requests.arm_bell(1) {
-                ended = !self.is_rung(kept)?; // and then it reads once more
+                ended = !self.wait_for_bell(kept)?; // then it reads once more
                 if kept.take().is_some() {
                     kept = self.replies.trim()?;
                 }
@@ -150,20 +150,21 @@ impl MainLoop {
         came.map_err(|Overrun| OVERWRITTEN.into())
     }
 
-    /// Blocks until the parent rings, or until this time; false if the parent tells the worker to end.
-    fn is_rung(&self, until: Option<Instant>) -> Result<bool, Lost> {
+    /// Blocks until the parent rings, or until this time; false if the worker must end.
+    fn wait_for_bell(&self, until: Option<Instant>) -> Result<bool, Lost> {
         if let Some(until) = until {
             let left = until.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).unwrap_or_default();
             let mut bell = [PollFd::new(&self.own_bell, PollFlags::IN)];
             if matches!(poll(&mut bell, Some(&timeout)), Ok(0) | Err(Errno::INTR)) {
-                return Ok(true); // not that, but to look costs nothing
+                return Ok(true); // it did not ring, but a check costs nothing
             }
         }
         let rung = rustix::io::retry_on_intr(|| rustix::io::read(&self.own_bell, &mut [0; 64]))?;
         Ok(rung > 0)
     }
 
+    /// Runs one call and sends its reply.
     fn call(
         &mut self,
         header: Header,
@@ -181,7 +182,7 @@ impl MainLoop {
         if let (Some(place), Ok(files)) = (announced, &mut files) {
             self.segments.announced(place.segment, files.pop())?;
         }
-        // It was announced by a call whose descriptors could not be had; the parent does not know yet.
+        // An earlier call announced it, but its descriptors did not arrive; the parent does not know yet.
         let unknown = place.filter(|place| !self.segments.has(place.segment));
         if let (Some(_), None, Ok(_)) = (unknown, announced, &files) {
             files = Err("too many open files: its shared memory was not received".into());
@@ -193,9 +194,9 @@ impl MainLoop {
                 return self.replies.send_refusal(FrameKind::Undelivered, seq, &segment, &why);
             }
         };
-        let once = place.filter(|_| header.is_used_once());
+        let used_once = place.filter(|_| header.is_used_once());
         if !self.replies.page.begin(seq) {
-            if let Some(place) = once {
+            if let Some(place) = used_once {
                 self.segments.forgotten(place.segment);
             }
             return self.replies.send_frame(FrameKind::Skipped, seq, &[]);
@@ -204,7 +205,7 @@ impl MainLoop {
         self.replies.page.say("");
         let out = self.replies.take_buffer();
         let mut sink = Sink::new(out, REPLY_LIMIT, self.limit, &self.replies.arena);
-        let verdict = match place {
+        let outcome = match place {
             Some(place) => {
                 let window = self.segments.window(place)?;
                 let payload = OutOfLinePayload::new(&window);
@@ -212,16 +213,16 @@ impl MainLoop {
             }
             None => run_call(token, &mut Source::new(rest, &files), &mut sink),
         };
-        if let Some(place) = once {
+        if let Some(place) = used_once {
             self.segments.forgotten(place.segment);
         }
         let (payload, attachments) = sink.into_parts();
         if generation() != self.generation {
-            // The call has forked, and this is the fork. The answer is the other's to give.
-            // SAFETY: it ends this process, and nothing of the other's is done here first.
+            // The call has forked, and this is the fork. The other process gives the answer.
+            // SAFETY: it ends this process, and runs nothing that belongs to the other one.
             unsafe { libc::_exit(0) };
         }
-        match verdict.failure() {
+        match outcome.failure() {
             None => self.replies.send_result(seq, payload, &attachments),
             Some((kind, text)) => {
                 payload.give_back(&self.replies.arena);

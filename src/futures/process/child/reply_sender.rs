@@ -1,4 +1,4 @@
-//! [`ReplySender`]: the worker's end of the stream of replies, with the segments that carry large ones.
+//! [`ReplySender`]: the worker's end of the stream of replies, with the segments for large ones.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,25 +19,25 @@ use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text};
 use crate::futures::remote::segments::{Announced, Arena, Segment};
 use crate::futures::remote::shared_bytes::SharedBytes;
 
-/// How long to wait before the system is asked again for what it has just refused.
+/// How long to wait before a system call is repeated that the system has refused.
 pub(super) const REFUSED: Duration = Duration::from_millis(5);
 
-/// Why a result is not sent.
+/// Why a result was not sent.
 enum UnsentReply {
     Lost(Lost),
-    /// The system refused something; the result alone is lost.
+    /// The system refused something; only this result is lost.
     Refused(String),
 }
 
 pub(crate) struct ReplySender {
-    /// The parent's.
+    /// Wakes the parent.
     bell: OwnedFd,
     pub(super) socket: Arc<OwnedFd>,
     pub(super) page: Arc<SharedPage>,
     pub(super) arena: Arena,
     /// The worker's segments that the parent has.
     announced: Announced,
-    /// The worker's segments that the parent reads.
+    /// The worker's segments that the parent has not read yet.
     outstanding: HashMap<u64, Segment>,
     out: Vec<u8>,
 }
@@ -75,8 +75,8 @@ impl ReplySender {
         self.flush()
     }
 
-    /// Says that the system has refused something to this worker, so that a call or its result is lost.
-    /// `head` goes before the text.
+    /// Reports that the system has refused something to this worker, so that a call did not run or its result
+    /// is lost. `head` goes before the text.
     pub(super) fn send_refusal(
         &mut self,
         kind: FrameKind,
@@ -139,7 +139,7 @@ impl ReplySender {
                 if segment.is_used_once() {
                     header.flags |= ONCE;
                     self.announced.remove(segment.id());
-                    self.arena.give_back(segment); // which is the end of it
+                    self.arena.give_back(segment); // which frees it
                 } else {
                     if announces {
                         self.announced.add(&segment);
@@ -222,12 +222,12 @@ impl ReplySender {
         Ok(self.page.answers().write(&self.out, || self.ring())?)
     }
 
-    /// Wakes the parent if it sleeps until several replies have come, and there is one.
+    /// Wakes the parent, if it sleeps until there are several replies and there is one.
     pub(super) fn ring_for_anything(&self) -> Result<(), Lost> {
         Ok(self.page.answers().ring_for_anything(|| self.ring())?)
     }
 
-    /// Wakes the parent. If the system has no memory for that for long, the parent looks by itself.
+    /// Wakes the parent. If the system has no memory for it for long, the parent checks by itself later.
     fn ring(&self) -> rustix::io::Result<()> {
         for _ in 0..TRIES {
             match ring(&self.bell) {

@@ -1,4 +1,4 @@
-//! A process that is a worker, from its order to its end: beside the calls, somebody watches the parent.
+//! The life of a worker process after its setup: the main loop, and a thread that watches the parent.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::futures::process::handshake::Welcome;
 use crate::futures::sys::signals::BlockedSignals;
 use crate::user_code::{contain, install_hook};
 
-/// How many pools this process is inside of.
+/// The nesting depth of pools around this process.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn depth() -> u32 {
     DEPTH.load(Ordering::Relaxed) // ORDERING: Relaxed; set before user code runs
 }
 
-/// The parent's first message, and the descriptors that came with it.
-pub(crate) struct Order {
+/// The parent's first message, with the descriptors that came with it.
+pub(crate) struct WorkerSetup {
     pub(crate) welcome: Welcome,
     pub(crate) socket: OwnedFd,
     pub(crate) questions: OwnedFd,
@@ -33,18 +33,18 @@ pub(crate) struct Order {
     pub(crate) page: SharedPage,
 }
 
-/// Exit code of a worker that lost its channel, or never had one.
+/// The exit code of a worker that lost its channel, or never had one.
 pub(crate) const LOST: i32 = 113;
 
-/// Takes calls until the parent closes the channel; then the process ends.
-pub(crate) fn run(order: Order) -> ! {
-    let Order { welcome, socket, questions, bell, own_bell, page } = order;
-    // ORDERING: Relaxed; no other thread is there.
+/// Runs calls until the parent closes the channel; then the process ends.
+pub(crate) fn run(setup: WorkerSetup) -> ! {
+    let WorkerSetup { welcome, socket, questions, bell, own_bell, page } = setup;
+    // ORDERING: Relaxed; there is no other thread.
     DEPTH.store(welcome.depth, Ordering::Relaxed);
     let mut worker = MainLoop::new(socket, bell, own_bell, Arc::new(page), welcome.limit);
     install_hook();
     let page = Arc::clone(&worker.replies.page);
-    keep_last_words(&page);
+    keep_panic_messages(&page);
     watch_parent(&worker.replies.socket, questions, &page, &worker.running);
     let code = match worker.serve(welcome) {
         Ok(()) => 0,
@@ -59,8 +59,8 @@ pub(crate) fn run(order: Order) -> ! {
     std::process::exit(code)
 }
 
-/// Writes the message of each panic to where the parent finds it if the process dies of that.
-fn keep_last_words(page: &Arc<SharedPage>) {
+/// Leaves the message of each panic in the shared page, in case the process dies of it.
+fn keep_panic_messages(page: &Arc<SharedPage>) {
     let page = Arc::clone(page);
     let next = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -69,8 +69,8 @@ fn keep_last_words(page: &Arc<SharedPage>) {
     }));
 }
 
-/// Ends the process when the parent's end of the socket is closed, whatever runs meanwhile, and says how
-/// far the worker is when the parent asks.
+/// Starts a thread that ends the process when the parent's end of the socket is closed, whatever runs
+/// meanwhile, and that answers the parent's inquiries.
 fn watch_parent(
     socket: &Arc<OwnedFd>,
     questions: OwnedFd,
@@ -85,27 +85,27 @@ fn watch_parent(
                 [PollFd::new(&socket, PollFlags::empty()), PollFd::new(&questions, PollFlags::IN)];
             if let Err(error) = poll(&mut both[..watched], None) {
                 if error != Errno::INTR {
-                    std::thread::park_timeout(REFUSED); // and does not spin
+                    std::thread::park_timeout(REFUSED); // instead of spinning
                 }
                 continue;
             }
             let [hang_up, asked] = both.map(|descriptor| descriptor.revents());
             if hang_up.contains(PollFlags::NVAL) {
-                return; // user code has closed it; the kernel's signal remains
+                return; // user code has closed it; the signal at the parent's death remains
             }
             if !hang_up.is_empty() {
                 break;
             }
             if !asked.is_empty() && answer(questions.as_fd(), &page, &running).is_err() {
-                watched = 1; // that is closed
+                watched = 1; // no more inquiries can come
             }
         }
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-        std::process::abort() // the system refuses even that
+        std::process::abort() // the system has refused it
     };
-    // If there is no thread for it, the kernel's signal at the parent's death remains.
+    // If the system refuses the thread, the signal at the parent's death remains.
     let builder = std::thread::Builder::new().name("parent-watch".into()).stack_size(64 * 1024);
-    // Signals are for the calls, which may wait for one that they have blocked.
+    // All signals go to the threads of calls, which may block some and wait for them.
     let _blocked = BlockedSignals::all();
     drop(builder.spawn(watch));
 }

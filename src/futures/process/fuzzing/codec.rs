@@ -1,4 +1,4 @@
-//! Values out of bytes.
+//! Decoding values.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::file;
 use super::values::AnyValue;
 use crate::futures::process::SharedBytes;
 use crate::futures::process::channel::frame::split_segment;
-use crate::futures::process::handshake::{Excuse, Hello, Mark, Welcome};
+use crate::futures::process::handshake::{Hello, Mark, StartFailure, Welcome};
 use crate::futures::remote::attachments::Files;
 use crate::futures::remote::chunk::decode_chunk;
 use crate::futures::remote::codec::{OutOfLinePayload, Payload, Sink, Source};
@@ -27,7 +27,7 @@ fn files(count: u8, bytes: &[u8]) -> Files {
     Files::new(made.collect())
 }
 
-/// A decoded value is the same wherever its bytes lie, and comes back when it is encoded again.
+/// A decoded value does not depend on where its bytes lie, and comes back when it is encoded again.
 fn value<T: Serialize + DeserializeOwned + Debug + 'static>(bytes: &[u8], beside: u8) {
     let inline = Source::new(bytes, &files(beside, bytes)).decode::<T>();
     let payload = OutOfLinePayload::new(&bytes);
@@ -72,7 +72,7 @@ pub fn codec(input: &[u8]) {
         15 => {
             let _ = Welcome::from_bytes(bytes);
             let _ = Hello::from_bytes(bytes);
-            let _ = Excuse::from_bytes(bytes);
+            let _ = StartFailure::from_bytes(bytes);
         }
         16 => drop(Mark::from_argument(OsStr::from_bytes(bytes))),
         17 => {

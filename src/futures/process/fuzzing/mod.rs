@@ -1,9 +1,9 @@
-//! The fuzzer's targets (`fuzz/`, and CONTRIBUTING.md): everything that reads what another process has
-//! written. Each function takes any bytes and comes back; whatever panics in it is a fault.
+//! The fuzzer's targets (`fuzz/`, and CONTRIBUTING.md): all code that reads bytes of another process. Each
+//! function takes any bytes and returns; any panic in it is a bug.
 //!
-//! The inputs of the two sides of the channel are streams as a worker and its parent write them, with
-//! orders in between for what is no frame (`script.rs`). So what was recorded from real traffic is an
-//! input as it is. `cargo test` runs the inputs in `fuzz/seeds`.
+//! The inputs for the two sides of the channel are streams as a worker and its parent write them, with
+//! orders in between for all other events (`script.rs`). So recorded traffic is an input as it is.
+//! `cargo test` runs the inputs in `fuzz/seeds`.
 
 mod codec;
 mod page;
@@ -29,12 +29,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 /// The most bytes of a message.
 const LIMIT: u64 = 1 << 20;
 
-/// A socket as between a worker and its parent.
+/// A socket pair like that of a worker and its parent.
 fn sockets() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// A descriptor of the kind that an input asks for: mostly memory, sealed or not.
+/// A descriptor of the given kind: mostly memory, sealed or not.
 fn file(kind: u8, content: &[u8]) -> rustix::io::Result<OwnedFd> {
     let memory = |seals: SealFlags| {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -62,7 +62,7 @@ fn file(kind: u8, content: &[u8]) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Makes a file shorter or longer, if it lets that be done.
+/// Makes a file shorter or longer, if its seals allow it.
 fn resize(file: &OwnedFd, len: u64) {
     let _ = rustix::fs::ftruncate(file.as_fd(), len);
 }

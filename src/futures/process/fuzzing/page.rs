@@ -1,5 +1,4 @@
-//! The page that a worker and its parent share: streams, claims, last words, and the questions beside it,
-//! while somebody writes to it what nobody should.
+//! The shared page (streams, claims, last message) and the inquiries, while stray writes change the page.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +12,7 @@ use crate::futures::process::channel::inquiry::{Asker, RunningId, Standing, answ
 use crate::futures::process::channel::ring::{CAPACITY, RingBuffer};
 use crate::futures::process::channel::shared_page::SharedPage;
 
-/// Orders out of bytes; zeros behind the last.
+/// Reads orders from bytes; zeros follow the last byte.
 struct Orders<'a>(&'a [u8]);
 
 impl<'a> Orders<'a> {
@@ -32,7 +31,7 @@ impl<'a> Orders<'a> {
     }
 }
 
-/// One of the two streams, and what is in it.
+/// One of the two streams, and its contents.
 #[derive(Default)]
 struct Stream {
     unread: VecDeque<u8>,
@@ -41,7 +40,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// `honest` while nobody else has written to the page.
+    /// `honest` while no stray write has changed the page.
     fn write(&mut self, ring: RingBuffer<'_>, bytes: &[u8], honest: bool) {
         let written = ring.try_write(bytes, || Ok(()));
         if honest {
@@ -74,7 +73,7 @@ impl Stream {
     }
 }
 
-/// Both sides of one channel, as this process has them.
+/// Both sides of one channel, in this process.
 struct Both {
     parent: SharedPage,
     worker: SharedPage,
@@ -114,7 +113,7 @@ impl Both {
         match what % 4 {
             0 => {
                 self.parent.offer(seq);
-                // Those that share its word are over.
+                // Calls that share its word are over.
                 self.begun.clear();
                 self.revoked.clear();
             }
@@ -132,7 +131,7 @@ impl Both {
     }
 }
 
-/// The questions that a parent asks over a socket, and what is said there.
+/// The inquiries of a parent over a socket, and the replies.
 struct Questions {
     asker: Asker,
     socket: OwnedFd,
@@ -169,7 +168,7 @@ impl Questions {
     }
 }
 
-/// The page, by turns used as it should be and written to at any place.
+/// The page, used correctly and changed by stray writes in turn.
 pub fn page(input: &[u8]) {
     let mut orders = Orders(input);
     let (Ok(mut both), Ok(mut questions)) = (Both::new(), Questions::new()) else { return };

@@ -1,4 +1,4 @@
-//! The parent's side: it takes whatever a worker might say, and every call ends.
+//! The parent's side: it copes with anything that a worker may send, and every call ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::Location;
@@ -33,9 +33,9 @@ use crate::futures::remote::submit::{RemotePool, send, send_chunk};
 
 /// In the first byte of an input: the worker claims no call by itself.
 const LEAVES_CLAIMS: u8 = 4;
-/// The worker does not introduce itself.
+/// The worker sends no hello.
 const NO_GREETING: u8 = 8;
-/// A thread that waits reads, instead of the supervisor.
+/// A waiting thread reads instead of the supervisor.
 const WAITER: u8 = 16;
 /// The worker runs an initializer first.
 const INITIALIZES: u8 = 32;
@@ -46,7 +46,7 @@ const BREAKS: u8 = 128;
 
 const HELLO: Hello = Hello { nonce: 7, fingerprint: 9 };
 
-/// The questions to a call, whatever its type.
+/// The methods of a future, for any type of result.
 trait AnyFuture {
     fn is_over(&self) -> bool;
     fn give_up(&self);
@@ -82,10 +82,10 @@ pub(in crate::futures::process) struct Parent {
     bell: Option<OwnedFd>,
     _their_bell: OwnedFd,
     files: ScriptFiles,
-    /// The calls that it was asked, unless the input has written to the page.
+    /// Reads the requests, unless the input has written to the page.
     requests: Option<FrameReader>,
     futures: Vec<Box<dyn AnyFuture>>,
-    /// Nobody listens to the worker any more.
+    /// The parent does not read from the worker any more.
     over: bool,
 }
 
@@ -125,7 +125,7 @@ impl Parent {
         let initializes = first & INITIALIZES != 0;
         let reader = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
         let incoming = Incoming::new(reader)?;
-        // No process, so that no signal has an effect.
+        // Not a process, so that no signal has an effect.
         let nobody = page_file.try_clone()?;
         let pid = std::process::id();
         let sender = Sender::new(pid, bell, socket, nobody, Arc::clone(incoming.wake()), page);
@@ -221,14 +221,14 @@ impl Parent {
         }
     }
 
-    /// The worker says who it is.
+    /// The worker sends its hello.
     pub(in crate::futures::process) fn greet(&mut self) {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
         self.frame(&ScriptStep { bytes, order: None }, false);
     }
 
-    /// The worker says this, and nobody has read it yet.
+    /// The worker writes a frame, which is not read yet.
     #[cfg(test)]
     pub(in crate::futures::process) fn say(&self, kind: FrameKind, seq: u64, body: &[&[u8]]) {
         let mut bytes = Vec::new();
@@ -237,7 +237,7 @@ impl Parent {
         assert_eq!(self.page.answers().try_write(&bytes, || Ok(())), Ok(true));
     }
 
-    /// The worker says this.
+    /// The worker writes a frame, and the parent reads it.
     fn frame(&mut self, step: &ScriptStep, in_parts: bool) {
         if step.files() > 0 {
             self.files.send(self.socket.as_fd(), &step.seq().to_ne_bytes(), step.files());
@@ -258,7 +258,7 @@ impl Parent {
         }
     }
 
-    /// Like the supervisor, or a thread that waits.
+    /// Reads like the supervisor, or like a waiting thread.
     pub(super) fn receive(&mut self) {
         if self.over {
             return;
@@ -290,7 +290,7 @@ impl Parent {
         }
     }
 
-    /// Whatever the worker does, its parent says frames.
+    /// Checks that the parent writes frames, whatever the worker does.
     fn read_requests(&mut self) {
         let mut text = [0; 8];
         let mut receive = || receive_with_files(self.socket.as_fd(), &mut text, false);
@@ -307,7 +307,7 @@ impl Parent {
         assert!(requests.is_empty(), "half a frame");
     }
 
-    /// The worker is gone; gives how many calls it has answered.
+    /// Ends the worker; returns the number of calls that it has answered.
     pub(super) fn end(mut self) -> u64 {
         self.bell = None;
         self.receive();
@@ -320,7 +320,7 @@ impl Parent {
             step.run();
         }
         drop(sender);
-        // Calls that it had not begun would go to the next one.
+        // Calls that it has not begun would go to the next worker.
         self.pool.cancel_pending();
         assert!(self.futures.iter().all(|future| future.is_over()), "a call has no end");
         let state = self.pool.state.lock();
@@ -329,7 +329,7 @@ impl Parent {
     }
 }
 
-/// The parent's side of the channel, told whatever it may be.
+/// The parent's side of the channel, with any input.
 pub fn parent(input: &[u8]) {
     let (first, steps) = steps(input);
     let Ok(mut parent) = Parent::new(first) else { return };

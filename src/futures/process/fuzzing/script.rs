@@ -1,7 +1,7 @@
 //! Inputs as streams of frames, with orders in between.
 //!
-//! The first byte says how the stream is treated. An order looks like a frame; its kind is one that no
-//! frame has. What is behind the last whole frame is written as it is.
+//! The first byte has flags for the whole stream. An order looks like a frame, with a kind that no frame has.
+//! The bytes behind the last complete frame are written as they are.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use super::{LIMIT, file};
 use crate::futures::process::channel::fds::{FILES, send_with_files};
 use crate::futures::process::channel::frame::{HEADER, Header};
 
-/// In the first byte: frames are written as they are, also if their sums are wrong.
+/// In the first byte: frames are written as they are, even if their checksums are wrong.
 pub(super) const AS_IT_IS: u8 = 1;
 /// In the first byte: frames come in two parts.
 pub(super) const IN_PARTS: u8 = 2;
@@ -19,7 +19,7 @@ pub(super) const IN_PARTS: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum ScriptOrder {
-    /// A call is submitted: `seq` says which, the body is its argument.
+    /// A call is submitted: `seq` selects the function, the body is the argument.
     Submit = 0xe0,
     /// The call numbered `seq` is cancelled.
     Cancel,
@@ -27,14 +27,13 @@ pub(super) enum ScriptOrder {
     Kill,
     /// The worker claims the call of number `seq`.
     Begin,
-    /// The next descriptor is of the kind `flags`. Its content is the body, repeated if `seq` says that
-    /// it is longer.
+    /// Makes the next descriptor, of kind `flags`. Its content is the body, repeated up to `seq` bytes.
     File,
     /// The body is sent over the socket, with `files` descriptors.
     Message,
     /// The body is written into the page at `seq`.
     Poke,
-    /// Somebody looks at the clock.
+    /// The time limits are checked.
     Clock,
     /// The worker closes its bell.
     Leave,
@@ -74,7 +73,7 @@ impl ScriptOrder {
 /// A frame or an order.
 #[derive(Debug)]
 pub(super) struct ScriptStep {
-    /// All of it, the header included.
+    /// All bytes, including the header.
     pub(super) bytes: Vec<u8>,
     pub(super) order: Option<ScriptOrder>,
 }
@@ -155,7 +154,7 @@ impl ScriptFiles {
         self.0.extend(file(order.flags(), &content).ok());
     }
 
-    /// Sends so many with a message. If none was made for it, it is the socket itself.
+    /// Sends a message with `count` descriptors: those that were made for it, or the socket itself.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, text: &[u8], count: u8) {
         let count = usize::from(count).min(FILES);
         let own: Vec<_> = self.0.drain(..count.min(self.0.len())).collect();

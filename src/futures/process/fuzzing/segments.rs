@@ -12,11 +12,11 @@ use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::OutOfLine;
 use crate::futures::remote::segments::{Announced, Arena, Segment};
 
-/// The segments that the other side has announced, as this side has them and as they should be.
+/// The segments of the other side, as this side keeps them and as they should be.
 #[derive(Default)]
 struct Theirs {
     segments: ForeignSegments,
-    /// Files that were announced, with what is in those that cannot change.
+    /// The announced files, with the contents of those that cannot change.
     files: BTreeMap<u64, (OwnedFd, Option<Vec<u8>>)>,
 }
 
@@ -36,7 +36,7 @@ impl Theirs {
         }
     }
 
-    /// Decodes `len` bytes of it; the file is resized before, after it was looked at.
+    /// Decodes `len` bytes of a segment; may resize the file between the check and the read.
     fn read(&mut self, id: u64, len: u64, resized: Option<u64>) -> bool {
         let known = self.files.get(&id);
         let Ok(window) = self.segments.window(OutOfLine { segment: id, len }) else {
@@ -71,7 +71,7 @@ impl Theirs {
     }
 }
 
-/// The segments of this side, and what the other one has been told of them.
+/// The segments of this side, and those that the other side knows.
 struct Own {
     arena: Arena,
     announced: Announced,
@@ -154,7 +154,7 @@ pub fn segments(input: &[u8]) {
     }
 }
 
-/// Shared bytes over a file of any kind: none that somebody can still change.
+/// Shared bytes over a file of any kind: files that can still be changed are refused.
 fn shared(kind: u8, content: &[u8], [number, len]: [u64; 2]) {
     let Ok(made) = file(kind, content) else { return };
     let own = made.try_clone();

@@ -1,4 +1,4 @@
-//! The inputs that are kept, as ordinary tests; and where they come from.
+//! The recorded inputs as ordinary tests, and the recorder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,11 +43,11 @@ fn seeds(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target)
 }
 
-/// Each whole, and cut off in the middle.
+/// Runs each input, and its first half.
 #[test]
 fn seeds_run_to_an_end() {
     for (name, target) in TARGETS {
-        // They are not in the package.
+        // The published package does not contain them.
         let Ok(files) = fs::read_dir(seeds(name)) else { continue };
         for file in files {
             let input = fs::read(file.unwrap().path()).unwrap();
@@ -57,12 +57,12 @@ fn seeds_run_to_an_end() {
     }
 }
 
-/// A pool and a worker that talk to each other, and what they say.
+/// A pool and a worker, with a recording of their traffic.
 struct Recorder {
     parent: Parent,
     worker: MainLoop,
     frame_reader: FrameReader,
-    /// Reads both streams beside those who read them.
+    /// Reads both streams in addition to their readers.
     tap: SharedPage,
     to_worker: Vec<u8>,
     to_parent: Vec<u8>,
@@ -120,7 +120,7 @@ fn put_order(out: &mut Vec<u8>, order: ScriptOrder, flags: u8, seq: u64, body: &
     out[start + 4] = order as u8;
 }
 
-/// Appends a part of a stream as it is in an input: with what its descriptors are.
+/// Appends a part of a stream to an input, with orders that make its descriptors.
 fn note(stream: &[u8], socket: &OwnedFd, out: &mut Vec<u8>) {
     let input = [&[AS_IT_IS], stream].concat();
     for mut step in steps(&input).1 {
@@ -129,7 +129,7 @@ fn note(stream: &[u8], socket: &OwnedFd, out: &mut Vec<u8>) {
             for file in peek(socket) {
                 let mut content = vec![0; LIMIT as usize];
                 let count = rustix::io::pread(&file, &mut content, 0).unwrap();
-                // Segments grow in steps; what is behind the payload is zero.
+                // Segments grow in steps; the bytes behind the payload are zero.
                 let seals = rustix::fs::fcntl_get_seals(&file).unwrap();
                 let is_segment = !seals.contains(SealFlags::WRITE);
                 let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -146,7 +146,7 @@ fn note(stream: &[u8], socket: &OwnedFd, out: &mut Vec<u8>) {
     }
 }
 
-/// The descriptors of the next message, which stays where it is.
+/// The descriptors of the next message, which stays in the socket.
 fn peek(socket: &OwnedFd) -> Vec<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -160,7 +160,7 @@ fn peek(socket: &OwnedFd) -> Vec<OwnedFd> {
     rights.flatten().collect()
 }
 
-/// Which function, and its argument.
+/// The number of the function, and its argument.
 type Submitted<'a> = (u64, &'a [u8]);
 
 fn encoded<T: Serialize + 'static>(which: u8, count: u8, value: &T) -> (u8, Vec<u8>) {
@@ -213,8 +213,8 @@ fn encoded_values_are_inputs() {
     }
 }
 
-/// Calls of every kind, each so that its argument or its result goes in another way. With the variable
-/// `CONCURRENT_FUZZ_RECORD` what was said becomes the seeds.
+/// Calls of every kind, whose arguments and results cross in all possible ways. With the variable
+/// `CONCURRENT_FUZZ_RECORD` their traffic becomes the seeds.
 #[test]
 fn real_traffic_is_an_input_that_ends_all_calls() {
     let long = b"a longer text ".repeat(300);

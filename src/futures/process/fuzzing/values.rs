@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::futures::process::SharedBytes;
 
-/// A value of every shape that serde knows, with lengths wherever one can stand.
+/// A value of every shape that serde knows, with lengths in all places.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) enum AnyValue {
     Nothing,
@@ -17,8 +17,8 @@ pub(super) enum AnyValue {
     Beside(SharedBytes),
 }
 
-/// The most bytes of a result that travels inside of its frame here, since one thread plays both
-/// sides; longer ones are so long that they lie in shared memory.
+/// Results have at most this many bytes, or at least `LONG`, so that they go into shared memory: one thread
+/// plays both sides and would wait for room in the ring.
 const SHORT: usize = 40_000;
 const LONG: usize = 70_000;
 

@@ -1,4 +1,4 @@
-//! The worker's side: it takes whatever its parent might say.
+//! The worker's side: it copes with anything that its parent may send.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
@@ -40,8 +40,7 @@ fn tokens() -> &'static [FunctionToken] {
     })
 }
 
-/// Puts in the place of the token of a call what stands for it in an input: its number and zeros, since
-/// it is another one in each build.
+/// Replaces the token of a call by its number and zeros, as in inputs, since each build has other tokens.
 #[cfg(test)]
 pub(super) fn number_token(step: &mut ScriptStep) {
     if step.kind() == FrameKind::Call as u8 {
@@ -56,8 +55,8 @@ pub(super) fn number_token(step: &mut ScriptStep) {
     }
 }
 
-/// The other way round. A parent can be trusted not to name code that is no function of the call; so
-/// what is no number names no code.
+/// Replaces the number of a call by its token. A parent never names other code than functions, so any other
+/// number names no code.
 fn name_function(step: &mut ScriptStep) {
     if step.kind() == FrameKind::Call as u8 && step.order.is_none() {
         let sealed = step.is_sealed();
@@ -90,7 +89,7 @@ struct Channel {
 impl Channel {
     fn new() -> rustix::io::Result<Self> {
         let (socket, theirs) = sockets()?;
-        // A worker waits for descriptors that it was told of. These will never come.
+        // A worker waits for announced descriptors, which may never come here.
         set_socket_timeout(&theirs, Timeout::Recv, Some(Duration::from_millis(1)))?;
         let (page, file) = SharedPage::new()?;
         let (own_bell, their_bell) = rustix::pipe::pipe()?;
@@ -140,7 +139,7 @@ impl Channel {
         [start, end].into_iter().filter(|part| !part.is_empty()).all(|part| self.take(part))
     }
 
-    /// Has the worker read this, and reads what it says.
+    /// Has the worker read bytes, and reads its replies.
     fn take(&mut self, bytes: &[u8]) -> bool {
         for bytes in bytes.chunks(REPLY_LIMIT / 2) {
             let written = self.page.requests().try_write(bytes, || Ok(()));
@@ -170,7 +169,7 @@ impl Channel {
     }
 }
 
-/// The worker's side of the channel, told whatever it may be.
+/// The worker's side of the channel, with any input.
 pub fn worker(input: &[u8]) {
     let (first, steps) = steps(input);
     let Ok(mut channel) = Channel::new() else { return };

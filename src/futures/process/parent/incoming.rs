@@ -9,7 +9,7 @@ use super::deferred::{Step, Steps};
 use super::reply_reader::ReplyReader;
 use crate::error::Error;
 use crate::futures::process::channel::wake::{wake, wake_descriptor};
-use crate::futures::process::handshake::Excuse;
+use crate::futures::process::handshake::StartFailure;
 use crate::futures::sys::descriptors::above_standard;
 use crate::sync::{Mutex, spawn};
 
@@ -74,7 +74,7 @@ impl Incoming {
 
     /// The worker has ended: collects the remaining steps, and returns why it could not get ready, if it said
     /// so.
-    pub(crate) fn close(&self, steps: &mut Steps) -> (Option<Error>, Option<Excuse>) {
+    pub(crate) fn close(&self, steps: &mut Steps) -> (Option<Error>, Option<StartFailure>) {
         let mut reader = self.reader.lock();
         reader.closed = true;
         steps.append(&mut reader.steps);

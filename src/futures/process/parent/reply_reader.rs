@@ -22,7 +22,7 @@ use crate::futures::process::channel::frame::{Header, REPLY_LIMIT, split_segment
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::sender::SegmentFate;
 use crate::futures::process::channel::shared_page::SharedPage;
-use crate::futures::process::handshake::{Excuse, Hello};
+use crate::futures::process::handshake::{Hello, StartFailure};
 use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::{FrameKind, Malformed, OutOfLine};
 use crate::futures::remote::reply::failure;
@@ -121,13 +121,13 @@ impl ReplyReader {
     }
 
     /// Why the worker ended before its hello, if it said so.
-    pub(super) fn excuse(&self) -> Option<Excuse> {
+    pub(super) fn excuse(&self) -> Option<StartFailure> {
         if self.greeted {
             return None;
         }
-        let mut text = [0; Excuse::MOST];
+        let mut text = [0; StartFailure::MOST];
         let received = receive_with_files(self.socket.as_fd(), &mut text, false).ok()?;
-        Excuse::from_bytes(&text[..received.len])
+        StartFailure::from_bytes(&text[..received.len])
     }
 
     pub(super) fn has_left(&self) -> bool {

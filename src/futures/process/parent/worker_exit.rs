@@ -259,10 +259,10 @@ fn describe(
             Some("its program could not be loaded: its standard error says why")
         }
         _ if !aftermath.was_ready && ended.exit_code == Some(LOST) && last_words.is_some() => {
-            Some("it could not take its order from the pool")
+            Some("it could not set itself up as a worker")
         }
         _ if !aftermath.was_ready && ended.exit_code == Some(LOST) => {
-            Some("it could not take its order from the pool: its standard error says why")
+            Some("it could not set itself up as a worker: its standard error says why")
         }
         _ if !aftermath.was_ready => {
             Some("it was not ready yet: does `main` begin with `process::init()`?")

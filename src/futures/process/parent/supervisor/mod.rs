@@ -27,7 +27,7 @@ use super::worker_exit::{AfterExit, NOT_WOKEN, OUT_OF_STEP};
 use crate::futures::process::channel::inquiry::{Asker, Standing, Suspicion};
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::channel::wake::clear_wake;
-use crate::futures::process::handshake::{Excuse, Hello, Welcome};
+use crate::futures::process::handshake::{Hello, StartFailure, Welcome};
 use crate::futures::remote::protocol::Malformed;
 use crate::sync::backoff::{SPIN, spin_until_deadline};
 
@@ -224,7 +224,7 @@ impl Service {
             let (start_error, excuse) = self.incoming.close(steps);
             let ended = self.process.wait();
             let (deferred, next, sender) = match excuse {
-                Some(Excuse { refused: true, why }) => {
+                Some(StartFailure { refused: true, why }) => {
                     let why = format!("{why}, in worker process {}", self.process.pid());
                     pool.start_failed(index, std::io::Error::other(why))
                 }
