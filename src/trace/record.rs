@@ -144,7 +144,7 @@ fn collect() -> Vec<ThreadLog> {
 }
 
 /// A call's part in the recording.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Traced(CallNumber);
 
 impl Traced {

@@ -3,8 +3,8 @@
 //! A worker can run a queued call of its own pool in place: [`WorkerContext`]. A thread that receives
 //! the answers of other processes can receive some: [`attendant`](super::wait_assist).
 
-use std::cell::Cell;
-use std::ptr::NonNull;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use super::cancel_token::StopFlag;
 use super::dependency::Dependency;
@@ -153,42 +153,32 @@ pub(crate) enum Begin {
 }
 
 thread_local_static! {
-    /// INVARIANT: none, or what a [`Working`] was made of that is alive.
-    WORKER: Cell<Option<NonNull<dyn WorkerContext>>> = Cell::new(None)
+    /// The worker that this thread is.
+    WORKER: RefCell<Option<Rc<dyn WorkerContext>>> = RefCell::new(None)
 }
 
-/// As long as this is there, its thread is that worker.
+/// As long as this is there, its thread is a worker.
 #[must_use = "the thread is no worker any more when it is dropped"]
-pub(crate) struct Working<'a>(std::marker::PhantomData<&'a dyn WorkerContext>);
+pub(crate) struct Working(());
 
-impl<'a> Working<'a> {
-    pub(crate) fn begin(worker: &'a (dyn WorkerContext + 'a)) -> Self {
-        let worker = NonNull::from(worker);
-        // SAFETY: only the lifetime changes; the guard, which has it, takes the pointer back.
-        let worker = unsafe {
-            std::mem::transmute::<
-                NonNull<dyn WorkerContext + 'a>,
-                NonNull<dyn WorkerContext + 'static>,
-            >(worker)
-        };
-        WORKER.with(|own| own.set(Some(worker)));
-        Self(std::marker::PhantomData)
+impl Working {
+    pub(crate) fn begin(worker: Rc<dyn WorkerContext>) -> Self {
+        WORKER.set(Some(worker));
+        Self(())
     }
 }
 
-impl Drop for Working<'_> {
+impl Drop for Working {
     fn drop(&mut self) {
-        let _ = WORKER.try_with(|own| own.set(None));
+        let worker = WORKER.try_with(RefCell::take);
+        drop(worker);
     }
 }
 
 /// Asks the worker that this thread is; `None` if it is none.
 #[inline]
 pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> Option<R> {
-    let worker = WORKER.try_with(Cell::get).ok()??;
-    // SAFETY: by the invariant it is alive, and it cannot end before this returns: the frame that it
-    // is in is below this one on the same stack. It is shared here as there.
-    Some(question(unsafe { worker.as_ref() }))
+    WORKER.try_with(|own| own.borrow().as_deref().map(question)).ok().flatten()
 }
 
 /// How the pool that this thread works for is set.
@@ -199,7 +189,7 @@ pub(crate) fn setting() -> Option<RunInPlace> {
 
 #[cfg(all(test, not(concurrent_loom)))]
 mod tests {
-    use super::{Begin, RunInPlace, StopFlag, WorkerContext, Working, setting};
+    use super::{Begin, Rc, RunInPlace, StopFlag, WorkerContext, Working, setting};
 
     struct Always;
 
@@ -219,7 +209,7 @@ mod tests {
     #[test]
     fn a_thread_is_a_worker_only_as_long_as_it_works() {
         assert_eq!(setting(), None);
-        let working = Working::begin(&Always);
+        let working = Working::begin(Rc::new(Always));
         assert_eq!(setting(), Some(RunInPlace::Always));
         drop(working);
         assert_eq!(setting(), None);

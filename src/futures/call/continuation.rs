@@ -24,7 +24,7 @@ use super::shared_state::CallResult;
 use super::waiters::Waiter;
 use crate::error::Error;
 use crate::futures::call::state::State;
-use crate::futures::call::{self, AnyCall, Call, CallKind, Ending, log_lost, take_ending};
+use crate::futures::call::{AnyCall, Call, CallKind, Ending, log_lost};
 use crate::sync::Mutex;
 use crate::user_code::contain;
 
@@ -149,10 +149,10 @@ where
     let (linked, future) = DependentCall::to(&source, false);
     let rest = {
         let source = PairArc::clone(&source);
-        Box::new(move |chain: &mut Continuations| match take_ending(&source) {
+        Box::new(move |chain: &mut Continuations| match source.take_ending() {
             Ending::Cancelled => {
                 contain("dropping a function that will not be called", || drop(step));
-                call::cancel_in(chain, &linked.erase());
+                let _ = linked.erase().try_cancel(chain); // or it has ended
             }
             Ending::Finished(outcome) => {
                 // The function runs as the new call: its waits and its questions are that one's.
@@ -179,9 +179,9 @@ fn follow<T: Send + 'static>(
     let linked_too = PairArc::clone(&linked).erase();
     let rest = {
         let next = PairArc::clone(&next);
-        Box::new(move |chain: &mut Continuations| match take_ending(&next) {
+        Box::new(move |chain: &mut Continuations| match next.take_ending() {
             Ending::Cancelled => {
-                call::cancel_in(chain, &linked_too);
+                let _ = linked_too.try_cancel(chain); // or it has ended
             }
             Ending::Finished(outcome) => end(chain, &linked_too, outcome),
         })
@@ -222,6 +222,6 @@ pub(crate) fn try_end<T>(
         return Err(outcome);
     }
     // SAFETY: the transition above set the claim.
-    unsafe { call::finish_in(chain, call, outcome) };
+    unsafe { call.finish(chain, outcome) };
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! What this thread is doing: whose worker it is, and which calls it is inside of.
+//! What this thread is doing: whose worker it is, which calls it runs, and of which it runs callbacks.
 //!
 //! A worker that waits runs the awaited call in place, so that calls nest; the innermost is last.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use super::cancel_token::{CancelToken, StopFlag};
@@ -163,6 +163,50 @@ pub(crate) fn ask_current<R>(
     // borrows, which outlives it, is there.
     let frame = unsafe { innermost().as_ref() }?;
     Some(question(frame.running, frame.stage))
+}
+
+/// A call whose callbacks this thread is running.
+struct Notified {
+    call: usize,
+    /// Called afterwards, if the registry of waits knows it.
+    forget: Option<Forget>,
+}
+
+thread_local_static! {
+    /// The calls whose callbacks this thread is running, innermost last.
+    NOTIFYING: RefCell<Vec<Notified>> = RefCell::new(Vec::new())
+}
+
+/// Runs `callbacks` as those of the call at `call`.
+pub(crate) fn while_notifying(call: usize, callbacks: impl FnOnce()) {
+    let notified = Notified { call, forget: None };
+    let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(notified));
+    callbacks();
+    let left = NOTIFYING.try_with(|calls| calls.borrow_mut().pop()).ok().flatten();
+    if let Some(forget) = left.and_then(|left| left.forget) {
+        forget(call);
+    }
+}
+
+/// Whether this thread is inside a callback of the call at the address `call`.
+pub(crate) fn is_notifying(call: usize) -> bool {
+    let any = |calls: &RefCell<Vec<Notified>>| calls.borrow().iter().any(|own| own.call == call);
+    NOTIFYING.try_with(any).unwrap_or(false)
+}
+
+/// Whether this thread is inside any callback.
+pub(crate) fn is_notifying_any() -> bool {
+    NOTIFYING.try_with(|calls| !calls.borrow().is_empty()).unwrap_or(false)
+}
+
+/// As [`index_running`], for the calls whose callbacks this thread runs.
+pub(crate) fn index_notifying(forget: Forget, mut index: impl FnMut(usize)) {
+    let _ = NOTIFYING.try_with(|calls| {
+        for own in calls.borrow_mut().iter_mut().rev().take_while(|own| own.forget.is_none()) {
+            own.forget = Some(forget);
+            index(own.call);
+        }
+    });
 }
 
 #[cfg(all(test, not(concurrent_loom)))]

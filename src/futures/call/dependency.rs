@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use super::continuation::Continuations;
-use super::current::PoolId;
+use super::current::{PoolId, is_notifying, is_notifying_any};
+use super::in_place::{self, InPlace};
 use super::pair_arc::{PairArc, WeakPairArc};
-use super::run::{self, InPlace};
 use crate::futures::call::expiry;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall, Call, CallKind};
+use crate::futures::call::{AnyCall, Call, CallKind};
 
 /// Called when a composed call follows another call than before; `None` for those who do not block.
 pub(crate) type OnChange = Option<fn()>;
@@ -37,7 +37,7 @@ pub(crate) trait Dependency {
     /// registry of waits, to which it is reported when one of those that were looked at has ended.
     fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)>;
 
-    /// Cancels it if it is pending; returns whether it is cancelled now.
+    /// Cancels the call itself if it is pending; returns whether it is cancelled now.
     fn cancel(&self, chain: &mut Continuations) -> bool;
 
     /// Tells it that it should stop, if it runs; returns whether it can hear of it.
@@ -94,7 +94,10 @@ impl<T> Dependency for AnyCall<T> {
     }
 
     fn cancel(&self, chain: &mut Continuations) -> bool {
-        call::cancel_in(chain, self)
+        match self.try_cancel(chain) {
+            Ok(()) => true,
+            Err(state) => state.phase() == Phase::Cancelled,
+        }
     }
 
     fn ask_to_stop(&self) -> bool {
@@ -107,7 +110,7 @@ impl<T> Dependency for AnyCall<T> {
     }
 
     fn run_in_place(&self, unless_free: bool) -> InPlace {
-        run::run_in_place(self, unless_free)
+        in_place::run_queued(self, unless_free)
     }
 }
 
@@ -180,6 +183,24 @@ pub(crate) fn source_of(mut call: DependencyRef) -> DependencyRef {
     call
 }
 
+/// Whether this thread is inside a callback of the call that `call` follows in the end, so that it
+/// waits in vain: the rest of the chain comes after the callbacks. Not if there is a deadline on the
+/// way, which ends the wait.
+pub(crate) fn is_notifying_source(call: &dyn Dependency) -> bool {
+    if !is_notifying_any() {
+        return false;
+    }
+    let mut follows = call.follows(None);
+    let mut source = None;
+    while let DependsOn::Call(next) = follows {
+        follows = next.follows(None);
+        source = Some(next);
+    }
+    let is_certain = !matches!(follows, DependsOn::InTime(_));
+    let look = source.and_then(|source| source.look());
+    is_certain && look.is_some_and(|look| is_notifying(look.call))
+}
+
 /// Whether the end of `call` depends on that of the call at the address `on`, which has not ended.
 pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
     let mut left = vec![call];
@@ -196,10 +217,23 @@ pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
     false
 }
 
+/// Cancels the call on which that of a chain depends now, if it has not started. Returns whether it is
+/// cancelled now.
+pub(crate) fn cancel(chain: &mut Continuations, call: &dyn Dependency) -> bool {
+    match source_of_all(call.follows(None)) {
+        Some(source) => source.cancel(chain),
+        None => call.cancel(chain),
+    }
+}
+
 /// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
-/// anything was cancelled or can hear of it.
+/// anything was cancelled or can hear of it; not of a call that was done before.
 pub(crate) fn request_cancel(chain: &mut Continuations, call: &dyn Dependency) -> bool {
-    cancel_or(chain, call, &|running| running.ask_to_stop())
+    // As it was before: a call may stop, and be done, as soon as it is asked.
+    let before = call.look();
+    let asked = cancel_or(chain, call, &|running| running.ask_to_stop());
+    let may_end = |look: Snapshot| look.state.phase() == Phase::Cancelled || !look.state.is_done();
+    asked && before.is_some_and(may_end)
 }
 
 /// Cancels what `call` depends on and has not started, and ends the processes that run the rest.
@@ -243,97 +277,6 @@ fn cancel_step(
         }
         DependsOn::Nothing => call.cancel(chain) || end(call),
     }
-}
-
-/// Which of the calls that another one depends on are run in place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum DependencyKind {
-    /// Those that must end before it does: not what is behind a deadline, nor the members of a group.
-    Certain { unless_free: bool },
-    /// All of them.
-    Any,
-}
-
-/// Runs in place what `call` depends on and waits for this worker, as long as `go_on` says so and
-/// `call` is not done.
-#[inline]
-pub(crate) fn run_in_place(
-    call: &dyn Dependency,
-    kind: DependencyKind,
-    go_on: &mut dyn FnMut() -> bool,
-) -> InPlace {
-    if let DependsOn::Nothing = call.follows(None) {
-        // The usual case.
-        let unless_free = matches!(kind, DependencyKind::Certain { unless_free: true });
-        return if go_on() { call.run_in_place(unless_free) } else { InPlace::NotOurs };
-    }
-    run_followed_in_place(call, kind, go_on)
-}
-
-/// The same for a call that follows others.
-#[inline(never)]
-fn run_followed_in_place(
-    call: &dyn Dependency,
-    kind: DependencyKind,
-    go_on: &mut dyn FnMut() -> bool,
-) -> InPlace {
-    let mut outcome = InPlace::NotOurs;
-    // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
-    let mut path: Vec<DependencyRef> = Vec::new();
-    let mut tried = vec![Tried::Nothing];
-    while let Some(last) = tried.last_mut() {
-        let here: &dyn Dependency = match path.last() {
-            Some(followed) => &**followed,
-            None => call,
-        };
-        match (here.follows(None), kind, &mut *last) {
-            (DependsOn::InTime(_) | DependsOn::Group, DependencyKind::Certain { .. }, _) => {
-                return outcome;
-            }
-            (DependsOn::Call(next) | DependsOn::InTime(next), _, Tried::Call(before))
-                if Arc::ptr_eq(&next, before) => {}
-            (DependsOn::Call(next) | DependsOn::InTime(next), _, _) => {
-                *last = Tried::Call(Arc::clone(&next));
-                path.push(next);
-                tried.push(Tried::Nothing);
-                continue;
-            }
-            (DependsOn::Group, _, Tried::Members(left)) => {
-                if let Some(next) = left.next() {
-                    path.push(next);
-                    tried.push(Tried::Nothing);
-                    continue;
-                }
-            }
-            (DependsOn::Group, _, _) => {
-                *last = Tried::Members(here.members().into_iter());
-                continue;
-            }
-            (DependsOn::Nothing, _, _) => {
-                if !go_on() {
-                    return outcome;
-                }
-                let unless_free = matches!(kind, DependencyKind::Certain { unless_free: true });
-                match here.run_in_place(unless_free) {
-                    InPlace::Ran => outcome = InPlace::Ran,
-                    InPlace::NotOurs => {}
-                    not @ (InPlace::LeftToAnother | InPlace::NoStack) => return not,
-                }
-            }
-        }
-        path.pop();
-        tried.pop();
-    }
-    outcome
-}
-
-/// What [`run_in_place`] went through of what one call follows.
-enum Tried {
-    Nothing,
-    /// The call that it followed then: afterwards it may follow another.
-    Call(DependencyRef),
-    /// The members that are left.
-    Members(std::vec::IntoIter<DependencyRef>),
 }
 
 impl<T, B: CallKind<T> + ?Sized> Call<T, B> {

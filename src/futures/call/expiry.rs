@@ -9,19 +9,19 @@ use super::pair_arc::PairArc;
 use super::run::NoObserver;
 use super::shared_state::CallResult;
 use super::waiters::Waiter;
+use crate::futures::call::AnyCall;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall};
 
 /// Cancels `call` if it is pending; returns whether it is cancelled now.
 pub(crate) fn cancel<T: Send + 'static>(chain: &mut Continuations, call: &AnyCall<T>) -> bool {
-    let state = match call::begin_cancel(call) {
+    let state = match call.begin_cancel() {
         Ok(state) => state,
         Err(state) => return state.phase() == Phase::Cancelled,
     };
     let owner = PairArc::clone(call);
     chain.user_code(move |_| {
         // SAFETY: this made the one transition to CANCELLED, and is run once.
-        unsafe { call::discard_cancelled(&owner) };
+        unsafe { owner.discard_cancelled() };
     });
     call.body().cancelled(chain);
     notify(chain, PairArc::clone(call), state);
@@ -59,7 +59,7 @@ fn notify<T: Send + 'static>(chain: &mut Continuations, call: AnyCall<T>, state:
     }
     chain.user_code(move |chain| {
         if state.is_waited() {
-            call::notify_waiters_in(chain, &call, state, &NoObserver);
+            call.notify_waiters(chain, state, &NoObserver);
         }
         drop(call);
     });

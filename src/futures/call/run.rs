@@ -6,13 +6,11 @@ use std::mem::ManuallyDrop;
 
 use super::cancel_token::StopFlag;
 use super::continuation::Continuations;
-use super::current::{RunningCall, within, worker_of};
+use super::current::{RunningCall, within};
 use super::pair_arc::PairArc;
-use super::queued_task::QueuedTask;
 use crate::error::Error;
-use crate::futures::call::assist::{Begin, ask_worker};
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{AnyCall, Call, CallKind, cancel_now, finish, notify_waiters};
+use crate::futures::call::{Call, CallKind};
 use crate::user_code::{catch, contain};
 
 /// What a worker wants to know of the course of a call that it runs.
@@ -134,7 +132,7 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedF
 /// # Safety
 ///
 /// The caller made the transition that starts and claims the call, and calls this once.
-unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn RunObserver) -> State
+pub(super) unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn RunObserver) -> State
 where
     B: CallKind<T> + ?Sized,
 {
@@ -152,6 +150,49 @@ where
     stage.leaves_user_code();
     // SAFETY: the caller holds the claim.
     unsafe { core.finish(outcome) }
+}
+
+/// A task that can stand in the queue.
+pub(crate) trait QueuedTask: Send + 'static {
+    /// Starts it and runs it on this thread, unless it is over or runs elsewhere; tells `stage`.
+    fn run(self, stage: &dyn RunObserver);
+
+    /// Starts it, unless it is over or runs elsewhere. Runs nothing of the user's. Whoever started it
+    /// goes on with [`run_started`](Self::run_started).
+    fn start(&self) -> bool;
+
+    /// Runs what was started, on this thread; whoever started it has seen to [`RunObserver::begins`].
+    fn run_started(self, stage: &dyn RunObserver);
+
+    /// A call that others can reach may leave PENDING at any moment: look once.
+    fn phase(&self) -> Phase;
+
+    /// Cancels it if it is pending; returns the phase that it was in.
+    fn cancel(self) -> Phase;
+
+    /// Fails it if it is pending; returns the phase that it was in.
+    fn fail(self, error: Error) -> Phase;
+}
+
+impl<E: QueuedTask> QueuedTask for Box<E> {
+    fn run(self, stage: &dyn RunObserver) {
+        (*self).run(stage);
+    }
+    fn start(&self) -> bool {
+        (**self).start()
+    }
+    fn run_started(self, stage: &dyn RunObserver) {
+        (*self).run_started(stage);
+    }
+    fn phase(&self) -> Phase {
+        (**self).phase()
+    }
+    fn cancel(self) -> Phase {
+        (*self).cancel()
+    }
+    fn fail(self, error: Error) -> Phase {
+        (*self).fail(error)
+    }
 }
 
 /// A call that others know of.
@@ -185,7 +226,7 @@ where
         let state = unsafe { execute(&*self, stage) };
         if state.is_waited() {
             let call = PairArc::clone(&self).erase();
-            notify_waiters(&call, state, stage);
+            Continuations::with(|chain| call.notify_waiters(chain, state, stage));
         }
         // What was moved out already is not dropped here; a lost failure is logged here.
         let something_left = std::mem::needs_drop::<T>() || state.is_failed();
@@ -206,7 +247,8 @@ where
 
     fn cancel(self) -> Phase {
         let call = self.erase();
-        let found = cancel_now(&call).map_or_else(State::phase, |()| Phase::Pending);
+        let cancelled = Continuations::with(|chain| call.try_cancel(chain));
+        let found = cancelled.map_or_else(State::phase, |()| Phase::Pending);
         contain("dropping a result that nobody took", || drop(call));
         found
     }
@@ -222,81 +264,8 @@ where
         });
         let call = self.erase();
         // SAFETY: the transition above set the claim.
-        unsafe { finish(&call, Err(Box::new(error))) };
+        Continuations::with(|chain| unsafe { call.finish(chain, Err(Box::new(error))) });
         contain("dropping a result that nobody took", || drop(call));
         Phase::Pending
     }
-}
-
-/// What became of a call that was to be run in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InPlace {
-    Ran,
-    /// It does not wait in the queue of this worker's pool, or not any more.
-    NotOurs,
-    /// Another worker can take it.
-    LeftToAnother,
-    /// The system gives this thread no stack to run it on. It waits as before.
-    NoStack,
-}
-
-/// Runs `call` on this thread if it waits in the queue of the pool that this thread works for.
-///
-/// For a worker that would otherwise block on it. The place of the call is empty in the queue from
-/// then on. The stack comes first: a call that was claimed always runs.
-pub(crate) fn run_in_place<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
-    let core = call.core();
-    let pool = core.pool();
-    if pool == 0 || worker_of() != pool || core.state().phase() != Phase::Pending {
-        return InPlace::NotOurs;
-    }
-    let run = || {
-        let mut start = || core.transition(State::start_and_claim).is_ok();
-        match ask_worker(|worker| worker.begin_in_place(unless_free, &mut start)) {
-            None | Some(Begin::Gone) => return InPlace::NotOurs,
-            Some(Begin::LeftToAnother) => return InPlace::LeftToAnother,
-            Some(Begin::Begun) => {}
-        }
-        // SAFETY: this thread made the transition above.
-        let state = unsafe { execute(call, &Nested) };
-        // Callbacks and what follows nest as the calls do: on the same piece of stack.
-        if state.is_waited() {
-            notify_waiters(call, state, &Nested);
-        }
-        InPlace::Ran
-    };
-    on_enough_stack(run).unwrap_or(InPlace::NoStack)
-}
-
-/// The stage of a call that a waiting worker runs in place.
-struct Nested;
-
-impl RunObserver for Nested {
-    fn ended(&self, failed: bool) {
-        ask_worker(|worker| worker.ended(failed));
-    }
-    fn leaves_user_code(&self) {}
-    fn enters_user_code(&self) {}
-    fn stop_flag(&self) -> Option<StopFlag> {
-        ask_worker(|worker| worker.stop_flag())
-    }
-}
-
-/// Runs `body`, which does not unwind, on a fresh piece of stack if this one nears its end: calls that
-/// wait for calls nest as deep as they please. `None`, without running it, if there is none to be had.
-#[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
-    const RED_ZONE: usize = 128 * 1024;
-    const PIECE: usize = 2 * 1024 * 1024;
-    if stacker::remaining_stack().is_some_and(|left| left >= RED_ZONE) {
-        return Some(body());
-    }
-    // It panics, before it calls anything, if the system refuses the memory.
-    catch(|| stacker::grow(PIECE, body)).ok()
-}
-
-// ThreadSanitizer loses the thread whose stack is changed.
-#[cfg(any(miri, concurrent_loom, concurrent_tsan))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
-    Some(body())
 }

@@ -9,7 +9,7 @@ pub(crate) use off::{Blocks, CallEnd, CallOrigin, Traced};
 /// The same, of no size and without an effect.
 #[cfg(not(feature = "trace"))]
 mod off {
-    #[derive(Debug)]
+    #[derive(Clone, Copy, Debug)]
     pub(crate) struct Traced;
 
     pub(crate) enum CallOrigin {

@@ -4,10 +4,8 @@ use super::REGISTRY;
 use super::pools::Generation;
 use crate::futures::call::assist::{AwaitedSet, RunInPlace, setting};
 use crate::futures::call::current;
-use crate::futures::call::dependency::{
-    Dependency, DependencyKind, DependsOn, Snapshot, run_in_place,
-};
-use crate::futures::call::run::InPlace;
+use crate::futures::call::dependency::{Dependency, DependsOn, Snapshot};
+use crate::futures::call::in_place::{DependencyKind, InPlace, run_in_place};
 use crate::futures::call::state::Phase;
 
 /// How far a wait, or several for the same calls, came in running these in place.

@@ -37,6 +37,7 @@
 //!
 //! LOCK: the registry before a group, a hop of a chain, a scope or a signal.
 
+mod describe;
 mod graph;
 mod in_place;
 mod pools;
@@ -56,7 +57,6 @@ use super::call::dependency::Dependency;
 use super::call::waiters::{Signal, WakeWhen};
 use crate::error::{Error, Result};
 use crate::futures::call::assist::AwaitedSet;
-use crate::futures::call::{index_notifying, is_notifying_any};
 use crate::sync::{global_mutex, thread_local_static};
 
 global_mutex! {
@@ -213,7 +213,7 @@ fn forget_running(call: usize) {
 
 /// Whether a wait of this thread is one that others may depend on.
 pub(crate) fn concerns_this_thread() -> bool {
-    current::is_in_call() || current::worker_of() != 0 || is_notifying_any()
+    current::is_in_call() || current::worker_of() != 0 || current::is_notifying_any()
 }
 
 /// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports; for
@@ -293,7 +293,7 @@ impl Registry {
         current::index_running(forget_running, |call| {
             self.runs.insert(call, key);
         });
-        index_notifying(forget_running, |call| {
+        current::index_notifying(forget_running, |call| {
             self.runs.insert(call, key);
         });
         if let Some(pool) = self.pools.get_mut(&blocked.worker_of) {

@@ -1,14 +1,12 @@
 //! The registry as a graph of blocked threads, pools and calls made of others.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use super::graph::{Branch, Waits, can_move};
-use super::{Awaits, BlockedThread, Registry, ThreadKey, WaitFor, recheck_composed};
+use super::{Awaits, Registry, ThreadKey, WaitFor, recheck_composed};
 use crate::futures::call::assist::AwaitedSet;
 use crate::futures::call::current::{self, PoolId};
 use crate::futures::call::dependency::{Dependency, DependencyRef, DependsOn, Snapshot};
-use crate::futures::call::is_notifying_any;
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiters::WakeWhen;
 
@@ -41,7 +39,7 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> WaitCheck {
         let threads = |nodes: Vec<GraphNode>| nodes.into_iter().filter_map(GraphNode::thread);
         let running = threads(stuck.all).filter(|other| view.can_run(*other)).collect::<Vec<_>>();
         if running.is_empty() {
-            let text = view.describe(&stuck.path) + view.cure(key);
+            let text = view.describe(&stuck.path) + view.advice(key);
             return WaitCheck::Stuck(threads(stuck.path).collect(), text);
         }
         // They move if they are told; whether that is enough for this one is seen then.
@@ -79,16 +77,11 @@ fn is_depended_on(registry: &Registry, key: ThreadKey) -> bool {
         .pools
         .get(&worker_of)
         .is_some_and(|pool| pool.ends_awaited > 0 || !pool.has_another_worker());
-    counts || is_notifying_any() || current::is_awaited(FRAMES)
+    counts || current::is_notifying_any() || current::is_awaited(FRAMES)
 }
 
-/// What to do about it.
-const CURE: &str = "; more workers would help, or to follow the calls with `and_then` instead of \
-                    waiting in a call";
-const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum GraphNode {
+pub(super) enum GraphNode {
     Thread(ThreadKey),
     /// Any of its workers.
     Pool(PoolId),
@@ -105,29 +98,29 @@ impl GraphNode {
     }
 }
 
-struct View<'a> {
-    registry: &'a Registry,
+pub(super) struct View<'a> {
+    pub(super) registry: &'a Registry,
     /// Those that were come across.
-    groups: HashMap<usize, AwaitedCall<'a>>,
+    pub(super) groups: HashMap<usize, AwaitedCall<'a>>,
     /// Something rests on a call made of others.
     watches: bool,
     /// There is a deadline on the way.
     saw_deadline: bool,
     /// Looks what there is behind deadlines.
-    beyond_deadlines: bool,
+    pub(super) beyond_deadlines: bool,
     /// Threads that have something to run in place.
     running: Vec<ThreadKey>,
 }
 
 /// A call on the way.
 #[derive(Clone)]
-enum AwaitedCall<'a> {
+pub(super) enum AwaitedCall<'a> {
     Awaited(&'a dyn Dependency),
     Followed(DependencyRef),
 }
 
 impl AwaitedCall<'_> {
-    fn get(&self) -> &dyn Dependency {
+    pub(super) fn get(&self) -> &dyn Dependency {
         match self {
             Self::Awaited(call) => *call,
             Self::Followed(call) => &**call,
@@ -136,7 +129,7 @@ impl AwaitedCall<'_> {
 }
 
 /// Where the way from a call to what it follows ends.
-enum WaitEnd {
+pub(super) enum WaitEnd {
     /// A call that follows no other, or has ended, and the one that follows it.
     Call(Option<Snapshot>, Option<usize>),
     /// A call made of others.
@@ -158,7 +151,7 @@ impl<'a> View<'a> {
     }
 
     /// Goes from `call` to what it follows in the end.
-    fn end_of(
+    pub(super) fn end_of(
         &mut self,
         mut call: AwaitedCall<'a>,
         mut follower: Option<usize>,
@@ -188,7 +181,7 @@ impl<'a> View<'a> {
     }
 
     /// What `call` depends on; `None` if it is over and was not what the wait is for.
-    fn branch(
+    pub(super) fn branch(
         &mut self,
         call: AwaitedCall<'a>,
         follower: Option<usize>,
@@ -278,96 +271,11 @@ impl<'a> View<'a> {
             WaitEnd::Call(None, _) | WaitEnd::InTime => false,
         }
     }
-
-    fn cure(&self, key: ThreadKey) -> &'static str {
-        let blocked = self.registry.blocked.get(&key);
-        if blocked.is_some_and(|blocked| blocked.out_of_stack) { NO_STACK } else { CURE }
-    }
-
-    /// The cycle in words: each thread's innermost call, and what it waits for.
-    fn describe(&mut self, path: &[GraphNode]) -> String {
-        let registry = self.registry;
-        let mut text = String::new();
-        for pair in path.windows(2) {
-            let (name, of_what) = match pair[0] {
-                GraphNode::Pool(_) => continue, // the thread before says it
-                GraphNode::Thread(key) => {
-                    let Some(blocked) = registry.blocked.get(&key) else { continue };
-                    (blocked.name, self.awaited_text(blocked, pair[1]))
-                }
-                GraphNode::Group(group) => {
-                    let Some(group) = self.groups.get(&group).cloned() else { continue };
-                    let Some(look) = group.get().look() else { continue };
-                    (look.name, self.member_text(&group, look.call, pair[1]))
-                }
-            };
-            if let Some(of_what) = of_what {
-                let comma = if text.is_empty() { "" } else { ", and " };
-                let _ = write!(text, "{comma}`{name}` waits for {of_what}");
-            }
-        }
-        text
-    }
-
-    /// What `blocked` waits for on the way to `next`.
-    fn awaited_text(&mut self, blocked: &'a BlockedThread, next: GraphNode) -> Option<String> {
-        let calls = match blocked.awaited.get() {
-            Awaits::Calls(calls) => calls,
-            Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
-            Awaits::RoomIn(pool) => return Some(format!("room in {}", self.pool_name(pool))),
-            Awaits::CallbacksOf(call) => {
-                return call.look().map(|look| format!("the callbacks of `{}`", look.name));
-            }
-        };
-        let needs = Some(Branch::Needs(next));
-        let call =
-            backwards(calls).find(|call| self.branch(call.clone(), None, blocked.goal) == needs)?;
-        self.end_text(call)
-    }
-
-    fn member_text(
-        &mut self,
-        group: &AwaitedCall<'a>,
-        follower: usize,
-        next: GraphNode,
-    ) -> Option<String> {
-        let needs = Some(Branch::Needs(next));
-        let mut end = usize::MAX;
-        while let Some((index, member)) = group.get().member_before(end) {
-            end = index;
-            let member = AwaitedCall::Followed(member);
-            if self.branch(member.clone(), Some(follower), WaitFor::All) == needs {
-                return self.end_text(member);
-            }
-        }
-        None
-    }
-
-    fn end_text(&mut self, call: AwaitedCall<'a>) -> Option<String> {
-        match self.end_of(call, None, self.beyond_deadlines) {
-            WaitEnd::Call(Some(look), _) => Some(self.whereabouts(look)),
-            WaitEnd::Group(look) => Some(format!("`{}`", look.name)),
-            WaitEnd::Call(None, _) | WaitEnd::InTime => None,
-        }
-    }
-
-    fn whereabouts(&self, call: Snapshot) -> String {
-        let (name, pool) = (call.name, self.pool_name(call.pool));
-        match call.state.phase() {
-            Phase::Pending => format!("`{name}`, queued in {pool}"),
-            Phase::Running => format!("`{name}`, running in {pool}"),
-            Phase::Finished | Phase::Cancelled => format!("what follows `{name}`"),
-        }
-    }
-
-    fn pool_name(&self, id: PoolId) -> &str {
-        self.registry.pools.get(&id).map_or("a pool", |pool| pool.name())
-    }
 }
 
 /// All that is awaited, the last first: what was submitted last is likely to end last, so that what
 /// is learned about it holds longest.
-fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = AwaitedCall<'a>> {
+pub(super) fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = AwaitedCall<'a>> {
     let mut end = usize::MAX;
     std::iter::from_fn(move || {
         let (index, call) = calls.before(end)?;

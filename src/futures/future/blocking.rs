@@ -1,18 +1,180 @@
-//! How a thread waits for one call, and what it finds then.
+//! How a thread waits for one call, and for its result.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::call::Ending;
 use crate::futures::call::assist::One;
+use crate::futures::call::current::is_notifying;
+use crate::futures::call::dependency::is_notifying_source;
+use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
-use crate::futures::call::{self, Ending};
+
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Wait, WaitFor};
 use crate::sync::backoff::spin_until;
 use crate::sync::deadline_after;
 
 impl<T> Future<T> {
+    /// Waits for the call and borrows its value.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done. Once it is, this costs one atomic load. Inside of another call of
+    /// the same pool, this thread [runs the call](crate::futures#waiting-inside-of-calls) if it is
+    /// still queued and no other worker is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if the call was cancelled; otherwise the failure of the call:
+    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ... [`Error::Deadlock`]
+    /// inside of a call, if the wait could never end.
+    ///
+    /// # Python
+    ///
+    /// `Future.result()`. An exception of the call is an error here: of a panic always, of a
+    /// returned `Err` after [`flatten`](Self::flatten).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// let (promise, future) = Promise::pair();
+    /// promise.set_result("done")?;
+    /// assert_eq!(*future.result()?, "done");
+    /// assert_eq!(*future.result()?, "done"); // as often as you like
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn result(&self) -> Result<&T> {
+        self.wait_done(None)?;
+        self.value()
+    }
+
+    /// Like [`result`](Self::result), but waits no longer than `timeout`; zero only looks.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done, at most for `timeout`. It runs no call in place: if all workers of a
+    /// pool wait like this for queued calls of that pool, they wait until the time is up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the call is not done in time; the call itself goes on. Otherwise as
+    /// `result`.
+    ///
+    /// # Python
+    ///
+    /// `Future.result(timeout)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// # use std::time::Duration;
+    /// let (_promise, future) = Promise::<()>::pair();
+    /// assert!(future.result_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// ```
+    pub fn result_timeout(&self, timeout: Duration) -> Result<&T> {
+        self.wait_timeout(timeout)?;
+        self.value()
+    }
+
+    /// Waits for the call and borrows its failure; `None` if it succeeded.
+    ///
+    /// # Blocking
+    ///
+    /// As [`result`](Self::result).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if the call was cancelled, [`Error::Deadlock`] as for `result`.
+    ///
+    /// # Python
+    ///
+    /// `Future.exception()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let future = pool.spawn(|| -> () { panic!("no disk") })?;
+    /// let error = future.exception()?.expect("it panicked");
+    /// assert!(error.to_string().contains("no disk"));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn exception(&self) -> Result<Option<&Error>> {
+        self.wait_done(None)?;
+        self.failure()
+    }
+
+    /// Like [`exception`](Self::exception), but waits no longer than `timeout`; zero only looks.
+    ///
+    /// # Blocking
+    ///
+    /// As [`result_timeout`](Self::result_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the call is not done in time, [`Error::Cancelled`] if it was
+    /// cancelled.
+    ///
+    /// # Python
+    ///
+    /// `Future.exception(timeout)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::Promise;
+    /// # use std::time::Duration;
+    /// let (promise, future) = Promise::pair();
+    /// assert!(future.exception_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// promise.set_result(())?;
+    /// assert!(future.exception_timeout(Duration::ZERO)?.is_none());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn exception_timeout(&self, timeout: Duration) -> Result<Option<&Error>> {
+        self.wait_timeout(timeout)?;
+        self.failure()
+    }
+
+    /// Waits for the call and moves its value out.
+    ///
+    /// # Blocking
+    ///
+    /// Until the call is done and its callbacks, which may borrow the value, have returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](Self::result). In a callback of this very call it fails with
+    /// [`Error::Deadlock`], because the wait could never end. If a callback waits for a worker that
+    /// waits here, the callback gets that error.
+    ///
+    /// # Python
+    ///
+    /// `Future.result()`, when nobody asks again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let lines: Vec<String> = pool.spawn(|| vec!["moved".to_string()])?.into_result()?;
+    /// assert_eq!(lines, ["moved"]);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn into_result(self) -> Result<T> {
+        self.wait_done(None)?;
+        if !self.call.core().state().is_settled() {
+            self.wait_settled()?;
+        }
+        self.take()
+    }
+
     /// Blocks until the call is done.
     #[inline]
     pub(crate) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
@@ -40,7 +202,7 @@ impl<T> Future<T> {
             return Ok(());
         }
         // A call that follows another ends only after that one's callbacks have returned.
-        if deadline.is_none() && call::is_notifying_source(call) {
+        if deadline.is_none() && is_notifying_source(call) {
             return Err(self.in_own_callback());
         }
         let signal = Signal::new();
@@ -75,7 +237,7 @@ impl<T> Future<T> {
 
     /// Blocks until the callbacks of a done call have returned.
     pub(crate) fn wait_settled(&self) -> Result<()> {
-        if call::is_notifying(self.call()) {
+        if is_notifying(PairArc::address(self.call())) {
             return Err(self.in_own_callback());
         }
         let core = self.call().core();
@@ -135,7 +297,7 @@ impl<T> Future<T> {
 
     /// The outcome of a settled call.
     pub(crate) fn take(self) -> Result<T> {
-        match call::take_ending(self.call()) {
+        match self.call().take_ending() {
             Ending::Finished(outcome) => outcome.map_err(|error| *error),
             Ending::Cancelled => Err(Error::Cancelled),
         }

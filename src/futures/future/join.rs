@@ -13,7 +13,7 @@ use crate::futures::call::dependency::{
 };
 use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::shared_state::CallResult;
-use crate::futures::call::{self, AnyCall, Call, CallKind, Ending, take_ending};
+use crate::futures::call::{AnyCall, Call, CallKind, Ending};
 use crate::futures::deadlock::{Recheck, recheck_blocked};
 use crate::sync::Mutex;
 use crate::user_code::contain;
@@ -254,7 +254,7 @@ where
             let rest = {
                 let (group, member) = (PairArc::clone(&group), PairArc::clone(&member));
                 Box::new(move |chain: &mut Continuations| {
-                    member_ended(chain, &group, index, take_ending(&member));
+                    member_ended(chain, &group, index, member.take_ending());
                 })
             };
             // Its future was the only one, so the group owns the outcome.
@@ -301,7 +301,7 @@ fn member_ended<T, G: JoinPolicy<T>>(
     let call = PairArc::clone(group).erase();
     match ending {
         Ending::Cancelled => {
-            call::cancel_in(chain, &call);
+            let _ = call.try_cancel(chain); // or it has ended
         }
         Ending::Finished(outcome) => {
             if let Err(late) = try_end(chain, &call, outcome) {

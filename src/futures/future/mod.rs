@@ -2,7 +2,6 @@
 
 pub(crate) mod awaiting;
 mod blocking;
-mod flatten;
 #[cfg(any(not(concurrent_loom), test))]
 mod handover;
 pub(crate) mod join;
@@ -20,15 +19,16 @@ use std::future::IntoFuture;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::time::Duration;
 
+use super::call::continuation::Continuations;
+use super::call::dependency;
 use super::call::pair_arc::PairArc;
-use super::call::waiters::Waiter;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::futures::call::AnyCall;
 use crate::futures::call::state::Phase;
-use crate::futures::call::{self, AnyCall};
 use crate::futures::future::awaiting::Awaiting;
-use crate::user_code::contain;
 
 /// The caller's end of a call: ask for its state, wait for its result, or cancel it.
 ///
@@ -124,7 +124,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        call::cancel(&self.call)
+        Continuations::with(|chain| dependency::cancel(chain, &self.call))
     }
 
     /// Cancels the call if it has not started, and otherwise asks it to stop.
@@ -156,7 +156,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn request_cancel(&self) -> bool {
-        call::request_cancel(&self.call)
+        Continuations::with(|chain| dependency::request_cancel(chain, &self.call))
     }
 
     /// Kills the worker process that runs the call; returns whether the call will end by it.
@@ -194,7 +194,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn kill(&self) -> bool {
-        call::kill(&self.call)
+        Continuations::with(|chain| dependency::kill(chain, &self.call))
     }
 
     /// Returns whether the call was cancelled.
@@ -258,212 +258,6 @@ impl<T> Future<T> {
     #[must_use]
     pub fn done(&self) -> bool {
         self.call.core().state().is_done()
-    }
-
-    /// Waits for the call and borrows its value.
-    ///
-    /// # Blocking
-    ///
-    /// Until the call is done. Once it is, this costs one atomic load. Inside of another call of
-    /// the same pool, this thread [runs the call](crate::futures#waiting-inside-of-calls) if it is
-    /// still queued and no other worker is free.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`] if the call was cancelled; otherwise the failure of the call:
-    /// [`Error::Panicked`], [`Error::Raised`], [`Error::BrokenThreadPool`], ... [`Error::Deadlock`]
-    /// inside of a call, if the wait could never end.
-    ///
-    /// # Python
-    ///
-    /// `Future.result()`. An exception of the call is an error here: of a panic always, of a
-    /// returned `Err` after [`flatten`](Self::flatten).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::Promise;
-    /// let (promise, future) = Promise::pair();
-    /// promise.set_result("done")?;
-    /// assert_eq!(*future.result()?, "done");
-    /// assert_eq!(*future.result()?, "done"); // as often as you like
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn result(&self) -> Result<&T> {
-        self.wait_done(None)?;
-        self.value()
-    }
-
-    /// Like [`result`](Self::result), but waits no longer than `timeout`; zero only looks.
-    ///
-    /// # Blocking
-    ///
-    /// Until the call is done, at most for `timeout`. It runs no call in place: if all workers of a
-    /// pool wait like this for queued calls of that pool, they wait until the time is up.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`] if the call is not done in time; the call itself goes on. Otherwise as
-    /// `result`.
-    ///
-    /// # Python
-    ///
-    /// `Future.result(timeout)`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::Promise;
-    /// # use std::time::Duration;
-    /// let (_promise, future) = Promise::<()>::pair();
-    /// assert!(future.result_timeout(Duration::ZERO).unwrap_err().is_timeout());
-    /// ```
-    pub fn result_timeout(&self, timeout: Duration) -> Result<&T> {
-        self.wait_timeout(timeout)?;
-        self.value()
-    }
-
-    /// Waits for the call and borrows its failure; `None` if it succeeded.
-    ///
-    /// # Blocking
-    ///
-    /// As [`result`](Self::result).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`] if the call was cancelled, [`Error::Deadlock`] as for `result`.
-    ///
-    /// # Python
-    ///
-    /// `Future.exception()`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::futures::ThreadPoolExecutor;
-    ///
-    /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let future = pool.spawn(|| -> () { panic!("no disk") })?;
-    /// let error = future.exception()?.expect("it panicked");
-    /// assert!(error.to_string().contains("no disk"));
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn exception(&self) -> Result<Option<&Error>> {
-        self.wait_done(None)?;
-        self.failure()
-    }
-
-    /// Like [`exception`](Self::exception), but waits no longer than `timeout`; zero only looks.
-    ///
-    /// # Blocking
-    ///
-    /// As [`result_timeout`](Self::result_timeout).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`] if the call is not done in time, [`Error::Cancelled`] if it was
-    /// cancelled.
-    ///
-    /// # Python
-    ///
-    /// `Future.exception(timeout)`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::Promise;
-    /// # use std::time::Duration;
-    /// let (promise, future) = Promise::pair();
-    /// assert!(future.exception_timeout(Duration::ZERO).unwrap_err().is_timeout());
-    /// promise.set_result(())?;
-    /// assert!(future.exception_timeout(Duration::ZERO)?.is_none());
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn exception_timeout(&self, timeout: Duration) -> Result<Option<&Error>> {
-        self.wait_timeout(timeout)?;
-        self.failure()
-    }
-
-    /// Waits for the call and moves its value out.
-    ///
-    /// # Blocking
-    ///
-    /// Until the call is done and its callbacks, which may borrow the value, have returned.
-    ///
-    /// # Errors
-    ///
-    /// As [`result`](Self::result). In a callback of this very call it fails with
-    /// [`Error::Deadlock`], because the wait could never end. If a callback waits for a worker that
-    /// waits here, the callback gets that error.
-    ///
-    /// # Python
-    ///
-    /// `Future.result()`, when nobody asks again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::futures::ThreadPoolExecutor;
-    ///
-    /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let lines: Vec<String> = pool.spawn(|| vec!["moved".to_string()])?.into_result()?;
-    /// assert_eq!(lines, ["moved"]);
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn into_result(self) -> Result<T> {
-        self.wait_done(None)?;
-        if !self.call.core().state().is_settled() {
-            self.wait_settled()?;
-        }
-        self.take()
-    }
-
-    /// Calls `callback` with this future when the call finishes, fails or is cancelled.
-    ///
-    /// Callbacks run in the order in which they were added. If the call is done already, `callback`
-    /// runs at once, in this thread.
-    ///
-    /// # Threads
-    ///
-    /// `callback` runs in the thread that ends the call: a worker, or the thread that cancels. No
-    /// lock of an executor is held. A panic is logged, and affects neither the other callbacks nor
-    /// the worker. Threads that are blocked in [`result`](Self::result) are woken before callbacks
-    /// run.
-    ///
-    /// # Python
-    ///
-    /// `Future.add_done_callback(fn)`. A callback may use its executor, and may wait for other
-    /// calls.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::futures::Promise;
-    /// use std::sync::mpsc;
-    ///
-    /// let (sender, receiver) = mpsc::channel();
-    /// let (promise, future) = Promise::pair();
-    /// future.add_done_callback(move |future| {
-    ///     sender.send(future.result().copied().unwrap()).unwrap();
-    /// });
-    /// promise.set_result(5)?;
-    /// assert_eq!(receiver.recv().unwrap(), 5);
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static)
-    where
-        T: Sync,
-    {
-        let callback = |call: &AnyCall<T>| {
-            let future = Self::from_call(PairArc::clone(call));
-            contain(format_args!("exception calling callback for {future:?}"), || {
-                callback(&future)
-            });
-        };
-        let waiter = Waiter::Callback(Box::new(callback));
-        if let Err(Waiter::Callback(callback)) = self.call.core().register(waiter) {
-            callback(&self.call);
-        }
     }
 }
 

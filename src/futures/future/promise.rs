@@ -5,9 +5,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::call::continuation::Continuations;
 use crate::futures::call::shared_state::CallResult;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall, Call, CallKind};
+use crate::futures::call::{AnyCall, Call, CallKind};
 
 /// The executor's end of a call: marks it as running, and completes it.
 ///
@@ -168,7 +169,7 @@ impl<T> Promise<T> {
         match self.call.core().transition(State::claim) {
             Ok(_) => {
                 // SAFETY: the transition above set the claim.
-                unsafe { call::finish(&self.call, outcome) };
+                Continuations::with(|chain| unsafe { self.call.finish(chain, outcome) });
                 Ok(())
             }
             Err(state) => {
@@ -183,8 +184,9 @@ impl<T> Promise<T> {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.call.core().transition(State::claim).is_ok() {
+            let broken = Err(Box::new(Error::BrokenPromise));
             // SAFETY: the transition above set the claim.
-            unsafe { call::finish(&self.call, Err(Box::new(Error::BrokenPromise))) };
+            Continuations::with(|chain| unsafe { self.call.finish(chain, broken) });
         }
     }
 }

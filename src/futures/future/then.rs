@@ -1,9 +1,14 @@
-//! One call after the other: [`Future::map`], [`Future::and_then`], [`Future::or_else`].
+//! What follows a call: callbacks, and the calls that are made of it.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
+use super::timeout;
 use crate::error::{Error, Result};
+use crate::futures::call::AnyCall;
 use crate::futures::call::continuation::{FollowUp, link};
+use crate::futures::call::pair_arc::PairArc;
+use crate::futures::call::waiters::Waiter;
 use crate::futures::{Future, Promise};
 use crate::user_code::{catch, contain};
 
@@ -172,6 +177,159 @@ impl<T: Send + 'static> Future<T> {
                 FollowUp::End(Ok(value))
             }
             Err(error) => next_call(|| function(*error)),
+        }))
+    }
+
+    /// Makes a call that ends as this one does, or fails with [`Error::Timeout`] after `timeout`.
+    ///
+    /// When time is up, this call is cancelled if it has not started. If it runs, it cannot be
+    /// interrupted: it is [asked to stop](crate::futures::is_cancel_requested) and goes on, and its
+    /// result is dropped; if it fails, that is logged. With a zero `timeout`, time is up at once
+    /// for a call that is not done.
+    ///
+    /// The time limit of a wait ([`result_timeout`](Self::result_timeout)) belongs to that wait;
+    /// this one belongs to the call. Everyone who waits sees the same failure, and so do
+    /// [`or_else`](Self::or_else), [`first_ok`](crate::futures::first_ok) and `.await`. Cancelling
+    /// the new future cancels this call while that is possible.
+    ///
+    /// # Blocking
+    ///
+    /// Never: no thread waits for the call. One thread, the timer, keeps the deadlines of the whole
+    /// process. The first deadline starts it, and it sleeps until the earliest one. A call that
+    /// ends in time takes its deadline with it.
+    ///
+    /// # Threads
+    ///
+    /// When time is up, the timer thread ends the new call, cancels this one and wakes the threads
+    /// that wait for either; it runs no code of yours. Callbacks, calls that follow, and the drop
+    /// of what a cancelled call captured run soon after in another thread, one after the other. If
+    /// one of them takes longer than some 10 ms, or blocks, a further thread takes the next: so it
+    /// delays no deadline, and a callback may wait for another call with a deadline. With a zero
+    /// `timeout` all this happens in this thread.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not start the timer's threads, the new call fails with
+    /// [`Error::ThreadStart`], as if time were up.
+    ///
+    /// # Python
+    ///
+    /// None; `asyncio.wait_for` does this for coroutines.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::{Future, Promise};
+    /// use std::time::Duration;
+    ///
+    /// let (promise, slow) = Promise::<u32>::pair();
+    /// let answer = slow.with_timeout(Duration::from_millis(1)).or_else(|error| {
+    ///     assert!(error.is_timeout());
+    ///     Future::ready(42)
+    /// });
+    /// assert_eq!(answer.into_result()?, 42);
+    /// assert!(!promise.set_running_or_notify_cancel()?); // cancelled
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[doc(alias = "wait_for")]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Future::from_call(timeout::within(self.into_call(), timeout))
+    }
+}
+
+impl<T> Future<T> {
+    /// Calls `callback` with this future when the call finishes, fails or is cancelled.
+    ///
+    /// Callbacks run in the order in which they were added. If the call is done already, `callback`
+    /// runs at once, in this thread.
+    ///
+    /// # Threads
+    ///
+    /// `callback` runs in the thread that ends the call: a worker, or the thread that cancels. No
+    /// lock of an executor is held. A panic is logged, and affects neither the other callbacks nor
+    /// the worker. Threads that are blocked in [`result`](Self::result) are woken before callbacks
+    /// run.
+    ///
+    /// # Python
+    ///
+    /// `Future.add_done_callback(fn)`. A callback may use its executor, and may wait for other
+    /// calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::Promise;
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, receiver) = mpsc::channel();
+    /// let (promise, future) = Promise::pair();
+    /// future.add_done_callback(move |future| {
+    ///     sender.send(future.result().copied().unwrap()).unwrap();
+    /// });
+    /// promise.set_result(5)?;
+    /// assert_eq!(receiver.recv().unwrap(), 5);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static)
+    where
+        T: Sync,
+    {
+        let callback = |call: &AnyCall<T>| {
+            let future = Self::from_call(PairArc::clone(call));
+            contain(format_args!("exception calling callback for {future:?}"), || {
+                callback(&future)
+            });
+        };
+        let waiter = Waiter::Callback(Box::new(callback));
+        if let Err(Waiter::Callback(callback)) = self.call().core().register(waiter) {
+            callback(self.call());
+        }
+    }
+}
+
+impl<T, E> Future<Result<T, E>>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn StdError + Send + Sync>> + Send + 'static,
+{
+    /// Makes the `Err` that the function returns the failure of its call.
+    ///
+    /// Until it is flattened, an `Err` is an ordinary value: `wait` and `exception` take a call
+    /// that returned one for a success. The flattened call fails with [`Error::Raised`], whose
+    /// `source` is the `Err` ([`Error::downcast_ref`] returns it). A panic stays a panic.
+    /// Cancelling the flattened call cancels this one.
+    ///
+    /// # Threads
+    ///
+    /// The conversion into a boxed error runs where the function of a [`map`](Future::map) would.
+    ///
+    /// # Python
+    ///
+    /// An exception that the function raises is always the call's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let good = pool.submit(str::parse::<u8>, "42")?.flatten();
+    /// let bad = pool.submit(str::parse::<u8>, "forty-two")?.flatten();
+    /// assert_eq!(*good.result()?, 42);
+    /// let error = bad.result().unwrap_err();
+    /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn flatten(self) -> Future<T> {
+        Future::from_call(link(self.into_call(), |outcome| {
+            FollowUp::End(match outcome {
+                Ok(Ok(value)) => Ok(value),
+                // The conversion is user code.
+                Ok(Err(error)) => {
+                    Err(Box::new(catch(|| Error::raised(error)).unwrap_or_else(Error::Panicked)))
+                }
+                Err(error) => Err(error),
+            })
         }))
     }
 }

@@ -14,9 +14,11 @@ use super::protocol::FrameKind;
 use super::reply::{ReplyHandler, failure};
 use crate::error::{Error, Result};
 use crate::futures::Future;
+use crate::futures::call::continuation::Continuations;
 use crate::futures::call::pair_arc::{Block, PairArc};
+use crate::futures::call::run::NoObserver;
 use crate::futures::call::state::{Phase, State};
-use crate::futures::call::{self, AnyCall, Call, CallKind};
+use crate::futures::call::{AnyCall, Call, CallKind};
 
 /// What a pool keeps with each of its calls: the message, and how far it has got.
 pub(crate) trait Delivery: Send + Sync + 'static {
@@ -227,7 +229,8 @@ impl<R: Send + 'static, D: Delivery> AnyRequest<D> for Call<R, RemoteRequest<R, 
 
     unsafe fn notify_waiters(&self, own: &RequestRef<D>) {
         // SAFETY: the caller's promise.
-        call::notify(&unsafe { as_call::<R, D>(own) });
+        let call = unsafe { as_call::<R, D>(own) };
+        Continuations::with(|chain| call.notify_waiters(chain, self.state(), &NoObserver));
     }
 
     #[cfg(feature = "mpi")]

@@ -2,19 +2,17 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::lifecycle_settings::{WorkerHooks, check_workers};
-use super::pool::{PoolSettings, ThreadPoolExecutor};
+use super::pool::ThreadPoolExecutor;
 use super::queue::{Discipline, FullQueue, Shape};
-use crate::error::{Error, Outcome, Result};
+use super::shared::PoolSettings;
+use super::worker_local::{Initializer, WorkerHooks};
+use crate::error::{Error, Result};
 use crate::futures::call::assist::RunInPlace;
 
 /// Calls per processor that the default number of workers allows for: pool calls often wait.
 const WORKERS_PER_CPU: usize = 5;
-
-pub(crate) type Initializer = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// The settings of a [`ThreadPoolExecutor`]; [`ThreadPoolExecutor::builder`] makes one.
 ///
@@ -43,12 +41,12 @@ pub struct ThreadPoolBuilder {
     max_workers: Option<usize>,
     thread_name_prefix: Option<String>,
     stack_size: Option<usize>,
-    initializer: Option<Initializer>,
+    pub(super) initializer: Option<Initializer>,
     queue_capacity: Option<usize>,
     when_full: FullQueue,
     discipline: Discipline,
-    pub(super) min_workers: usize,
-    pub(super) keep_alive: Option<Duration>,
+    min_workers: usize,
+    keep_alive: Option<Duration>,
     pub(super) hooks: WorkerHooks,
     run_in_place: RunInPlace,
 }
@@ -119,43 +117,6 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Sets a function that each worker calls before its first call.
-    ///
-    /// If it panics or returns an `Err`, the pool is broken: pending calls, and all later ones,
-    /// fail with [`Error::BrokenThreadPool`], which keeps the cause. Running calls finish.
-    ///
-    /// # Threads
-    ///
-    /// `initializer` runs in the worker.
-    ///
-    /// # Python
-    ///
-    /// `initializer`; a closure captures what `initargs` would carry. There the cause of a failure
-    /// is only logged.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use concurrent::futures::ThreadPoolExecutor;
-    ///
-    /// let pool = ThreadPoolExecutor::builder()
-    ///     .max_workers(1)
-    ///     .initializer(|| Err::<(), _>("no licence"))
-    ///     .build()?;
-    /// let error = pool.spawn(|| ()).and_then(|call| call.into_result()).unwrap_err();
-    /// assert!(error.is_broken_executor());
-    /// assert!(error.to_string().contains("no licence"));
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    #[doc(alias = "initargs")]
-    pub fn initializer<R: Outcome>(
-        mut self,
-        initializer: impl Fn() -> R + Send + Sync + 'static,
-    ) -> Self {
-        self.initializer = Some(Arc::new(move || initializer().into_result()));
-        self
-    }
-
     /// Sets when a worker that waits for a queued call of this pool runs that call itself. Default:
     /// [`RunInPlace::IfNobodyIsFree`].
     ///
@@ -167,8 +128,7 @@ impl ThreadPoolBuilder {
     ///
     /// ```
     /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
-    /// use std::sync::Arc;
-    ///
+    ///     ///
     /// let builder = ThreadPoolExecutor::builder().max_workers(2);
     /// let pool = Arc::new(builder.run_in_place(RunInPlace::Always).build()?);
     /// let inner = Arc::clone(&pool);
@@ -296,6 +256,52 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// Ends workers that have had nothing to do for this long. Default: they live as long as the
+    /// pool.
+    ///
+    /// [`min_workers`](Self::min_workers) of them stay. When calls need more, others are started,
+    /// and take the lowest free number for their name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent::futures::ThreadPoolExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let pool = ThreadPoolExecutor::builder()
+    ///     .max_workers(64)
+    ///     .min_workers(1)
+    ///     .keep_alive(Duration::from_millis(1))
+    ///     .build()?;
+    /// assert_eq!(pool.map(|n| n, 0..100).count(), 100);
+    /// while pool.stats().workers > 1 {
+    ///     std::thread::yield_now();
+    /// }
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn keep_alive(mut self, idle: Duration) -> Self {
+        self.keep_alive = Some(idle);
+        self
+    }
+
+    /// Sets how many workers stay when [`keep_alive`](Self::keep_alive) ends idle ones. Default: 0.
+    ///
+    /// These too are started as calls need them, or by
+    /// [`prestart`](ThreadPoolExecutor::prestart).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(8).min_workers(2).build()?;
+    /// assert_eq!(pool.prestart()?, 2);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn min_workers(mut self, workers: usize) -> Self {
+        self.min_workers = workers;
+        self
+    }
+
     /// Makes the pool. Threads are started when calls come.
     ///
     /// # Errors
@@ -347,11 +353,22 @@ impl ThreadPoolBuilder {
 }
 
 /// Refuses a 0; `name` is what the error calls it.
-pub(super) fn at_least_one(value: Option<usize>, name: &str) -> Result<Option<NonZeroUsize>> {
+fn at_least_one(value: Option<usize>, name: &str) -> Result<Option<NonZeroUsize>> {
     match value.map(NonZeroUsize::new) {
         Some(None) => Err(Error::InvalidArgument(format!("{name} must be greater than 0").into())),
         valid => Ok(valid.flatten()),
     }
+}
+
+pub(super) fn check_workers(min_workers: usize, max_workers: usize) -> Result<()> {
+    let text = if max_workers == 0 {
+        "max_workers must be greater than 0"
+    } else if min_workers > max_workers {
+        "min_workers must not be greater than max_workers"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidArgument(text.into()))
 }
 
 impl fmt::Debug for ThreadPoolBuilder {

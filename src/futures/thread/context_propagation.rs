@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::builder::ThreadPoolBuilder;
-use super::pool::PoolSettings;
+use super::shared::PoolSettings;
 use crate::user_code::contain;
 
 /// Enters what was captured for one call, calls what it is given, and leaves it.

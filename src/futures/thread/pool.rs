@@ -1,23 +1,23 @@
-//! [`ThreadPoolExecutor`]: the user's side of the pool.
+//! [`ThreadPoolExecutor`]: a pool from its making to its drop. How calls get in is in `submit.rs`.
 
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::panicking;
 
-use super::builder::{Initializer, ThreadPoolBuilder};
-use super::lifecycle_settings::WorkerHooks;
-use super::queue::{FullQueue, Queue, Shape, TaskRef, WorkerStatus};
-use super::worker::work;
+use super::builder::{ThreadPoolBuilder, check_workers};
+use super::queue::discard;
+use super::shared::{PoolSettings, PoolShared};
+use super::stats::{PoolStats, stats_of};
+use super::worker::is_thread_of;
 use crate::error::Result;
 use crate::futures::Future;
-use crate::futures::call::Call;
-use crate::futures::call::assist::RunInPlace;
-use crate::futures::call::cancel_token::StopFlag;
-use crate::futures::call::current::PoolId;
-use crate::futures::call::run::{CallName, NameOf, QueuedFn};
-use crate::futures::deadlock::{PoolCapacity, register_pool};
-use crate::futures::map::{Map, MapOptions, Piece, run_chunk};
-use crate::sync::{JoinHandle, spawn};
-use crate::user_code::{contain, install_hook};
+use crate::futures::call::state::Phase;
+use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
+use crate::futures::map::{Map, MapOptions};
+use crate::sync::deadline_after;
+use crate::user_code::install_hook;
 
 /// Runs calls on a pool of worker threads.
 ///
@@ -55,147 +55,6 @@ use crate::user_code::{contain, install_hook};
 /// ```
 pub struct ThreadPoolExecutor {
     shared: Arc<PoolShared>,
-}
-
-/// What the pool and its workers share.
-pub(crate) struct PoolShared {
-    id: PoolId,
-    queue: Queue,
-    settings: PoolSettings,
-    /// The settings' prefix, or the default one.
-    prefix: String,
-    stop: StopFlag,
-}
-
-/// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
-pub(crate) struct PoolSettings {
-    pub(crate) shape: Shape,
-    pub(crate) when_full: FullQueue,
-    pub(crate) thread_name_prefix: Option<String>,
-    pub(crate) stack_size: Option<usize>,
-    pub(crate) initializer: Option<Initializer>,
-    pub(crate) hooks: WorkerHooks,
-    pub(crate) run_in_place: RunInPlace,
-}
-
-impl PoolShared {
-    /// Each by itself: a drop may panic.
-    pub(super) fn drop_what_is_the_users(&mut self) {
-        let WorkerHooks { on_start, on_stop, state, context } =
-            std::mem::take(&mut self.settings.hooks);
-        let initializer = self.settings.initializer.take();
-        let broken = self.queue.control.lock().broken.take();
-        contain("dropping an initializer", || drop(initializer));
-        contain("dropping on_worker_start", || drop(on_start));
-        contain("dropping on_worker_stop", || drop(on_stop));
-        contain("dropping what makes the state of workers", || drop(state));
-        contain("dropping what captures the context of calls", || drop(context));
-        contain("dropping the error of an initializer", || drop(broken));
-    }
-
-    pub(crate) fn id(&self) -> PoolId {
-        self.id
-    }
-
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    /// Raised when all calls are asked to stop.
-    pub(super) fn stop_flag(&self) -> StopFlag {
-        self.stop.clone()
-    }
-
-    pub(super) fn settings(&self) -> &PoolSettings {
-        &self.settings
-    }
-
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    pub(crate) fn initializer(&self) -> Option<&Initializer> {
-        self.settings.initializer.as_ref()
-    }
-
-    /// Starts the worker number `index`.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        flag: Arc<WorkerStatus>,
-        index: usize,
-    ) -> std::io::Result<JoinHandle<()>> {
-        let pool = Arc::clone(self);
-        let name = format!("{}_{index}", self.prefix);
-        spawn(name, self.settings.stack_size, move || work(&pool, &flag))
-    }
-
-    /// Queues `function`; its call is named for `N`.
-    pub(super) fn enqueue<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-        N: 'static,
-    {
-        self.enqueue_named(function, NameOf::<N>::new())
-    }
-
-    /// Queues `function` under a name.
-    pub(super) fn enqueue_named<T, F, N>(
-        self: &Arc<Self>,
-        function: F,
-        name: N,
-    ) -> Result<Future<T>>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-        N: CallName,
-    {
-        if !self.settings.is_plain() {
-            return self.enqueue_with(function, name, self.default_options());
-        }
-        let (call, own) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
-        let future = Future::from_call(own);
-        match self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index)) {
-            Ok(()) => Ok(future),
-            Err((error, refused)) => {
-                contain("dropping a call that was refused", || drop((refused, future)));
-                Err(error)
-            }
-        }
-    }
-}
-
-impl PoolShared {
-    /// Each call submits the next item, or the next chunk of them.
-    fn pieces<A, R, F, I>(
-        self: &Arc<Self>,
-        options: &MapOptions,
-        function: F,
-        mut items: I,
-    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, F, I>
-    where
-        A: Send + 'static,
-        R: Send + 'static,
-        F: Fn(A) -> R + Send + Sync + 'static,
-        I: Iterator<Item = A>,
-    {
-        let shared = Arc::clone(self);
-        let function = Arc::new(function);
-        let size = options.chunk();
-        move || {
-            let item = items.next()?;
-            let function = Arc::clone(&function);
-            if size == 1 {
-                let call = shared.enqueue_piece::<_, _, F>(move || function(item));
-                return Some(call.map(Piece::One));
-            }
-            let chunk: Vec<A> =
-                std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
-            let count = chunk.len();
-            let call = shared.enqueue_piece::<_, _, F>(move || run_chunk(&*function, chunk));
-            Some(call.map(|call| Piece::Chunk(call, count)))
-        }
-    }
 }
 
 impl ThreadPoolExecutor {
@@ -249,11 +108,7 @@ impl ThreadPoolExecutor {
             // ORDERING: Relaxed; only the number itself matters.
             format!("ThreadPoolExecutor-{}", UNNAMED.fetch_add(1, Ordering::Relaxed))
         });
-        let capacity = PoolCapacity::new(prefix.clone());
-        let queue = Queue::new(settings.shape, Arc::clone(&capacity));
-        let id = register_pool(capacity);
-        let stop = StopFlag::default();
-        Self { shared: Arc::new(PoolShared { id, queue, settings, prefix, stop }) }
+        Self { shared: PoolShared::new(settings, prefix) }
     }
 
     /// Returns the largest number of threads that this pool may have; see [`resize`](Self::resize).
@@ -268,170 +123,206 @@ impl ThreadPoolExecutor {
     /// ```
     #[must_use]
     pub fn max_workers(&self) -> usize {
-        self.shared.queue.max_workers()
+        self.shared.queue().max_workers()
     }
 
     pub(super) fn shared(&self) -> &Arc<PoolShared> {
         &self.shared
     }
 
-    /// Schedules `function(argument)`; several arguments go as a tuple.
+    /// Starts [`min_workers`](super::ThreadPoolBuilder::min_workers) threads now, or all if that
+    /// was not set; returns how many threads there are.
     ///
-    /// # Blocking
-    ///
-    /// Only if the queue is bounded and full; see
-    /// [`queue_capacity`](ThreadPoolBuilder::queue_capacity).
-    ///
-    /// # Threads
-    ///
-    /// `function` runs in a worker, and is dropped there with its captures as soon as it has
-    /// returned. If the call is cancelled, the thread that cancels drops them.
+    /// Without it each thread is started by the call that needs it.
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
-    /// [`Error::BrokenThreadPool`](crate::Error::BrokenThreadPool) after an initializer failed,
-    /// [`Error::ThreadStart`](crate::Error::ThreadStart) if the system starts no thread and the
-    /// pool has none, [`Error::QueueFull`](crate::Error::QueueFull) if the pool refuses calls when
-    /// its queue is full. In each case `function` and `argument` are dropped in this thread.
+    /// [`Error::ThreadStart`](crate::Error::ThreadStart) if the system starts no more; the threads
+    /// that were started stay. [`Error::Shutdown`](crate::Error::Shutdown) or
+    /// [`Error::BrokenThreadPool`](crate::Error::BrokenThreadPool) as for `submit`.
     ///
-    /// # Python
+    /// # Examples
     ///
-    /// `submit(fn, *args)`. It does not wait for the worker's start: a [`cancel`](Future::cancel)
-    /// right after it may still succeed.
+    /// ```
+    /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(3)?;
+    /// assert_eq!(pool.prestart()?, 3);
+    /// assert_eq!(pool.stats().workers, 3);
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    pub fn prestart(&self) -> Result<usize> {
+        let shared = self.shared();
+        shared.queue().prestart(&|flag, index| shared.start(flag, index))
+    }
+
+    /// Changes the largest number of threads that this pool may have.
+    ///
+    /// If there are more, idle workers end at once and busy ones after their call. If calls wait
+    /// and there may be more threads, they are started. A worker that is ending does not count any
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `max_workers` is 0 or less than
+    /// [`min_workers`](super::ThreadPoolBuilder::min_workers).
     ///
     /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
     /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let power = pool.submit(|(base, exponent)| u32::pow(base, exponent), (2, 10))?;
-    /// assert_eq!(*power.result()?, 1024);
+    /// pool.resize(8)?;
+    /// assert_eq!(pool.max_workers(), 8);
+    /// assert!(pool.resize(0).is_err());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
-    pub fn submit<A, R, F>(&self, function: F, argument: A) -> Result<Future<R>>
-    where
-        A: Send + 'static,
-        R: Send + 'static,
-        F: FnOnce(A) -> R + Send + 'static,
-    {
-        self.shared.enqueue::<R, _, F>(move || function(argument))
+    pub fn resize(&self, max_workers: usize) -> Result<()> {
+        let shared = self.shared();
+        check_workers(shared.queue().min_workers, max_workers)?;
+        shared.queue().resize(max_workers, &|flag, index| shared.start(flag, index));
+        Ok(())
     }
 
-    /// Schedules a closure.
+    /// Returns the state and the totals of the pool, all of the same moment.
+    ///
+    /// A thread that has seen the result of a call finds that call counted. A call that is
+    /// cancelled while a worker takes it out of the queue may count as queued until the worker has
+    /// noticed.
     ///
     /// # Blocking
     ///
-    /// As [`submit`](Self::submit).
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Self::submit).
-    ///
-    /// # Python
-    ///
-    /// `submit(lambda: ...)`.
+    /// It holds the pool's locks for a time proportional to the number of workers and queued calls,
+    /// and before that, for a moment, the lock under which workers begin to block. It waits for
+    /// nothing else, so that it can be called anywhere, even in a logger.
     ///
     /// # Examples
     ///
     /// ```
     /// # use concurrent::futures::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// pool.spawn(|| 1)?.into_result()?;
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.finished, stats.running, stats.queued), (1, 0, 0));
+    /// assert_eq!((stats.workers, stats.idle), (1, 1));
+    /// # Ok::<(), concurrent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        stats_of(self.shared())
+    }
+
+    /// Refuses further calls, runs the submitted ones, and waits for the workers to end.
+    ///
+    /// It may be called more than once, and from several threads.
+    ///
+    /// # Blocking
+    ///
+    /// Until all calls are done and all threads have been joined. In one of the pool's own workers
+    /// (in a call, a callback, or the destructor of a thread-local) it does not wait.
+    ///
+    /// # Python
+    ///
+    /// `shutdown(wait=True)`; see [`shutdown_with`](Self::shutdown_with) for the rest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use concurrent::{Error, futures::ThreadPoolExecutor};
     /// let pool = ThreadPoolExecutor::new(1)?;
-    /// let words = vec!["a", "b"];
-    /// assert_eq!(pool.spawn(move || words.concat())?.into_result()?, "ab");
+    /// let call = pool.spawn(|| 1)?;
+    /// pool.shutdown();
+    /// assert!(call.done());
+    /// assert!(matches!(pool.spawn(|| 2), Err(Error::Shutdown)));
     /// # Ok::<(), concurrent::Error>(())
     /// ```
-    #[doc(alias = "submit")]
-    pub fn spawn<R, F>(&self, function: F) -> Result<Future<R>>
-    where
-        R: Send + 'static,
-        F: FnOnce() -> R + Send + 'static,
-    {
-        self.shared.enqueue::<R, F, F>(function)
+    pub fn shutdown(&self) {
+        self.shutdown_with(ShutdownOptions::new());
     }
 
-    /// Calls `function` with each item, in parallel; yields the results in the order of the items.
-    ///
-    /// It submits all items before it returns. A call that fails yields an `Err` in its place, and
-    /// the others go on. Dropping the iterator cancels the calls that have not started. If the pool
-    /// was shut down, the iterator yields that error and ends.
+    /// Shuts the pool down as `options` say; reports which calls are left.
     ///
     /// # Blocking
     ///
-    /// `next` blocks until the next call in order is done.
+    /// As `options` say; never in one of the pool's own workers.
     ///
     /// # Python
     ///
-    /// `Executor.map(fn, iterable)`; for `timeout`, `chunksize` and `buffersize` see
-    /// [`map_with`](Self::map_with). Several iterables are zipped: `pool.map(|(a, b)| ...,
-    /// a.zip(b))`.
+    /// `shutdown(wait=..., cancel_futures=...)`.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use concurrent::futures::ThreadPoolExecutor;
-    /// let pool = ThreadPoolExecutor::new(2)?;
-    /// let squares: Result<Vec<_>, _> = pool.map(|n| n * n, 1..=4).collect();
-    /// assert_eq!(squares?, [1, 4, 9, 16]);
+    /// # use concurrent::futures::{ShutdownOptions, ThreadPoolExecutor};
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let report = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+    /// assert!(report.is_complete());
     /// # Ok::<(), concurrent::Error>(())
     /// ```
-    pub fn map<A, R, F, I>(&self, function: F, items: I) -> Map<'static, R>
-    where
-        A: Send + 'static,
-        R: Send + 'static,
-        F: Fn(A) -> R + Send + Sync + 'static,
-        I: IntoIterator<Item = A>,
-    {
-        let options = MapOptions::default();
-        Map::eager(&options, self.shared.pieces(&options, function, items.into_iter()))
+    #[doc(alias = "cancel_futures")]
+    pub fn shutdown_with(&self, options: ShutdownOptions) -> ShutdownReport {
+        self.shared().queue().close();
+        self.finish(options)
     }
 
-    /// Like [`map`](Self::map), with a time limit, chunks, a bounded look-ahead, or results in the
-    /// order in which the calls end; see [`MapOptions`].
-    ///
-    /// # Blocking
-    ///
-    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
-    /// otherwise as [`map`](Self::map).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the chunk size or the buffer
-    /// size is 0. [`Error::Shutdown`](crate::Error::Shutdown), or another error of `submit`, if the
-    /// pool refuses the first call. If it refuses a later one, the iterator yields that error after
-    /// the results before it.
-    ///
-    /// # Python
-    ///
-    /// `Executor.map(fn, iterable, timeout=..., chunksize=..., buffersize=...)`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::{MapOptions, ThreadPoolExecutor};
-    /// let pool = ThreadPoolExecutor::new(2)?;
-    /// let endless = pool.map_with(MapOptions::new().buffer_size(8), |n| n * 2, 0u64..)?;
-    /// let first: Result<Vec<_>, _> = endless.take(3).collect();
-    /// assert_eq!(first?, [0, 2, 4]);
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    #[doc(alias = "chunksize")]
-    #[doc(alias = "buffersize")]
-    pub fn map_with<'a, A, R, F, I>(
-        &self,
-        options: MapOptions,
-        function: F,
-        items: I,
-    ) -> Result<Map<'a, R>>
-    where
-        A: Send + 'static,
-        R: Send + 'static,
-        F: Fn(A) -> R + Send + Sync + 'static,
-        I: IntoIterator<Item = A>,
-        I::IntoIter: Send + 'a,
-    {
-        options.check()?;
-        let pieces = self.shared.pieces(&options, function, items.into_iter());
-        Map::start(&options, pieces)
+    /// What follows when no more calls come.
+    pub(super) fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
+        let deadline = options.timeout.and_then(deadline_after);
+        let queue = self.shared().queue();
+        let mut report = ShutdownReport::default();
+        if options.request_cancel {
+            self.shared().stop_flag().raise();
+        }
+        if options.cancel_futures {
+            let given_up = queue.drain();
+            discard(given_up.cancelled);
+            for job in given_up.pending {
+                match job.cancel() {
+                    Phase::Pending => report.cancelled += 1,
+                    found => queue.was_not_pending(found, |counts| &mut counts.cancelled),
+                }
+            }
+        }
+        if options.wait && !is_thread_of(self.shared()) {
+            queue.join(self.shared().id(), deadline);
+        }
+        let left = queue.left();
+        report.pending = left.waiting;
+        report.running = left.running;
+        report
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        // Who shut it down before has said then whether to wait.
+        if self.shared().queue().close() {
+            self.finish(ShutdownOptions::new().cancel_futures(panicking()));
+        }
+    }
+}
+
+impl Default for ThreadPoolExecutor {
+    /// Makes a pool of five workers per processor.
+    fn default() -> Self {
+        Self::builder().build().expect("the default settings are valid")
+    }
+}
+
+impl_executor!(ThreadPoolExecutor);
+
+// A panic leaves no pool half changed: user code runs outside of its locks.
+impl UnwindSafe for ThreadPoolExecutor {}
+impl RefUnwindSafe for ThreadPoolExecutor {}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.shared().queue().left();
+        f.debug_struct("ThreadPoolExecutor")
+            .field("prefix", &self.shared().prefix())
+            .field("max_workers", &self.max_workers())
+            .field("pending", &left.waiting)
+            .field("running", &left.running)
+            .field("blocked", &left.blocked)
+            .finish_non_exhaustive()
     }
 }

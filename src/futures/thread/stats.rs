@@ -1,10 +1,11 @@
 //! [`PoolStats`]: what a pool is doing and what it has done.
 
-use super::pool::ThreadPoolExecutor;
-use super::queue::{Queue, QueueState, TaskRef, WorkerCounts};
+use super::queue::{QueueState, TaskRef, WorkerCounts};
+use super::shared::PoolShared;
 use crate::futures::deadlock::blocked_of;
 
-/// The state and the totals of a pool, at one moment; see [`ThreadPoolExecutor::stats`].
+/// The state and the totals of a pool, at one moment; see
+/// [`ThreadPoolExecutor::stats`](super::ThreadPoolExecutor::stats).
 ///
 /// Each accepted call is counted once: it is queued, running, finished, failed or cancelled.
 ///
@@ -45,35 +46,22 @@ pub struct PoolStats {
     pub peak_workers: usize,
 }
 
-impl Queue {
-    /// The numbers of the moment at which both locks are held.
-    ///
-    /// Of a call that a worker has in its hands nobody can tell yet whether it runs there, or was
-    /// cancelled, or is run in place elsewhere. It still counts as queued: those are the calls that
-    /// were accepted and are nowhere else. So nobody has to wait until the worker knows.
-    fn stats(&self, blocked: usize) -> PoolStats {
-        let outgoing = self.outgoing.lock();
-        let control = self.control.lock();
-        let mut stats = look_at_workers(&control, blocked);
-        let mut look = |job: &TaskRef| stats.cancelled += usize::from(job.is_cancelled());
-        outgoing.0.iter().for_each(&mut look);
-        control.incoming.for_each(&mut look);
-        let elsewhere = stats.running + stats.finished + stats.failed + stats.cancelled;
-        stats.queued = control.accepted.saturating_sub(elsewhere);
-        stats
-    }
-
-    pub(super) fn run_in_caller_begins(&self) {
-        let mut control = self.control.lock();
-        control.accepted += 1;
-        control.in_callers += 1;
-    }
-
-    pub(super) fn run_in_caller_ends(&self, counts: WorkerCounts) {
-        let mut control = self.control.lock();
-        control.in_callers -= 1;
-        control.counts.add(counts);
-    }
+/// The numbers of the moment at which both locks of the queue are held.
+///
+/// Of a call that a worker has in its hands nobody can tell yet whether it runs there, or was
+/// cancelled, or is run in place elsewhere. It still counts as queued: those are the calls that were
+/// accepted and are nowhere else. So nobody has to wait until the worker knows.
+pub(super) fn stats_of(pool: &PoolShared) -> PoolStats {
+    let blocked = blocked_of(pool.id());
+    let outgoing = pool.queue().outgoing.lock();
+    let control = pool.queue().control.lock();
+    let mut stats = look_at_workers(&control, blocked);
+    let mut look = |job: &TaskRef| stats.cancelled += usize::from(job.is_cancelled());
+    outgoing.0.iter().for_each(&mut look);
+    control.incoming.for_each(&mut look);
+    let elsewhere = stats.running + stats.finished + stats.failed + stats.cancelled;
+    stats.queued = control.accepted.saturating_sub(elsewhere);
+    stats
 }
 
 /// All that does not depend on what is in the queue.
@@ -94,35 +82,4 @@ fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
     }
     let WorkerCounts { finished, failed, cancelled } = ended;
     PoolStats { finished, failed, cancelled, ..stats }
-}
-
-impl ThreadPoolExecutor {
-    /// Returns the state and the totals of the pool, all of the same moment.
-    ///
-    /// A thread that has seen the result of a call finds that call counted. A call that is
-    /// cancelled while a worker takes it out of the queue may count as queued until the worker has
-    /// noticed.
-    ///
-    /// # Blocking
-    ///
-    /// It holds the pool's locks for a time proportional to the number of workers and queued calls,
-    /// and before that, for a moment, the lock under which workers begin to block. It waits for
-    /// nothing else, so that it can be called anywhere, even in a logger.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::ThreadPoolExecutor;
-    /// let pool = ThreadPoolExecutor::new(2)?;
-    /// pool.spawn(|| 1)?.into_result()?;
-    /// let stats = pool.stats();
-    /// assert_eq!((stats.finished, stats.running, stats.queued), (1, 0, 0));
-    /// assert_eq!((stats.workers, stats.idle), (1, 1));
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> PoolStats {
-        let shared = self.shared();
-        shared.queue().stats(blocked_of(shared.id()))
-    }
 }

@@ -1,12 +1,12 @@
 //! The life of one worker thread.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::lifecycle_settings::WorkerHook;
-use super::pool::PoolShared;
 use super::queue::{TaskRef, WorkerStatus, discard};
-use super::worker_local::{drop_state, put_state};
+use super::shared::PoolShared;
+use super::worker_local::{WorkerHook, drop_state, put_state};
 use crate::LOG_TARGET;
 use crate::error::{Cause, Error, Result};
 use crate::futures::call::assist::{Begin, RunInPlace, WorkerContext, Working};
@@ -28,10 +28,12 @@ pub(crate) fn is_thread_of(pool: &PoolShared) -> bool {
 }
 
 /// Runs calls until the pool ends.
-pub(crate) fn work(pool: &Arc<PoolShared>, flag: &Arc<WorkerStatus>) {
+pub(crate) fn work(pool: Arc<PoolShared>, flag: Arc<WorkerStatus>) {
     become_worker_of(pool.id());
-    let stage = WorkerGuard { pool, flag, over: RefCell::default(), has_over: Cell::new(false) };
-    let at_work = Working::begin(&stage);
+    let (over, has_over) = (RefCell::default(), Cell::new(false));
+    let worker = Rc::new(Worker { pool, flag, over, has_over });
+    let Worker { pool, flag, .. } = &*worker;
+    let at_work = Working::begin(Rc::clone(&worker) as Rc<dyn WorkerContext>);
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
@@ -46,11 +48,11 @@ pub(crate) fn work(pool: &Arc<PoolShared>, flag: &Arc<WorkerStatus>) {
                     while let Some(job) = pool.queue().take(flag, fresh, &start) {
                         fresh = false;
                         if bounded {
-                            job.run_started(&stage)
+                            job.run_started(&*worker)
                         } else {
-                            job.run(&stage)
+                            job.run(&*worker)
                         }
-                        stage.drop_over();
+                        worker.drop_over();
                         flag.lower();
                     }
                     ended = true;
@@ -103,15 +105,15 @@ fn break_pool(pool: &PoolShared, cause: Error) {
 }
 
 /// A worker in its loop; tells the queue whether it is inside of user code.
-struct WorkerGuard<'a> {
-    pool: &'a Arc<PoolShared>,
-    flag: &'a Arc<WorkerStatus>,
+struct Worker {
+    pool: Arc<PoolShared>,
+    flag: Arc<WorkerStatus>,
     /// What it took off the queue when it ran a call in place.
     over: RefCell<Vec<TaskRef>>,
     has_over: Cell<bool>,
 }
 
-impl WorkerGuard<'_> {
+impl Worker {
     /// Drops what it took off the queue, which may hold values of the user's. While it seems to be busy.
     #[inline]
     fn drop_over(&self) {
@@ -123,7 +125,7 @@ impl WorkerGuard<'_> {
     }
 }
 
-impl WorkerContext for WorkerGuard<'_> {
+impl WorkerContext for Worker {
     fn run_in_place(&self) -> RunInPlace {
         self.pool.settings().run_in_place
     }
@@ -133,7 +135,7 @@ impl WorkerContext for WorkerGuard<'_> {
         let start_worker = |flag, index| self.pool.start(flag, index);
         let mut over = Vec::new();
         let queue = self.pool.queue();
-        let begun = queue.begin_nested(self.flag, unless_free, start, &mut over, &start_worker);
+        let begun = queue.begin_nested(&self.flag, unless_free, start, &mut over, &start_worker);
         if !over.is_empty() {
             self.over.borrow_mut().append(&mut over);
             self.has_over.set(true);
@@ -150,7 +152,7 @@ impl WorkerContext for WorkerGuard<'_> {
     }
 }
 
-impl RunObserver for WorkerGuard<'_> {
+impl RunObserver for Worker {
     fn begins(&self) {
         self.flag.begins();
     }
@@ -168,7 +170,7 @@ impl RunObserver for WorkerGuard<'_> {
     }
 
     fn enters_user_code(&self) {
-        self.pool.queue().enter_user_code(self.flag, &|flag, index| self.pool.start(flag, index));
+        self.pool.queue().enter_user_code(&self.flag, &|flag, index| self.pool.start(flag, index));
     }
 
     fn stop_flag(&self) -> Option<StopFlag> {

@@ -1,4 +1,4 @@
-//! KeyQueue in order: a small binary heap in front of buckets.
+//! [`KeyQueue`]: keys in order, in a small binary heap in front of buckets.
 //!
 //! A binary heap alone is best while it fits in the processor's first cache. Beyond that each pop
 //! walks through memory at random, so only what is due next is in order: the heap, and the front.
@@ -24,8 +24,9 @@
 use std::cmp::Reverse;
 use std::mem;
 
+use super::heap::{make_heap, pop_heap, sift_up};
 use super::key::Key;
-use super::time_order::{arrange, earlier, same};
+use super::time_order::{arrange, earlier};
 
 /// How many keys the heap holds: 24 KiB of them, if the time has 64 bits. Tests want buckets early.
 const HEAP_LIMIT: usize = if cfg!(test) { 8 } else { 1024 };
@@ -294,78 +295,6 @@ fn split_off<T: Copy + Ord>(keys: &mut Vec<Key<T>>, keep: usize) -> Vec<Key<T>> 
     let mut later = Vec::with_capacity(BUCKET_LIMIT);
     later.extend(keys.drain(keep..));
     later
-}
-
-/// Removes the least key of a heap.
-#[inline]
-fn pop_heap<T: Copy + Ord>(heap: &mut Vec<Key<T>>) -> Option<Key<T>> {
-    let last = heap.pop()?;
-    let Some(top) = heap.first().copied() else { return Some(last) };
-    let leaf = sink_hole(heap);
-    sift_up(heap, leaf, last);
-    Some(top)
-}
-
-/// Moves the hole at `at` up to where `key` belongs, puts it there, and returns where that is.
-#[inline]
-fn sift_up<T: Copy + Ord>(heap: &mut [Key<T>], mut at: usize, key: Key<T>) -> usize {
-    while at > 0 {
-        let parent = (at - 1) / 2;
-        if heap[parent] <= key {
-            break;
-        }
-        heap[at] = heap[parent];
-        at = parent;
-    }
-    heap[at] = key;
-    at
-}
-
-/// Moves the hole at the top down to a leaf. The key that comes to fill it was at the bottom before:
-/// going all the way and back up a little saves the comparison with it on each level.
-#[inline]
-fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
-    let mut hole = 0;
-    let mut child = 1;
-    while child + 1 < heap.len() {
-        let (left, right) = (&heap[child], &heap[child + 1]);
-        if same(&left.time, &right.time) {
-            child = lesser_of_tied(heap, child);
-        } else {
-            child += usize::from(earlier(&right.time, &left.time));
-        }
-        heap[hole] = heap[child];
-        hole = child;
-        child = 2 * hole + 1;
-    }
-    if child < heap.len() {
-        heap[hole] = heap[child];
-        hole = child;
-    }
-    hole
-}
-
-/// The lesser of `child` and its sibling. Apart, because then the choice between two that are not
-/// tied is one instruction, which the way down waits for on each level.
-#[cold]
-fn lesser_of_tied<T: Ord>(heap: &[Key<T>], child: usize) -> usize {
-    child + usize::from(heap[child + 1] < heap[child])
-}
-
-/// Makes a heap of keys in any order, from the bottom up.
-fn make_heap<T: Copy + Ord>(heap: &mut [Key<T>]) {
-    for top in (0..heap.len() / 2).rev() {
-        let mut at = top;
-        loop {
-            let children = 2 * at + 1..(2 * at + 3).min(heap.len());
-            let Some(child) = children.min_by_key(|child| heap[*child]) else { break };
-            if heap[at] < heap[child] {
-                break;
-            }
-            heap.swap(at, child);
-            at = child;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::random::Random;
 #[path = "../../../../src/sched/queue/event_queue.rs"]
 #[expect(dead_code, reason = "only a part of it is used here")]
 mod event_queue;
+#[path = "../../../../src/sched/queue/heap.rs"]
+mod heap;
 #[path = "../../../../src/sched/queue/key.rs"]
 mod key;
 #[path = "../../../../src/sched/queue/key_queue.rs"]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::coordinator::{Coordinator, Later};
 use super::pool_state::{LoopEnd, PoolState};
 use super::request::MpiCallRef;
-use crate::futures::call::run::on_enough_stack;
+use crate::futures::call::in_place::on_enough_stack;
 use crate::futures::call::wait_assist::{self, WaitAssist};
 use crate::futures::cluster::transport::{Fault, Transport};
 use crate::sync::backoff::{Backoff, BackoffPolicy};

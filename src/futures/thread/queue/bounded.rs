@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Queue;
-use super::state::{QueueState, StartWorker};
+use super::state::{QueueState, StartWorker, WorkerCounts};
 use super::task_ref::{TaskRef, discard};
 use crate::error::Error;
 use crate::futures::call::continuation::Continuations;
@@ -24,7 +24,7 @@ use crate::futures::call::run::Permit;
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiters::{Signal, WakeWhen};
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
-use crate::futures::thread::pool::PoolShared;
+use crate::futures::thread::shared::PoolShared;
 use crate::sync::{MutexGuard, Ordering, deadline_after};
 
 /// This many calls that are over stay in the queue, or as many as wait there; then it is swept. A model
@@ -232,6 +232,18 @@ impl Queue {
         // In this order: workers are counted only if it matters.
         control.places >= capacity.get()
             && control.places - capacity.get() >= control.free_workers()
+    }
+
+    pub(crate) fn run_in_caller_begins(&self) {
+        let mut control = self.control.lock();
+        control.accepted += 1;
+        control.in_callers += 1;
+    }
+
+    pub(crate) fn run_in_caller_ends(&self, counts: WorkerCounts) {
+        let mut control = self.control.lock();
+        control.in_callers -= 1;
+        control.counts.add(counts);
     }
 
     /// Takes out calls that are over, if there are many: those that were cancelled gave their place

@@ -30,7 +30,7 @@
 //! then sees to the calls that it leaves behind, which may have counted on it.
 
 mod bounded;
-mod give_up;
+mod lifecycle;
 mod order;
 mod state;
 mod task_ref;

@@ -212,7 +212,7 @@ impl std::fmt::Debug for WaitList {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::futures::call::queued_task::QueuedTask;
+    use crate::futures::call::run::QueuedTask;
     use crate::futures::call::run::RunObserver;
 
     /// A call in this phase.

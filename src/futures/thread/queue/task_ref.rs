@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 use crate::error::Error;
-use crate::futures::call::queued_task::QueuedTask;
+use crate::futures::call::run::QueuedTask;
 use crate::futures::call::run::RunObserver;
 use crate::futures::call::state::Phase;
 use crate::user_code::contain;

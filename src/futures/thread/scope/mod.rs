@@ -32,7 +32,8 @@ use state::{Known, LiveTask, ScopeState, WaitsOnDrop};
 
 pub use scoped_future::ScopedFuture;
 
-use super::pool::{PoolShared, ThreadPoolExecutor};
+use super::pool::ThreadPoolExecutor;
+use super::shared::PoolShared;
 use crate::error::{Error, Result};
 use crate::futures::Future;
 use crate::futures::call::pair_arc::PairArc;

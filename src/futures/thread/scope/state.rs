@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::futures::call::AnyCall;
 use crate::futures::call::assist::AwaitedSet;
+use crate::futures::call::continuation::Continuations;
 use crate::futures::call::dependency::Dependency;
 use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::waiters::{Signal, WakeWhen};
-use crate::futures::call::{AnyCall, cancel_now};
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Recheck, Wait, WaitFor};
 use crate::futures::wait::wait_set::{unwatch, watch};
 use crate::sync::{Condvar, Mutex, wait_until};
@@ -138,7 +139,10 @@ impl ScopeState {
     /// Cancels what has not started; returns how many calls that were.
     pub(super) fn cancel_pending(&self) -> usize {
         let mut cancelled = 0;
-        self.each(|call| cancelled += usize::from(cancel_now(call).is_ok()));
+        self.each(|call| {
+            let ended = Continuations::with(|chain| call.try_cancel(chain));
+            cancelled += usize::from(ended.is_ok());
+        });
         cancelled
     }
 

@@ -1,13 +1,16 @@
-//! How many workers there are, and their end: they leave their loop, and somebody joins their
-//! threads.
+//! The workers of a queue and its end: how they are started in advance, leave and are joined; how a
+//! queue refuses calls, and gives up those that wait.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::pool::ThreadPoolExecutor;
-use super::queue::{Queue, StartWorker, WorkerStatus};
+use super::bounded::BlockedSubmitter;
+use super::state::{Left, QueueState, StartWorker, WorkerCounts, WorkerStatus};
+use super::task_ref::TaskRef;
+use super::{Queue, TaskList};
 use crate::error::{Cause, Error, Result};
 use crate::futures::call::current::PoolId;
+use crate::futures::call::state::Phase;
 use crate::futures::call::waiters::{Signal, WakeWhen};
 use crate::futures::deadlock::{
     self, Awaits, InPlaceRun, OnDeadlock, Recheck, Wait, WaitFor, recheck_blocked,
@@ -15,7 +18,84 @@ use crate::futures::deadlock::{
 use crate::sync::{JoinHandle, wait_until};
 use crate::user_code::contain;
 
+/// Calls that were taken out of the queue.
+#[derive(Default)]
+pub(crate) struct GivenUp {
+    /// They were pending, and are counted as the queue's owner ends them.
+    pub(crate) pending: Vec<TaskRef>,
+    /// They were cancelled before. Only to be dropped.
+    pub(crate) cancelled: Vec<TaskRef>,
+    /// They run in place, or have done so. They are not counted here, and only to be dropped.
+    pub(crate) in_place: Vec<TaskRef>,
+}
+
 impl Queue {
+    /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        let mut control = self.control.lock();
+        let was_open = !std::mem::replace(&mut control.closed, true);
+        control.publish_capacity();
+        control.notified = control.sleeping;
+        control.blocked.iter().for_each(BlockedSubmitter::wake);
+        drop(control);
+        self.wake.notify_all();
+        recheck_blocked(Recheck::All); // a pool that was shut down starts no more workers
+        was_open
+    }
+
+    /// Refuses calls from now on because of `error`, and gives up those that wait, to be failed.
+    pub(crate) fn break_off(&self, error: Error) -> GivenUp {
+        let mut outgoing = self.outgoing.lock();
+        let mut control = self.control.lock();
+        if control.broken.is_none() {
+            control.broken = Some(error);
+        }
+        control.publish_capacity();
+        control.notified = control.sleeping;
+        control.blocked.iter().for_each(BlockedSubmitter::wake);
+        let given_up = take_all(&mut outgoing, &mut control);
+        control.counts.failed += given_up.pending.len();
+        drop((control, outgoing));
+        self.wake.notify_all();
+        given_up
+    }
+
+    /// Gives up the calls that wait, to be cancelled. What ran in place stays for a worker to drop.
+    pub(crate) fn drain(&self) -> GivenUp {
+        let mut outgoing = self.outgoing.lock();
+        let mut control = self.control.lock();
+        let mut given_up = take_all(&mut outgoing, &mut control);
+        control.counts.cancelled += given_up.pending.len();
+        for job in given_up.in_place.drain(..) {
+            control.incoming.push(job, 0);
+        }
+        given_up
+    }
+
+    /// Of the calls that a queue gave up as pending, and counted in advance, one was found to be
+    /// `found` instead.
+    pub(crate) fn was_not_pending(
+        &self,
+        found: Phase,
+        counted: fn(&mut WorkerCounts) -> &mut usize,
+    ) {
+        let mut control = self.control.lock();
+        *counted(&mut control.counts) -= 1;
+        control.counts.cancelled += usize::from(found == Phase::Cancelled);
+    }
+
+    pub(crate) fn left(&self) -> Left {
+        let outgoing = self.outgoing.lock();
+        let control = self.control.lock();
+        let mut waiting = 0;
+        // A cancelled call stays in the queue until a worker gets to it.
+        let mut count = |job: &TaskRef| waiting += usize::from(job.is_pending());
+        outgoing.0.iter().for_each(&mut count);
+        control.incoming.for_each(&mut count);
+        let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
+        Left { waiting, running, blocked: control.blocked.len() }
+    }
+
     /// A worker says that it has left its loop.
     pub(crate) fn worker_ended(&self, flag: &WorkerStatus) {
         flag.lower();
@@ -33,7 +113,7 @@ impl Queue {
     }
 
     /// Starts workers until there are `min_workers`, or all if that is 0; gives their number.
-    fn prestart(&self, start: StartWorker<'_>) -> Result<usize> {
+    pub(crate) fn prestart(&self, start: StartWorker<'_>) -> Result<usize> {
         let mut control = self.control.lock();
         if let Some(error) = control.refusal() {
             return Err(error);
@@ -45,7 +125,7 @@ impl Queue {
         Ok(control.workers.len())
     }
 
-    fn resize(&self, max_workers: usize, start: StartWorker<'_>) {
+    pub(crate) fn resize(&self, max_workers: usize, start: StartWorker<'_>) {
         let mut control = self.control.lock();
         control.max_workers = max_workers;
         control.publish_capacity();
@@ -107,9 +187,7 @@ impl Queue {
         }
         true
     }
-}
 
-impl Queue {
     /// Waits in a call until the last worker has left its loop; false if that call is a reason why one
     /// never would.
     fn has_ended(&self, pool: PoolId) -> bool {
@@ -136,65 +214,26 @@ impl Queue {
     }
 }
 
+/// Takes everything out, and counts what was cancelled.
+fn take_all(outgoing: &mut TaskList, control: &mut QueueState) -> GivenUp {
+    let mut given_up = GivenUp::default();
+    let older = std::mem::take(&mut outgoing.0);
+    for job in older.into_iter().chain(control.incoming.take_all()) {
+        match job.phase() {
+            Phase::Pending => given_up.pending.push(job),
+            Phase::Cancelled => given_up.cancelled.push(job),
+            Phase::Running | Phase::Finished => given_up.in_place.push(job),
+        }
+    }
+    control.counts.cancelled += given_up.cancelled.len();
+    given_up
+}
+
 fn join_thread(thread: JoinHandle<()>) {
     if let Err(payload) = thread.join() {
         contain("dropping the panic of a thread", || drop(payload));
         contain("logging the panic of a thread", || {
             log::error!(target: crate::LOG_TARGET, "a worker thread panicked as it ended");
         });
-    }
-}
-
-impl ThreadPoolExecutor {
-    /// Starts [`min_workers`](super::ThreadPoolBuilder::min_workers) threads now, or all if that
-    /// was not set; returns how many threads there are.
-    ///
-    /// Without it each thread is started by the call that needs it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ThreadStart`] if the system starts no more; the threads that were started stay.
-    /// [`Error::Shutdown`] or [`Error::BrokenThreadPool`] as for `submit`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::ThreadPoolExecutor;
-    /// let pool = ThreadPoolExecutor::new(3)?;
-    /// assert_eq!(pool.prestart()?, 3);
-    /// assert_eq!(pool.stats().workers, 3);
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn prestart(&self) -> Result<usize> {
-        let shared = self.shared();
-        shared.queue().prestart(&|flag, index| shared.start(flag, index))
-    }
-
-    /// Changes the largest number of threads that this pool may have.
-    ///
-    /// If there are more, idle workers end at once and busy ones after their call. If calls wait
-    /// and there may be more threads, they are started. A worker that is ending does not count any
-    /// more.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] if `max_workers` is 0 or less than
-    /// [`min_workers`](super::ThreadPoolBuilder::min_workers).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use concurrent::futures::ThreadPoolExecutor;
-    /// let pool = ThreadPoolExecutor::new(1)?;
-    /// pool.resize(8)?;
-    /// assert_eq!(pool.max_workers(), 8);
-    /// assert!(pool.resize(0).is_err());
-    /// # Ok::<(), concurrent::Error>(())
-    /// ```
-    pub fn resize(&self, max_workers: usize) -> Result<()> {
-        let shared = self.shared();
-        super::lifecycle_settings::check_workers(shared.queue().min_workers, max_workers)?;
-        shared.queue().resize(max_workers, &|flag, index| shared.start(flag, index));
-        Ok(())
     }
 }

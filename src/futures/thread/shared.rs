@@ -1,0 +1,382 @@
+//! [`PoolShared`]: what a pool and its workers share, and how a call gets into the queue.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::context_propagation::{Enter, capture, run_within};
+use super::detached::Detached;
+use super::queue::{
+    Discipline, FullQueue, Pushed, Queue, QueuePermit, Shape, TaskRef, WorkerCounts, WorkerStatus,
+};
+use super::refused::TrySubmitError;
+use super::worker::{is_worker_of, work};
+use super::worker_local::{Initializer, WorkerHooks};
+use crate::error::{Error, Result};
+use crate::futures::Future;
+use crate::futures::call::Call;
+use crate::futures::call::assist::RunInPlace;
+use crate::futures::call::cancel_token::StopFlag;
+use crate::futures::call::current::PoolId;
+use crate::futures::call::in_place::on_enough_stack;
+use crate::futures::call::run::{CallName, NameOf, QueuedFn, RunObserver};
+use crate::futures::deadlock::{PoolCapacity, forget_pool, register_pool};
+use crate::futures::map::{MapOptions, Piece, run_chunk};
+use crate::sync::{JoinHandle, spawn};
+use crate::user_code::contain;
+
+/// What the pool and its workers share.
+pub(crate) struct PoolShared {
+    id: PoolId,
+    queue: Queue,
+    settings: PoolSettings,
+    /// The settings' prefix, or the default one.
+    prefix: String,
+    stop: StopFlag,
+}
+
+/// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
+pub(crate) struct PoolSettings {
+    pub(crate) shape: Shape,
+    pub(crate) when_full: FullQueue,
+    pub(crate) thread_name_prefix: Option<String>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) initializer: Option<Initializer>,
+    pub(crate) hooks: WorkerHooks,
+    pub(crate) run_in_place: RunInPlace,
+}
+
+/// How a call is submitted.
+#[derive(Clone, Copy)]
+struct SubmitOptions {
+    priority: i32,
+    full: FullQueue,
+}
+
+/// What a pool puts around a function.
+struct CallWrapper {
+    enter: Option<Enter>,
+}
+
+impl CallWrapper {
+    fn run<T>(self, function: impl FnOnce() -> T) -> T {
+        match self.enter {
+            Some(enter) => run_within(enter, function),
+            None => function(),
+        }
+    }
+}
+
+impl PoolSettings {
+    /// Whether calls need nothing but a place at the end of an endless queue.
+    fn is_plain(&self) -> bool {
+        self.shape.capacity.is_none() && self.hooks.context.is_none()
+    }
+}
+
+impl PoolShared {
+    pub(super) fn new(settings: PoolSettings, prefix: String) -> Arc<Self> {
+        let capacity = PoolCapacity::new(prefix.clone());
+        let queue = Queue::new(settings.shape, Arc::clone(&capacity));
+        let id = register_pool(capacity);
+        Arc::new(Self { id, queue, settings, prefix, stop: StopFlag::default() })
+    }
+
+    /// Each by itself: a drop may panic.
+    fn drop_what_is_the_users(&mut self) {
+        let WorkerHooks { on_start, on_stop, state, context } =
+            std::mem::take(&mut self.settings.hooks);
+        let initializer = self.settings.initializer.take();
+        let broken = self.queue.control.lock().broken.take();
+        contain("dropping an initializer", || drop(initializer));
+        contain("dropping on_worker_start", || drop(on_start));
+        contain("dropping on_worker_stop", || drop(on_stop));
+        contain("dropping what makes the state of workers", || drop(state));
+        contain("dropping what captures the context of calls", || drop(context));
+        contain("dropping the error of an initializer", || drop(broken));
+    }
+
+    pub(crate) fn id(&self) -> PoolId {
+        self.id
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Raised when all calls are asked to stop.
+    pub(super) fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
+    }
+
+    pub(super) fn settings(&self) -> &PoolSettings {
+        &self.settings
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn initializer(&self) -> Option<&Initializer> {
+        self.settings.initializer.as_ref()
+    }
+
+    /// Starts the worker number `index`.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        flag: Arc<WorkerStatus>,
+        index: usize,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let pool = Arc::clone(self);
+        let name = format!("{}_{index}", self.prefix);
+        spawn(name, self.settings.stack_size, move || work(pool, flag))
+    }
+
+    /// Queues `function`; its call is named for `N`.
+    pub(super) fn enqueue<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        self.enqueue_named(function, NameOf::<N>::new())
+    }
+
+    /// Queues `function` under a name.
+    pub(super) fn enqueue_named<T, F, N>(
+        self: &Arc<Self>,
+        function: F,
+        name: N,
+    ) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: CallName,
+    {
+        if !self.settings.is_plain() {
+            return self.enqueue_with(function, name, self.default_options());
+        }
+        let (call, own) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
+        let future = Future::from_call(own);
+        match self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index)) {
+            Ok(()) => Ok(future),
+            Err((error, refused)) => {
+                contain("dropping a call that was refused", || drop((refused, future)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Each call submits the next item, or the next chunk of them.
+    pub(super) fn pieces<A, R, F, I>(
+        self: &Arc<Self>,
+        options: &MapOptions,
+        function: F,
+        mut items: I,
+    ) -> impl FnMut() -> Option<Result<Piece<R>>> + use<A, R, F, I>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: Iterator<Item = A>,
+    {
+        let shared = Arc::clone(self);
+        let function = Arc::new(function);
+        let size = options.chunk();
+        move || {
+            let item = items.next()?;
+            let function = Arc::clone(&function);
+            if size == 1 {
+                let call = shared.enqueue_piece::<_, _, F>(move || function(item));
+                return Some(call.map(Piece::One));
+            }
+            let chunk: Vec<A> =
+                std::iter::once(item).chain(items.by_ref().take(size - 1)).collect();
+            let count = chunk.len();
+            let call = shared.enqueue_piece::<_, _, F>(move || run_chunk(&*function, chunk));
+            Some(call.map(|call| Piece::Chunk(call, count)))
+        }
+    }
+
+    /// Those of `submit` and `spawn`.
+    fn default_options(&self) -> SubmitOptions {
+        SubmitOptions { priority: 0, full: self.settings().when_full }
+    }
+
+    /// Queues a call of a map, which waits for room where others would be refused.
+    fn enqueue_piece<T, F, N>(self: &Arc<Self>, function: F) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        if self.settings().is_plain() {
+            return self.enqueue::<T, F, N>(function);
+        }
+        let mut options = self.default_options();
+        if options.full != FullQueue::RunInCaller {
+            options.full = FullQueue::Block;
+        }
+        self.enqueue_with(function, NameOf::<N>::new(), options)
+    }
+
+    pub(super) fn enqueue_ranked<T, F, N>(
+        self: &Arc<Self>,
+        priority: i32,
+        function: F,
+    ) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: 'static,
+    {
+        if self.settings().shape.discipline != Discipline::Priority {
+            let text = "a priority needs a pool built with .discipline(Discipline::Priority)";
+            return Err(Error::InvalidArgument(text.into()));
+        }
+        let options = SubmitOptions { priority, ..self.default_options() };
+        self.enqueue_with(function, NameOf::<N>::new(), options)
+    }
+
+    fn enqueue_with<T, F, N>(
+        self: &Arc<Self>,
+        function: F,
+        name: N,
+        options: SubmitOptions,
+    ) -> Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        N: CallName,
+    {
+        let wrapper = self.wrapper();
+        let permit = QueuePermit::for_pool(self);
+        let job = QueuedFn::new(move || wrapper.run(function), name, permit);
+        let (call, own) = Call::<T, _>::queued(self.id(), job);
+        let future = Future::from_call(own);
+        match self.push_with(TaskRef::new(call), options) {
+            Ok(()) => Ok(future),
+            Err((error, refused)) => {
+                contain("dropping a call that was refused", || drop((refused, future)));
+                Err(error)
+            }
+        }
+    }
+
+    /// What goes around the function of a call that this thread submits.
+    fn wrapper(&self) -> CallWrapper {
+        CallWrapper { enter: capture(self.settings()) }
+    }
+
+    /// Queues a call, or does with it what `options` say.
+    fn push_with(
+        self: &Arc<Self>,
+        task: TaskRef,
+        options: SubmitOptions,
+    ) -> Result<(), (Error, TaskRef)> {
+        let SubmitOptions { priority, mut full } = options;
+        let start = |flag, index| self.start(flag, index);
+        if self.settings().shape.capacity.is_none() {
+            return self.queue().push(task, priority, &start);
+        }
+        if full != FullQueue::Refuse && is_worker_of(self) {
+            // All workers might block here, with nobody left to make room.
+            full = FullQueue::RunInCaller;
+        }
+        match self.queue().push_bounded(self.id(), task, priority, full, &start)? {
+            Pushed::Queued => Ok(()),
+            Pushed::RunHere(task) => self.run_here(task).map_err(|task| (Error::QueueFull, task)),
+        }
+    }
+
+    /// Queues `function`, of which nobody is to know how it ends; it is named for `N`.
+    pub(super) fn enqueue_detached<F, N>(self: &Arc<Self>, function: F) -> Result<()>
+    where
+        F: FnOnce() + Send + 'static,
+        N: 'static,
+    {
+        let pushed = if self.settings.is_plain() {
+            let call = Detached::<F, N>::queued(self.id, function);
+            self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index))
+        } else {
+            let wrapper = self.wrapper();
+            let call = Detached::<_, N>::queued(self.id, move || wrapper.run(function));
+            self.push_with(TaskRef::new(call), self.default_options())
+        };
+        pushed.map_err(|(error, refused)| {
+            contain("dropping a call that was refused", || drop(refused));
+            error
+        })
+    }
+
+    /// Queues the call of `run` with `input` if there is room at once, or gives `input` back.
+    pub(super) fn try_enqueue<T, C, N>(
+        self: &Arc<Self>,
+        input: C,
+        run: impl FnOnce(C) -> T + Send + 'static,
+    ) -> Result<Future<T>, TrySubmitError<C>>
+    where
+        T: Send + 'static,
+        C: Send + 'static,
+        N: 'static,
+    {
+        let mut parts = Some((input, run, capture(self.settings())));
+        let mut future = None;
+        let make = || {
+            let (input, run, enter) = parts.take().expect("it is made once");
+            let wrapper = CallWrapper { enter };
+            let permit = QueuePermit::for_pool(self);
+            let job = QueuedFn::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
+            let (call, own) = Call::<T, _>::queued(self.id(), job);
+            future = Some(Future::from_call(own));
+            TaskRef::new(call)
+        };
+        let start = |flag, index| self.start(flag, index);
+        let error = match self.queue().try_push(make, 0, &start) {
+            Ok(()) => return Ok(future.expect("it was made with the call")),
+            Err(error) => error,
+        };
+        let (input, _, enter) = parts.expect("a call that was refused is not made");
+        contain("dropping the context of a call", || drop(enter));
+        Err(TrySubmitError::new(error, input))
+    }
+
+    /// Runs a call in the thread that submitted it. Gives it back if the system has no stack for it:
+    /// in a worker such calls nest as deep as they submit each other.
+    fn run_here(&self, task: TaskRef) -> Result<(), TaskRef> {
+        let mut task = Some(task);
+        on_enough_stack(|| {
+            let Some(task) = task.take() else { return };
+            let stage = InCaller { pool: self, counts: Cell::default() };
+            self.queue().run_in_caller_begins();
+            contain("running a call", || task.run(&stage));
+            self.queue().run_in_caller_ends(stage.counts.get());
+        });
+        task.map_or(Ok(()), Err)
+    }
+}
+
+/// The last owner may be any thread: a worker that ends, or one that had a look at the pool.
+impl Drop for PoolShared {
+    fn drop(&mut self) {
+        forget_pool(self.id());
+        self.drop_what_is_the_users();
+    }
+}
+
+/// Keeps how a call ended that runs in the thread that submitted it.
+struct InCaller<'a> {
+    pool: &'a PoolShared,
+    counts: Cell<WorkerCounts>,
+}
+
+impl RunObserver for InCaller<'_> {
+    fn ended(&self, failed: bool) {
+        let (finished, failed) = (usize::from(!failed), usize::from(failed));
+        self.counts.set(WorkerCounts { finished, failed, cancelled: 0 });
+    }
+    fn leaves_user_code(&self) {}
+    fn enters_user_code(&self) {}
+    fn stop_flag(&self) -> Option<StopFlag> {
+        Some(self.pool.stop_flag())
+    }
+}
