@@ -115,20 +115,20 @@ fn sum(head: &[u8; HEADER], body: &[u8]) -> u32 {
         let mixed = (sum ^ word).wrapping_mul(ODD);
         mixed ^ mixed >> 32
     };
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_ne_bytes(word)
-    };
+    let word = |bytes: &[u8]| u64::from_ne_bytes(part(bytes, 0));
     // Four independent sums, since each step depends on the one before.
     let mut sums = [word(&head[..8]), word(&head[8..SUMMED]), ODD, !ODD];
-    let (blocks, rest) = body.split_at(body.len() / 32 * 32);
-    for block in blocks.chunks_exact(32) {
+    let blocks = body.chunks_exact(32);
+    let words = blocks.remainder().chunks_exact(8);
+    let mut last = [0; 8];
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    for block in blocks {
         for (sum, bytes) in sums.iter_mut().zip(block.chunks_exact(8)) {
             *sum = mix(*sum, word(bytes));
         }
     }
-    let all = rest.chunks(8).map(word).chain(sums).fold(0, mix);
+    let rest = words.map(word).fold(u64::from_ne_bytes(last), mix);
+    let all = sums.into_iter().fold(rest, mix);
     (all >> 32) as u32
 }
 

@@ -14,7 +14,7 @@ use crate::futures::remote::protocol::cut;
 use crate::futures::sys::mapping::{Mapping, memory_file};
 
 /// The most calls in flight to one worker.
-pub(crate) const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;

@@ -76,7 +76,17 @@ pub(crate) struct Deferred {
 impl Deferred {
     /// Does the work in the calling thread; returns the number of calls that it cancelled.
     pub(crate) fn run(self) -> usize {
+        if self.is_empty() {
+            return 0; // the usual case
+        }
         self.into_steps().map(Step::run).filter(|cancelled| *cancelled).count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unready.is_empty()
+            && self.failed.is_empty()
+            && self.cancelled.is_empty()
+            && self.logs.is_empty()
     }
 
     pub(crate) fn into_steps(self) -> impl Iterator<Item = Step> {

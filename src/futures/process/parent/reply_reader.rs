@@ -18,7 +18,7 @@ use super::reply::{Reply, ReplyBytes};
 use crate::error::Error;
 use crate::futures::process::channel::fds::{receive_files, receive_with_files};
 use crate::futures::process::channel::flow::Overrun;
-use crate::futures::process::channel::frame::{Header, REPLY_LIMIT, split_segment};
+use crate::futures::process::channel::frame::{HEADER, Header, REPLY_LIMIT, split_segment};
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::sender::SegmentFate;
 use crate::futures::process::channel::shared_page::SharedPage;
@@ -27,8 +27,8 @@ use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::{FrameKind, Malformed, OutOfLine};
 use crate::futures::remote::reply::failure;
 
-/// The approximate size of a small answer.
-const SMALL_ANSWER: u32 = 24;
+/// The size of a small answer, rather too large: then no fewer answers come together than asked.
+const SMALL_ANSWER: u32 = HEADER as u32 + 12;
 
 /// How long the supervisor sleeps while the worker collects answers. They are only that late if a longer
 /// call follows brief ones.

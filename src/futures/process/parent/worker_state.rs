@@ -23,8 +23,8 @@ use crate::futures::process::channel::shared_page::MAX_DEPTH;
 /// not to matter when another worker is free.
 const AHEAD: Duration = Duration::from_micros(200);
 
-/// How long a worker may collect answers: about as long as it takes to wake the thread that reads them.
-const COLLECT: Duration = Duration::from_micros(20);
+/// How long a worker may collect answers: a few times what it takes to wake the thread that reads them.
+const COLLECT: Duration = Duration::from_micros(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerPhase {

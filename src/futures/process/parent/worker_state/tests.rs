@@ -232,7 +232,7 @@ fn answers_of_brief_calls_come_together_and_others_do_not() {
         worker.answered(1, start + each);
         worker.coalesce_limit()
     };
-    assert_eq!(answered(Duration::from_micros(2), 60), 10);
+    assert_eq!(answered(Duration::from_micros(2), 60), 25);
     assert_eq!(answered(Duration::from_micros(1), 10), 5, "it keeps something to do");
     assert_eq!(answered(Duration::from_micros(1), 1), 0, "somebody may wait for the last one");
     assert_eq!(answered(Duration::from_millis(1), 60), 0);
