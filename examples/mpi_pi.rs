@@ -9,9 +9,9 @@
 use std::f64::consts::PI;
 use std::time::{Duration, Instant};
 
-use concurrent::futures::cluster::mpi::traits::{Communicator, Group};
-use concurrent::futures::cluster::mpi::{self, Threading};
-use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+use concurrent::futures::mpi::mpi::traits::{Communicator, Group};
+use concurrent::futures::mpi::mpi::{self, Threading};
+use concurrent::futures::mpi::{MpiPoolExecutor, Role};
 
 const CHUNKS: u64 = 1_000;
 

@@ -106,7 +106,7 @@
 //! | --- | --- |
 //! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`ThreadPoolBuilder`](futures::ThreadPoolBuilder) |
 //! | a pool of worker processes (Linux) | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor), [`process`](futures::process) |
-//! | a pool of the ranks of an MPI program (Linux, feature `mpi`) | `MpiPoolExecutor`, the module `futures::cluster` |
+//! | a pool of the ranks of an MPI program (Linux, feature `mpi`) | `MpiPoolExecutor`, the module `futures::mpi` |
 //! | one call | [`Future`](futures::Future) |
 //! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
 //! | a pool's queue, order, workers, numbers | [`ThreadPoolBuilder`](futures::ThreadPoolBuilder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
@@ -151,7 +151,7 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `trace` | off | the module `trace`: a timeline of calls for Chrome and Perfetto |
-//! | `mpi` | off | the module `futures::cluster`: calls on the ranks of an MPI program (Linux; needs an MPI library) |
+//! | `mpi` | off | the module `futures::mpi`: calls on the ranks of an MPI program (Linux; needs an MPI library) |
 //!
 //! # What may cross threads
 //!

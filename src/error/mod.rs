@@ -32,7 +32,7 @@ pub use crate::user_code::Panic;
 /// | [`BrokenPromise`](Error::BrokenPromise) | (hangs) | an executor that dropped its promise |
 /// | [`BrokenThreadPool`](Error::BrokenThreadPool) | `BrokenThreadPool` | a failed initializer |
 /// | [`BrokenProcessPool`](Error::BrokenProcessPool) | `BrokenProcessPool` | a dead worker process, a failed initializer |
-/// | [`BrokenClusterPool`](Error::BrokenClusterPool) | `BrokenExecutor` | a failed initializer, a failure of MPI, no worker left |
+/// | [`BrokenMpiPool`](Error::BrokenMpiPool) | `BrokenExecutor` | a failed initializer, a failure of MPI, no worker left |
 /// | [`WorkerDied`](Error::WorkerDied) | `BrokenProcessPool` | a dead worker of a pool that goes on |
 /// | [`Killed`](Error::Killed) | (none) | `Future::kill`, `kill_workers` |
 /// | [`DeadlineExceeded`](Error::DeadlineExceeded) | (none) | a call that ran longer than its pool allows |
@@ -43,7 +43,7 @@ pub use crate::user_code::Panic;
 /// | [`NotInitialized`](Error::NotInitialized) | `RuntimeError` | a process pool without `process::init()` |
 /// | [`ProcessStart`](Error::ProcessStart) | `OSError` | the system refused a process or its channel |
 /// | [`NoWorkers`](Error::NoWorkers) | (none) | an MPI pool in a program of one rank |
-/// | [`Cluster`](Error::Cluster) | (none) | MPI, or a rank, that is misconfigured or failed |
+/// | [`Mpi`](Error::Mpi) | (none) | MPI, or a rank, that is misconfigured or failed |
 /// | [`ThreadStart`](Error::ThreadStart) | `RuntimeError` | the system refused the first worker |
 /// | [`QueueFull`](Error::QueueFull) | (no bounded queue) | submitting to a full queue that refuses |
 /// | [`Shutdown`](Error::Shutdown) | `RuntimeError` | submitting after `shutdown` |
@@ -110,8 +110,8 @@ pub enum Error {
 
     /// The pool of ranks is unusable. Each of its calls gets an error of its own, whose `source` is
     /// the cause.
-    #[error("{} {}", broken_cluster_pool(*accepted), Broke(cause))]
-    BrokenClusterPool {
+    #[error("{} {}", broken_mpi_pool(*accepted), Broke(cause))]
+    BrokenMpiPool {
         /// Whether the pool had accepted the call; if not, the pool was broken before.
         accepted: bool,
         /// A failed initializer, a failure of MPI, or the death of the last worker.
@@ -182,7 +182,7 @@ pub enum Error {
 
     /// MPI, or one of the ranks, is misconfigured or failed; the text says how.
     #[error("{0}")]
-    Cluster(Arc<str>),
+    Mpi(Arc<str>),
 
     /// The system started no thread, and the pool has no other thread to run the call.
     #[doc(alias = "RuntimeError")]
@@ -239,7 +239,7 @@ fn broken_process_pool(accepted: bool) -> &'static str {
 }
 
 /// As above, for ranks.
-fn broken_cluster_pool(accepted: bool) -> &'static str {
+fn broken_mpi_pool(accepted: bool) -> &'static str {
     if accepted {
         "The pool of ranks broke while the future was running or pending."
     } else {
@@ -353,9 +353,7 @@ impl Error {
     pub fn is_broken_executor(&self) -> bool {
         matches!(
             self,
-            Self::BrokenThreadPool(_)
-                | Self::BrokenProcessPool { .. }
-                | Self::BrokenClusterPool { .. }
+            Self::BrokenThreadPool(_) | Self::BrokenProcessPool { .. } | Self::BrokenMpiPool { .. }
         )
     }
 
@@ -383,7 +381,7 @@ impl Error {
     pub fn worker_death(&self) -> Option<&WorkerDeath> {
         match self {
             Self::WorkerDied(death) => Some(death),
-            Self::BrokenProcessPool { cause, .. } | Self::BrokenClusterPool { cause, .. } => {
+            Self::BrokenProcessPool { cause, .. } | Self::BrokenMpiPool { cause, .. } => {
                 cause.worker_death()
             }
             _ => None,
@@ -421,7 +419,7 @@ impl Error {
             Self::BrokenPromise => "BrokenPromise",
             Self::BrokenThreadPool(_) => "BrokenThreadPool",
             Self::BrokenProcessPool { .. } => "BrokenProcessPool",
-            Self::BrokenClusterPool { .. } => "BrokenClusterPool",
+            Self::BrokenMpiPool { .. } => "BrokenMpiPool",
             Self::WorkerDied(_) => "WorkerDied",
             Self::Killed { .. } => "Killed",
             Self::DeadlineExceeded { .. } => "DeadlineExceeded",
@@ -432,7 +430,7 @@ impl Error {
             Self::NotInitialized(_) => "NotInitialized",
             Self::ProcessStart(_) => "ProcessStart",
             Self::NoWorkers(_) => "NoWorkers",
-            Self::Cluster(_) => "Cluster",
+            Self::Mpi(_) => "Mpi",
             Self::ThreadStart(_) => "ThreadStart",
             Self::QueueFull => "QueueFull",
             Self::Shutdown => "Shutdown",

@@ -37,8 +37,8 @@ pub struct WorkerDeath {
     pub signal: Option<i32>,
     /// The call that it had begun, if any: where it was submitted, and the type of its function.
     pub call: Option<String>,
-    /// The message of a panic shortly before, if there was one.
-    pub last_words: Option<String>,
+    /// The message of a panic shortly before, or of the failure that kept it from starting, if there was one.
+    pub panic_message: Option<String>,
     /// More details, if there are any.
     pub note: Option<&'static str>,
     /// The pool has ended it.
@@ -69,8 +69,8 @@ impl fmt::Display for WorkerDeath {
         if let Some(note) = self.note {
             write!(f, "; {note}")?;
         }
-        match &self.last_words {
-            Some(words) => write!(f, "; its last words: {}", words.escape_debug()),
+        match &self.panic_message {
+            Some(message) => write!(f, "; it said: {}", message.escape_debug()),
             None => Ok(()),
         }
     }
@@ -123,11 +123,11 @@ mod tests {
             pid: 7,
             signal: Some(11),
             call: Some("the call".into()),
-            last_words: Some("panicked\nat".into()),
+            panic_message: Some("panicked\nat".into()),
             ..WorkerDeath::default()
         };
         let text = "worker process 7 was ended by signal 11 (SIGSEGV) while it ran the call; \
-                    its last words: panicked\\nat";
+                    it said: panicked\\nat";
         assert_eq!(death.to_string(), text);
         let exited = WorkerDeath { exit_code: Some(3), ..WorkerDeath::default() };
         assert!(exited.to_string().contains("ended with exit code 3 while it ran no call"));

@@ -132,12 +132,12 @@
 //! for calls made of calls, and `thread/queue/mod.rs` for why no call is stranded.
 
 mod call;
-#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
-pub mod cluster;
 mod deadlock;
 mod executor;
 mod future;
 mod map;
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
+pub mod mpi;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub mod process;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
@@ -149,8 +149,6 @@ mod wait;
 
 pub use call::assist::RunInPlace;
 pub use call::cancel_token::{CancelToken, is_cancel_requested};
-#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
-pub use cluster::MpiPoolExecutor;
 pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use future::awaiting::Awaiting;
@@ -158,6 +156,8 @@ pub use future::join::{first_ok, join_all};
 pub use future::promise::Promise;
 pub use future::then::IntoCall;
 pub use map::{Map, MapOptions};
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
+pub use mpi::MpiPoolExecutor;
 #[cfg(all(target_os = "linux", not(concurrent_loom)))]
 pub use process::ProcessPoolExecutor;
 pub use thread::{

@@ -1,7 +1,7 @@
 //! The promises that every executor makes, on ranks.
 
-use concurrent::futures::cluster::mpi::{self, Threading};
-use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+use concurrent::futures::mpi::mpi::{self, Threading};
+use concurrent::futures::mpi::{MpiPoolExecutor, Role};
 use concurrent::futures::{Executor, ShutdownOptions};
 use libtest_mimic::Trial;
 

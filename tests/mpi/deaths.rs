@@ -191,7 +191,7 @@ fn without_a_rank_everything_fails() {
         (0..6).map(|_| pool.submit(|()| -> u32 { std::process::abort() }, ()).unwrap()).collect();
     for call in calls {
         let error = call.into_result().unwrap_err();
-        assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+        assert!(matches!(error, Error::BrokenMpiPool { accepted: true, .. }), "{error}");
     }
     let error = pool.submit(|n: u32| n, 1).unwrap_err();
     assert!(error.to_string().contains("no rank is left"), "{error}");

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use concurrent::Error;
-use concurrent::futures::cluster::mpi::{self, Threading, traits::Communicator};
-use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+use concurrent::futures::mpi::mpi::{self, Threading, traits::Communicator};
+use concurrent::futures::mpi::{MpiPoolExecutor, Role};
 use concurrent::futures::{Future, ShutdownOptions};
 use libtest_mimic::Trial;
 
@@ -92,7 +92,7 @@ fn breaks(pool: &MpiPoolExecutor, is_cause: fn(&Error) -> bool) {
             Ok(call) => match call.into_result() {
                 // The other rank may have got ready first.
                 Ok(_) => {}
-                Err(Error::BrokenClusterPool { accepted: true, cause }) => {
+                Err(Error::BrokenMpiPool { accepted: true, cause }) => {
                     assert!(is_cause(&cause), "{cause}");
                     told += 1;
                 }
@@ -102,7 +102,7 @@ fn breaks(pool: &MpiPoolExecutor, is_cause: fn(&Error) -> bool) {
         }
     };
     assert!(error.is_broken_executor() && told <= 1, "{error}");
-    let Error::BrokenClusterPool { accepted: false, cause } = &error else { panic!("{error}") };
+    let Error::BrokenMpiPool { accepted: false, cause } = &error else { panic!("{error}") };
     assert!(is_cause(cause), "{cause}");
 }
 
@@ -145,7 +145,7 @@ fn a_rank_that_cannot_start_leaves_the_others_their_end() {
     start.wait_begun();
     start.open();
     let error = call.into_result().unwrap_err();
-    assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+    assert!(matches!(error, Error::BrokenMpiPool { accepted: true, .. }), "{error}");
     end.open(); // and now it sends what nobody waits for
     drop(pool);
 }

@@ -20,7 +20,7 @@ trials![
     retry_runs_again_and_gives_up,
     innocent_calls_behind_a_death_run_elsewhere,
     a_panic_in_the_drop_of_a_result_is_not_its_failure,
-    last_words_of_a_panic_that_aborts,
+    the_message_of_a_panic_that_aborts,
     a_worker_that_closes_its_descriptors,
     garbage_on_the_wire_ends_that_worker_only,
     a_grandchild_may_outlive_the_worker,
@@ -239,7 +239,7 @@ fn a_panic_in_the_drop_of_a_result_is_not_its_failure() {
     assert_eq!(pool.stats().died, 0);
 }
 
-fn last_words_of_a_panic_that_aborts() {
+fn the_message_of_a_panic_that_aborts() {
     let pool = replacing(1);
     let twice = |()| {
         let _grenade = AbortsWhenDropped;
@@ -248,10 +248,10 @@ fn last_words_of_a_panic_that_aborts() {
     let error = pool.submit::<(), ()>(twice, ()).unwrap().into_result().unwrap_err();
     let death = error.worker_death().unwrap();
     assert_eq!(death.signal, Some(6));
-    let words = death.last_words.as_deref().unwrap();
+    let words = death.panic_message.as_deref().unwrap();
     assert!(words.contains("the second") || words.contains("destructor"), "{words}");
     let quiet = pool.submit(die, "exit 99".into()).unwrap().into_result().unwrap_err();
-    assert_eq!(quiet.worker_death().unwrap().last_words, None);
+    assert_eq!(quiet.worker_death().unwrap().panic_message, None);
 }
 
 struct AbortsWhenDropped;

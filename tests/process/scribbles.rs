@@ -40,7 +40,7 @@ pub(crate) fn channel() -> Vec<(usize, usize)> {
     ranges.collect()
 }
 
-/// Of those the streams, claims and last words: the length of segments is a multiple of 64 KiB.
+/// Of those the streams, claims and panic message: the length of segments is a multiple of 64 KiB.
 fn page(ranges: &[(usize, usize)]) -> (usize, usize) {
     *ranges.iter().find(|(_, len)| len % (64 * 1024) != 0).unwrap()
 }

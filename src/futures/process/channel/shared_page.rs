@@ -18,7 +18,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Twice as many words as calls in flight, so that a word is not used again too early.
 const WORDS: usize = 2 * MAX_DEPTH;
-const LAST_WORDS: usize = 2048;
+const MESSAGE_LIMIT: usize = 2048;
 
 const PENDING: u32 = 0;
 const BEGUN: u32 = 1;
@@ -28,8 +28,8 @@ const REVOKED: u32 = 2;
 #[repr(C)]
 struct Layout {
     claims: [AtomicU32; WORDS],
-    last_words_len: AtomicU32,
-    last_words: [AtomicU8; LAST_WORDS],
+    message_len: AtomicU32,
+    panic_message: [AtomicU8; MESSAGE_LIMIT],
     requests: Memory,
     answers: Memory,
 }
@@ -120,26 +120,26 @@ impl SharedPage {
     }
 
     /// In the worker: leaves a message for the parent to report, such as that of a panic.
-    pub(crate) fn say(&self, words: &str) {
-        let words = cut(words, LAST_WORDS);
+    pub(crate) fn say(&self, message: &str) {
+        let message = cut(message, MESSAGE_LIMIT);
         let layout = self.layout();
-        for (to, from) in layout.last_words.iter().zip(words.bytes()) {
+        for (to, from) in layout.panic_message.iter().zip(message.bytes()) {
             // ORDERING: Relaxed; read after the process has ended.
             to.store(from, Ordering::Relaxed);
         }
-        let len = u32::try_from(words.len()).expect("just cut to less");
-        layout.last_words_len.store(len, Ordering::Relaxed);
+        let len = u32::try_from(message.len()).expect("just cut to less");
+        layout.message_len.store(len, Ordering::Relaxed);
     }
 
     /// In the parent, after the worker has ended.
-    pub(crate) fn last_words(&self) -> Option<String> {
+    pub(crate) fn panic_message(&self) -> Option<String> {
         let layout = self.layout();
         // ORDERING: Relaxed; the process that wrote it has ended.
-        let len = layout.last_words_len.load(Ordering::Relaxed) as usize;
-        let bytes = layout.last_words.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
+        let len = layout.message_len.load(Ordering::Relaxed) as usize;
+        let bytes = layout.panic_message.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
         // If it is no text, it was overwritten.
-        let words = String::from_utf8(bytes.collect()).ok()?;
-        (!words.is_empty()).then_some(words)
+        let message = String::from_utf8(bytes.collect()).ok()?;
+        (!message.is_empty()).then_some(message)
     }
 }
 
@@ -171,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_cut_and_kept() {
+    fn a_message_is_cut_and_kept() {
         let (page, _file) = SharedPage::new().unwrap();
-        assert_eq!(page.last_words(), None);
-        page.say(&"x".repeat(LAST_WORDS + 5));
-        assert_eq!(page.last_words().unwrap().len(), LAST_WORDS);
+        assert_eq!(page.panic_message(), None);
+        page.say(&"x".repeat(MESSAGE_LIMIT + 5));
+        assert_eq!(page.panic_message().unwrap().len(), MESSAGE_LIMIT);
         page.say("short");
-        assert_eq!(page.last_words().unwrap(), "short");
-        page.layout().last_words[0].store(0xff, Ordering::Relaxed);
-        page.layout().last_words_len.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(page.last_words(), None);
+        assert_eq!(page.panic_message().unwrap(), "short");
+        page.layout().panic_message[0].store(0xff, Ordering::Relaxed);
+        page.layout().message_len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(page.panic_message(), None);
     }
 }

@@ -204,10 +204,10 @@ pub fn page(input: &[u8]) {
                 let words = String::from_utf8_lossy(orders.take(count % 300));
                 both.worker.say(&words);
                 if honest {
-                    assert_eq!(both.parent.last_words().unwrap_or_default(), words);
+                    assert_eq!(both.parent.panic_message().unwrap_or_default(), words);
                 }
             }
-            10 => drop(both.parent.last_words()),
+            10 => drop(both.parent.panic_message()),
             _ => questions.order(&both, &mut orders),
         }
     }

@@ -251,14 +251,14 @@ fn describe(
     excuse: Option<String>,
     greeted: bool,
 ) -> WorkerDeath {
-    let last_words = sender.and_then(|sender| sender.page().last_words()).or(excuse);
+    let panic_message = sender.and_then(|sender| sender.page().panic_message()).or(excuse);
     let note = match aftermath.reason {
         Some(Reason::ProtocolViolation(how)) => Some(how),
         _ if !aftermath.was_ready && greeted => Some(INITIALIZER_ENDED),
         _ if !aftermath.was_ready && ended.exit_code == Some(NOT_LOADED) => {
             Some("its program could not be loaded: its standard error says why")
         }
-        _ if !aftermath.was_ready && ended.exit_code == Some(LOST) && last_words.is_some() => {
+        _ if !aftermath.was_ready && ended.exit_code == Some(LOST) && panic_message.is_some() => {
             Some("it could not set itself up as a worker")
         }
         _ if !aftermath.was_ready && ended.exit_code == Some(LOST) => {
@@ -274,7 +274,7 @@ fn describe(
         exit_code: ended.exit_code,
         signal: ended.signal,
         call: aftermath.in_doubt.first().map(|task| task.description()),
-        last_words,
+        panic_message,
         note,
         by_pool: aftermath.reason.is_some(),
         ..WorkerDeath::default()

@@ -16,10 +16,10 @@ use super::dispatcher::Dispatcher;
 use super::request::{MpiCallRef, MpiDelivery, RequestPayload};
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
-use crate::futures::cluster::protocol::{begin_call, end_call};
-use crate::futures::cluster::stats::MpiPoolStats;
-use crate::futures::cluster::transport::Fault;
-use crate::futures::cluster::transport::buffer_pool::BufferPool;
+use crate::futures::mpi::protocol::{begin_call, end_call};
+use crate::futures::mpi::stats::MpiPoolStats;
+use crate::futures::mpi::transport::Fault;
+use crate::futures::mpi::transport::buffer_pool::BufferPool;
 use crate::futures::remote::codec::{EncodeError, HeapOnly, Sink};
 use crate::futures::remote::protocol::FunctionToken;
 use crate::futures::remote::reply::ReplyHandler;
@@ -186,7 +186,7 @@ impl PoolState {
             tasks.extend(state.dispatcher.take_queue());
             (tasks, cause)
         };
-        let error = || Error::BrokenClusterPool { accepted: true, cause: Cause::clone(&cause) };
+        let error = || Error::BrokenMpiPool { accepted: true, cause: Cause::clone(&cause) };
         tasks.into_iter().filter_map(|task| task.fail(error())).collect()
     }
 }
@@ -194,7 +194,7 @@ impl PoolState {
 impl PoolQueue {
     fn admits(&self) -> Result<()> {
         if let Some(cause) = &self.broken {
-            return Err(Error::BrokenClusterPool { accepted: false, cause: Cause::clone(cause) });
+            return Err(Error::BrokenMpiPool { accepted: false, cause: Cause::clone(cause) });
         }
         if self.closing { Err(Error::Shutdown) } else { Ok(()) }
     }

@@ -156,8 +156,6 @@ fn start_thread<T: Transport + Send + 'static>(
             let _ = thread.join();
             Err(refused)
         }
-        Err(mpsc::RecvError) => {
-            Err((Error::Cluster("the thread of the pool has died".into()), false))
-        }
+        Err(mpsc::RecvError) => Err((Error::Mpi("the thread of the pool has died".into()), false)),
     }
 }

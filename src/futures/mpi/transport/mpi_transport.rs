@@ -17,7 +17,7 @@ use super::buffer_pool::BufferPool;
 use super::ffi::{Comm, MpiFailure, Probed, Transfer};
 use super::ulfm::Ulfm;
 use super::{Fault, Outgoing, Peer, Transport, TransportEvent};
-use crate::futures::cluster::protocol::Tag;
+use crate::futures::mpi::protocol::Tag;
 
 /// How often in a row a failure may be reported of which nothing comes, before it is taken to be one
 /// of the engine.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::coordinator::Coordinator;
 use super::pool_state::PoolState;
 use crate::error::Error;
-use crate::futures::cluster::protocol::{RankHello, RankSettings, Tag};
-use crate::futures::cluster::transport::{Fault, Outgoing, Transport, TransportEvent};
+use crate::futures::mpi::protocol::{RankHello, RankSettings, Tag};
+use crate::futures::mpi::transport::{Fault, Outgoing, Transport, TransportEvent};
 use crate::sync::backoff::{Backoff, BackoffPolicy};
 
 impl<T: Transport> Coordinator<T> {
@@ -43,7 +43,7 @@ impl<T: Transport> Coordinator<T> {
             return Ok(coordinator);
         }
         coordinator.part().map_err(failed)?;
-        Err((Error::Cluster(words.join("; ").into()), true))
+        Err((Error::Mpi(words.join("; ").into()), true))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ffi::c_int;
 
 use super::{MpiTransport, Sending};
-use crate::futures::cluster::protocol::Tag;
-use crate::futures::cluster::transport::ffi::Probed;
-use crate::futures::cluster::transport::{Fault, Outgoing, Peer};
+use crate::futures::mpi::protocol::Tag;
+use crate::futures::mpi::transport::ffi::Probed;
+use crate::futures::mpi::transport::{Fault, Outgoing, Peer};
 
 /// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
 pub(super) const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };

@@ -74,7 +74,7 @@ impl Ranks {
             return Err(Error::InvalidArgument(text.into()));
         }
         let finalises = match ffi::life() {
-            (_, true) => return Err(Error::Cluster("MPI has been finalised".into())),
+            (_, true) => return Err(Error::Mpi("MPI has been finalised".into())),
             (true, false) => {
                 check_alone()?;
                 false
@@ -110,7 +110,7 @@ impl Ranks {
         if !ffi::is_serialised().map_err(fault)? {
             let text = "this MPI, or the way it was initialised, does not let different threads call \
                         it one at a time: `Threading::Serialized` is needed";
-            return Err(Error::Cluster(text.into()));
+            return Err(Error::Mpi(text.into()));
         }
         // SAFETY: the caller's promise.
         let comm = unsafe { comm.duplicate() }.map_err(fault)?;
@@ -149,7 +149,7 @@ impl Ranks {
         SERVES.store(false, Ordering::Relaxed);
         match served {
             Ok(Served::Stopped) => Ok(()),
-            Ok(Served::Refused(why)) => Err(Error::Cluster(why.into())),
+            Ok(Served::Refused(why)) => Err(Error::Mpi(why.into())),
             Err(_) if link.has_lost() => {
                 // There is nobody left to work for, and to finalise without root may take for ever.
                 complain(format_args!("rank {} on {} ends: rank 0 has died", self.rank, host()));

@@ -4,8 +4,8 @@ use std::panic::Location;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
-use crate::futures::cluster::protocol::{begin_result, end_result};
 use crate::futures::map::{Map, MapOptions};
+use crate::futures::mpi::protocol::{begin_result, end_result};
 use crate::futures::remote::protocol::{FrameKind, Text};
 use crate::futures::remote::submit::pieces;
 use crate::futures::{ReturnWhen, as_completed, join_all, wait};
@@ -161,7 +161,7 @@ fn one_waits_for_the_other(follows: bool) -> Pair {
 
 fn is_told_that_it_broke((tells, _link, shared, thread): Pair) {
     let error = tells.recv_timeout(LONG).unwrap().unwrap_err();
-    assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+    assert!(matches!(error, Error::BrokenMpiPool { accepted: true, .. }), "{error}");
     shared.close();
     shared.wait_for_end(None);
     thread.join().unwrap();

@@ -57,7 +57,7 @@ impl Fault {
     }
 
     pub(crate) fn into_error(self) -> Error {
-        Error::Cluster(self.0)
+        Error::Mpi(self.0)
     }
 }
 

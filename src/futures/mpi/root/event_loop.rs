@@ -14,7 +14,7 @@ use super::pool_state::{LoopEnd, PoolState};
 use super::request::MpiCallRef;
 use crate::futures::call::in_place::on_enough_stack;
 use crate::futures::call::wait_assist::{self, WaitAssist};
-use crate::futures::cluster::transport::{Fault, Transport};
+use crate::futures::mpi::transport::{Fault, Transport};
 use crate::sync::backoff::{Backoff, BackoffPolicy};
 
 /// How often to look at a pool that has nothing to do, for the deaths of ranks.

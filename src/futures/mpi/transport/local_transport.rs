@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::buffer_pool::BufferPool;
 use super::{Fault, Outgoing, Peer, Transport, TransportEvent};
-use crate::futures::cluster::protocol::Tag;
+use crate::futures::mpi::protocol::Tag;
 use crate::sync::Mutex;
 
 /// One direction between two ends.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::dispatcher::Item;
 use crate::futures::call::state::Phase;
-use crate::futures::cluster::transport::buffer_pool::BufferPool;
+use crate::futures::mpi::transport::buffer_pool::BufferPool;
 use crate::futures::remote::protocol::FrameKind;
 use crate::futures::remote::request::{Delivery, RequestRef};
 use crate::sync::Mutex;

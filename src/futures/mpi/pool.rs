@@ -73,7 +73,7 @@ pub struct MpiPoolExecutor {
 /// # Examples
 ///
 /// ```no_run
-/// use concurrent::futures::cluster::{MpiPoolExecutor, Role, mpi};
+/// use concurrent::futures::mpi::{MpiPoolExecutor, Role, mpi};
 ///
 /// let universe = mpi::initialize().unwrap();
 /// match MpiPoolExecutor::enter(&universe.world())? {
@@ -169,8 +169,8 @@ impl MpiPoolExecutor {
     /// # Examples
     ///
     /// ```no_run
-    /// use concurrent::futures::cluster::mpi::{self, Threading};
-    /// use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+    /// use concurrent::futures::mpi::mpi::{self, Threading};
+    /// use concurrent::futures::mpi::{MpiPoolExecutor, Role};
     ///
     /// let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
     /// if let Role::Root(pool) = MpiPoolExecutor::enter(&universe.world())? {
@@ -235,7 +235,7 @@ impl MpiPoolExecutor {
     /// [`Error::Encode`](crate::Error::Encode) or
     /// [`Error::MessageTooLarge`](crate::Error::MessageTooLarge) for the argument,
     /// [`Error::Shutdown`](crate::Error::Shutdown) after [`shutdown`](Self::shutdown),
-    /// [`Error::BrokenClusterPool`](crate::Error::BrokenClusterPool) if the pool is broken.
+    /// [`Error::BrokenMpiPool`](crate::Error::BrokenMpiPool) if the pool is broken.
     ///
     /// # Python
     ///

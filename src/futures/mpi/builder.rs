@@ -132,7 +132,7 @@ impl MpiPoolBuilder {
     /// Sets a function that each worker calls with `argument` before its first call.
     ///
     /// If it panics or returns an `Err`, the pool is broken: pending calls, and all later ones,
-    /// fail with [`Error::BrokenClusterPool`], which keeps the cause.
+    /// fail with [`Error::BrokenMpiPool`], which keeps the cause.
     ///
     /// # Python
     ///
@@ -173,7 +173,7 @@ impl MpiPoolBuilder {
     ///
     /// [`Error::InvalidArgument`] for a credit of 0, in a call that runs on a rank of a pool, or
     /// for the second pool of a program; [`Error::NoWorkers`] in a program of one rank;
-    /// [`Error::Cluster`] if MPI lacks a function that the pool needs, or a rank runs another build
+    /// [`Error::Mpi`] if MPI lacks a function that the pool needs, or a rank runs another build
     /// of the program; [`Error::Encode`] if the argument of the initializer cannot be encoded.
     ///
     /// # Python
@@ -219,8 +219,8 @@ impl MpiPoolBuilder {
     /// # Examples
     ///
     /// ```no_run
-    /// use concurrent::futures::cluster::mpi::{self, Threading};
-    /// use concurrent::futures::cluster::{MpiPoolExecutor, Role};
+    /// use concurrent::futures::mpi::mpi::{self, Threading};
+    /// use concurrent::futures::mpi::{MpiPoolExecutor, Role};
     ///
     /// let (universe, _) = mpi::initialize_with_threading(Threading::Serialized).unwrap();
     /// if let Role::Root(pool) = MpiPoolExecutor::builder().credit(1).enter(&universe.world())? {

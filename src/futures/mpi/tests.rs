@@ -108,7 +108,7 @@ fn of_a_worker_that_is_gone_one_call_fails_and_the_others_run() {
     assert!(matches!(failed[..], [Error::WorkerDied(_)]), "{failed:?}");
     let death = failed[0].worker_death().unwrap();
     assert_eq!((death.rank, death.host.as_deref()), (Some(1), Some("here")));
-    assert!(death.call.as_ref().unwrap().contains("cluster/tests.rs"), "{death}");
+    assert!(death.call.as_ref().unwrap().contains("mpi/tests.rs"), "{death}");
     shared.close();
     shared.wait_for_end(None);
     [worker, thread].into_iter().for_each(|thread| thread.join().unwrap());
@@ -124,10 +124,10 @@ fn without_a_worker_the_pool_is_broken() {
     drop(ends);
     for call in calls {
         let error = call.into_result().unwrap_err();
-        assert!(matches!(error, Error::BrokenClusterPool { accepted: true, .. }), "{error}");
+        assert!(matches!(error, Error::BrokenMpiPool { accepted: true, .. }), "{error}");
     }
     let error = call(&shared, 1).unwrap_err();
-    assert!(matches!(error, Error::BrokenClusterPool { accepted: false, .. }), "{error}");
+    assert!(matches!(error, Error::BrokenMpiPool { accepted: false, .. }), "{error}");
     shared.close();
     assert!(matches!(shared.wait_for_end(None), Some(LoopEnd::Stopped)));
     thread.join().unwrap();

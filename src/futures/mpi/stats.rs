@@ -6,7 +6,7 @@
 /// # Examples
 ///
 /// ```no_run
-/// use concurrent::futures::cluster::{MpiPoolExecutor, MpiPoolStats};
+/// use concurrent::futures::mpi::{MpiPoolExecutor, MpiPoolStats};
 ///
 /// let pool = MpiPoolExecutor::new()?;
 /// let MpiPoolStats { workers, lost, pending, running, .. } = pool.stats();
