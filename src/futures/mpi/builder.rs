@@ -240,7 +240,7 @@ impl MpiPoolBuilder {
         plan.root(ranks).map(Role::Root)
     }
 
-    /// What fails on all ranks alike, before any says something to another.
+    /// Checks that fail on all ranks alike, before any message.
     fn check(self) -> Result<Plan> {
         if self.credit == Some(0) {
             return Err(Error::InvalidArgument("credit must be greater than 0".into()));
@@ -270,7 +270,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// The pool, on root.
+    /// Makes the pool on root.
     fn root(self, ranks: Ranks) -> Result<MpiPoolExecutor> {
         let workers = (ranks.size - 1).max(1);
         let pool = PoolState::new(workers, self.credit, self.retries, self.limit);

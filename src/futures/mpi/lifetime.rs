@@ -1,5 +1,5 @@
-//! The thread that initialises MPI for the pool, and finalises it: MPI wants both from one thread, and a
-//! pool may end in any.
+//! The thread that initialises and finalises MPI for the pool: MPI requires one thread for both, and a pool
+//! may end in any thread.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -7,25 +7,25 @@ use super::transport::Fault;
 use super::transport::ffi;
 use crate::sync::{JoinHandle, Mutex, spawn};
 
-struct Keeper {
-    /// Dropped when MPI is to be finalised.
-    order: Sender<()>,
+struct MpiThread {
+    /// Dropped to have MPI finalised.
+    finalise: Sender<()>,
     done: Receiver<Result<(), ffi::MpiFailure>>,
     thread: JoinHandle<()>,
 }
 
-static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+static MPI_THREAD: Mutex<Option<MpiThread>> = Mutex::new(None);
 
-/// Initialises MPI for one thread at a time. The caller has seen that nobody has done so before.
+/// Initialises MPI for one thread at a time. The caller has checked that it was not initialised before.
 pub(crate) fn initialise() -> Result<(), Fault> {
-    let ((order, orders), (tells, done)) = (channel::<()>(), channel());
+    let ((finalise, orders), (results, done)) = (channel::<()>(), channel());
     let body = move || {
         let initialised = ffi::initialise();
         let failed = initialised.is_err();
-        let _ = tells.send(initialised);
+        let _ = results.send(initialised);
         if !failed {
-            let _ = orders.recv(); // an error: that is the order
-            let _ = tells.send(ffi::finalise());
+            let _ = orders.recv(); // an error, when the other end is dropped
+            let _ = results.send(ffi::finalise());
         }
     };
     let thread = spawn("MPI".into(), None, body);
@@ -34,15 +34,15 @@ pub(crate) fn initialise() -> Result<(), Fault> {
         Ok(initialised) => initialised?,
         Err(_) => return Err(Fault::new("the thread that initialises MPI has died")),
     }
-    *KEEPER.lock() = Some(Keeper { order, done, thread });
+    *MPI_THREAD.lock() = Some(MpiThread { finalise, done, thread });
     Ok(())
 }
 
 /// Finalises what [`initialise`] has initialised, in the same thread.
 pub(crate) fn finalise() -> Result<(), Fault> {
-    let keeper = KEEPER.lock().take();
-    let Some(Keeper { order, done, thread }) = keeper else { return Ok(()) };
-    drop(order);
+    let own = MPI_THREAD.lock().take();
+    let Some(MpiThread { finalise, done, thread }) = own else { return Ok(()) };
+    drop(finalise);
     let finalised = done.recv();
     let _ = thread.join();
     finalised

@@ -1,23 +1,23 @@
-//! What root and workers say to each other, as bytes. No engine, no lock.
+//! The messages between root and workers, as bytes. No MPI, no lock.
 //!
 //! ```text
 //!   tag       direction        content
 //!   HELLO     worker to root   protocol, build, pid, host
-//!   START     root to worker   limit of messages, whether answers may be held back, initializer
+//!   START     root to worker   limit of messages, whether answers may be collected, initializer
 //!   READY     worker to root   how the initializer ended
 //!   TASKS     root to worker   frames: length u64, id u64, two code places, argument
 //!   RESULTS   worker to root   frames: length u64, id u64, microseconds u32, kind u8, 0, bytes
-//!   STOP      root to worker   empty, or why it is not wanted
-//!   BYE       worker to root   empty; the last that it says, in whatever version
+//!   STOP      root to worker   empty, or why the worker is refused
+//!   BYE       worker to root   empty; the last message, in any version
 //! ```
 //!
-//! Numbers of the fixed parts are little-endian. A rank of another build is refused at its HELLO, so
-//! that nothing after that is a promise to anybody else. All the same lengths are checked before
-//! they are used, ids are looked up, and code places too.
+//! Numbers of the fixed parts are little-endian. A rank of another build is refused at its HELLO, so all
+//! other messages are no promise to any other program. Even so, lengths are checked before they are used,
+//! and ids and code places are looked up.
 
 use crate::futures::remote::protocol::{FrameKind, FunctionToken, Malformed, Text, cut};
 
-/// What a message is about.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
@@ -45,7 +45,7 @@ impl Tag {
     }
 }
 
-/// The version of all this.
+/// The version of the protocol.
 const PROTOCOL: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"cncrnt-c";
@@ -57,11 +57,11 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Malformed> {
     Ok(*taken)
 }
 
-/// Who a worker is.
+/// The first message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RankHello {
     pub(crate) protocol: u32,
-    /// Of its executable.
+    /// The fingerprint of its executable.
     pub(crate) build: u64,
     pub(crate) pid: u32,
     pub(crate) host: String,
@@ -88,7 +88,7 @@ impl RankHello {
     pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Self, Malformed> {
         let bytes = &mut bytes;
         if take(bytes)? != MAGIC {
-            return Err(Malformed("not a greeting"));
+            return Err(Malformed("not a hello"));
         }
         Ok(Self {
             protocol: u32::from_le_bytes(take(bytes)?),
@@ -98,7 +98,7 @@ impl RankHello {
         })
     }
 
-    /// Why the two cannot work together, if they cannot.
+    /// Why the two processes cannot work together, if so.
     pub(crate) fn refusal(&self, other: &Self) -> Option<&'static str> {
         if self.protocol != other.protocol {
             Some("was built with another version of the library `concurrent`")
@@ -110,13 +110,13 @@ impl RankHello {
     }
 }
 
-/// What a worker is told first: the limit of messages, and the call of the initializer.
+/// The first message to a worker: settings, and the call of the initializer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RankSettings<'a> {
     pub(crate) limit: u64,
-    /// Whether an answer may be held back for others to go with it. Not if the pool outlives the
-    /// rank: then the first call without an answer is taken to have killed it. Nor where the program
-    /// says how many calls a rank is given: it may have its reasons.
+    /// Whether a worker may collect several answers in a message. Not if the pool outlives the rank: then
+    /// the first call without an answer counts as the one that killed it. Nor if the program fixes the number
+    /// of calls that a rank has.
     pub(crate) packs: bool,
     pub(crate) initializer: Option<&'a [u8]>,
 }
@@ -139,7 +139,7 @@ impl<'a> RankSettings<'a> {
     }
 }
 
-/// How the initializer of a worker ended.
+/// The message that tells how the initializer of a worker ended.
 pub(crate) fn ready(failure: Option<(FrameKind, Text)>) -> Vec<u8> {
     match failure {
         None => vec![FrameKind::Done as u8],
@@ -147,7 +147,7 @@ pub(crate) fn ready(failure: Option<(FrameKind, Text)>) -> Vec<u8> {
     }
 }
 
-/// The failure of an initializer, if it was one.
+/// The failure of an initializer, if it failed.
 pub(crate) fn read_ready(bytes: &[u8]) -> Result<Option<(FrameKind, &[u8])>, Malformed> {
     let (kind, text) = bytes.split_first().ok_or(Malformed("message too short"))?;
     match FrameKind::from_byte(*kind).ok_or(Malformed("unknown kind of answer"))? {
@@ -156,10 +156,10 @@ pub(crate) fn read_ready(bytes: &[u8]) -> Result<Option<(FrameKind, &[u8])>, Mal
     }
 }
 
-/// Bytes of a frame before its argument or result.
+/// The bytes of a frame before its argument or result.
 const HEADER: usize = 16;
 
-/// Begins a call at the end of `out`; [`end_call`] follows when the argument is there.
+/// Begins a call at the end of `out`; the argument follows, then [`end_call`].
 pub(crate) fn begin_call(out: &mut Vec<u8>, id: u64, token: FunctionToken) {
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&id.to_le_bytes());
@@ -172,7 +172,7 @@ pub(crate) fn end_call(out: &mut [u8], at: usize) {
     out[at..at + 8].copy_from_slice(&len.to_le_bytes());
 }
 
-/// Begins a result; [`end_result`] follows.
+/// Begins a result at the end of `out`; the bytes follow, then [`end_result`].
 pub(crate) fn begin_result(out: &mut Vec<u8>, id: u64) {
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&id.to_le_bytes());
@@ -187,7 +187,7 @@ pub(crate) fn end_result(out: &mut [u8], at: usize, kind: FrameKind, micros: u32
     out[at + 20] = kind as u8;
 }
 
-/// The next frame of a message, id and body; `None` at its end.
+/// The id and the body of the next frame of a message; `None` at its end.
 fn frame<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Malformed> {
     if bytes.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A worker: takes calls from root until it is told to stop.
+//! [`RankLoop`]: a worker rank runs calls of root until it is told to stop.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,68 +19,74 @@ use crate::sync::backoff::{Backoff, BackoffPolicy};
 #[derive(Debug)]
 pub(crate) enum Served {
     Stopped,
-    /// Root does not want it; the text says why.
+    /// Root has refused it; the text says why.
     Refused(String),
 }
 
-/// Answers that took longer than this are not held back for others to go with them.
-const PROMPT: Duration = Duration::from_micros(200);
+/// Answers of calls that take longer than this are sent at once.
+const HOLD_BACK: Duration = Duration::from_micros(200);
 
-/// The most bytes of answers that go together.
+/// The most bytes of answers in one message.
 const PACK: usize = 32 * 1024;
 
 pub(crate) struct RankLoop<'a, T> {
-    link: &'a mut T,
+    transport: &'a mut T,
     buffers: Arc<BufferPool>,
     /// The most bytes of a result.
     limit: u64,
-    /// Whether answers may be held back.
+    /// Whether several answers may go in one message.
     packs: bool,
-    todo: VecDeque<(Tag, Vec<u8>)>,
-    /// Root has died, or is done; what it said before counts.
-    alone: bool,
+    inbox: VecDeque<(Tag, Vec<u8>)>,
+    /// Root has died or ended; messages that it sent before count.
+    root_is_gone: bool,
 }
 
 impl<'a, T: Transport> RankLoop<'a, T> {
-    pub(crate) fn new(link: &'a mut T, buffers: Arc<BufferPool>) -> Self {
-        Self { link, buffers, limit: 0, packs: false, todo: VecDeque::new(), alone: false }
+    pub(crate) fn new(transport: &'a mut T, buffers: Arc<BufferPool>) -> Self {
+        Self {
+            transport,
+            buffers,
+            limit: 0,
+            packs: false,
+            inbox: VecDeque::new(),
+            root_is_gone: false,
+        }
     }
 
-    /// Greets root, takes calls until it says stop, and says goodbye.
+    /// Sends its hello to root, runs calls until root says stop, and says goodbye.
     pub(crate) fn serve(&mut self, hello: &RankHello) -> Result<Served, Fault> {
-        self.link.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
+        self.transport.send(0, Tag::Hello, Outgoing::Own(hello.to_bytes()))?;
         loop {
             let (tag, bytes) = self.next()?;
             let done = match tag {
                 Tag::Start => self.start(&bytes),
                 Tag::Tasks => self.tasks(&bytes),
                 Tag::Stop => {
-                    self.link.send(0, Tag::Bye, Outgoing::Own(Vec::new()))?;
+                    self.transport.send(0, Tag::Bye, Outgoing::Own(Vec::new()))?;
                     self.flush()?;
                     let why = String::from_utf8_lossy(&bytes).into_owned();
                     return Ok(if why.is_empty() { Served::Stopped } else { Served::Refused(why) });
                 }
-                _ => Err(malformed(Malformed("not for a worker"))),
+                _ => Err(malformed(Malformed("it is not meant for a worker"))),
             };
             self.buffers.give_back(bytes);
             done?;
         }
     }
 
-    /// The next message. Before it is looked at, all answers are on their way: while a call runs
-    /// nothing moves.
+    /// The next message. All answers are sent before it is returned: while a call runs, MPI makes no progress.
     fn next(&mut self) -> Result<(Tag, Vec<u8>), Fault> {
         let mut backoff = Backoff::new(BackoffPolicy::IDLE_RANK);
         loop {
-            if self.listen()? {
+            if self.receive()? {
                 backoff.reset();
             }
-            if !self.link.is_sending() {
-                if let Some(next) = self.todo.pop_front() {
+            if !self.transport.is_sending() {
+                if let Some(next) = self.inbox.pop_front() {
                     return Ok(next);
                 }
             }
-            if self.alone {
+            if self.root_is_gone {
                 return Err(Fault::new("rank 0 has died"));
             }
             if let Some(pause) = backoff.next_pause() {
@@ -89,24 +95,24 @@ impl<'a, T: Transport> RankLoop<'a, T> {
         }
     }
 
-    /// Takes in what has come; whether there was anything.
-    fn listen(&mut self) -> Result<bool, Fault> {
+    /// Receives the messages that have come; returns whether there were any.
+    fn receive(&mut self) -> Result<bool, Fault> {
         let mut any = false;
-        while let Some(event) = self.link.poll()? {
+        while let Some(event) = self.transport.poll()? {
             match event {
-                TransportEvent::Message { tag, bytes, .. } => self.todo.push_back((tag, bytes)),
-                TransportEvent::Lost(_) => self.alone = true,
+                TransportEvent::Message { tag, bytes, .. } => self.inbox.push_back((tag, bytes)),
+                TransportEvent::Lost(_) => self.root_is_gone = true,
             }
             any = true;
         }
         Ok(any)
     }
 
-    /// Until all that was sent is on its way, or nobody is there to get it.
+    /// Waits until all messages are sent, or root is gone.
     fn flush(&mut self) -> Result<(), Fault> {
         let mut backoff = Backoff::new(BackoffPolicy::IDLE_RANK);
-        while self.link.is_sending() && !self.alone {
-            if self.listen()? {
+        while self.transport.is_sending() && !self.root_is_gone {
+            if self.receive()? {
                 backoff.reset();
             } else if let Some(pause) = backoff.next_pause() {
                 std::thread::sleep(pause);
@@ -128,7 +134,7 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             let mut sink = Sink::in_heap(Vec::new(), limit);
             failure = run(token, &mut Source::new(argument, &files), &mut sink).failure();
         }
-        self.link.send(0, Tag::Ready, Outgoing::Own(ready(failure)))
+        self.transport.send(0, Tag::Ready, Outgoing::Own(ready(failure)))
     }
 
     fn tasks(&mut self, mut message: &[u8]) -> Result<(), Fault> {
@@ -139,19 +145,19 @@ impl<'a, T: Transport> RankLoop<'a, T> {
         let mut held = None;
         while let Some(order) = next_call(&mut message).map_err(malformed)? {
             let CallFrame { id, token, argument } = order;
-            // Answers are held back while calls are short. Of another function that is not known.
+            // Answers are held back while calls are short. Calls of another function may be long.
             if held.replace(token).is_some_and(|held| held != token) && !out.is_empty() {
                 held_since = Instant::now();
-                self.link.send(0, Tag::Results, Outgoing::Own(out))?;
+                self.transport.send(0, Tag::Results, Outgoing::Own(out))?;
                 out = self.buffers.take(0);
             }
             let at = out.len();
             begin_result(&mut out, id);
             let payload = out.len();
             let mut sink = Sink::in_heap(out, self.limit);
-            let verdict = run(token, &mut Source::new(argument, &files), &mut sink);
+            let outcome = run(token, &mut Source::new(argument, &files), &mut sink);
             out = sink.into_bytes();
-            let kind = match verdict.failure() {
+            let kind = match outcome.failure() {
                 None => FrameKind::Done,
                 Some((kind, text)) => {
                     out.truncate(payload);
@@ -163,13 +169,13 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             let micros = now.duration_since(begun).as_micros();
             end_result(&mut out, at, kind, u32::try_from(micros).unwrap_or(u32::MAX));
             begun = now;
-            let enough = out.len() >= PACK || now.duration_since(held_since) >= PROMPT;
+            let enough = out.len() >= PACK || now.duration_since(held_since) >= HOLD_BACK;
             if enough || !self.packs {
                 held_since = now;
-                self.link.send(0, Tag::Results, Outgoing::Own(out))?;
+                self.transport.send(0, Tag::Results, Outgoing::Own(out))?;
                 out = self.buffers.take(0);
                 if !self.packs {
-                    self.flush()?; // the next call may kill this rank, and this one has not
+                    self.flush()?; // the next call may kill this rank; the answer must not be lost with it
                 }
             }
         }
@@ -177,10 +183,10 @@ impl<'a, T: Transport> RankLoop<'a, T> {
             self.buffers.give_back(out);
             return Ok(());
         }
-        self.link.send(0, Tag::Results, Outgoing::Own(out))
+        self.transport.send(0, Tag::Results, Outgoing::Own(out))
     }
 }
 
 fn malformed(malformed: Malformed) -> Fault {
-    Fault::new(format!("what rank 0 said is not understood: {}", malformed.0))
+    Fault::new(format!("a message of rank 0 is not understood: {}", malformed.0))
 }

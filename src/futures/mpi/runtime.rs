@@ -1,5 +1,5 @@
-//! The life of MPI in this process: who initialises it, who finalises it, and what becomes of the
-//! other ranks if this one ends early.
+//! MPI in this process: initialising and finalising it, serving on a rank that is not root, and ending the
+//! other ranks if this process ends early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::futures::remote::function_id::build_fingerprint;
 use crate::sync::{Mutex, deadline_after};
 use crate::user_code::install_hook;
 
-/// Exit code of a rank that the pool does not want, or that lost it.
+/// The exit code of a rank that has lost its pool.
 pub(crate) const LOST: i32 = 113;
 
 /// Whether this rank is serving a pool, so that no other can be made.
@@ -28,10 +28,10 @@ static SERVES: AtomicBool = AtomicBool::new(false);
 /// Whether this program has made its one pool of all ranks.
 static BUILT: AtomicBool = AtomicBool::new(false);
 
-/// The pools that live, to be ended when the program ends.
-static LEFT: Mutex<Vec<Arc<PoolState>>> = Mutex::new(Vec::new());
+/// The living pools, which end when the program ends.
+static LIVING: Mutex<Vec<Arc<PoolState>>> = Mutex::new(Vec::new());
 
-/// How long the pool's thread may take to end when the program does, beyond what calls may.
+/// How long the pool's thread may take when the program ends, including calls that run.
 const END: Duration = Duration::from_secs(5);
 
 /// The ranks of a pool, as one of them sees it.
@@ -39,11 +39,11 @@ pub(crate) struct Ranks {
     pub(crate) comm: Comm,
     pub(crate) rank: usize,
     pub(crate) size: usize,
-    /// Whether MPI is to be finalised with the pool.
+    /// Whether the pool finalises MPI.
     pub(crate) finalises: bool,
 }
 
-/// An error inside of a call that runs on a rank of a pool.
+/// An error in a call that runs on a rank of a pool.
 pub(crate) fn check() -> Result<()> {
     // ORDERING: Relaxed; a flag by itself.
     if SERVES.load(Ordering::Relaxed) {
@@ -53,19 +53,19 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// An error if another pool of this rank lives, so that its thread may be in MPI at this moment, and
-/// MPI does not allow that.
+/// An error if another pool of this rank lives, whose thread may be in an MPI call at this moment, and MPI
+/// does not allow calls of several threads at a time.
 fn check_alone() -> Result<()> {
-    if LEFT.lock().is_empty() || ffi::is_parallel().map_err(fault)? {
+    if LIVING.lock().is_empty() || ffi::is_parallel().map_err(fault)? {
         return Ok(());
     }
-    let text = "another pool of this rank lives: with less than `Threading::Multiple` it is to be shut \
+    let text = "another pool of this rank lives: with less than `Threading::Multiple` it must be shut \
                 down first";
     Err(Error::InvalidArgument(text.into()))
 }
 
 impl Ranks {
-    /// All ranks of the program; MPI is initialised if it is not. Once.
+    /// All ranks of the program; initialises MPI if need be. Works once.
     pub(crate) fn of_program() -> Result<Self> {
         // ORDERING: Relaxed; a flag by itself.
         if BUILT.swap(true, Ordering::Relaxed) {
@@ -87,7 +87,7 @@ impl Ranks {
         // SAFETY: MPI is initialised, so that there is a world.
         let ranks = unsafe { Self::duplicate(Comm::world(), finalises) };
         if ranks.is_err() && finalises {
-            let _ = lifetime::finalise(); // there is an error to be told already
+            let _ = lifetime::finalise(); // the first error is returned
         }
         ranks
     }
@@ -119,10 +119,10 @@ impl Ranks {
         Ok(Self { comm, rank, size, finalises })
     }
 
-    /// Ends what this rank has of MPI.
+    /// Ends this rank's use of MPI.
     pub(crate) fn close(&self) {
         if ffi::life().1 {
-            return; // by the program, before it let go of the pool
+            return; // the program has finalised it before it dropped the pool
         }
         if !self.finalises {
             let _ = self.comm.free(); // not if ranks have died
@@ -131,7 +131,7 @@ impl Ranks {
         }
     }
 
-    /// Ends the program on all ranks, in words.
+    /// Ends the program on all ranks, with a message.
     pub(crate) fn abort(&self, why: &Fault) -> ! {
         complain(format_args!("rank {} on {} ends the program: {}", self.rank, host(), why.0));
         self.comm.abort(LOST)
@@ -143,15 +143,16 @@ impl Ranks {
         // ORDERING: Relaxed; a flag by itself.
         SERVES.store(true, Ordering::Relaxed);
         let buffers = Arc::<BufferPool>::default();
-        let mut link = MpiTransport::new(self.comm, self.rank, self.size, Arc::clone(&buffers));
-        let served = RankLoop::new(&mut link, buffers).serve(&hello());
+        let mut transport =
+            MpiTransport::new(self.comm, self.rank, self.size, Arc::clone(&buffers));
+        let served = RankLoop::new(&mut transport, buffers).serve(&hello());
         // ORDERING: as above.
         SERVES.store(false, Ordering::Relaxed);
         match served {
             Ok(Served::Stopped) => Ok(()),
             Ok(Served::Refused(why)) => Err(Error::Mpi(why.into())),
-            Err(_) if link.has_lost() => {
-                // There is nobody left to work for, and to finalise without root may take for ever.
+            Err(_) if transport.has_lost() => {
+                // There is no root to work for, and to finalise without it may take for ever.
                 complain(format_args!("rank {} on {} ends: rank 0 has died", self.rank, host()));
                 std::process::exit(LOST)
             }
@@ -165,13 +166,13 @@ impl Ranks {
             complain(format_args!("rank {} on {} ends: {refused}", self.rank, host()));
         }
         self.close();
-        // Also if it was refused: root has an error, and is about to do something about it. A code
-        // that is not 0 would have the launcher kill it.
+        // Even if it was refused: root has an error and handles it. With a code that is not 0 the launcher
+        // would kill root.
         std::process::exit(0)
     }
 }
 
-/// Who this process is.
+/// The hello of this process.
 pub(crate) fn hello() -> RankHello {
     RankHello::new(build_fingerprint().unwrap_or(0), host())
 }
@@ -185,10 +186,10 @@ fn fault(failed: ffi::MpiFailure) -> Error {
     failed.into_fault().into_error()
 }
 
-/// From now on this pool lives, and the end of the program ends it.
+/// Registers a living pool, which the end of the program ends.
 pub(crate) fn end_with_program(pool: &Arc<PoolState>) {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
-    LEFT.lock().push(Arc::clone(pool));
+    LIVING.lock().push(Arc::clone(pool));
     // ORDERING: Relaxed; a flag by itself.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         // SAFETY: a function that may be called at any time.
@@ -196,13 +197,13 @@ pub(crate) fn end_with_program(pool: &Arc<PoolState>) {
     }
 }
 
-/// The pool has ended.
+/// Removes a pool that has ended.
 pub(crate) fn forget(pool: &Arc<PoolState>) {
-    LEFT.lock().retain(|left| !Arc::ptr_eq(left, pool));
+    LIVING.lock().retain(|living| !Arc::ptr_eq(living, pool));
 }
 
-/// Tells the other ranks to end: they would wait for ever. Calls that run get a moment.
+/// Tells the other ranks to end: they would wait for ever otherwise. Calls that run get a moment.
 extern "C" fn at_exit() {
-    let left = std::mem::take(&mut *LEFT.lock());
-    left.iter().for_each(|pool| pool.end_with_program(deadline_after(END)));
+    let pools = std::mem::take(&mut *LIVING.lock());
+    pools.iter().for_each(|pool| pool.end_with_program(deadline_after(END)));
 }

@@ -38,20 +38,21 @@ fn root_with(
     credit: Credit,
 ) -> (Arc<PoolState>, JoinHandle<()>, Vec<LocalTransport>) {
     let shared = PoolState::new(workers, credit, retries, 1 << 20);
-    let (link, ends) = LocalTransport::network(workers, &shared.buffers);
+    let (transport, ends) = LocalTransport::network(workers, &shared.buffers);
     let of_root = Arc::clone(&shared);
     let thread = start("root", move || {
-        let greeted = Coordinator::handshake(Arc::clone(&of_root), link, workers, &own(), None);
+        let greeted =
+            Coordinator::handshake(Arc::clone(&of_root), transport, workers, &own(), None);
         let end = event_loop::run(greeted.unwrap_or_else(|(error, _)| panic!("{error}")));
         of_root.has_ended(end);
     });
     (shared, thread, ends)
 }
 
-fn serve(mut link: LocalTransport, shared: &Arc<PoolState>) -> JoinHandle<()> {
+fn serve(mut transport: LocalTransport, shared: &Arc<PoolState>) -> JoinHandle<()> {
     let buffers = Arc::clone(&shared.buffers);
     start("worker", move || {
-        let served = RankLoop::new(&mut link, buffers).serve(&own()).unwrap();
+        let served = RankLoop::new(&mut transport, buffers).serve(&own()).unwrap();
         assert!(matches!(served, Served::Stopped));
     })
 }
@@ -61,9 +62,9 @@ fn call(shared: &Arc<PoolState>, n: u64) -> Result<Future<u64>> {
 }
 
 /// The next message for a worker that is played by hand.
-fn next(link: &mut LocalTransport) -> (Tag, Vec<u8>) {
+fn next(transport: &mut LocalTransport) -> (Tag, Vec<u8>) {
     loop {
-        match link.poll().unwrap() {
+        match transport.poll().unwrap() {
             Some(TransportEvent::Message { tag, bytes, .. }) => return (tag, bytes),
             Some(TransportEvent::Lost(_)) => panic!("root is gone"),
             None => std::thread::yield_now(),
@@ -72,10 +73,10 @@ fn next(link: &mut LocalTransport) -> (Tag, Vec<u8>) {
 }
 
 /// A worker that is played by hand, up to where it gets calls.
-fn get_ready(link: &mut LocalTransport) {
-    link.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
-    assert_eq!(next(link).0, Tag::Start);
-    link.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
+fn get_ready(transport: &mut LocalTransport) {
+    transport.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
+    assert_eq!(next(transport).0, Tag::Start);
+    transport.send(0, Tag::Ready, Outgoing::Own(ready(None))).unwrap();
 }
 
 #[test]
@@ -151,14 +152,14 @@ fn an_answer_that_makes_no_sense_breaks_the_pool_in_words() {
 #[test]
 fn a_worker_of_another_build_is_refused_and_the_others_are_let_go() {
     let shared = PoolState::new(2, Credit::Adaptive, 0, 1 << 20);
-    let (link, ends) = LocalTransport::network(2, &shared.buffers);
+    let (transport, ends) = LocalTransport::network(2, &shared.buffers);
     let hellos = [own(), RankHello::new(8, "there".into())];
-    let workers = ends.into_iter().zip(hellos).map(|(mut link, hello)| {
+    let workers = ends.into_iter().zip(hellos).map(|(mut transport, hello)| {
         let buffers = Arc::clone(&shared.buffers);
-        std::thread::spawn(move || RankLoop::new(&mut link, buffers).serve(&hello).unwrap())
+        std::thread::spawn(move || RankLoop::new(&mut transport, buffers).serve(&hello).unwrap())
     });
     let workers: Vec<_> = workers.collect();
-    let refused = Coordinator::handshake(shared, link, 2, &own(), None).err();
+    let refused = Coordinator::handshake(shared, transport, 2, &own(), None).err();
     let (error, told) = refused.expect("another build");
     assert!(told && error.to_string().contains("rank 2 (process"), "{error}");
     let served: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
@@ -217,24 +218,24 @@ fn an_answer_does_not_wait_for_another_function() {
     get_ready(&mut ends[0]);
     let (_, both) = next(&mut ends[0]);
     drop(ends);
-    let (mut link, workers) = LocalTransport::network(1, &shared.buffers);
+    let (mut transport, workers) = LocalTransport::network(1, &shared.buffers);
     let worker = workers.into_iter().map(|end| serve(end, &shared)).next().unwrap();
-    assert_eq!(next(&mut link).0, Tag::Hello);
+    assert_eq!(next(&mut transport).0, Tag::Hello);
     let settings = RankSettings { limit: 1000, packs: true, initializer: None };
-    link.send(0, Tag::Start, Outgoing::Own(settings.to_bytes())).unwrap();
-    link.send(0, Tag::Tasks, Outgoing::Own(both)).unwrap();
-    assert_eq!(next(&mut link).0, Tag::Ready);
+    transport.send(0, Tag::Start, Outgoing::Own(settings.to_bytes())).unwrap();
+    transport.send(0, Tag::Tasks, Outgoing::Own(both)).unwrap();
+    assert_eq!(next(&mut transport).0, Tag::Ready);
     let (begun, mut first) = (Instant::now(), None);
     while first.is_none() && begun.elapsed() < Duration::from_secs(20) {
-        first = link.poll().unwrap();
+        first = transport.poll().unwrap();
     }
     OPEN.store(true, Ordering::Relaxed); // ORDERING: as above
     let Some(TransportEvent::Message { bytes, .. }) = first else { panic!("it was held back") };
     let mut rest = &bytes[..];
     assert_eq!(next_result(&mut rest).unwrap().unwrap().id, 1);
     assert!(rest.is_empty());
-    assert_eq!(next(&mut link).0, Tag::Results);
-    link.send(0, Tag::Stop, Outgoing::Own(Vec::new())).unwrap();
+    assert_eq!(next(&mut transport).0, Tag::Results);
+    transport.send(0, Tag::Stop, Outgoing::Own(Vec::new())).unwrap();
     worker.join().unwrap();
     shared.close();
     shared.wait_for_end(None);
@@ -244,7 +245,7 @@ fn an_answer_does_not_wait_for_another_function() {
 
 /// A transport whose messages take some looks to arrive.
 struct Slow {
-    link: LocalTransport,
+    transport: LocalTransport,
     looks: u32,
 }
 
@@ -254,12 +255,12 @@ impl Transport for Slow {
         if tag == Tag::Results {
             self.looks = 3;
         }
-        self.link.send(to, tag, message)
+        self.transport.send(to, tag, message)
     }
 
     fn poll(&mut self) -> std::result::Result<Option<TransportEvent>, Fault> {
         self.looks = self.looks.saturating_sub(1);
-        self.link.poll()
+        self.transport.poll()
     }
 
     fn is_sending(&self) -> bool {
@@ -275,10 +276,10 @@ impl Transport for Slow {
 fn where_ranks_may_die_a_call_waits_until_the_answer_before_has_come() {
     let (shared, thread, mut ends) = root_with(1, 0, Credit::Fixed(16));
     let calls: Vec<_> = (0..10).map(|n| call(&shared, n).unwrap()).collect(); // in one message
-    let mut link = Slow { link: ends.remove(0), looks: 0 };
+    let mut transport = Slow { transport: ends.remove(0), looks: 0 };
     let buffers = Arc::clone(&shared.buffers);
     let worker = start("worker", move || {
-        let served = RankLoop::new(&mut link, buffers).serve(&own()).unwrap();
+        let served = RankLoop::new(&mut transport, buffers).serve(&own()).unwrap();
         assert!(matches!(served, Served::Stopped));
     });
     let results = calls.into_iter().map(|call| call.into_result().unwrap());

@@ -1,33 +1,32 @@
-//! How many calls a rank is given ahead of what it has answered. No clock: it is told how long
-//! calls took.
+//! The number of calls that a rank may have. No clock: the caller passes how long calls took.
 
 use std::time::Duration;
 
-/// How many calls may be with one rank.
+/// The number of calls that a rank may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credit {
-    /// Always so many.
+    /// A fixed number.
     Fixed(usize),
-    /// By how long calls take.
+    /// Depends on how long calls take.
     Adaptive,
 }
 
-/// How long the calls of one rank take, and what follows from that.
+/// The average time of the calls of one rank, from which its credit follows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AdaptiveCredit {
-    /// In nanoseconds, weighed towards the latest; `None` before the first answer.
+    /// In nanoseconds, with more weight for recent calls; `None` before the first answer.
     average: Option<u64>,
 }
 
 impl AdaptiveCredit {
-    /// Calls that take so long lose nothing by the time that the next one needs to arrive, and what
-    /// is sent behind one of them would wait for long.
+    /// For calls of this length the time that the next one needs to arrive does not matter, and a call that is
+    /// sent behind one would wait for long.
     const LONG: Duration = Duration::from_millis(10);
-    /// From here on downwards more than one is sent ahead.
+    /// Of calls below this length more than one is sent ahead.
     const SHORT: Duration = Duration::from_micros(100);
-    /// How long the calls with one rank may take together, if they are short.
+    /// The time that the calls of one rank may take together, if they are short.
     const AHEAD: Duration = Duration::from_micros(500);
-    /// The most calls with one rank.
+    /// The most calls of one rank.
     const MOST: u64 = 256;
 
     pub(crate) fn answered(&mut self, took: Duration) {
@@ -42,7 +41,7 @@ impl AdaptiveCredit {
         let nanos = |duration: Duration| duration.as_nanos() as u64;
         let calls = match (credit, self.average) {
             (Credit::Fixed(calls), _) => return calls,
-            // Nothing is known: nobody waits behind what may take for ever.
+            // Nothing is known: no call waits behind one that may take for ever.
             (Credit::Adaptive, None) => 1,
             (Credit::Adaptive, Some(average)) if average >= nanos(Self::LONG) => 1,
             (Credit::Adaptive, Some(average)) if average >= nanos(Self::SHORT) => 2,
@@ -59,9 +58,9 @@ mod tests {
     use super::*;
 
     fn after(took: &[Duration]) -> usize {
-        let mut pace = AdaptiveCredit::default();
-        took.iter().for_each(|took| pace.answered(*took));
-        pace.credit(Credit::Adaptive)
+        let mut credit = AdaptiveCredit::default();
+        took.iter().for_each(|took| credit.answered(*took));
+        credit.credit(Credit::Adaptive)
     }
 
     #[test]
@@ -85,8 +84,8 @@ mod tests {
 
     #[test]
     fn a_fixed_credit_stays() {
-        let mut pace = AdaptiveCredit::default();
-        pace.answered(Duration::from_secs(1));
-        assert_eq!(pace.credit(Credit::Fixed(3)), 3);
+        let mut credit = AdaptiveCredit::default();
+        credit.answered(Duration::from_secs(1));
+        assert_eq!(credit.credit(Credit::Fixed(3)), 3);
     }
 }

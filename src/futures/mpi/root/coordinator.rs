@@ -1,8 +1,7 @@
-//! What the pool's own thread on root does: sends calls, receives answers, looks after ranks.
+//! [`Coordinator`]: sends calls, receives answers, and handles deaths of ranks, in the pool's thread on root.
 //!
-//! It alone uses the transport. It holds no lock while it does, and runs no user code: the ends of
-//! calls are put off until it is done with its turn, so that a callback may wait for another call
-//! (`event_loop.rs`).
+//! It alone uses the transport, without holding a lock, and runs no user code: the event loop ends calls
+//! after each turn, so that a callback may wait for another call (`event_loop.rs`).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::delivery::{MpiCallRef, RequestPayload, is_answer};
 use super::dispatcher::Item;
 use super::pool_state::PoolState;
-use super::request::{MpiCallRef, RequestPayload, is_answer};
 use crate::LOG_TARGET;
 use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
@@ -23,80 +22,80 @@ use crate::futures::remote::reply::failure;
 use crate::sync::backoff::{Backoff, BackoffPolicy};
 use crate::user_code::contain;
 
-/// How long calls may run on when the program ends.
+/// How long calls may go on when the program ends.
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Coordinator<T> {
     shared: Arc<PoolState>,
-    pub(super) link: T,
+    pub(super) transport: T,
     workers: Vec<RankHello>,
     batch: Vec<MpiCallRef>,
-    /// What runs user code, and waits until nothing else is under way.
-    later: VecDeque<Later>,
-    /// Calls that have ended since, earlier than what is in `later`, and of which nobody was told.
+    /// Ends of calls, which run user code and come after everything else.
+    deferred: VecDeque<DeferredEnd>,
+    /// Calls that have ended before those in `deferred`, and whose waiters are not notified yet.
     ended: VecDeque<MpiCallRef>,
-    /// The program ends, and this is when it stops to wait.
-    hurry: Option<Instant>,
+    /// The program ends, and waits until this time.
+    give_up_at: Option<Instant>,
 }
 
 /// The end of a call.
-pub(super) enum Later {
-    /// An answer, in a message that it shares with others.
+pub(super) enum DeferredEnd {
+    /// By an answer in a message with several.
     Answered(MpiCallRef, FrameKind, Range<usize>, Rc<Vec<u8>>),
     Failed(MpiCallRef, Error),
-    /// Of all calls.
+    /// The end of all calls.
     Broken(Error),
 }
 
-/// What a turn found.
+/// What [`Coordinator::poll_once`] found.
 pub(super) struct PollOutcome {
     pub(super) busy: bool,
-    /// What of the shared state was looked at.
+    /// The version of the shared state that was seen.
     pub(super) seen: u64,
-    /// Nothing is out, so that nothing is to come.
+    /// No call is sent, so no answer can come.
     pub(super) idle: bool,
     pub(super) over: bool,
 }
 
 impl<T: Transport> Coordinator<T> {
-    pub(super) fn new(shared: Arc<PoolState>, link: T, workers: Vec<RankHello>) -> Self {
-        let (batch, later, ended) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { shared, link, workers, batch, later, ended, hurry: None }
+    pub(super) fn new(shared: Arc<PoolState>, transport: T, workers: Vec<RankHello>) -> Self {
+        let (batch, deferred, ended) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { shared, transport, workers, batch, deferred, ended, give_up_at: None }
     }
 
     pub(super) fn shared(&self) -> &Arc<PoolState> {
         &self.shared
     }
 
-    /// Looks after everything once. No user code runs: what does is put off.
+    /// Checks everything once. No user code runs: ends of calls are deferred.
     pub(super) fn poll_once(&mut self) -> Result<PollOutcome, Fault> {
         let mut busy = false;
-        while self.later.is_empty() {
-            let Some(event) = self.link.poll()? else { break };
+        while self.deferred.is_empty() {
+            let Some(event) = self.transport.poll()? else { break };
             busy = true;
             self.handle(event)?;
         }
-        // Ranks get their next calls before anybody is told of the last.
+        // Ranks get their next calls before the ends of earlier ones are notified.
         let outcome = self.dispatch()?;
         Ok(PollOutcome { busy: busy || outcome.busy, ..outcome })
     }
 
-    /// What was put off.
-    pub(super) fn next_later(&mut self) -> Option<Later> {
-        self.later.pop_front()
+    /// The next end of a call to be handled.
+    pub(super) fn next_deferred(&mut self) -> Option<DeferredEnd> {
+        self.deferred.pop_front()
     }
 
-    /// Puts off to tell of these, which have ended.
+    /// Defers the notification of calls that have ended.
     pub(super) fn notify_later(&mut self, ended: impl IntoIterator<Item = MpiCallRef>) {
         self.ended.extend(ended);
     }
 
-    /// A call of which somebody is to be told.
+    /// The next call that has ended and has waiters to notify.
     pub(super) fn next_ended(&mut self) -> Option<MpiCallRef> {
         self.ended.pop_front()
     }
 
-    /// Sends what can be sent.
+    /// Sends calls to ranks that have room.
     fn dispatch(&mut self) -> Result<PollOutcome, Fault> {
         let mut sent = false;
         loop {
@@ -111,19 +110,20 @@ impl<T: Transport> Coordinator<T> {
             let outcome = PollOutcome {
                 busy: sent,
                 seen: state.version,
-                idle: nothing && state.dispatcher.all_ready() && !self.link.is_sending(),
+                idle: nothing && state.dispatcher.all_ready() && !self.transport.is_sending(),
                 over: state.closing && nothing,
             };
             let hurry = state.hurry;
             drop(state);
-            self.hurry(hurry)?;
+            self.check_end(hurry)?;
             return Ok(outcome);
         }
     }
 
-    /// A fault if the program has ended, and that long enough ago.
-    fn hurry(&mut self, ends: bool) -> Result<(), Fault> {
-        if ends && Instant::now() >= *self.hurry.get_or_insert_with(|| Instant::now() + GRACE) {
+    /// A fault if the program has ended at least [`GRACE`] ago.
+    fn check_end(&mut self, ends: bool) -> Result<(), Fault> {
+        if ends && Instant::now() >= *self.give_up_at.get_or_insert_with(|| Instant::now() + GRACE)
+        {
             return Err(Fault::new("the program ended while calls were running on other ranks"));
         }
         Ok(())
@@ -144,7 +144,7 @@ impl<T: Transport> Coordinator<T> {
             Outgoing::Own(bytes)
         });
         self.batch.clear();
-        self.link.send(peer, Tag::Tasks, message)
+        self.transport.send(peer, Tag::Tasks, message)
     }
 
     fn handle(&mut self, event: TransportEvent) -> Result<(), Fault> {
@@ -158,7 +158,7 @@ impl<T: Transport> Coordinator<T> {
         let handled = match tag {
             Tag::Results => self.results(from, bytes),
             Tag::Ready => self.ready(from, &bytes),
-            _ => Err(Malformed("not an answer")),
+            _ => Err(Malformed("it is no answer")),
         };
         handled.map_err(|Malformed(how)| {
             Fault::new(format!("{} does not answer: {how}", self.name(from)))
@@ -176,7 +176,12 @@ impl<T: Transport> Coordinator<T> {
             if let Some(task) = state.dispatcher.answered(from, answer.id, took) {
                 state.answered += 1;
                 let range = end - answer.bytes.len()..end;
-                self.later.push_back(Later::Answered(task, kind, range, Rc::clone(&bytes)));
+                self.deferred.push_back(DeferredEnd::Answered(
+                    task,
+                    kind,
+                    range,
+                    Rc::clone(&bytes),
+                ));
             }
         }
         Ok(())
@@ -192,12 +197,12 @@ impl<T: Transport> Coordinator<T> {
                 log::error!(target: LOG_TARGET, "{name}: exception in initializer: {cause}");
             });
             self.shared.stop_sending(&cause);
-            self.later.push_back(Later::Broken(cause));
+            self.deferred.push_back(DeferredEnd::Broken(cause));
         }
         Ok(())
     }
 
-    /// The rank has died.
+    /// Handles the death of a rank.
     fn lost(&mut self, peer: Peer) {
         let loss = self.shared.state.lock().dispatcher.lost(peer);
         let Some(loss) = loss else { return };
@@ -211,11 +216,11 @@ impl<T: Transport> Coordinator<T> {
         contain("logging the end of a rank", || log::warn!(target: LOG_TARGET, "{death}"));
         if let Some(task) = loss.failed {
             let error = Error::WorkerDied(Cause::new(death.clone()));
-            self.later.push_back(Later::Failed(task, error));
+            self.deferred.push_back(DeferredEnd::Failed(task, error));
         }
         if !loss.goes_on {
             death.note = Some("no rank is left to run calls");
-            self.later.push_back(Later::Broken(Error::WorkerDied(Cause::new(death))));
+            self.deferred.push_back(DeferredEnd::Broken(Error::WorkerDied(Cause::new(death))));
         }
     }
 
@@ -224,16 +229,15 @@ impl<T: Transport> Coordinator<T> {
         for peer in 0..self.workers.len() {
             let lost = self.shared.state.lock().dispatcher.is_lost(peer);
             if !lost {
-                self.link.send(peer, Tag::Stop, Outgoing::Own(Vec::new()))?;
+                self.transport.send(peer, Tag::Stop, Outgoing::Own(Vec::new()))?;
             }
         }
-        self.part()
+        self.wait_for_goodbyes()
     }
 
-    /// Until all workers, which were told to stop, have said goodbye. What they say before that has to
-    /// be received: MPI waits for it when it is finalised, and what nobody takes may turn up in the
-    /// next communicator.
-    pub(super) fn part(&mut self) -> Result<(), Fault> {
+    /// Waits until all workers, which were told to stop, have said goodbye. Their messages before that must be
+    /// received: MPI waits for them when it is finalised, and others may turn up in the next communicator.
+    pub(super) fn wait_for_goodbyes(&mut self) -> Result<(), Fault> {
         let peers = 0..self.workers.len();
         let mut gone: Vec<bool> = {
             let state = self.shared.state.lock();
@@ -241,28 +245,28 @@ impl<T: Transport> Coordinator<T> {
         };
         let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         loop {
-            while let Some(event) = self.link.poll()? {
+            while let Some(event) = self.transport.poll()? {
                 backoff.reset();
                 match event {
                     TransportEvent::Message { from: peer, tag: Tag::Bye, .. }
                     | TransportEvent::Lost(peer) => {
                         gone[peer] = true;
                     }
-                    TransportEvent::Message { .. } => {} // nobody waits for it any more
+                    TransportEvent::Message { .. } => {} // no call waits for it any more
                 }
             }
-            if !self.link.is_sending() && gone.iter().all(|gone| *gone) {
+            if !self.transport.is_sending() && gone.iter().all(|gone| *gone) {
                 return Ok(());
             }
             let ends = self.shared.state.lock().hurry;
-            self.hurry(ends)?;
+            self.check_end(ends)?;
             if let Some(pause) = backoff.next_pause() {
                 std::thread::sleep(pause);
             }
         }
     }
 
-    /// What a worker is called in errors.
+    /// The name of a worker in errors.
     pub(super) fn name(&self, peer: Peer) -> String {
         match self.workers.get(peer) {
             Some(RankHello { host, pid, .. }) => {

@@ -1,43 +1,43 @@
-//! Which call goes to which rank, and what becomes of the calls of a rank that died: decisions only.
+//! [`Dispatcher`]: decides which call goes to which rank, and what becomes of the calls of a rank that died.
 //! No message, no clock, no user code.
 //!
-//! A rank runs its calls in the order in which they were sent. So of the calls that a dead rank has
-//! not answered the first is the only one that can have killed it: it alone is charged an attempt.
-//! The others go back to where they came from.
+//! A rank runs its calls in the order in which they were sent. So of the calls that a dead rank has not
+//! answered only the first can have killed it, and only that one counts an attempt. The others go back to
+//! the queue.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::adaptive_credit::{AdaptiveCredit, Credit};
 
-/// A call, as far as this is concerned.
+/// A call, as far as the dispatcher knows it.
 pub(crate) trait Item {
     /// A number that no other call of the pool has.
     fn id(&self) -> u64;
 
-    /// The bytes that it takes to send it.
+    /// The bytes of its message.
     fn weight(&self) -> usize;
 
-    /// Notes that it is about to be sent; false if it is over already.
+    /// Notes that it is about to be sent; false if it has ended already.
     fn offer(&self) -> bool;
 }
 
-/// The most bytes that are packed into one message; a larger call has a message of its own.
+/// The most bytes of several calls in one message; a larger call has a message of its own.
 pub(crate) const PACK: usize = 32 * 1024;
 
 /// The most calls in one message.
 const PACKED: usize = 64;
 
-/// Up to this credit calls are not so short that it pays to pack them.
+/// Up to this credit calls are too long for several in a message to pay off.
 const FEW: usize = 8;
 
-/// The most bytes on their way to one rank, unless it is a single call.
+/// The most bytes of calls that a rank has, unless it is a single call.
 const WINDOW: usize = 8 << 20;
 
 #[derive(Debug)]
 struct QueuedItem<T> {
     item: T,
-    /// How many ranks have died over it.
+    /// The number of ranks that have died over it.
     deaths: u32,
 }
 
@@ -54,12 +54,13 @@ struct Rank<T> {
     /// Sent and not answered, in order.
     sent: VecDeque<QueuedItem<T>>,
     bytes: usize,
-    pace: AdaptiveCredit,
+    credit: AdaptiveCredit,
 }
 
 impl<T: Item> Rank<T> {
-    /// How many more calls it may be given. With a backlog of short ones, fewer and larger messages:
-    /// not before half of what it has is done. Nothing is sent `ahead` while another rank is about to be ready.
+    /// The number of further calls that it may have. With a backlog of short calls, fewer and larger messages:
+    /// not before it has answered half of its calls. If not `ahead`, because another rank is about to be ready,
+    /// it has one call at most.
     fn room(&self, credit: Credit, backlog: usize, ahead: bool) -> usize {
         if self.life != RankLife::Ready {
             return 0;
@@ -67,18 +68,18 @@ impl<T: Item> Rank<T> {
         if !ahead {
             return usize::from(self.sent.is_empty());
         }
-        let credit = self.pace.credit(credit);
+        let credit = self.credit.credit(credit);
         let room = credit.saturating_sub(self.sent.len());
         if credit > FEW && backlog > 1 && room < self.sent.len() { 0 } else { room }
     }
 }
 
-/// What follows from the end of a rank.
+/// The consequences of the death of a rank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Loss<T> {
-    /// The call that it ran, and which is not to be run again.
+    /// The call that it ran, if that must not run again.
     pub(crate) failed: Option<T>,
-    /// Whether there is still a rank.
+    /// Whether a rank is left.
     pub(crate) goes_on: bool,
 }
 
@@ -92,19 +93,19 @@ pub(crate) struct Dispatcher<T> {
 }
 
 impl<T: Item> Dispatcher<T> {
-    /// For so many ranks, none of which is ready.
+    /// For `ranks` ranks, none of which is ready.
     pub(crate) fn new(ranks: usize, credit: Credit, retries: u32) -> Self {
         let rank = |_| Rank {
             life: RankLife::Starting,
             sent: VecDeque::new(),
             bytes: 0,
-            pace: AdaptiveCredit::default(),
+            credit: AdaptiveCredit::default(),
         };
         let ranks = (0..ranks).map(rank).collect();
         Self { queue: VecDeque::new(), ranks, credit, retries, stopped: false }
     }
 
-    /// Whether it finds out how many calls a rank is given.
+    /// Whether the credit of ranks depends on how long calls take.
     pub(crate) fn is_adaptive(&self) -> bool {
         self.credit == Credit::Adaptive
     }
@@ -120,7 +121,7 @@ impl<T: Item> Dispatcher<T> {
         }
     }
 
-    /// Puts the calls of the next message into `batch`, and gives the rank that it goes to.
+    /// Puts the calls of the next message into `batch`; returns the rank that it goes to.
     pub(crate) fn next_batch(&mut self, batch: &mut Vec<T>) -> Option<usize>
     where
         T: Clone,
@@ -136,8 +137,8 @@ impl<T: Item> Dispatcher<T> {
                 (room > 0).then_some((rank.sent.len(), index, room))
             });
             let (_, index, room) = candidates.min()?;
-            let many = self.ranks[index].pace.credit(self.credit) > FEW;
-            let most = if many { PACKED } else { 1 }; // turn by turn
+            let many = self.ranks[index].credit.credit(self.credit) > FEW;
+            let most = if many { PACKED } else { 1 }; // the ranks take turns
             let share = room.min(backlog.div_ceil(ready)).min(most);
             if !self.fill(index, share, batch) {
                 return None;
@@ -177,17 +178,17 @@ impl<T: Item> Dispatcher<T> {
         true
     }
 
-    /// The rank has answered this call, which took so long; `None` if it does not have it.
+    /// The rank has answered a call, which took `took`; `None` if it does not have it.
     pub(crate) fn answered(&mut self, rank: usize, id: u64, took: Duration) -> Option<T> {
         let rank = self.ranks.get_mut(rank)?;
         let position = rank.sent.iter().position(|entry| entry.item.id() == id)?;
         let entry = rank.sent.remove(position)?;
         rank.bytes -= entry.item.weight();
-        rank.pace.answered(took);
+        rank.credit.answered(took);
         Some(entry.item)
     }
 
-    /// The rank has died; `None` if that was known.
+    /// The rank has died; `None` if that is known already.
     pub(crate) fn lost(&mut self, index: usize) -> Option<Loss<T>> {
         let rank = self.ranks.get_mut(index)?;
         if std::mem::replace(&mut rank.life, RankLife::Lost) == RankLife::Lost {
@@ -209,13 +210,13 @@ impl<T: Item> Dispatcher<T> {
         Some(Loss { failed, goes_on: self.alive() > 0 })
     }
 
-    /// The call that the rank is at, if it has any.
+    /// The call that the rank runs, if it has any.
     #[cfg(test)]
     pub(crate) fn first_of(&self, rank: usize) -> Option<&T> {
         self.ranks.get(rank)?.sent.front().map(|entry| &entry.item)
     }
 
-    /// What was not sent and is pending by this; the rest stays as it is.
+    /// Takes the calls that were not sent and are pending; the others stay.
     pub(crate) fn take_pending(&mut self, is_pending: impl Fn(&T) -> bool) -> Vec<T> {
         let all = std::mem::take(&mut self.queue);
         let (pending, rest): (VecDeque<_>, _) =
@@ -224,12 +225,12 @@ impl<T: Item> Dispatcher<T> {
         pending.into_iter().map(|entry| entry.item).collect()
     }
 
-    /// What was not sent.
+    /// Takes the calls that were not sent.
     pub(crate) fn take_queue(&mut self) -> Vec<T> {
         self.queue.drain(..).map(|entry| entry.item).collect()
     }
 
-    /// What was sent and not answered; answers that come yet are nobody's.
+    /// Takes the calls that were sent and not answered; answers that still come belong to no call.
     pub(crate) fn take_sent(&mut self) -> Vec<T> {
         let mut items = Vec::new();
         for rank in &mut self.ranks {
@@ -239,7 +240,7 @@ impl<T: Item> Dispatcher<T> {
         items
     }
 
-    /// Sends nothing any more.
+    /// Sends no more calls.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
     }

@@ -1,33 +1,33 @@
-//! The thread of a pool on root: turn by turn, until the pool has ended.
+//! [`EventLoop`]: the thread of a pool on root, which polls until the pool has ended.
 //!
-//! User code runs between two turns. If it waits for a call, the turns go on meanwhile, below it on
-//! the same stack: otherwise nobody could end that call. There callbacks of other calls come last,
-//! since they may wait in turn, one below the other.
+//! User code runs between two polls. If it waits for a call, polling goes on meanwhile, nested on the same
+//! stack: otherwise no thread could end that call. There, callbacks of other calls come last, since they may
+//! wait as well, nested one in the other.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::coordinator::{Coordinator, Later};
+use super::coordinator::{Coordinator, DeferredEnd};
+use super::delivery::MpiCallRef;
 use super::pool_state::{LoopEnd, PoolState};
-use super::request::MpiCallRef;
 use crate::futures::call::in_place::on_enough_stack;
 use crate::futures::call::wait_assist::{self, WaitAssist};
 use crate::futures::mpi::transport::{Fault, Transport};
 use crate::sync::backoff::{Backoff, BackoffPolicy};
 
-/// How often to look at a pool that has nothing to do, for the deaths of ranks.
+/// How often an idle pool checks for deaths of ranks.
 const IDLE: Duration = Duration::from_millis(50);
 
 struct EventLoop<T> {
     shared: Arc<PoolState>,
     coordinator: RefCell<Coordinator<T>>,
-    /// The engine cannot go on: there are no more turns.
+    /// The transport has failed: there is no more polling.
     fault: RefCell<Option<Fault>>,
 }
 
-/// Until the pool was shut down and all calls are done.
+/// Runs until the pool was shut down and all calls are done.
 pub(crate) fn run<T: Transport + 'static>(coordinator: Coordinator<T>) -> LoopEnd {
     let shared = Arc::clone(coordinator.shared());
     shared.adopt_thread();
@@ -44,16 +44,16 @@ pub(crate) fn run<T: Transport + 'static>(coordinator: Coordinator<T>) -> LoopEn
 }
 
 impl<T: Transport> EventLoop<T> {
-    /// Turns until the pool is over and all was told.
+    /// Polls until the pool is over and all waiters are notified.
     fn drive(&self) -> Result<(), Fault> {
         let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         loop {
             let outcome = self.coordinator.borrow_mut().poll_once()?;
-            let told = self.notify_all();
+            let notified = self.notify_all();
             if let Some(fault) = &*self.fault.borrow() {
-                return Err(fault.clone()); // seen while a callback waited
+                return Err(fault.clone()); // it occurred while a callback waited
             }
-            if told || outcome.busy {
+            if notified || outcome.busy {
                 backoff.reset();
                 continue;
             }
@@ -66,28 +66,28 @@ impl<T: Transport> EventLoop<T> {
         }
     }
 
-    /// Runs user code; whether there was any.
+    /// Ends calls and notifies their waiters; returns whether there were any.
     fn notify_all(&self) -> bool {
-        let mut told = false;
+        let mut notified = false;
         loop {
             let ended = self.coordinator.borrow_mut().next_ended();
             if let Some(task) = ended {
                 task.notify();
             } else {
-                let later = self.coordinator.borrow_mut().next_later();
-                let Some(later) = later else { return told };
-                if let Some(task) = self.end(later) {
+                let deferred = self.coordinator.borrow_mut().next_deferred();
+                let Some(deferred) = deferred else { return notified };
+                if let Some(task) = self.end(deferred) {
                     task.notify();
                 }
             }
-            told = true;
+            notified = true;
         }
     }
 
-    /// Ends what was put off; gives the call back if somebody is to be told.
-    fn end(&self, later: Later) -> Option<MpiCallRef> {
-        match later {
-            Later::Answered(task, kind, range, bytes) => {
+    /// Ends a call; gives it back if it has waiters to notify.
+    fn end(&self, deferred: DeferredEnd) -> Option<MpiCallRef> {
+        match deferred {
+            DeferredEnd::Answered(task, kind, range, bytes) => {
                 if let Some(payload) = task.delivery().take_payload() {
                     payload.give_back(&self.shared.buffers);
                 }
@@ -97,9 +97,9 @@ impl<T: Transport> EventLoop<T> {
                 }
                 ended
             }
-            Later::Failed(task, error) => task.fail(error),
-            Later::Broken(cause) => {
-                // All have ended before the first is told: a callback may wait for any of them.
+            DeferredEnd::Failed(task, error) => task.fail(error),
+            DeferredEnd::Broken(cause) => {
+                // All calls end before the first callback, which may wait for any of them.
                 let ended = self.shared.break_off(cause);
                 self.coordinator.borrow_mut().notify_later(ended);
                 None
@@ -107,7 +107,7 @@ impl<T: Transport> EventLoop<T> {
         }
     }
 
-    /// The engine cannot go on.
+    /// Ends all calls after a failure of the transport.
     fn break_off(&self, fault: Fault) {
         self.fault.borrow_mut().get_or_insert_with(|| fault.clone());
         let ended = self.shared.break_off(fault.into_error());
@@ -118,14 +118,14 @@ impl<T: Transport> EventLoop<T> {
 impl<T: Transport> WaitAssist for EventLoop<T> {
     fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         if self.coordinator.try_borrow_mut().is_err() {
-            return; // a logger that waits
+            return; // a logger waits for a call
         }
         let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut backoff = Backoff::new(BackoffPolicy::BUSY_RANK);
         while !done() && !late() {
-            let later = self.coordinator.borrow_mut().next_later();
-            if let Some(later) = later {
-                match self.end(later) {
+            let deferred = self.coordinator.borrow_mut().next_deferred();
+            if let Some(deferred) = deferred {
+                match self.end(deferred) {
                     Some(task) if task.wakes_threads_only() => task.notify(),
                     Some(task) => self.coordinator.borrow_mut().notify_later([task]),
                     None => {}
@@ -151,7 +151,7 @@ impl<T: Transport> WaitAssist for EventLoop<T> {
                     }
                 }
             }
-            // Nothing moves. Perhaps it takes one of these.
+            // There is no progress. A callback may be what is missing.
             let ended = self.coordinator.borrow_mut().next_ended();
             match (ended, pause) {
                 (Some(task), _) => {
@@ -161,11 +161,11 @@ impl<T: Transport> WaitAssist for EventLoop<T> {
                             task.notify();
                         }
                     };
-                    // Without further stack it must do with what there is.
+                    // If there is no further stack, the current one must do.
                     on_enough_stack(&mut notify).unwrap_or_else(&mut notify);
                 }
                 (None, Some((pause, seen))) => self.shared.sleep(pause, seen),
-                (None, None) => return, // it is not for this pool to bring it about
+                (None, None) => return, // this pool cannot end the call
             }
         }
     }

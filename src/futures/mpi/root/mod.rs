@@ -1,12 +1,12 @@
-//! Root's end of the pool, under the executor: its thread, and what ends with it.
+//! The pool on rank 0, under its executor: starting and ending it.
 
 pub(crate) mod adaptive_credit;
 pub(crate) mod coordinator;
+pub(crate) mod delivery;
 pub(crate) mod dispatcher;
 pub(crate) mod event_loop;
 mod handshake;
 pub(crate) mod pool_state;
-pub(crate) mod request;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -24,21 +24,21 @@ use crate::futures::remote::submit::RemotePool;
 use crate::sync::{JoinHandle, spawn};
 use crate::user_code::install_hook;
 
-/// What carries the messages.
+/// The carrier of messages.
 enum Backend {
     Mpi(Ranks),
     /// The worker is a thread.
     Local(JoinHandle<()>),
 }
 
-/// What runs a pool, to be ended with it.
+/// The backend and the thread of a pool, which end with it.
 struct Engine {
     backend: Backend,
     thread: JoinHandle<()>,
 }
 
 impl PoolState {
-    /// Starts the pool of these ranks; returns when all have said that they are there.
+    /// Starts the pool of these ranks; returns when all have sent their hello.
     pub(crate) fn start(
         self: &Arc<Self>,
         ranks: Ranks,
@@ -121,7 +121,7 @@ impl PoolState {
     }
 }
 
-/// Starts the pool's thread. An error says whether the workers were told to stop.
+/// Starts the pool's thread. An error also says whether the workers were told to stop.
 fn start_thread<T: Transport + Send + 'static>(
     shared: &Arc<PoolState>,
     transport: T,
@@ -129,7 +129,7 @@ fn start_thread<T: Transport + Send + 'static>(
     initializer: Option<Vec<u8>>,
 ) -> Result<JoinHandle<()>, (Error, bool)> {
     install_hook();
-    let (told, tells) = mpsc::channel();
+    let (started, starts) = mpsc::channel();
     let own = Arc::clone(shared);
     let body = move || {
         let greeted = Coordinator::handshake(
@@ -141,16 +141,16 @@ fn start_thread<T: Transport + Send + 'static>(
         );
         match greeted {
             Ok(coordinator) => {
-                let _ = told.send(Ok(()));
+                let _ = started.send(Ok(()));
                 let end = event_loop::run(coordinator);
                 own.has_ended(end);
             }
-            Err(error) => drop(told.send(Err(error))),
+            Err(error) => drop(started.send(Err(error))),
         }
     };
     let thread = spawn("MpiPool".into(), None, body);
     let thread = thread.map_err(|error| (Error::ThreadStart(Cause::new(error)), false))?;
-    match tells.recv() {
+    match starts.recv() {
         Ok(Ok(())) => Ok(thread),
         Ok(Err(refused)) => {
             let _ = thread.join();

@@ -1,8 +1,7 @@
-//! What submitters and the pool's own thread on root share: the dispatcher, and whether the pool
-//! takes calls.
+//! [`PoolState`]: the part of a pool that submitters and the pool's thread on root share.
 //!
-//! Under the lock there is only bookkeeping. Calls are ended after it was released, because that
-//! runs user code.
+//! Under the lock there is only bookkeeping. Calls are ended after it was released, because that runs user
+//! code.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -12,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::adaptive_credit::Credit;
+use super::delivery::{MpiCallRef, MpiDelivery, RequestPayload};
 use super::dispatcher::Dispatcher;
-use super::request::{MpiCallRef, MpiDelivery, RequestPayload};
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;
 use crate::futures::mpi::protocol::{begin_call, end_call};
@@ -32,15 +31,15 @@ use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 pub(crate) enum LoopEnd {
     /// All workers were told to stop.
     Stopped,
-    /// The engine does not work, so that nobody could be told.
+    /// The transport has failed, so that workers could not be told.
     Faulty(Fault),
 }
 
 pub(crate) struct PoolState {
     pub(super) state: Mutex<PoolQueue>,
-    /// There is something to do for the pool's thread.
+    /// Notified when there is something to do for the pool's thread.
     bell: Condvar,
-    /// The pool's thread has ended.
+    /// Notified when the pool's thread has ended.
     ended: Condvar,
     pub(crate) buffers: Arc<BufferPool>,
     /// The most bytes of a payload.
@@ -53,13 +52,13 @@ pub(crate) struct PoolState {
 pub(super) struct PoolQueue {
     pub(super) dispatcher: Dispatcher<MpiCallRef>,
     pub(super) closing: bool,
-    /// The program ends: nobody waits for calls that run.
+    /// The program ends, and waits only for a moment.
     pub(super) hurry: bool,
     pub(super) broken: Option<Cause<Error>>,
     pub(super) end: Option<LoopEnd>,
-    /// Counts what the pool's thread is to look at.
+    /// Counts changes that the pool's thread must see.
     pub(super) version: u64,
-    /// The pool's thread sleeps, and is to be woken.
+    /// The pool's thread sleeps, and must be woken.
     sleeping: bool,
     pub(super) submitted: u64,
     pub(super) answered: u64,
@@ -94,7 +93,7 @@ impl PoolState {
         })
     }
 
-    /// From now on this thread is the pool's own.
+    /// Makes this thread the pool's own.
     pub(super) fn adopt_thread(self: &Arc<Self>) {
         POOL.set(Arc::as_ptr(self).addr());
     }
@@ -104,12 +103,12 @@ impl PoolState {
         state.admits()?;
         state.submitted += 1;
         state.dispatcher.push(task);
-        self.ring(state);
+        self.wake_thread(state);
         Ok(())
     }
 
-    /// Has the pool's thread look at everything again.
-    fn ring(&self, mut state: MutexGuard<'_, PoolQueue>) {
+    /// Has the pool's thread check everything.
+    fn wake_thread(&self, mut state: MutexGuard<'_, PoolQueue>) {
         state.version += 1;
         let wake = std::mem::take(&mut state.sleeping);
         drop(state);
@@ -118,7 +117,7 @@ impl PoolState {
         }
     }
 
-    /// In the pool's thread: until there is something that it has not `seen`, or for so long.
+    /// In the pool's thread: sleeps until the state is not as `seen`, at most for `longest`.
     pub(super) fn sleep(&self, longest: Duration, seen: u64) {
         let mut state = self.state.lock();
         if state.version == seen {
@@ -128,18 +127,18 @@ impl PoolState {
         }
     }
 
-    /// Nobody is left to wait for what runs.
+    /// The program ends: closes the pool, and has it wait only for a moment.
     pub(crate) fn hurry(self: &Arc<Self>) {
         {
             let mut state = self.state.lock();
             state.closing = true;
             state.hurry = true;
-            self.ring(state);
+            self.wake_thread(state);
         }
         self.cancel_pending();
     }
 
-    /// Waits until the pool's thread has ended; `None` if time ran out before.
+    /// Waits until the pool's thread has ended; `None` if the time ran out before.
     pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> Option<LoopEnd> {
         let mut state = self.state.lock();
         while state.end.is_none() {
@@ -151,7 +150,7 @@ impl PoolState {
         state.end.clone()
     }
 
-    /// In the pool's thread: its last act.
+    /// In the pool's thread: notes its end.
     pub(crate) fn has_ended(&self, end: LoopEnd) {
         self.state.lock().end = Some(end);
         self.ended.notify_all();
@@ -170,14 +169,14 @@ impl PoolState {
         }
     }
 
-    /// Takes no more calls; those there are fail when there is time for it.
+    /// Breaks the pool: takes no more calls, and sends none. [`break_off`](Self::break_off) fails them later.
     pub(super) fn stop_sending(&self, cause: &Error) {
         let mut state = self.state.lock();
         state.broken.get_or_insert_with(|| Cause::new(cause.clone()));
         state.dispatcher.stop();
     }
 
-    /// Fails all calls, and takes no more; gives those of which somebody is to be told.
+    /// Fails all calls, and takes no more; returns those that have waiters to notify.
     pub(super) fn break_off(&self, cause: Error) -> Vec<MpiCallRef> {
         let (tasks, cause) = {
             let mut state = self.state.lock();
@@ -247,14 +246,14 @@ impl RemotePool for PoolState {
     fn close(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
         let first = !std::mem::replace(&mut state.closing, true);
-        self.ring(state);
+        self.wake_thread(state);
         first
     }
 
     fn cancel_pending(self: &Arc<Self>) -> usize {
-        // What came back from a rank that died has begun.
+        // Calls that came back from a rank that died have begun, and are not pending.
         let pending = self.state.lock().dispatcher.take_pending(|task| task.is_pending());
-        // All have ended before the first is told: a callback may wait for any of them.
+        // All calls end before the first callback, which may wait for any of them.
         let cancelled: Vec<_> = pending.into_iter().filter_map(|task| task.cancel()).collect();
         let count = cancelled.len();
         cancelled.into_iter().flatten().for_each(MpiCallRef::notify);

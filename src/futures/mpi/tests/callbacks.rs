@@ -170,8 +170,8 @@ fn is_told_that_it_broke((tells, _link, shared, thread): Pair) {
 #[test]
 fn they_may_wait_for_a_call_that_fails_with_the_pool() {
     for follows in [false, true] {
-        let (tells, link, shared, thread) = one_waits_for_the_other(follows);
-        drop(link);
+        let (tells, transport, shared, thread) = one_waits_for_the_other(follows);
+        drop(transport);
         let (nobody, _) = LocalTransport::network(1, &shared.buffers);
         is_told_that_it_broke((tells, nobody, shared, thread));
     }
@@ -180,11 +180,11 @@ fn they_may_wait_for_a_call_that_fails_with_the_pool() {
 #[test]
 fn they_may_wait_for_a_call_that_fails_with_the_engine() {
     for follows in [false, true] {
-        let (tells, mut link, shared, thread) = one_waits_for_the_other(follows);
+        let (tells, mut transport, shared, thread) = one_waits_for_the_other(follows);
         let mut answers = answer(1);
         answers.extend_from_slice(&[0xff; 8]);
-        link.send(0, Tag::Results, Outgoing::Own(answers)).unwrap();
-        is_told_that_it_broke((tells, link, shared, thread));
+        transport.send(0, Tag::Results, Outgoing::Own(answers)).unwrap();
+        is_told_that_it_broke((tells, transport, shared, thread));
     }
 }
 

@@ -1,26 +1,26 @@
-//! Memory that one message after the other is written to: touching fresh memory takes longer than
-//! to copy a large message.
+//! [`BufferPool`]: memory for messages that is used again. Touching fresh memory takes longer than copying a
+//! large message.
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
 
-/// Buffers that wait for the next message.
+/// Buffers for the next messages.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool(Mutex<Vec<Vec<u8>>>);
 
 impl BufferPool {
-    /// The most buffers, and bytes of all of them, that are kept.
+    /// The most buffers, and the most bytes in all, that are kept.
     const KEPT: usize = 16;
     const KEPT_BYTES: usize = 512 << 20;
 
-    /// An empty buffer for at least so many bytes.
+    /// An empty buffer for at least `capacity` bytes.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
         self.take_fitting(capacity).unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    /// As [`take`](Self::take); an error if there is not so much memory.
+    /// As [`take`](Self::take); an error if there is not enough memory.
     pub(crate) fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         if let Some(fitting) = self.take_fitting(capacity) {
             return Ok(fitting);
@@ -37,7 +37,7 @@ impl BufferPool {
         best.map(|index| kept.swap_remove(index))
     }
 
-    /// An empty buffer for nobody knows how many bytes: the largest there is.
+    /// An empty buffer for an unknown number of bytes: the largest one.
     pub(crate) fn take_largest(&self) -> Vec<u8> {
         let mut kept = self.0.lock();
         let largest = kept.iter().enumerate().max_by_key(|(_, buffer)| buffer.capacity());
@@ -57,10 +57,10 @@ impl BufferPool {
                 Some(buffer)
             }
         };
-        drop(surplus); // unmapping takes its time
+        drop(surplus); // unmapping is slow
     }
 
-    /// Gives back what nobody else keeps.
+    /// Gives a buffer back, unless it has another owner.
     pub(crate) fn give_back_shared(&self, buffer: Arc<Vec<u8>>) {
         if let Some(buffer) = Arc::into_inner(buffer) {
             self.give_back(buffer);

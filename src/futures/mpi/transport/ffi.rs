@@ -1,7 +1,7 @@
-//! The raw calls of MPI that the pool makes, each with its return code.
+//! The MPI functions that the pool calls, each with its return code.
 //!
-//! The safe layer of the crate `mpi` drops the codes. All that is called here takes handles that
-//! this module made or was given, and memory that lives as long as the call says.
+//! The safe layer of the crate `mpi` drops the codes. The functions take handles that this module made or
+//! was given, and memory that lives as long as each of them requires.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -11,16 +11,16 @@ use ::mpi::traits::Communicator;
 
 use super::Fault;
 
-/// What an MPI function did not do.
+/// The failure of an MPI function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MpiFailure {
-    what: &'static str,
+    function: &'static str,
     code: c_int,
 }
 
 impl MpiFailure {
     pub(crate) fn into_fault(self) -> Fault {
-        Fault::new(format!("{} failed: {}", self.what, error_text(self.code)))
+        Fault::new(format!("{} failed: {}", self.function, error_text(self.code)))
     }
 }
 
@@ -30,13 +30,13 @@ impl From<MpiFailure> for Fault {
     }
 }
 
-fn check(what: &'static str, code: c_int) -> Result<(), MpiFailure> {
-    if code == 0 { Ok(()) } else { Err(MpiFailure { what, code }) }
+fn check(function: &'static str, code: c_int) -> Result<(), MpiFailure> {
+    if code == 0 { Ok(()) } else { Err(MpiFailure { function, code }) }
 }
 
 /// The text for an error code.
 fn error_text(code: c_int) -> String {
-    /// No MPI has longer ones: the constant of its header is between 256 and 1024.
+    /// No MPI has longer texts: the constant in its header is between 256 and 1024.
     const LONGEST: usize = 8192;
     let mut text = [0_u8; LONGEST];
     let mut len = 0;
@@ -59,22 +59,22 @@ pub(crate) fn life() -> (bool, bool) {
     (initialised != 0, finalised != 0)
 }
 
-/// Set by the launcher of Open MPI 5 for programs that outlive their ranks.
+/// Set by the launcher of Open MPI 5 for programs that survive the death of ranks.
 const OUTLIVES: &str = "OMPI_MCA_mpi_ft_enable";
 
-/// Has Open MPI 5 finalise each rank by itself. With a barrier, which ranks that have died do not
-/// always leave, the others would now and then wait for ever.
+/// Has Open MPI 5 finalise each rank without a barrier. The others would sometimes wait there for ranks that
+/// have died.
 const FINALISE_ALONE: &str = "OMPI_MCA_async_mpi_finalize";
 
 /// Initialises MPI for one thread at a time.
 pub(crate) fn initialise() -> Result<(), MpiFailure> {
     if std::env::var_os(OUTLIVES).is_some() && std::env::var_os(FINALISE_ALONE).is_none() {
-        // SAFETY: Rust code takes turns with this. Of C code that reads the environment at the same
-        // time, in a thread that the program has started before, `build` warns.
+        // SAFETY: the standard library locks the environment. The documentation of `build` warns of C code that
+        // reads it at the same time, in a thread that the program has started before.
         unsafe { std::env::set_var(FINALISE_ALONE, "1") };
     }
     let mut provided = 0;
-    // SAFETY: no arguments are passed on; the caller has seen that nobody has done it before.
+    // SAFETY: no arguments are passed on; the caller has checked that MPI was not initialised before.
     let code = unsafe {
         ffi::MPI_Init_thread(
             null_mut(),
@@ -106,7 +106,7 @@ fn thread_level() -> Result<c_int, MpiFailure> {
 }
 
 pub(crate) fn finalise() -> Result<(), MpiFailure> {
-    // SAFETY: MPI is initialised, and nothing of the pool is under way any more.
+    // SAFETY: MPI is initialised, and the pool has no unfinished request.
     check("MPI_Finalize", unsafe { ffi::MPI_Finalize() })
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn finalise() -> Result<(), MpiFailure> {
 #[derive(Clone, Copy)]
 pub(crate) struct Comm(pub(super) MPI_Comm);
 
-// SAFETY: a handle; which thread uses it at a time is for the rest of the pool to see to.
+// SAFETY: a handle; the rest of the pool makes sure that one thread uses it at a time.
 unsafe impl Send for Comm {}
 
 /// A message that was matched and not received.
@@ -125,7 +125,7 @@ pub(crate) struct Probed {
     message: MPI_Message,
 }
 
-/// What is under way.
+/// A send or receive under way.
 pub(crate) struct Transfer(MPI_Request);
 
 // SAFETY: as for `Comm`.
@@ -138,12 +138,12 @@ impl Comm {
         Self(unsafe { ffi::RSMPI_COMM_WORLD })
     }
 
-    /// The communicator of somebody else.
+    /// A communicator of the program.
     pub(crate) fn borrowed<C: Communicator>(comm: &C) -> Self {
         Self(comm.as_raw())
     }
 
-    /// The duplicate of a communicator, which returns errors. All its ranks do this.
+    /// Duplicates a communicator, with an error handler that returns errors. All its ranks must do this.
     ///
     /// # Safety
     ///
@@ -160,7 +160,7 @@ impl Comm {
         Ok(Self(own))
     }
 
-    /// Rank and number of ranks.
+    /// The rank of this process, and the number of ranks.
     ///
     /// # Safety
     ///
@@ -174,9 +174,9 @@ impl Comm {
         Ok((usize::try_from(rank).unwrap_or(0), usize::try_from(size).unwrap_or(0)))
     }
 
-    /// Gives a duplicate back.
+    /// Frees a duplicate.
     pub(crate) fn free(mut self) -> Result<(), MpiFailure> {
-        // SAFETY: the pool's own, with nothing under way.
+        // SAFETY: the pool's own communicator, without unfinished requests.
         check("MPI_Comm_free", unsafe { ffi::MPI_Comm_free(&raw mut self.0) })
     }
 
@@ -187,8 +187,8 @@ impl Comm {
         std::process::abort() // it does not return
     }
 
-    /// Begins to send. If it is `awaited`, the request is done only when the other side has begun to
-    /// receive, and otherwise perhaps as soon as MPI has a copy.
+    /// Begins to send. If `awaited`, the request is done when the other side has begun to receive; otherwise it
+    /// may be done as soon as MPI has a copy.
     ///
     /// # Safety
     ///
@@ -213,7 +213,7 @@ impl Comm {
         Ok(Transfer(request))
     }
 
-    /// Looks for a message, from one rank or from any.
+    /// Checks for a message, from one rank or from any.
     pub(crate) fn probe(self, from: Option<c_int>) -> Result<Option<Probed>, MpiFailure> {
         // SAFETY: constants of the C library.
         let (any_source, any_tag) = unsafe { (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG) };
@@ -250,7 +250,7 @@ impl Probed {
     ///
     /// # Safety
     ///
-    /// `len` bytes are there, and nobody else touches them until the request is done.
+    /// There is room for `len` bytes, which no other code touches until the request is done.
     pub(crate) unsafe fn receive(mut self, into: *mut u8) -> Result<Transfer, MpiFailure> {
         let mut request = no_request();
         let (into, len) = (into.cast::<c_void>(), count(self.len));
@@ -263,7 +263,7 @@ impl Probed {
 }
 
 impl Transfer {
-    /// Whether it is done; also after an error it is.
+    /// Whether it is done; after an error it is as well.
     pub(crate) fn is_done(&mut self) -> Result<bool, MpiFailure> {
         let mut done = 0;
         let mut status = empty_status();

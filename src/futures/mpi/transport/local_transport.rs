@@ -1,4 +1,4 @@
-//! A transport within one process: for a program of one rank, and for the tests of the pool itself.
+//! [`LocalTransport`]: a transport within one process, for a program of one rank, and for tests of the pool.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ struct Pipe(Mutex<PipeState>);
 #[derive(Debug, Default)]
 struct PipeState {
     messages: VecDeque<(Tag, Vec<u8>)>,
-    /// The end that sends is gone.
+    /// The sending end was dropped.
     closed: bool,
 }
 
-/// What one end has of its peers.
+/// One end's connection to a peer.
 #[derive(Debug)]
 struct PeerPipes {
     incoming: Arc<Pipe>,
@@ -35,7 +35,7 @@ pub(crate) struct LocalTransport {
 }
 
 impl LocalTransport {
-    /// Root, and so many workers.
+    /// The ends of root and of `workers` workers.
     pub(crate) fn network(workers: usize, buffers: &Arc<BufferPool>) -> (Self, Vec<Self>) {
         let end = |channels| Self { channels, buffers: Arc::clone(buffers) };
         let pair = |_| {
@@ -69,8 +69,8 @@ impl Transport for LocalTransport {
     fn poll(&mut self) -> Result<Option<TransportEvent>, Fault> {
         for (peer, channel) in self.channels.iter_mut().enumerate() {
             let (message, closed) = {
-                let mut flow = channel.incoming.0.lock();
-                (flow.messages.pop_front(), flow.closed)
+                let mut pipe = channel.incoming.0.lock();
+                (pipe.messages.pop_front(), pipe.closed)
             };
             if let Some((tag, bytes)) = message {
                 return Ok(Some(TransportEvent::Message { from: peer, tag, bytes }));

@@ -1,6 +1,6 @@
-//! The seam between the pool and the engine that carries its messages.
+//! [`Transport`]: the interface between the pool and the carrier of its messages.
 //!
-//! Root and workers see it alike. An engine that comes later, say a message broker, implements this
+//! Root and workers use the same interface. Another carrier, such as a message broker, would implement it
 //! and nothing else.
 
 pub(crate) mod buffer_pool;
@@ -14,15 +14,15 @@ use std::sync::Arc;
 use super::protocol::Tag;
 use crate::error::Error;
 
-/// Who is at the other end: for root the number of a worker, for a worker 0, which is root.
+/// The other end: for root the number of a worker, for a worker 0, which is root.
 pub(crate) type Peer = usize;
 
 /// Bytes to be sent.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// Used again when they were sent.
+    /// Given back to the buffer pool after sending.
     Own(Vec<u8>),
-    /// Somebody keeps them, to send them once more if need be.
+    /// Kept by a call, in case they must be sent again.
     Shared(Arc<Vec<u8>>),
 }
 
@@ -35,7 +35,7 @@ impl Outgoing {
     }
 }
 
-/// What has happened.
+/// An event at the other ends.
 #[derive(Debug)]
 pub(crate) enum TransportEvent {
     Message {
@@ -43,11 +43,11 @@ pub(crate) enum TransportEvent {
         tag: Tag,
         bytes: Vec<u8>,
     },
-    /// The peer has died; what it sent before has come, or never will.
+    /// The peer has died; its earlier messages have come, or never will.
     Lost(Peer),
 }
 
-/// The engine cannot go on; the text says why.
+/// The transport has failed; the text says why.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault(pub(crate) Arc<str>);
 
@@ -61,18 +61,18 @@ impl Fault {
     }
 }
 
-/// Carries messages: each whole, those of one peer in order. Nothing blocks.
+/// Carries messages, completely and in order for each peer. Nothing blocks.
 pub(crate) trait Transport {
-    /// Begins to send. To a peer that has died it does nothing.
+    /// Begins to send. Does nothing for a peer that has died.
     fn send(&mut self, to: Peer, tag: Tag, message: Outgoing) -> Result<(), Fault>;
 
-    /// What has happened next, if anything has. To be called as long as anything is to be sent or to
-    /// come: nothing moves otherwise.
+    /// The next event, if there is one. Must be called while messages are to be sent or received: there is no
+    /// progress otherwise.
     fn poll(&mut self) -> Result<Option<TransportEvent>, Fault>;
 
-    /// Whether something is still on its way out.
+    /// Whether a message is not sent completely yet.
     fn is_sending(&self) -> bool;
 
-    /// Whether one end outlives the other, so that [`TransportEvent::Lost`] may come.
+    /// Whether one end survives the death of another, so that [`TransportEvent::Lost`] may come.
     fn outlives_peers(&self) -> bool;
 }

@@ -1,9 +1,9 @@
-//! The transport over MPI.
+//! [`MpiTransport`]: the transport over MPI.
 //!
-//! Sends and receives are begun and looked after until they are done; nothing blocks. Messages of
-//! many bytes may take longer than smaller ones that were sent after them, so that what was received
-//! is handed on in the order in which it was found. MPI counts in C integers: longer messages go in
-//! pieces, after one that says how long they are together.
+//! Sends and receives are begun, and tested until they are done; nothing blocks. A long message may take
+//! longer than shorter ones that were sent after it, so messages are returned in the order in which they
+//! were found. MPI counts in C integers: longer messages go in pieces, after an announcement of their total
+//! length.
 
 mod fragment;
 
@@ -19,37 +19,37 @@ use super::ulfm::Ulfm;
 use super::{Fault, Outgoing, Peer, Transport, TransportEvent};
 use crate::futures::mpi::protocol::Tag;
 
-/// How often in a row a failure may be reported of which nothing comes, before it is taken to be one
-/// of the engine.
-const VAIN: u32 = 10_000;
+/// After this many unexplained failures in a row MPI counts as broken.
+const MOST_UNEXPLAINED: u32 = 10_000;
 
-/// How often to look in vain for messages of the dead. Once is not enough: MPI first looks at what it
-/// has, then fetches more.
-const LAST_LOOKS: u32 = 2;
+/// How many probes must find no message before a death is reported. One is not enough: MPI first checks the
+/// messages that it has, and then fetches more.
+const LAST_PROBES: u32 = 2;
 
-/// How often to ask who has died.
+/// How often to ask MPI for deaths.
 const ASK: Duration = Duration::from_millis(20);
 
-/// A message on its way out. Those that belong to one message are in a row, and the last has it.
+/// A send under way. Those of one long message are in a row, and the last one owns the message.
 struct Sending {
     to: Peer,
     request: Transfer,
-    /// Kept where it is until it was sent.
+    /// Not moved until it is sent.
     message: Option<Outgoing>,
 }
 
-/// A message on its way in.
+/// A receive under way.
 struct Receiving {
     from: Peer,
     tag: Tag,
     /// Receives into it are under way, up to its capacity.
     buffer: Vec<u8>,
-    /// Bytes that were asked for so far, of those there are in all.
+    /// The bytes for which receives were begun.
     begun: usize,
+    /// The bytes of the whole message.
     len: usize,
     requests: VecDeque<Transfer>,
-    /// A receive has failed: it will never be complete.
-    spoilt: bool,
+    /// A receive has failed: the message will never be complete.
+    failed: bool,
 }
 
 /// One end: root with all workers, or a worker with root.
@@ -60,21 +60,22 @@ pub(crate) struct MpiTransport {
     sends: VecDeque<Sending>,
     receives: VecDeque<Receiving>,
     buffers: Arc<BufferPool>,
-    recovery: Option<Ulfm>,
+    ulfm: Option<Ulfm>,
     dead: Vec<bool>,
-    /// Deaths that nobody was told of.
-    news: VecDeque<Peer>,
-    vain: u32,
-    /// Looks that found nothing, since the last message and the last death.
-    empty: u32,
-    /// When it was last asked who has died.
+    /// Deaths that were not reported yet.
+    deaths: VecDeque<Peer>,
+    /// Failures in a row without the death of a rank.
+    unexplained: u32,
+    /// Probes that found nothing, since the last message and the last death.
+    empty_probes: u32,
+    /// When MPI was last asked for deaths.
     asked: Instant,
 }
 
 impl MpiTransport {
     pub(crate) fn new(comm: Comm, rank: usize, size: usize, buffers: Arc<BufferPool>) -> Self {
-        // Where it is not switched on its functions are there and fail.
-        let recovery = Ulfm::find().filter(|found| found.dead(comm, size).is_some());
+        // Where ULFM is not switched on, its functions are there and fail.
+        let ulfm = Ulfm::find().filter(|found| found.dead(comm, size).is_some());
         let is_root = rank == 0;
         Self {
             comm,
@@ -83,11 +84,11 @@ impl MpiTransport {
             sends: VecDeque::new(),
             receives: VecDeque::new(),
             buffers,
-            recovery,
+            ulfm,
             dead: vec![false; if is_root { size - 1 } else { 1 }],
-            news: VecDeque::new(),
-            vain: 0,
-            empty: 0,
+            deaths: VecDeque::new(),
+            unexplained: 0,
+            empty_probes: 0,
             asked: Instant::now(),
         }
     }
@@ -107,38 +108,38 @@ impl MpiTransport {
         (peer < self.dead.len()).then_some(peer)
     }
 
-    /// Asks who has died; false if this MPI cannot tell.
+    /// Asks MPI for deaths; false if it cannot tell.
     fn ask_for_deaths(&mut self) -> bool {
-        let dead = self.recovery.and_then(|recovery| recovery.dead(self.comm, self.size));
+        let dead = self.ulfm.and_then(|ulfm| ulfm.dead(self.comm, self.size));
         let Some(dead) = dead else { return false };
         for rank in dead {
             let Some(peer) = self.peer(rank) else { continue };
             if !std::mem::replace(&mut self.dead[peer], true) {
-                self.news.push_back(peer);
-                self.vain = 0;
-                self.empty = 0;
+                self.deaths.push_back(peer);
+                self.unexplained = 0;
+                self.empty_probes = 0;
             }
         }
         true
     }
 
-    /// An MPI function has failed, of a peer if it is known of which: because a rank has died, or
-    /// because MPI cannot go on.
+    /// Handles the failure of an MPI function, for `peer` if that is known. No error if a rank has died; a
+    /// fault if MPI is broken.
     fn failed(&mut self, failed: MpiFailure, peer: Option<Peer>) -> Result<(), Fault> {
         let explained = self.ask_for_deaths()
             && match peer {
                 Some(peer) => self.dead[peer],
                 None => {
-                    self.vain += 1;
-                    self.vain <= VAIN
+                    self.unexplained += 1;
+                    self.unexplained <= MOST_UNEXPLAINED
                 }
             };
         if explained { Ok(()) } else { Err(failed.into()) }
     }
 
-    /// Not every death makes a function fail: one that follows another closely may not.
+    /// Asks for deaths from time to time: a death shortly after another one may not make a function fail.
     fn ask_now_and_then(&mut self) {
-        if self.recovery.is_some() && self.asked.elapsed() >= ASK {
+        if self.ulfm.is_some() && self.asked.elapsed() >= ASK {
             self.ask_for_deaths();
             self.asked = Instant::now();
         }
@@ -150,19 +151,19 @@ impl MpiTransport {
         tag: c_int,
         bytes: &[u8],
     ) -> Result<Option<Transfer>, Fault> {
-        // Where ranks may die, what was sent counts as such when it has come: a worker does not begin
-        // the next call, which may kill it, while an answer of its own can still be lost with it.
-        let awaited = self.recovery.is_some() && !self.is_root;
-        // SAFETY: the callers keep the bytes in the message of `Sending`, or in one behind it, where
-        // nobody changes them, until the request is done.
+        // Where ranks may die, a worker's answer counts as sent when root has begun to receive it: the worker
+        // does not begin the next call, which may kill it, while the answer can still be lost with it.
+        let awaited = self.ulfm.is_some() && !self.is_root;
+        // SAFETY: the callers keep the bytes in the message of this `Sending`, or of one behind it, where
+        // they are not changed until the request is done.
         match unsafe { self.comm.send(bytes, self.rank(to), tag, awaited) } {
             Ok(request) => Ok(Some(request)),
             Err(failed) => self.failed(failed, Some(to)).map(|()| None),
         }
     }
 
-    /// Lets go of what was sent.
-    fn look_after_sends(&mut self) -> Result<(), Fault> {
+    /// Releases the messages that are sent.
+    fn finish_sends(&mut self) -> Result<(), Fault> {
         while let Some(first) = self.sends.front_mut() {
             match first.request.is_done() {
                 Ok(false) => break,
@@ -184,7 +185,7 @@ impl MpiTransport {
     /// Begins to receive a message.
     fn begin(&mut self, found: Probed) -> Result<(), Fault> {
         let from = usize::try_from(found.from).ok().and_then(|rank| self.peer(rank));
-        let from = from.ok_or_else(|| Fault::new("a message of nobody"))?;
+        let from = from.ok_or_else(|| Fault::new("a message of an unknown rank"))?;
         match found.tag {
             ANNOUNCEMENT => self.announced(from, found),
             PART => self.part(from, found),
@@ -209,20 +210,20 @@ impl MpiTransport {
             begun: 0,
             len,
             requests,
-            spoilt: false,
+            failed: false,
         });
         Ok(())
     }
 
-    /// Begins to receive into what came last from there, which has room.
+    /// Begins to receive into the last message of that peer, which has room.
     fn receive_into_last(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let last = self.receives.iter_mut().rev().find(|receiving| receiving.from == from);
-        let Some(last) = last else { return Err(Fault::new("a message of nobody")) };
+        let Some(last) = last else { return Err(Fault::new("a message of an unknown rank")) };
         let len = found.len;
         let into = &mut last.buffer.spare_capacity_mut()[last.begun..last.begun + len];
         let into = into.as_mut_ptr().cast::<u8>();
-        // SAFETY: the place is in the buffer's spare capacity and no other receive has it. The buffer
-        // is not touched until `next_received` has seen that all receives are done.
+        // SAFETY: the range is in the buffer's spare capacity, and no other receive has it. The buffer is not
+        // touched until `next_received` has seen that all receives are done.
         let request = unsafe { found.receive(into) };
         match request {
             Ok(request) => {
@@ -231,13 +232,13 @@ impl MpiTransport {
                 Ok(())
             }
             Err(failed) => {
-                last.spoilt = true;
+                last.failed = true;
                 self.failed(failed, Some(from))
             }
         }
     }
 
-    /// The first message that has come in full, unless an earlier one of the same peer has not.
+    /// The first complete message, unless an earlier one of the same peer is incomplete.
     fn next_received(&mut self) -> Result<Option<TransportEvent>, Fault> {
         let mut index = 0;
         while index < self.receives.len() {
@@ -245,7 +246,7 @@ impl MpiTransport {
             let later = self.receives.iter().take(index).any(|earlier| earlier.from == from);
             if !later && self.is_complete(index)? {
                 let Some(mut received) = self.receives.remove(index) else { break };
-                // SAFETY: so many bytes were asked for, and all receives are done.
+                // SAFETY: receives for all of these bytes were begun, and all are done.
                 unsafe { received.buffer.set_len(received.len) };
                 let Receiving { tag, buffer: bytes, .. } = received;
                 return Ok(Some(TransportEvent::Message { from, tag, bytes }));
@@ -255,9 +256,9 @@ impl MpiTransport {
         Ok(None)
     }
 
-    /// A death that nobody was told of. What that peer did not send to the end is given up.
+    /// The next death to report. Incomplete messages of that peer are given up.
     fn next_death(&mut self) -> Option<TransportEvent> {
-        let peer = self.news.pop_front()?;
+        let peer = self.deaths.pop_front()?;
         while let Some(index) = self.receives.iter().position(|gone| gone.from == peer) {
             let gone = self.receives.remove(index).map(|gone| gone.buffer);
             #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
@@ -268,7 +269,7 @@ impl MpiTransport {
 
     fn is_complete(&mut self, index: usize) -> Result<bool, Fault> {
         let receiving = &mut self.receives[index];
-        if receiving.spoilt {
+        if receiving.failed {
             return Ok(false);
         }
         while let Some(request) = receiving.requests.front_mut() {
@@ -276,7 +277,7 @@ impl MpiTransport {
                 Ok(true) => drop(receiving.requests.pop_front()),
                 Ok(false) => return Ok(false),
                 Err(failed) => {
-                    receiving.spoilt = true;
+                    receiving.failed = true;
                     let from = receiving.from;
                     return self.failed(failed, Some(from)).map(|()| false);
                 }
@@ -296,13 +297,13 @@ impl Transport for MpiTransport {
         }
         if let Some(request) = self.begin_send(to, c_int::from(tag as u8), message.bytes())? {
             self.sends.push_back(Sending { to, request, message: Some(message) });
-            self.look_after_sends()?;
+            self.finish_sends()?;
         }
         Ok(())
     }
 
     fn poll(&mut self) -> Result<Option<TransportEvent>, Fault> {
-        self.look_after_sends()?;
+        self.finish_sends()?;
         let from = (!self.is_root).then_some(0);
         loop {
             if let Some(event) = self.next_received()? {
@@ -310,21 +311,21 @@ impl Transport for MpiTransport {
             }
             match self.comm.probe(from) {
                 Ok(Some(found)) => {
-                    self.empty = 0;
+                    self.empty_probes = 0;
                     self.begin(found)?;
                     return self.next_received();
                 }
                 Ok(None) => {
-                    self.vain = 0;
-                    self.empty = self.empty.saturating_add(1);
+                    self.unexplained = 0;
+                    self.empty_probes = self.empty_probes.saturating_add(1);
                     self.ask_now_and_then();
-                    if self.news.is_empty() || self.empty >= LAST_LOOKS {
-                        return Ok(self.next_death()); // all that they have said has come
+                    if self.deaths.is_empty() || self.empty_probes >= LAST_PROBES {
+                        return Ok(self.next_death()); // all messages of the dead have come
                     }
                 }
                 Err(failed) => {
                     self.failed(failed, None)?;
-                    // From root nothing comes any more.
+                    // No more messages come from root.
                     return Ok(if self.is_root { None } else { self.next_death() });
                 }
             }
@@ -332,7 +333,7 @@ impl Transport for MpiTransport {
     }
 
     fn outlives_peers(&self) -> bool {
-        self.recovery.is_some()
+        self.ulfm.is_some()
     }
 
     fn is_sending(&self) -> bool {
@@ -342,11 +343,11 @@ impl Transport for MpiTransport {
 
 impl Drop for MpiTransport {
     fn drop(&mut self) {
-        let under_way = (std::mem::take(&mut self.sends), std::mem::take(&mut self.receives));
+        let unfinished = (std::mem::take(&mut self.sends), std::mem::take(&mut self.receives));
         #[expect(
             clippy::mem_forget,
             reason = "MPI may still read and write it, until it is finalised"
         )]
-        std::mem::forget(under_way);
+        std::mem::forget(unfinished);
     }
 }

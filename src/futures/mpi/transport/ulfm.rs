@@ -1,5 +1,5 @@
-//! ULFM, the part of MPI by which a program outlives some of its ranks. Not every MPI has it, so it
-//! is looked up at run time: one and the same executable runs with all of them.
+//! ULFM, the extension of MPI by which a program survives the death of ranks. Not every MPI has it, so its
+//! functions are looked up at run time: the same executable runs with all of them.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -46,8 +46,8 @@ impl Ulfm {
             .or_else(|| new(c"MPIX_Comm_ack_failed", c"MPIX_Comm_get_failed"))
     }
 
-    /// Acknowledges all failures that are known, so that messages of the others come again; gives the
-    /// ranks that have died. `None` if this MPI cannot tell after all.
+    /// Acknowledges all known failures, so that messages of other ranks come again; returns the ranks that
+    /// have died. `None` if this MPI cannot tell.
     pub(crate) fn dead(self, comm: Comm, size: usize) -> Option<Vec<usize>> {
         // SAFETY: a constant of the C library.
         let mut group = unsafe { ffi::RSMPI_GROUP_NULL };
@@ -70,7 +70,7 @@ impl Ulfm {
             return None;
         }
         let ranks = ranks_of(group, comm);
-        // SAFETY: the group was made for us.
+        // SAFETY: the function above has made the group for this one.
         unsafe { ffi::MPI_Group_free(&raw mut group) };
         ranks
     }
@@ -94,7 +94,7 @@ fn ranks_of(group: MPI_Group, comm: Comm) -> Option<Vec<usize>> {
     let (from, to) = (inside.as_ptr(), ranks.as_mut_ptr());
     // SAFETY: both arrays have `size` items.
     let code = unsafe { ffi::MPI_Group_translate_ranks(group, size, from, all, to) };
-    // SAFETY: the group was made for us.
+    // SAFETY: the function above has made the group for this one.
     unsafe { ffi::MPI_Group_free(&raw mut all) };
     (code == 0).then(|| ranks.into_iter().filter_map(|rank| usize::try_from(rank).ok()).collect())
 }

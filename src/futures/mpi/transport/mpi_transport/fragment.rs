@@ -1,4 +1,4 @@
-//! Messages that are longer than what MPI can count: an announcement, then parts.
+//! Messages that are too long for MPI's counts: an announcement, then parts.
 
 use std::ffi::c_int;
 
@@ -7,13 +7,13 @@ use crate::futures::mpi::protocol::Tag;
 use crate::futures::mpi::transport::ffi::Probed;
 use crate::futures::mpi::transport::{Fault, Outgoing, Peer};
 
-/// The most bytes of one MPI message. Small where tests run, so that they see pieces too.
+/// The most bytes of one MPI message. Smaller in tests, so that they cover messages in pieces.
 pub(super) const PIECE: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 30 };
 
-/// Says how long a message in pieces is, and what it is about.
+/// The tag of an announcement: length and kind of a message in pieces.
 pub(super) const ANNOUNCEMENT: c_int = 64;
 
-/// A part of a message in pieces.
+/// The tag of a part of a message in pieces.
 pub(super) const PART: c_int = 65;
 
 impl MpiTransport {
@@ -33,7 +33,7 @@ impl MpiTransport {
                 Ok(Some(request)) => self.sends.push_back(Sending { to, request, message: None }),
                 Ok(None) => break,
                 Err(fault) => {
-                    begun = Err(fault); // those that were begun are under way all the same
+                    begun = Err(fault); // the sends that were begun go on
                     break;
                 }
             }
@@ -47,16 +47,16 @@ impl MpiTransport {
         begun
     }
 
-    /// A message in pieces is to come.
+    /// Receives the announcement of a message in pieces.
     pub(super) fn announced(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let mut head = [0; 9];
         if found.len != head.len() {
             return Err(Fault::new("an announcement of the wrong length"));
         }
-        // SAFETY: it has that length, and is waited for right here.
+        // SAFETY: it has that length, and this function waits for it.
         let request = unsafe { found.receive(head.as_mut_ptr()) };
         match request {
-            // It was found, so that it is here.
+            // The probe has found it, so it has come.
             Ok(mut request) => while !request.is_done()? {},
             Err(failed) => return self.failed(failed, Some(from)),
         }
@@ -67,6 +67,7 @@ impl MpiTransport {
         self.expect(from, tag, len)
     }
 
+    /// Receives a part of a message.
     pub(super) fn part(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let awaited = self.receives.iter().rev().find(|receiving| receiving.from == from);
         if awaited.is_none_or(|awaited| awaited.len - awaited.begun < found.len) {
@@ -78,10 +79,10 @@ impl MpiTransport {
         self.receive_into_last(from, found)
     }
 
-    /// Receives what is left of a message that was given up.
+    /// Receives a further part of a message that was given up.
     fn ignore(&mut self, from: Peer, found: Probed) -> Result<(), Fault> {
         let mut buffer = Vec::<u8>::with_capacity(found.len);
-        // SAFETY: so many bytes are there, and they are never freed.
+        // SAFETY: the buffer has that length, and is never freed.
         let request = unsafe { found.receive(buffer.as_mut_ptr()) };
         #[expect(clippy::mem_forget, reason = "MPI may still write to it")]
         std::mem::forget(buffer);

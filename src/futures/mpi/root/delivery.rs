@@ -1,4 +1,4 @@
-//! How a call is delivered to another rank.
+//! [`MpiDelivery`]: how a call is delivered to another rank.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::sync::Mutex;
 /// A call as the pool sees it.
 pub(crate) type MpiCallRef = RequestRef<MpiDelivery>;
 
-/// An encoded call. It is kept until the call is answered, to be sent again if need be.
+/// An encoded call. It is kept until the call is answered, in case it must be sent again.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestPayload {
-    /// Copied into a message with others.
+    /// Copied into a message with other calls.
     Small(Arc<[u8]>),
-    /// A message by itself.
+    /// A message of its own.
     Large(Arc<Vec<u8>>),
 }
 
 impl RequestPayload {
-    /// From this many bytes on a call is a message by itself.
+    /// From this size on a call has a message of its own.
     const LARGE: usize = 16 * 1024;
 
-    /// What `written` holds. It is used again if that was little.
+    /// From the bytes of an encoded call. A buffer with few bytes is used again at once.
     pub(crate) fn new(written: Vec<u8>, buffers: &BufferPool) -> Self {
         if written.len() >= Self::LARGE {
             return Self::Large(Arc::new(written));
@@ -53,7 +53,7 @@ impl RequestPayload {
 pub(crate) struct MpiDelivery {
     id: u64,
     weight: usize,
-    /// `None` when the call is over.
+    /// `None` when the call has ended.
     payload: Mutex<Option<RequestPayload>>,
 }
 
@@ -62,12 +62,12 @@ impl MpiDelivery {
         Self { id, weight: payload.bytes().len(), payload: Mutex::new(Some(payload)) }
     }
 
-    /// What is to be sent; `None` if the call is over.
+    /// The bytes to send; `None` if the call has ended.
     pub(crate) fn payload(&self) -> Option<RequestPayload> {
         self.payload.lock().clone()
     }
 
-    /// What was to be sent, which is not needed any more.
+    /// Takes the bytes, which are not needed any more.
     pub(crate) fn take_payload(&self) -> Option<RequestPayload> {
         self.payload.lock().take()
     }
@@ -82,7 +82,7 @@ impl Delivery for MpiDelivery {
 }
 
 impl MpiCallRef {
-    /// Whether it has not begun and is not over.
+    /// Whether the call was neither sent nor ended.
     pub(crate) fn is_pending(&self) -> bool {
         self.state().phase() == Phase::Pending
     }
@@ -105,7 +105,7 @@ impl Item for MpiCallRef {
     }
 }
 
-/// What a worker said of a call that cannot have ended so.
+/// The kind of an answer; an error if a call on a rank cannot end in that way.
 pub(crate) fn is_answer(kind: FrameKind) -> Result<FrameKind, &'static str> {
     match kind {
         FrameKind::Done
