@@ -196,7 +196,8 @@ impl<T: Ord> PartialOrd for Event<T> {
     }
 }
 
-/// The run order. Between events of different schedulers it is total, but means little.
+/// Orders events as they will run. Between events of different schedulers the order is total, but
+/// means little.
 impl<T: Ord> Ord for Event<T> {
     fn cmp(&self, other: &Self) -> Ordering {
         (&self.time, self.rank, self.sequence, self.scheduler).cmp(&(

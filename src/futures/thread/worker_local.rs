@@ -195,9 +195,14 @@ impl ThreadPoolBuilder {
 /// # Examples
 ///
 /// ```
-/// use concurrent::futures::with_worker_state;
+/// use concurrent::futures::{ThreadPoolExecutor, with_worker_state};
 ///
-/// assert_eq!(with_worker_state(|n: &mut u32| *n), None); // the main thread is no worker
+/// let make = || Ok::<_, concurrent::Error>(String::from("state"));
+/// let pool = ThreadPoolExecutor::builder().worker_state(make).build()?;
+/// let length = || with_worker_state(|text: &mut String| text.len());
+/// assert_eq!(pool.spawn(length)?.into_result()?, Some(5));
+/// assert_eq!(length(), None); // the main thread is no worker
+/// # Ok::<(), concurrent::Error>(())
 /// ```
 ///
 /// [`FullQueue::RunInCaller`]: super::FullQueue::RunInCaller
