@@ -128,7 +128,8 @@ impl ThreadPoolBuilder {
     ///
     /// ```
     /// use concurrent::futures::{RunInPlace, ThreadPoolExecutor};
-    ///     ///
+    /// use std::sync::Arc;
+    ///
     /// let builder = ThreadPoolExecutor::builder().max_workers(2);
     /// let pool = Arc::new(builder.run_in_place(RunInPlace::Always).build()?);
     /// let inner = Arc::clone(&pool);
