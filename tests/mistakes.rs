@@ -1,7 +1,9 @@
 //! What the compiler says to the usual mistakes, word for word.
 //!
 //! The words are those of one compiler; with another one nothing is compared. To bless new ones:
-//! `TRYBUILD=overwrite cargo +VERSION test --test mistakes -- --ignored`.
+//! `TRYBUILD=overwrite cargo +VERSION test --test mistakes`.
+//!
+//! `cargo test` alone does not run it, as it builds the dependencies once more; `.ci/run` does.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
@@ -10,7 +12,6 @@ use std::process::Command;
 const COMPILER: &str = "rustc 1.95.0 ";
 
 #[test]
-#[ignore = "builds the dependencies once more; .ci/run does it"]
 fn mistakes_are_explained() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output();

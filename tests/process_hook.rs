@@ -1,4 +1,6 @@
 //! Worker processes under the ordinary test harness, by one line.
+//!
+//! A program of its own, because that line makes every start of the program a possible worker.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,6 @@
 //! The feature `trace`: what is recorded, and that it is what Chrome's format asks for.
+//!
+//! A program of its own: a recording is of all that its process does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -62,7 +62,7 @@ fn run_in_thread(s: &Scheduler<u64>) -> thread::JoinHandle<()> {
     thread::spawn(move || s.run().expect("no action fails"))
 }
 
-// L9, S19: an event that is due wakes the run that sleeps; S24: so does cancelling the last one.
+// S19: an event that is due wakes the run that sleeps; S24: so does cancelling the last one.
 #[test]
 fn an_earlier_event_and_a_cancel_wake_the_run() {
     let seen = outcomes(|| {
@@ -80,7 +80,7 @@ fn an_earlier_event_and_a_cancel_wake_the_run() {
     assert_met(&seen, [0, 1]);
 }
 
-// L9: a cancel that says yes means that the action does not run.
+// A cancel that says yes means that the action does not run.
 #[test]
 fn an_event_runs_or_is_cancelled() {
     let seen = outcomes(|| {
@@ -96,7 +96,7 @@ fn an_event_runs_or_is_cancelled() {
     assert_met(&seen, [false, true]);
 }
 
-// L9: stop ends a run that sleeps, also while others enter; the queue is left as it is.
+// Stop ends a run that sleeps, also while others enter; the queue is left as it is.
 #[test]
 fn stop_ends_a_run_that_sleeps() {
     let seen = outcomes(|| {

@@ -14,7 +14,6 @@ fn pool(full: FullQueue) -> ThreadPoolExecutor {
     builder.queue_capacity(1).when_full(full).build().unwrap()
 }
 
-// L10
 #[test]
 fn a_blocked_submitter_is_let_in_by_the_worker() {
     Outcomes::with_bound(Some(3), || {
@@ -27,7 +26,7 @@ fn a_blocked_submitter_is_let_in_by_the_worker() {
     .assert([()]);
 }
 
-// L10: the captures of a refused call are dropped once, in its submitter
+// The captures of a refused call are dropped once, in its submitter
 #[test]
 fn a_blocked_submitter_against_shutdown_runs_the_call_or_gets_its_error() {
     Outcomes::with_bound(Some(2), || {

@@ -12,7 +12,7 @@ use crate::{
     reads_of_nine,
 };
 
-// L1: F11, F13, F33
+// F11, F13, F33
 #[test]
 fn cancel_against_completion_has_one_winner_on_which_readers_agree() {
     Outcomes::with_bound(Some(3), || {
@@ -58,7 +58,6 @@ fn of_two_completions_the_first_stays() {
     .assert([false, true]);
 }
 
-// L13
 #[test]
 fn a_dropped_promise_releases_the_one_who_waits() {
     Outcomes::of(|| {
@@ -73,7 +72,7 @@ fn a_dropped_promise_releases_the_one_who_waits() {
     .assert([false, true]);
 }
 
-// L7: F22, F24, F25
+// F22, F24, F25
 #[test]
 fn a_callback_runs_once_whether_added_before_or_after_the_end() {
     Outcomes::of(|| {

@@ -30,7 +30,7 @@ fn has_run(call: Future<usize>, n: usize) -> usize {
     }
 }
 
-// L4, L5: as many calls run as were not cancelled, each once
+// As many calls run as were not cancelled, each once
 #[test]
 fn submitters_and_cancellers_agree_with_the_workers() {
     Outcomes::with_bound(Some(3), || {
@@ -64,7 +64,7 @@ fn submitters_and_cancellers_agree_with_the_workers() {
     .assert([()]);
 }
 
-// L6, L10: whoever is blocked at a full queue is let in or sent away; nothing is lost or left
+// Whoever is blocked at a full queue is let in or sent away; nothing is lost or left
 #[test]
 fn a_full_queue_that_is_shut_down_ends_every_call() {
     Outcomes::with_bound(Some(3), || {
@@ -102,7 +102,7 @@ fn a_full_queue_that_is_shut_down_ends_every_call() {
     .assert([()]);
 }
 
-// L2, L3: everybody who waits for the same calls sees all of them, each once
+// Everybody who waits for the same calls sees all of them, each once
 #[test]
 fn several_waits_see_every_call_once() {
     Outcomes::with_bound(Some(3), || {
@@ -151,7 +151,7 @@ fn several_waits_see_every_call_once() {
     .assert([()]);
 }
 
-// L12: a tree of calls that wait for their children, on fewer workers than it is deep
+// A tree of calls that wait for their children, on fewer workers than it is deep
 #[test]
 fn a_tree_of_waiting_calls_ends_on_two_workers() {
     fn leaves(pool: &Arc<ThreadPoolExecutor>, depth: usize) -> usize {

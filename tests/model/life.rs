@@ -15,7 +15,7 @@ fn builder(workers: usize) -> ThreadPoolBuilder {
 /// In a model such a wait expires at once, while others go on; see `src/sync/mod.rs`.
 const SHORT: Duration = Duration::from_nanos(1);
 
-// L5, the timed arm: a call is pushed while the worker that sleeps gives up
+// A call is pushed while the worker that sleeps gives up
 #[test]
 fn a_call_is_not_left_with_a_worker_that_leaves() {
     Outcomes::with_bound(Some(3), || {
@@ -28,7 +28,7 @@ fn a_call_is_not_left_with_a_worker_that_leaves() {
     .assert([0]);
 }
 
-// L5: of two workers one leaves while the other is woken
+// Of two workers one leaves while the other is woken
 #[test]
 fn two_workers_that_leave_strand_no_call() {
     Outcomes::with_bound(Some(1), || {
@@ -41,7 +41,7 @@ fn two_workers_that_leave_strand_no_call() {
     .assert([()]);
 }
 
-// L6 with a worker that leaves: shutdown waits for it, and joins it
+// A shutdown waits for a worker that leaves, and joins it
 #[test]
 fn shutdown_against_a_worker_that_leaves_waits_for_it() {
     Outcomes::with_bound(Some(3), || {
@@ -58,7 +58,8 @@ fn shutdown_against_a_worker_that_leaves_waits_for_it() {
     .assert([1]);
 }
 
-// L6 from two threads: the one that finds no thread to join waits for the other, which joins it
+// Of two threads that shut it down, the one that finds no thread to join waits for the other, which
+// joins it
 #[test]
 fn of_two_shutdowns_at_once_both_return() {
     Outcomes::with_bound(Some(3), || {

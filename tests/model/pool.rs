@@ -12,7 +12,6 @@ fn pool(workers: usize) -> ThreadPoolExecutor {
     ThreadPoolExecutor::builder().max_workers(workers).thread_name_prefix("w").build().unwrap()
 }
 
-// L4
 #[test]
 fn one_worker_runs_the_calls_of_two_submitters() {
     Outcomes::with_bound(Some(2), || {
@@ -29,7 +28,7 @@ fn one_worker_runs_the_calls_of_two_submitters() {
     .assert([()]);
 }
 
-// L4, L5: a second worker at the thread limit, going idle, woken again
+// A second worker at the thread limit, going idle, woken again
 #[test]
 fn two_workers_strand_no_call() {
     Outcomes::with_bound(Some(1), || {
@@ -70,7 +69,7 @@ fn a_worker_whose_result_was_seen_is_reused() {
     .assert([()]);
 }
 
-// L4: each time a worker goes to sleep it can be woken again
+// Each time a worker goes to sleep it can be woken again
 #[test]
 fn a_worker_is_woken_each_time() {
     Outcomes::with_bound(Some(1), || {
@@ -82,7 +81,7 @@ fn a_worker_is_woken_each_time() {
     .assert([()]);
 }
 
-// L4, L5: of two calls that come while both workers sleep, the second wakes nobody: the worker that
+// Of two calls that come while both workers sleep, the second wakes nobody: the worker that
 // was woken for the first does
 #[test]
 fn a_woken_worker_wakes_the_next() {
@@ -99,7 +98,7 @@ fn a_woken_worker_wakes_the_next() {
     .assert([()]);
 }
 
-// L5: a call that was pushed while a worker seemed to be free, just before it entered a callback
+// A call that was pushed while a worker seemed to be free, just before it entered a callback
 #[test]
 fn a_call_that_comes_before_a_callback_gets_a_worker() {
     Outcomes::with_bound(Some(1), || {
@@ -115,7 +114,7 @@ fn a_call_that_comes_before_a_callback_gets_a_worker() {
     .assert([()]);
 }
 
-// L5: a worker inside a callback does not count as free
+// A worker inside a callback does not count as free
 #[test]
 fn a_call_that_a_callback_waits_for_gets_a_worker() {
     Outcomes::with_bound(Some(2), || {
@@ -135,7 +134,7 @@ fn a_call_that_a_callback_waits_for_gets_a_worker() {
     .assert([()]);
 }
 
-// L6: G1, F58, F70
+// F58, F70
 #[test]
 fn submit_against_shutdown_runs_the_call_or_refuses_it() {
     Outcomes::with_bound(Some(3), || {
@@ -176,7 +175,7 @@ fn shutdown_with_cancel_ends_every_call() {
     .assert([0, 1, 2]);
 }
 
-// F11, G3: the captures go with whoever wins
+// F11: the captures go with whoever wins
 #[test]
 fn cancel_against_the_worker_drops_the_captures_once() {
     Outcomes::with_bound(Some(3), || {
@@ -224,7 +223,7 @@ impl Drop for Counted {
     }
 }
 
-// L11: F83
+// F83
 #[test]
 fn a_failed_initializer_fails_every_call() {
     Outcomes::with_bound(Some(2), || {

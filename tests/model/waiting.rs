@@ -12,7 +12,7 @@ use crate::{Outcomes, checker::thread};
 /// In a model this expires only at a moment that loom picks; see `src/sync/mod.rs`.
 const NO_LIMIT: Option<Duration> = None;
 
-// L2: F40, F45
+// F40, F45
 #[test]
 fn wait_for_all_sees_completion_and_cancel() {
     Outcomes::with_bound(Some(3), || {
@@ -69,7 +69,7 @@ fn wait_for_a_failure_passes_over_a_success() {
     .assert([1, 2]);
 }
 
-// L3: F48, F53
+// F48, F53
 #[test]
 fn as_completed_yields_each_once_in_any_order() {
     Outcomes::with_bound(Some(3), || {

@@ -5,7 +5,7 @@ use concurrent::futures::mpi::{MpiPoolExecutor, Role};
 use concurrent::futures::{Executor, ShutdownOptions};
 use libtest_mimic::Trial;
 
-use crate::contract::promises;
+use crate::common::executor_promises::promises;
 use crate::support::{acts, passes};
 
 acts![every_promise_is_kept, every_promise_is_kept_with_one_call_at_a_time, by_build];

@@ -8,7 +8,7 @@ use concurrent::futures::{MapOptions, MpiPoolExecutor};
 use libtest_mimic::Trial;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::gate::Gate;
+use crate::common::process_gate::ProcessGate;
 use crate::support::{acts, passes, trial};
 
 acts![
@@ -53,7 +53,7 @@ impl Serialize for Fussy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Encode => Err(serde::ser::Error::custom("not me")),
-            Self::PanicEncode => panic!("encode"),
+            Self::PanicEncode => panic!("encoding, on purpose"),
             Self::Fine => serializer.serialize_u8(0),
             Self::Decode => serializer.serialize_u8(1),
             Self::Result => serializer.serialize_u8(2),
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Fussy {
         match u8::deserialize(deserializer)? {
             0 => Ok(Self::Fine),
             2 => Ok(Self::Result),
-            10 => panic!("decode"),
+            10 => panic!("decoding, on purpose"),
             _ => Err(serde::de::Error::custom("not that")),
         }
     }
@@ -158,11 +158,11 @@ fn more_than_two_gibibytes() {
 }
 
 fn an_answer_comes_while_the_next_call_runs() {
-    let (start, end) = (Gate::new(), Gate::new());
-    let waits = |gate: String| Gate::pass(&gate);
+    let (start, end) = (ProcessGate::new(), ProcessGate::new());
+    let waits = |gate: String| ProcessGate::pass(&gate);
     let pool = MpiPoolExecutor::builder().credit(16).initializer(waits, start.name());
     let pool = pool.build().unwrap();
-    let pass = |gate: Option<String>| gate.iter().for_each(|gate| Gate::pass(gate));
+    let pass = |gate: Option<String>| gate.iter().for_each(|gate| ProcessGate::pass(gate));
     // In one message, since the rank cannot be sent any before.
     let short = pool.submit(pass, None).unwrap();
     let long = pool.submit(pass, Some(end.name())).unwrap();

@@ -7,7 +7,7 @@ use concurrent::Error;
 use concurrent::futures::{Future, MpiPoolExecutor};
 use libtest_mimic::Trial;
 
-use crate::gate::Gate;
+use crate::common::process_gate::ProcessGate;
 use crate::support::{acts, outlives_ranks, run, trial};
 
 acts![
@@ -64,13 +64,13 @@ fn kill(pid: u32) {
 }
 
 fn pass(name: String) -> u32 {
-    Gate::pass(&name);
+    ProcessGate::pass(&name);
     std::process::id()
 }
 
 fn a_killed_rank_fails_its_call_and_the_rest_goes_on() {
     let pool = MpiPoolExecutor::builder().credit(2).build().unwrap();
-    let gate = Gate::new();
+    let gate = ProcessGate::new();
     let calls: Vec<_> = (0..3).map(|_| pool.submit(pass, gate.name()).unwrap()).collect();
     let others: Vec<_> = (0..40).map(|n| pool.submit(|n: u64| n, n).unwrap()).collect();
     let pids = [gate.wait_begun(), gate.wait_begun(), gate.wait_begun()];
@@ -105,7 +105,7 @@ fn a_killed_rank_fails_its_call_and_the_rest_goes_on() {
 
 fn a_killed_rank_is_retried_elsewhere() {
     let pool = MpiPoolExecutor::builder().retries(1).build().unwrap();
-    let gate = Gate::new();
+    let gate = ProcessGate::new();
     let calls: Vec<_> = (0..3).map(|_| pool.submit(pass, gate.name()).unwrap()).collect();
     let pids = [gate.wait_begun(), gate.wait_begun(), gate.wait_begun()];
     kill(pids[2]);
@@ -117,8 +117,8 @@ fn a_killed_rank_is_retried_elsewhere() {
 }
 
 fn what_a_rank_said_before_it_died_counts() {
-    let gate = Gate::new();
-    let waits = |gate: String| Gate::pass(&gate);
+    let gate = ProcessGate::new();
+    let waits = |gate: String| ProcessGate::pass(&gate);
     let builder = MpiPoolExecutor::builder().initializer(waits, gate.name()).credit(16);
     let pool = builder.build().unwrap();
     // In one message, since the rank cannot be sent any before.
@@ -134,8 +134,8 @@ fn what_a_rank_said_before_it_died_counts() {
 
 /// Else the death would be charged to a call that had ended.
 fn no_call_begins_while_the_answer_ahead_can_be_lost() {
-    let (start, middle) = (Gate::new(), Gate::new());
-    let waits = |gate: String| Gate::pass(&gate);
+    let (start, middle) = (ProcessGate::new(), ProcessGate::new());
+    let waits = |gate: String| ProcessGate::pass(&gate);
     let builder = MpiPoolExecutor::builder().initializer(waits, start.name()).credit(16);
     let pool = builder.build().unwrap();
     // In one message, since the rank cannot be sent any before.

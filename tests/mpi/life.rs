@@ -10,7 +10,7 @@ use concurrent::futures::mpi::{MpiPoolExecutor, Role};
 use concurrent::futures::{Future, ShutdownOptions};
 use libtest_mimic::Trial;
 
-use crate::gate::Gate;
+use crate::common::process_gate::ProcessGate;
 use crate::support::{acts, passes, run, trial};
 
 acts![
@@ -126,18 +126,18 @@ fn is_last() -> bool {
 }
 
 fn a_rank_that_cannot_start_leaves_the_others_their_end() {
-    let (start, end) = (Gate::new(), Gate::new());
+    let (start, end) = (ProcessGate::new(), ProcessGate::new());
     let fails_on_the_last = |gate: String| {
         if !is_last() {
             return Ok(());
         }
-        Gate::pass(&gate);
+        ProcessGate::pass(&gate);
         Err("no licence")
     };
     let pool = MpiPoolExecutor::builder().initializer(fails_on_the_last, start.name());
     let pool = pool.build().unwrap();
     let large = |gate: String| {
-        Gate::pass(&gate);
+        ProcessGate::pass(&gate);
         vec![1_u8; 8 << 20]
     };
     let call = pool.submit(large, end.name()).unwrap();
@@ -264,15 +264,15 @@ fn a_call_cannot_make_a_pool() {
 }
 
 fn a_panic_cancels_what_was_not_sent() {
-    let gate = Gate::new();
+    let gate = ProcessGate::new();
     let mut calls = Vec::new();
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let pool = MpiPoolExecutor::builder().credit(1).build().unwrap();
-        let pass = |name: String| Gate::pass(&name);
+        let pass = |name: String| ProcessGate::pass(&name);
         calls.extend((0..4).map(|_| pool.submit(pass, gate.name()).unwrap()));
         gate.wait_begun_by(2);
         // The others go on when this one is cancelled.
-        let opens = Gate::open_from(gate.name());
+        let opens = ProcessGate::open_from(gate.name());
         calls[3].add_done_callback(move |_: &Future<()>| (0..2).for_each(|_| opens()));
         panic!("in the middle");
     }));
@@ -282,8 +282,8 @@ fn a_panic_cancels_what_was_not_sent() {
 
 fn a_shutdown_in_a_callback_waits_for_nothing() {
     let pool = std::sync::Arc::new(MpiPoolExecutor::new().unwrap());
-    let gate = Gate::new();
-    let call = pool.submit(|name: String| Gate::pass(&name), gate.name()).unwrap();
+    let gate = ProcessGate::new();
+    let call = pool.submit(|name: String| ProcessGate::pass(&name), gate.name()).unwrap();
     let own = std::sync::Arc::clone(&pool);
     call.add_done_callback(move |_: &Future<()>| own.shutdown());
     gate.wait_begun();
@@ -303,8 +303,8 @@ fn the_program_may_end_without_a_shutdown() {
 
 fn the_program_may_exit_while_calls_wait() {
     let pool = MpiPoolExecutor::builder().credit(1).build().unwrap();
-    let gate = Gate::new();
-    let pass = |name: String| Gate::pass(&name);
+    let gate = ProcessGate::new();
+    let pass = |name: String| ProcessGate::pass(&name);
     let calls: Vec<_> = (0..4).map(|_| pool.submit(pass, gate.name()).unwrap()).collect();
     gate.wait_begun_by(2);
     assert!(calls.iter().all(|call| !call.done()));
@@ -315,8 +315,8 @@ fn the_program_may_exit_while_calls_wait() {
 
 fn the_program_may_exit_while_a_call_runs() {
     let pool = MpiPoolExecutor::new().unwrap();
-    let gate = Gate::new();
-    let _call = pool.submit(|name: String| Gate::pass(&name), gate.name()).unwrap();
+    let gate = ProcessGate::new();
+    let _call = pool.submit(|name: String| ProcessGate::pass(&name), gate.name()).unwrap();
     gate.wait_begun();
     let begun = Instant::now();
     println!("exits {:?}", begun.elapsed());
@@ -324,10 +324,10 @@ fn the_program_may_exit_while_a_call_runs() {
 }
 
 fn the_program_may_exit_while_a_rank_starts() {
-    let gate = Gate::new();
+    let gate = ProcessGate::new();
     let wait_on_the_last = |gate: String| {
         if is_last() {
-            Gate::pass(&gate);
+            ProcessGate::pass(&gate);
         }
         Ok::<(), String>(())
     };

@@ -6,6 +6,9 @@
 //!
 //! All ranks are on this machine, and talk over memory or loopback.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 #[cfg(target_os = "linux")]
 use libtest_mimic::{Arguments, Trial};
 
@@ -23,13 +26,6 @@ mod programs;
 mod support;
 #[cfg(target_os = "linux")]
 mod threads;
-
-#[cfg(target_os = "linux")]
-#[path = "../common/contract.rs"]
-mod contract;
-#[cfg(target_os = "linux")]
-#[path = "../common/gate.rs"]
-mod gate;
 
 #[cfg(target_os = "linux")]
 fn main() {

@@ -7,7 +7,7 @@ use concurrent::futures::process::SharedBytes;
 use concurrent::futures::{Future, ProcessPoolExecutor};
 use concurrent::{Error, Result};
 
-use crate::mine::Bytes;
+use crate::fault_injection::Bytes;
 
 /// So much that it travels in memory of its own.
 const LARGE: usize = 100_000;

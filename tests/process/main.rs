@@ -1,152 +1,83 @@
-//! The process pool, tested with real processes.
+//! The process pool, tested with real processes: one folder for each theme.
 //!
-//! Modules by theme. Nothing sleeps: calls that must be caught in the middle wait at a [`Gate`].
-//! Each test ends within a minute, or the watchdog ends the run.
+//! A program of its own, because workers are executions of the program that has the pool: its `main` begins
+//! with `init`. Nothing sleeps: calls that must be caught in the middle wait at a gate. Each test ends within
+//! a minute, or the watchdog ends it. Panics that tests want are not printed: see `common::expected_panics`.
+#![cfg_attr(not(target_os = "linux"), allow(unused))]
 
-#[cfg(target_os = "linux")]
-use libtest_mimic::{Arguments, Trial};
+#[path = "../common/mod.rs"]
+mod common;
 
-#[cfg(target_os = "linux")]
-mod attended;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
-mod came_back;
-#[cfg(target_os = "linux")]
-#[path = "../common/contract.rs"]
-mod contract;
-#[cfg(target_os = "linux")]
-mod crossing;
-#[cfg(target_os = "linux")]
 mod deaths;
-#[cfg(target_os = "linux")]
-mod descriptors;
 #[cfg(target_os = "linux")]
 mod exchange;
 #[cfg(target_os = "linux")]
-mod executor;
+mod fault_injection;
 #[cfg(target_os = "linux")]
-mod faults;
-#[cfg(target_os = "linux")]
-mod forks;
-#[cfg(target_os = "linux")]
-#[path = "../common/gate.rs"]
-mod gate;
-#[cfg(target_os = "linux")]
-mod kills;
-#[cfg(target_os = "linux")]
-mod leaks;
-#[cfg(target_os = "linux")]
-mod limits;
-#[cfg(target_os = "linux")]
-mod lost_answers;
-#[cfg(target_os = "linux")]
-mod mains;
-#[cfg(target_os = "linux")]
-mod matrix;
-#[cfg(target_os = "linux")]
-mod memory;
-#[cfg(target_os = "linux")]
-mod mine;
-#[cfg(target_os = "linux")]
-mod nested;
-#[cfg(target_os = "linux")]
-mod orphans;
-#[cfg(target_os = "linux")]
-mod plugins;
-#[cfg(target_os = "linux")]
-#[path = "../common/proc.rs"]
-mod proc;
+mod pool;
 #[cfg(target_os = "linux")]
 mod programs;
 #[cfg(target_os = "linux")]
-#[path = "../common/random.rs"]
 mod random;
-#[cfg(target_os = "linux")]
-mod random_calls;
-#[cfg(target_os = "linux")]
-mod random_kills;
-#[cfg(target_os = "linux")]
-mod random_pools;
-#[cfg(target_os = "linux")]
-mod reasons;
-#[cfg(target_os = "linux")]
-mod refusals;
-#[cfg(target_os = "linux")]
-mod refused;
-#[cfg(target_os = "linux")]
-mod reuse;
-#[cfg(target_os = "linux")]
-mod rough;
-#[cfg(target_os = "linux")]
-mod scarce;
-#[cfg(target_os = "linux")]
-mod scribbles;
-#[cfg(target_os = "linux")]
-mod settings;
-#[cfg(target_os = "linux")]
-mod shutdown;
-#[cfg(target_os = "linux")]
-mod starts;
-#[cfg(target_os = "linux")]
-mod stopped;
 #[cfg(target_os = "linux")]
 mod support;
 #[cfg(target_os = "linux")]
-mod surroundings;
-#[cfg(target_os = "linux")]
-mod user_code;
+mod system;
 
 #[cfg(target_os = "linux")]
 fn main() {
-    mine::before_init();
-    mains::before_init();
-    descriptors::before_init();
+    common::expected_panics::silence();
+    fault_injection::before_init();
+    programs::before_init::before_init();
+    system::few_descriptors::before_init();
     concurrent::futures::process::init();
-    mine::after_init();
-    mains::after_init();
-    programs::act(); // some tests start this binary as a program of their own
+    fault_injection::after_init();
+    programs::before_init::after_init();
+    programs::whole_programs::act(); // some tests start this binary as a program of their own
     // A shell that starts this in its background has it ignored, and so would the workers.
     // SAFETY: as at the start of any program.
     unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
-    let arguments = Arguments::from_args();
+    let arguments = libtest_mimic::Arguments::from_args();
     let trials = [
-        attended::trials(),
-        calls::trials(),
-        came_back::trials(),
-        crossing::trials(),
-        deaths::trials(),
-        descriptors::trials(),
-        executor::trials(),
-        faults::trials(),
-        forks::trials(),
-        kills::trials(),
-        leaks::trials(),
-        limits::trials(),
-        lost_answers::trials(),
-        mains::trials(),
-        matrix::trials(),
-        memory::trials(),
-        nested::trials(),
-        orphans::trials(),
-        plugins::trials(),
-        programs::trials(),
-        random_kills::trials(),
-        random_pools::trials(),
-        reasons::trials(),
-        refused::trials(),
-        reuse::trials(),
-        rough::trials(),
-        scarce::trials(),
-        scribbles::trials(),
-        settings::trials(),
-        shutdown::trials(),
-        starts::trials(),
-        stopped::trials(),
-        surroundings::trials(),
-        user_code::trials(),
+        calls::awaited_by_threads::trials(),
+        calls::crossing::trials(),
+        calls::in_good_order::trials(),
+        calls::inline_receive::trials(),
+        calls::killed::trials(),
+        calls::large_payloads::trials(),
+        calls::panicking_drops::trials(),
+        calls::requeued::trials(),
+        calls::user_code::trials(),
+        deaths::corrupted_channel::trials(),
+        deaths::dead_parent::trials(),
+        deaths::each_policy::trials(),
+        deaths::each_step::trials(),
+        deaths::lost_answers::trials(),
+        deaths::reasons::trials(),
+        deaths::reused_process_ids::trials(),
+        deaths::stopped_workers::trials(),
+        pool::executor_trait::trials(),
+        pool::leaks::trials(),
+        pool::settings::trials(),
+        pool::shutdown::trials(),
+        pool::startup_failures::trials(),
+        programs::before_init::trials(),
+        programs::every_circumstance::trials(),
+        programs::loaded_libraries::trials(),
+        programs::whole_programs::trials(),
+        random::kills::trials(),
+        random::pools::trials(),
+        system::failing_calls::trials(),
+        system::few_descriptors::trials(),
+        system::forks::trials(),
+        system::limits::trials(),
+        system::resource_exhaustion::trials(),
+        system::signals_and_streams::trials(),
     ];
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit();
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }
 
 #[cfg(not(target_os = "linux"))]

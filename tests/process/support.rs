@@ -1,35 +1,25 @@
-//! Gates, counts from `/proc`, and a watchdog.
+//! Tests of this harness, and what they share.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::process::Command;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use concurrent::futures::ProcessPoolExecutor;
 use concurrent::futures::process::OnWorkerDeath;
 use libtest_mimic::Trial;
 
-pub(crate) use crate::gate::Gate;
-pub(crate) use crate::proc::children;
-use crate::proc::count;
+use crate::common::watchdog;
 
-/// How long a test may take on a loaded machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) use crate::common::proc::children;
+use crate::common::proc::count;
+pub(crate) use crate::common::process_gate::ProcessGate;
+pub(crate) use crate::common::watchdog::LIMIT;
 
-/// A test that turns a hang into the end of the run.
+/// A test under the watchdog.
 pub(crate) fn trial(name: &'static str, limit: Duration, test: fn()) -> Trial {
     Trial::test(name, move || {
-        let (done, watched) = mpsc::channel::<()>();
-        let watchdog = std::thread::spawn(move || {
-            if watched.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{name} hangs");
-                std::process::abort();
-            }
-        });
-        test();
-        drop(done);
-        watchdog.join().unwrap();
+        watchdog::named(name, limit, test);
         Ok(())
     })
 }
@@ -118,6 +108,12 @@ pub(crate) fn eventually(what: &str, ready: impl Fn() -> bool) {
         // Not a yield: on a busy machine that takes the processor from what is waited for.
         std::thread::park_timeout(Duration::from_micros(200));
     }
+}
+
+/// In a worker that is about to die with words that the runtime writes itself: nobody is to read them.
+pub(crate) fn hush() {
+    let nowhere = File::options().write(true).open("/dev/null").unwrap();
+    rustix::stdio::dup2_stderr(nowhere).unwrap();
 }
 
 /// Signals a process.

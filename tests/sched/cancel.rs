@@ -195,3 +195,28 @@ fn clear_counts_the_recurrence_that_calls_it() {
     s.run().unwrap();
     assert_eq!(counts.take(), [0]);
 }
+
+// case 5
+#[test]
+fn py_cancel() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    let events = [1, 2, 3, 4, 5].map(|time| s.enterabs(time, 1, log.note(time)));
+    s.cancel(&events[0]).unwrap();
+    s.cancel(&events[4]).unwrap();
+    s.run().unwrap();
+    assert_eq!(log.take(), [2, 3, 4]);
+}
+
+// case 7, S23
+#[test]
+fn py_cancel_correct_event() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    s.enterabs(1, 1, log.note("a"));
+    let b = s.enterabs(1, 1, log.note("b"));
+    s.enterabs(1, 1, log.note("c"));
+    s.cancel(&b).unwrap();
+    s.run().unwrap();
+    assert_eq!(log.take(), ["a", "c"]);
+}

@@ -1,5 +1,7 @@
-//! The scheduler, point by point. Ids such as `S7` and `case 3` are those of the reference of
-//! Python's semantics; each test names the points that it covers.
+//! The scheduler: one file for each behaviour.
+//!
+//! A comment above a test names the points of CPython's behaviour (`S7`) and the cases of its own suite
+//! (`case 3`) that the test covers; `docs/conformance.md` lists them all.
 //!
 //! Nothing here sleeps: tests run on clocks of their own, or meet at channels.
 
@@ -12,10 +14,9 @@ mod failures;
 mod logging;
 mod on_error;
 mod order;
-mod python_cases;
 mod real_clock;
 mod run;
+mod spin_and_latency;
 mod support;
 mod threads;
 mod time_points;
-mod waiting;

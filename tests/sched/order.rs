@@ -150,3 +150,92 @@ fn queue_is_a_snapshot_in_run_order() {
     let sequences: Vec<_> = snapshot.iter().map(|event| event.sequence()).collect();
     assert_eq!(sequences, log.take());
 }
+
+// case 1, S6
+#[test]
+fn py_enter() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    for delay in [5, 4, 3, 2, 1] {
+        s.enter(delay, 1, log.note(delay));
+    }
+    s.run().unwrap();
+    assert_eq!(log.take(), [1, 2, 3, 4, 5]);
+}
+
+// case 2, S11
+#[test]
+fn py_enterabs() {
+    let log = Log::new();
+    let s = Scheduler::with_clock(|| Float::new(1e9).unwrap(), |_| ());
+    for time in [0.05, 0.04, 0.03, 0.02, 0.01] {
+        s.enterabs(Float::new(time).unwrap(), 1, log.note(time));
+    }
+    s.run().unwrap();
+    assert_eq!(log.take(), [0.01, 0.02, 0.03, 0.04, 0.05]);
+}
+
+// case 4, S7
+#[test]
+fn py_priority() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    let lists: [&[i32]; 7] = [
+        &[1, 2, 3, 4, 5],
+        &[5, 4, 3, 2, 1],
+        &[2, 5, 3, 1, 4],
+        &[1, 2, 3, 2, 1],
+        &[0, 0, 0],
+        &[-3, 7, -1, 0],
+        &[i32::MAX, 0, i32::MIN],
+    ];
+    for priorities in lists {
+        for priority in priorities {
+            s.enterabs(1, *priority, log.note(*priority));
+        }
+        s.run().unwrap();
+        let mut expected = priorities.to_vec();
+        expected.sort_unstable();
+        assert_eq!(log.take(), expected);
+        assert!(s.is_empty());
+    }
+}
+
+// case 8, S42
+#[test]
+fn py_empty() {
+    let (s, _) = simulated();
+    assert!(s.is_empty());
+    for delay in [5, 4, 3, 2, 1] {
+        s.enter(delay, 1, || {});
+    }
+    assert!(!s.is_empty());
+    s.run().unwrap();
+    assert!(s.is_empty());
+}
+
+// case 9, S43
+#[test]
+fn py_queue() {
+    let (s, _) = simulated();
+    let e5 = s.enterabs(5, 1, || {});
+    let e1 = s.enterabs(1, 1, || {});
+    let e2 = s.enterabs(2, 1, || {});
+    let e4 = s.enterabs(4, 1, || {});
+    let e3 = s.enterabs(3, 1, || {});
+    assert_eq!(s.queue(), [e1, e2, e3, e4, e5]);
+}
+
+// case 10, S17: arguments are captures
+#[test]
+fn py_args_kwargs() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    let (args, kwargs) = (vec![1, 2, 3], std::collections::BTreeMap::from([("foo", 1)]));
+    s.enterabs(1, 1, {
+        let log = log.clone();
+        move || log.push((args, kwargs))
+    });
+    s.run().unwrap();
+    assert_eq!(log.take(), [(vec![1, 2, 3], [("foo", 1)].into())]);
+}

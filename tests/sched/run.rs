@@ -295,3 +295,15 @@ fn a_stopped_run_pending_tells_when_to_come_back() {
     assert_eq!(s.run_pending().unwrap(), Some(0));
     assert_eq!(s.run_pending().unwrap(), Some(4));
 }
+
+// case 11, S31
+#[test]
+fn py_run_non_blocking() {
+    let log = Log::new();
+    let (s, _) = simulated();
+    for delay in [10, 9, 8, 7, 6] {
+        s.enter(delay, 1, log.note(delay));
+    }
+    assert_eq!(s.run_pending().unwrap(), Some(6));
+    assert!(log.take().is_empty());
+}

@@ -2,8 +2,8 @@
 //! these run on the real clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -191,4 +191,108 @@ fn run_until_sleeps_with_an_empty_queue_and_can_be_stopped() {
     receiver.recv_timeout(SOON).unwrap();
     s.stop();
     runner.join().unwrap().unwrap();
+}
+
+/// CPython's `Timer`: time goes on only as far as the test has allowed.
+#[derive(Default)]
+struct Timer {
+    /// The time, and how far it may go.
+    state: Mutex<(u64, u64)>,
+    moved: Condvar,
+}
+
+impl Timer {
+    fn time(&self) -> u64 {
+        self.state.lock().expect("no test panics with it").0
+    }
+
+    fn sleep(&self, delay: u64) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        let end = state.0 + delay;
+        while state.1 < end {
+            state.0 = state.1;
+            state = self.moved.wait(state).expect("no test panics with it");
+        }
+        state.0 = end;
+    }
+
+    fn advance(&self, by: u64) {
+        self.state.lock().expect("no test panics with it").1 += by;
+        self.moved.notify_all();
+    }
+
+    fn scheduler(self: &Arc<Self>) -> Scheduler<u64> {
+        let (read, wait) = (Arc::clone(self), Arc::clone(self));
+        Scheduler::with_clock(move || read.time(), move |delay| wait.sleep(delay))
+    }
+}
+
+fn put(queue: &Sender<u64>, value: u64) -> impl FnOnce() + Send + 'static {
+    let queue = queue.clone();
+    move || queue.send(value).expect("the test still listens")
+}
+
+fn get(queue: &Receiver<u64>) -> u64 {
+    queue.recv_timeout(SOON).expect("the event runs")
+}
+
+// case 3, S18
+#[test]
+fn py_enter_concurrent() {
+    let (sender, queue) = channel();
+    let timer = Arc::new(Timer::default());
+    let s = timer.scheduler();
+    s.enter(1, 1, put(&sender, 1));
+    s.enter(3, 1, put(&sender, 3));
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run()
+    });
+    timer.advance(1);
+    assert_eq!(get(&queue), 1);
+    assert!(queue.try_recv().is_err());
+    for time in [4, 5, 2] {
+        s.enter(time - 1, 1, put(&sender, time));
+    }
+    timer.advance(2);
+    assert_eq!([get(&queue), get(&queue)], [2, 3]);
+    assert!(queue.try_recv().is_err());
+    timer.advance(1);
+    assert_eq!(get(&queue), 4);
+    assert!(queue.try_recv().is_err());
+    timer.advance(1);
+    assert_eq!(get(&queue), 5);
+    timer.advance(1000);
+    runner.join().unwrap().unwrap();
+    assert!(queue.try_recv().is_err());
+    assert_eq!(timer.time(), 5);
+}
+
+// case 6
+#[test]
+fn py_cancel_concurrent() {
+    let (sender, queue) = channel();
+    let timer = Arc::new(Timer::default());
+    let s = timer.scheduler();
+    let [_, event2, _, event5, _] = [1, 2, 4, 5, 3].map(|at| s.enter(at, 1, put(&sender, at)));
+    let runner = thread::spawn({
+        let s = s.clone();
+        move || s.run()
+    });
+    timer.advance(1);
+    assert_eq!(get(&queue), 1);
+    assert!(queue.try_recv().is_err());
+    s.cancel(&event2).unwrap();
+    s.cancel(&event5).unwrap();
+    timer.advance(1);
+    assert!(queue.try_recv().is_err());
+    timer.advance(1);
+    assert_eq!(get(&queue), 3);
+    assert!(queue.try_recv().is_err());
+    timer.advance(1);
+    assert_eq!(get(&queue), 4);
+    assert!(queue.try_recv().is_err());
+    timer.advance(1000);
+    runner.join().unwrap().unwrap();
+    assert_eq!(timer.time(), 4);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use concurrent::sched::Scheduler;
 
-use crate::random::Random;
+use crate::common::random::Random;
 
 const THREADS: u64 = 8;
 

@@ -10,9 +10,8 @@ use concurrent::futures::{Future, ProcessPoolExecutor, Promise, ThreadPoolExecut
 use concurrent::sched::{Every, Scheduler, VirtualClock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::panics::PART_OF_THE_LOAD;
-use crate::proc::children;
-use crate::random::Random;
+use crate::common::proc::children;
+use crate::common::random::Random;
 use crate::sample::Sample;
 
 /// How often to look; more often if there is little time.
@@ -188,7 +187,7 @@ fn thread_calls(load: &Load, parts: &Parts<'_>, random: &mut Random) {
     load.see_all_through(calls, (n % 3 == 0).then_some(2));
     match n {
         0..50 => {
-            let call: Future<()> = pool.spawn(|| std::panic::panic_any(PART_OF_THE_LOAD)).unwrap();
+            let call: Future<()> = pool.spawn(|| panic!("on purpose: part of the load")).unwrap();
             load.see_through(call);
         }
         50..150 => {
@@ -229,7 +228,7 @@ fn die(how: u64) {
     match how % 4 {
         0 => std::process::abort(),
         1 => std::process::exit(0),
-        2 => std::panic::panic_any(PART_OF_THE_LOAD),
+        2 => panic!("on purpose: part of the load"),
         _ => kill_process(rustix::process::getpid(), Signal::KILL).unwrap(),
     }
 }

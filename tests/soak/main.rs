@@ -1,22 +1,17 @@
 //! The long run: mixed load with faults on pools of threads and processes and on schedulers, while
 //! memory, descriptors and threads are watched; then races, very often. See `--help`.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 #[cfg(target_os = "linux")]
 mod events;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
-mod panics;
-#[cfg(target_os = "linux")]
 mod picture;
 #[cfg(target_os = "linux")]
-#[path = "../common/proc.rs"]
-mod proc;
-#[cfg(target_os = "linux")]
 mod races;
-#[cfg(target_os = "linux")]
-#[path = "../common/random.rs"]
-mod random;
 #[cfg(target_os = "linux")]
 mod sample;
 
@@ -91,7 +86,7 @@ cargo test --release --test soak -- [OPTIONS]
 
 #[cfg(target_os = "linux")]
 fn main() {
-    panics::quiet_panics(); // in workers, too
+    common::expected_panics::silence(); // in workers, too
     concurrent::futures::process::init();
     let Some(options) = options::Options::read() else { return };
     println!("soak: {:.1} min of load, seed {}", options.load.as_secs_f64() / 60.0, options.seed);

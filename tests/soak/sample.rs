@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use crate::proc::{children, count};
+use crate::common::proc::{children, count};
 
 /// The program at a moment.
 #[derive(Clone, Copy, Debug, Default)]

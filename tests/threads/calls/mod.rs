@@ -1,0 +1,4 @@
+//! One call: its states, and completing it by hand.
+
+mod promises;
+mod states;

@@ -1,0 +1,4 @@
+//! Panics, errors, and drops.
+
+mod drops;
+mod panics_and_errors;
