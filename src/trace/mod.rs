@@ -122,7 +122,7 @@ impl Trace {
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let notes = self.0.iter().flat_map(|lane| &lane.notes);
+        let notes = self.0.iter().flat_map(|log| &log.notes);
         let calls = notes.filter(|note| matches!(note.what, record::EventKind::Submitted { .. }));
         write!(f, "Trace({} calls)", calls.count())
     }

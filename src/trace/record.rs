@@ -1,8 +1,8 @@
 //! What happens, noted by the thread in which it happens.
 //!
-//! Each thread writes to a lane of its own, so that its lock is free but for the moment when all are
-//! collected. The locks and atomics are std's in a model too: they are part of no protocol, and only
-//! the numbers of calls pass between threads, with the calls.
+//! Each thread writes to a log of its own, so that its lock is free but for the moment when all are
+//! collected. The locks and atomics are std's in a model too: they are part of no protocol, and
+//! only the numbers of calls pass between threads, with the calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -78,7 +78,7 @@ struct OwnLog {
 }
 
 static RECORDING: AtomicBool = AtomicBool::new(false);
-static LANES: Mutex<Vec<Arc<OwnLog>>> = Mutex::new(Vec::new());
+static LOGS: Mutex<Vec<Arc<OwnLog>>> = Mutex::new(Vec::new());
 
 thread_local! {
     static OWN: Arc<OwnLog> = enter();
@@ -99,7 +99,7 @@ fn enter() -> Arc<OwnLog> {
     let name = std::thread::current().name().map(str::to_owned);
     let name = name.unwrap_or_else(|| format!("thread {number}"));
     let own = Arc::new(OwnLog { number, name, notes: Mutex::default() });
-    locked(&LANES).push(Arc::clone(&own));
+    locked(&LOGS).push(Arc::clone(&own));
     own
 }
 
@@ -116,7 +116,7 @@ fn is_recording() -> bool {
 
 fn note(what: EventKind) {
     let note = LogEntry { at: now(), what };
-    // A thread that is being torn down has no lane any more.
+    // A thread that is being torn down has no log any more.
     let _ = OWN.try_with(|own| locked(&own.notes).push(note));
 }
 
@@ -132,14 +132,14 @@ pub(crate) fn stop() -> Vec<ThreadLog> {
 
 /// Takes what all threads have noted, and forgets the threads that have ended.
 fn collect() -> Vec<ThreadLog> {
-    let mut lanes = locked(&LANES);
-    let taken = lanes.iter().map(|own| ThreadLog {
+    let mut logs = locked(&LOGS);
+    let taken = logs.iter().map(|own| ThreadLog {
         number: own.number,
         name: own.name.clone(),
         notes: std::mem::take(&mut *locked(&own.notes)),
     });
-    let taken = taken.filter(|lane| !lane.notes.is_empty()).collect();
-    lanes.retain(|own| Arc::strong_count(own) > 1);
+    let taken = taken.filter(|log| !log.notes.is_empty()).collect();
+    logs.retain(|own| Arc::strong_count(own) > 1);
     taken
 }
 

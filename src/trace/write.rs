@@ -1,4 +1,5 @@
-//! The recording as JSON, in Chrome's trace format: one object for each event, times in microseconds.
+//! The recording as JSON, in Chrome's trace format: one object for each event, times in
+//! microseconds.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,15 +18,15 @@ struct CallLife<'a> {
 /// One event on the track of a thread, to be sorted by time.
 struct JsonEvent {
     at: Nanos,
-    lane: u64,
+    log: u64,
     text: String,
 }
 
-pub(super) fn write(lanes: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
-    let lives = lives(lanes);
+pub(super) fn write(logs: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
+    let lives = lives(logs);
     let mut events = Vec::new();
     calls(&lives, &mut events);
-    waits(lanes, &lives, &mut events);
+    waits(logs, &lives, &mut events);
     queues(&lives, &mut events);
     // Stable: what one thread noted at one moment stays in its order.
     events.sort_by_key(|event| event.at);
@@ -33,7 +34,7 @@ pub(super) fn write(lanes: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
     let process = std::process::id();
     write!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let mut comma = "";
-    for ThreadLog { number, name, .. } in lanes {
+    for ThreadLog { number, name, .. } in logs {
         let name = quoted(name);
         write!(
             to,
@@ -41,34 +42,34 @@ pub(super) fn write(lanes: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
         )?;
         comma = ",";
     }
-    for JsonEvent { at, lane, text } in events {
+    for JsonEvent { at, log, text } in events {
         let at = micros(at);
-        write!(to, "{comma}\n{{\"pid\":{process},\"tid\":{lane},\"ts\":{at},{text}}}")?;
+        write!(to, "{comma}\n{{\"pid\":{process},\"tid\":{log},\"ts\":{at},{text}}}")?;
         comma = ",";
     }
     writeln!(to, "\n]}}")?;
     to.flush()
 }
 
-fn lives(lanes: &[ThreadLog]) -> BTreeMap<CallNumber, CallLife<'_>> {
+fn lives(logs: &[ThreadLog]) -> BTreeMap<CallNumber, CallLife<'_>> {
     let mut lives = BTreeMap::new();
-    let notes = || lanes.iter().flat_map(|lane| lane.notes.iter().map(|note| (lane.number, note)));
-    for (lane, note) in notes() {
+    let notes = || logs.iter().flat_map(|log| log.notes.iter().map(|note| (log.number, note)));
+    for (log, note) in notes() {
         if let EventKind::Submitted { call, name, kind } = note.what {
-            let submitted = (note.at, lane);
+            let submitted = (note.at, log);
             lives.insert(call, CallLife { name, kind, submitted, started: None, ended: None });
         }
     }
-    for (lane, note) in notes() {
+    for (log, note) in notes() {
         match note.what {
             EventKind::Started { call } => {
                 if let Some(life) = lives.get_mut(&call) {
-                    life.started = Some((note.at, lane));
+                    life.started = Some((note.at, log));
                 }
             }
             EventKind::Ended { call, end } => {
                 if let Some(life) = lives.get_mut(&call) {
-                    life.ended = Some((note.at, lane, end));
+                    life.ended = Some((note.at, log, end));
                 }
             }
             EventKind::Submitted { .. } | EventKind::Blocks { .. } | EventKind::Wakes => {}
@@ -79,32 +80,32 @@ fn lives(lanes: &[ThreadLog]) -> BTreeMap<CallNumber, CallLife<'_>> {
 
 fn calls(lives: &BTreeMap<CallNumber, CallLife<'_>>, events: &mut Vec<JsonEvent>) {
     for (call, life) in lives {
-        let (at, lane) = life.submitted;
+        let (at, log) = life.submitted;
         let name = quoted(life.name);
         let title = quoted(&format!("submit {}", life.name));
         let text = format!(
             "\"ph\":\"i\",\"s\":\"t\",\"cat\":\"submit\",\"name\":{title},\"args\":{{\"call\":{call}}}"
         );
-        events.push(JsonEvent { at, lane, text });
+        events.push(JsonEvent { at, log, text });
         match (life.kind, life.started, life.ended) {
-            (CallOrigin::Thread(_), Some((at, lane)), ended) => {
+            (CallOrigin::Thread(_), Some((at, log)), ended) => {
                 let args = args(*call, life);
                 let text = format!("\"ph\":\"B\",\"cat\":\"call\",\"name\":{name},\"args\":{args}");
-                events.push(JsonEvent { at, lane, text });
-                if let Some((at, lane, _)) = ended {
-                    events.push(JsonEvent { at, lane, text: "\"ph\":\"E\"".into() });
+                events.push(JsonEvent { at, log, text });
+                if let Some((at, log, _)) = ended {
+                    events.push(JsonEvent { at, log, text: "\"ph\":\"E\"".into() });
                 }
             }
             (kind, started, ended) => {
                 let category = if kind == CallOrigin::Process { "process" } else { "other" };
                 // On a track of its own, from the start, or else from the submission.
-                let (at, lane) = started.unwrap_or(life.submitted);
+                let (at, log) = started.unwrap_or(life.submitted);
                 let args = args(*call, life);
                 let id = format!("\"cat\":\"{category}\",\"id\":{call},\"name\":{name}");
                 let text = format!("\"ph\":\"b\",{id},\"args\":{args}");
-                events.push(JsonEvent { at, lane, text });
-                if let Some((at, lane, _)) = ended {
-                    events.push(JsonEvent { at, lane, text: format!("\"ph\":\"e\",{id}") });
+                events.push(JsonEvent { at, log, text });
+                if let Some((at, log, _)) = ended {
+                    events.push(JsonEvent { at, log, text: format!("\"ph\":\"e\",{id}") });
                 }
             }
         }
@@ -125,12 +126,12 @@ fn args(call: CallNumber, life: &CallLife<'_>) -> String {
 }
 
 fn waits(
-    lanes: &[ThreadLog],
+    logs: &[ThreadLog],
     lives: &BTreeMap<CallNumber, CallLife<'_>>,
     events: &mut Vec<JsonEvent>,
 ) {
-    for lane in lanes {
-        for note in &lane.notes {
+    for log in logs {
+        for note in &log.notes {
             let text = match &note.what {
                 EventKind::Blocks { first, calls } => {
                     let name = first.first().and_then(|call| lives.get(call));
@@ -148,7 +149,7 @@ fn waits(
                 | EventKind::Started { .. }
                 | EventKind::Ended { .. } => continue,
             };
-            events.push(JsonEvent { at: note.at, lane: lane.number, text });
+            events.push(JsonEvent { at: note.at, log: log.number, text });
         }
     }
 }
@@ -170,7 +171,7 @@ fn queues(lives: &BTreeMap<CallNumber, CallLife<'_>>, events: &mut Vec<JsonEvent
             let text = format!(
                 "\"ph\":\"C\",\"name\":\"queued in pool {pool}\",\"args\":{{\"calls\":{calls}}}"
             );
-            events.push(JsonEvent { at, lane: 0, text });
+            events.push(JsonEvent { at, log: 0, text });
         }
     }
 }

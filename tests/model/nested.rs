@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use concurrent::Error;
-use concurrent::futures::{Future, ReturnWhen, ThreadPoolExecutor, wait};
+use concurrent::futures::{Future, Promise, ReturnWhen, ThreadPoolExecutor, wait};
 
 use crate::{Outcomes, checker};
 
@@ -27,8 +27,8 @@ fn of_two_calls_that_wait_for_each_other_one_gets_the_error() {
     Outcomes::with_bound(Some(1), || {
         let pool = pool(2);
         let (place_a, place_b) = (Place::default(), Place::default());
-        let (gate_a, open_a) = concurrent::futures::Promise::pair();
-        let (gate_b, open_b) = concurrent::futures::Promise::pair();
+        let (gate_a, open_a) = Promise::pair();
+        let (gate_b, open_b) = Promise::pair();
         let seen = Arc::new(checker::sync::Mutex::new(Vec::new()));
         let call = |open: Future<()>, place: &Place, name: char| {
             let (place, seen) = (Arc::clone(place), Arc::clone(&seen));
@@ -59,7 +59,7 @@ fn a_wait_inside_of_a_call_sees_cancel_and_completion() {
     Outcomes::with_bound(Some(2), || {
         let pool = pool(1);
         let inner = Arc::clone(&pool);
-        let (promise, awaited) = concurrent::futures::Promise::<u32>::pair();
+        let (promise, awaited) = Promise::<u32>::pair();
         let call = pool.spawn(move || {
             let queued = inner.spawn(|| 1).unwrap();
             wait([&awaited, &queued], None, ReturnWhen::AllCompleted).done.len()
@@ -69,4 +69,34 @@ fn a_wait_inside_of_a_call_sees_cancel_and_completion() {
         pool.shutdown();
     })
     .assert([()]);
+}
+
+// A wait for callbacks closes a circle with one of them: the callback gets the error, whichever of the
+// two begins to wait last, and the value is not lost.
+#[test]
+fn a_callback_that_waits_for_the_worker_that_takes_its_value_gets_the_error() {
+    Outcomes::with_bound(Some(2), || {
+        let pool = pool(1);
+        let inner = Arc::clone(&pool);
+        let text = Arc::new(checker::sync::Mutex::new(String::new()));
+        let found = Arc::clone(&text);
+        let (promise, future) = Promise::pair();
+        future.add_done_callback(move |_| {
+            let behind = inner.spawn(|| ()).unwrap(); // the only worker is to take the value first
+            match behind.into_result() {
+                Err(Error::Deadlock(text)) => *found.lock().unwrap() = text.to_string(),
+                other => panic!("{other:?}"),
+            }
+        });
+        let takes = pool.spawn(move || future.into_result()).unwrap();
+        promise.set_result(7).unwrap();
+        assert_eq!(takes.into_result().unwrap().unwrap(), 7);
+        pool.shutdown();
+        // Both waits are named, the one that closed the circle first.
+        let text = text.lock().unwrap();
+        let callbacks = text.find("waits for the callbacks of `a promised call`").expect("named");
+        let queued = text.find("queued in w").expect("named");
+        callbacks < queued
+    })
+    .assert([false, true]);
 }

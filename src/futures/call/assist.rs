@@ -1,7 +1,7 @@
-//! What a thread can do for the calls that it waits for, beside sleeping.
+//! How a waiting thread helps the calls that it waits for.
 //!
-//! A worker can run a queued call of its own pool in place: [`WorkerContext`]. A thread that receives
-//! the answers of other processes can receive some: [`attendant`](super::wait_assist).
+//! A worker can run a queued call of its own pool in place: [`WorkerContext`]. A thread that drives
+//! a pool of processes or ranks can go on to drive it: [`wait_assist`](super::wait_assist).
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -101,9 +101,9 @@ pub enum RunInPlace {
     Always,
 }
 
-/// Calls that a thread waits for, as other threads may see them.
+/// The calls that a thread waits for, as other threads may see them.
 ///
-/// What it gives may change only while its thread is not blocked.
+/// The set may change only while its thread is not blocked.
 pub(crate) trait AwaitedSet {
     /// The last call with an index below `end` that is waited for, and its index.
     fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)>;
@@ -127,14 +127,16 @@ impl AwaitedSet for One<'_> {
     }
 }
 
-/// What a running worker offers to the calls that it runs.
+/// What a worker offers to the calls that it runs.
 pub(crate) trait WorkerContext {
     fn run_in_place(&self) -> RunInPlace;
 
-    /// Starts a queued call by `start` within the one that the worker runs. With `unless_free` it does
-    /// not if another worker of the pool is free to take it, or can be started.
+    /// Starts a queued call, by `start`, inside of the one that the worker runs. With
+    /// `unless_free`, only if no other worker of the pool is free to take it, and none can be
+    /// started.
     ///
-    /// `start` runs under a lock, so that nobody sees the call counted twice or not at all.
+    /// `start` runs under the queue's lock, so that statistics never count the call twice or not at
+    /// all.
     fn begin_in_place(&self, unless_free: bool, start: &mut dyn FnMut() -> bool) -> Begin;
 
     /// A call that was run in place has returned or panicked.
@@ -143,11 +145,11 @@ pub(crate) trait WorkerContext {
     fn stop_flag(&self) -> StopFlag;
 }
 
-/// What became of a call that a worker wanted to run in place.
+/// The outcome of [`WorkerContext::begin_in_place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     Begun,
-    /// It is not pending any more.
+    /// The call is not pending any more.
     Gone,
     LeftToAnother,
 }
@@ -157,7 +159,7 @@ thread_local_static! {
     WORKER: RefCell<Option<Rc<dyn WorkerContext>>> = RefCell::new(None)
 }
 
-/// As long as this is there, its thread is a worker.
+/// Makes this thread a worker until it is dropped.
 #[must_use = "the thread is no worker any more when it is dropped"]
 pub(crate) struct Working(());
 
@@ -181,7 +183,7 @@ pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> O
     WORKER.try_with(|own| own.borrow().as_deref().map(question)).ok().flatten()
 }
 
-/// How the pool that this thread works for is set.
+/// The setting of the pool that this thread works for.
 #[inline]
 pub(crate) fn setting() -> Option<RunInPlace> {
     ask_worker(|worker| worker.run_in_place())

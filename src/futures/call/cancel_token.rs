@@ -47,8 +47,10 @@ impl StopFlag {
 #[must_use]
 pub fn is_cancel_requested() -> bool {
     let asked = |flag: StopFlag| flag.is_raised();
-    ask_current(|call, stage| call.is_cancel_requested() || stage.stop_flag().is_some_and(asked))
-        .unwrap_or(false)
+    ask_current(|call, observer| {
+        call.is_cancel_requested() || observer.stop_flag().is_some_and(asked)
+    })
+    .unwrap_or(false)
 }
 
 /// Tells a running call, and threads that work for it, whether it was asked to stop.
@@ -98,7 +100,7 @@ impl CancelToken {
     /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
-        ask_current(|call, stage| call.token(stage.stop_flag()))
+        ask_current(|call, observer| call.token(observer.stop_flag()))
     }
 
     /// Returns whether this call, or all calls of its pool, were asked to stop.

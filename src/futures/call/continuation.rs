@@ -1,23 +1,24 @@
-//! Chains of calls: what follows the end of a call without a thread that waits for it.
+//! Chains of calls: a call that follows another one, without a thread that waits in between.
 //!
-//! A call that was composed of others has a [`DependentCall`] for a body: it knows the call that it follows
-//! now. The other way round, the followed call holds the [`Continuation`] of the chain among its waiters,
-//! and that holds the composed call. The first is weak, the second strong: whoever is to complete
-//! the first call of a chain keeps all that follow alive, and none keeps alive what it followed.
+//! A composed call has a [`DependentCall`] for a body, which knows the call that it follows at
+//! present. The followed call has a [`Continuation`] among its waiters, which owns the composed
+//! call. The first reference is weak, the second strong: the owner of the first call of a chain
+//! keeps all later ones alive, and no call keeps alive the one that it followed.
 //!
-//! A chain may be long. Its ends are told one after the other by a [`Continuations`], a list of what is
-//! still to be done, and those who look for the first call go hop by hop (`dependency.rs`): nothing
-//! here recurses. User code gets no hold of the list, so that calls that it ends are told at once.
+//! A chain may be long. A [`Continuations`] runs what is left to do in a loop, and a search for the
+//! first call goes hop by hop (`dependency.rs`): nothing here recurses. User code cannot reach the
+//! list, so that the waiters of calls that it ends are notified at once.
 //!
-//! **No circles.** A function may return the very call that is made of its own: nobody has a future
-//! of these calls any more, so that nobody could end them. Whoever closes such a circle finds that on
-//! the way down from the call it goes on with, and ends its own with [`Error::Deadlock`].
+//! **No circles.** A function may return a future that was made of its own call. No future of these calls
+//! is left then, so that nothing could end them. The thread that closes such a circle finds it as
+//! it follows the dependencies of the returned call, and ends its own call with
+//! [`Error::Deadlock`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::current::{RunningCall, within};
-use super::dependency::{DependencyRef, DependsOn, OnChange, depends_on, upstream};
+use super::dependency::{DependencyRef, DependsOn, OnChange, dependency_on, depends_on};
 use super::pair_arc::PairArc;
 use super::run::NoObserver;
 use super::shared_state::CallResult;
@@ -28,51 +29,52 @@ use crate::futures::call::{AnyCall, Call, CallKind, Ending, log_lost};
 use crate::sync::Mutex;
 use crate::user_code::contain;
 
-/// What is left to do when a call has settled; it knows the call.
+/// Runs when a call has settled; it knows the call.
 pub(crate) type Continuation = Box<dyn FnOnce(&mut Continuations) + Send>;
 
-/// What is left to do in this thread because calls ended.
+/// The continuations that this thread has still to run.
 pub(crate) struct Continuations {
     left: VecDeque<Continuation>,
-    /// What runs code of users, if another thread is to do it.
+    /// The continuations that run user code, if another thread is to run them.
     put_off: Option<Vec<Continuation>>,
 }
 
 impl Continuations {
-    /// Calls `begin`, then does what it left to do, and what that left.
+    /// Calls `begin`, then runs the continuations that it added, and those that these add.
     pub(crate) fn with<R>(begin: impl FnOnce(&mut Self) -> R) -> R {
-        let mut chain = Self { left: VecDeque::new(), put_off: None };
-        let begun = begin(&mut chain);
-        chain.run();
+        let mut continuations = Self { left: VecDeque::new(), put_off: None };
+        let begun = begin(&mut continuations);
+        continuations.run();
         begun
     }
 
-    /// Like [`with`](Self::with) for a thread that runs no code of users; gives what does, to be done
-    /// by another one, piece by piece: a piece that blocks must not hold up the others.
+    /// Like [`with`](Self::with), for a thread that runs no user code: returns the continuations
+    /// that do. Another thread runs each of them by itself, since one that blocks must not delay
+    /// the others.
     #[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom knows no timer"))]
     pub(crate) fn putting_off(begin: impl FnOnce(&mut Self)) -> Vec<Continuation> {
-        let mut chain = Self { left: VecDeque::new(), put_off: Some(Vec::new()) };
-        begin(&mut chain);
-        chain.run();
-        chain.put_off.unwrap_or_default()
+        let mut continuations = Self { left: VecDeque::new(), put_off: Some(Vec::new()) };
+        begin(&mut continuations);
+        continuations.run();
+        continuations.put_off.unwrap_or_default()
     }
 
     fn run(&mut self) {
-        while let Some(rest) = self.left.pop_front() {
-            contain("the rest of a chain of calls", || rest(self));
+        while let Some(continuation) = self.left.pop_front() {
+            contain("the rest of a chain of calls", || continuation(self));
         }
     }
 
-    pub(crate) fn push(&mut self, rest: Continuation) {
-        self.left.push_back(rest);
+    pub(crate) fn push(&mut self, continuation: Continuation) {
+        self.left.push_back(continuation);
     }
 
-    /// Whether this thread runs no code of users.
+    /// Whether this thread runs no user code.
     pub(crate) fn puts_off(&self) -> bool {
         self.put_off.is_some()
     }
 
-    /// Has `code`, which may run code of users, done at once, or by the thread that may do that.
+    /// Runs `code`, which may run user code: at once, or in another thread if this one runs none.
     pub(crate) fn user_code(&mut self, code: impl FnOnce(&mut Self) + Send + 'static) {
         match &mut self.put_off {
             Some(put_off) => put_off.push(Box::new(code)),
@@ -81,14 +83,18 @@ impl Continuations {
     }
 }
 
-/// Has `rest` done when `call` has settled; at once if it has.
-pub(crate) fn when_settled<T>(chain: &mut Continuations, call: &AnyCall<T>, rest: Continuation) {
-    if let Err(Waiter::Then(rest)) = call.core().register(Waiter::Then(rest)) {
-        chain.push(rest);
+/// Runs `continuation` when `call` has settled; at once if it has already.
+pub(crate) fn when_settled<T>(
+    continuations: &mut Continuations,
+    call: &AnyCall<T>,
+    continuation: Continuation,
+) {
+    if let Err(Waiter::Then(continuation)) = call.core().register(Waiter::Then(continuation)) {
+        continuations.push(continuation);
     }
 }
 
-/// The body of a call that ends with another one.
+/// The body of a call that ends as another one ends.
 pub(crate) struct DependentCall {
     name: &'static str,
     in_time: bool,
@@ -97,12 +103,12 @@ pub(crate) struct DependentCall {
 
 struct Hop {
     follows: DependencyRef,
-    /// Called when the hop changes, if a blocked thread counts on it.
+    /// Called when `follows` changes, if a blocked thread relies on it.
     watch: OnChange,
 }
 
 impl DependentCall {
-    /// Makes a call that follows `source` and is called like it.
+    /// Makes a call that follows `source` and has its name.
     pub(crate) fn to<S, T>(
         source: &AnyCall<S>,
         in_time: bool,
@@ -110,7 +116,7 @@ impl DependentCall {
     where
         S: Send + 'static,
     {
-        let hop = Hop { follows: upstream(source), watch: None };
+        let hop = Hop { follows: dependency_on(source), watch: None };
         Call::pair(Self { name: source.name(), in_time, hop: Mutex::new(hop) })
     }
 }
@@ -130,7 +136,7 @@ impl<T> CallKind<T> for DependentCall {
 
 /// How a composed call goes on when its source has finished.
 pub(crate) enum FollowUp<T> {
-    /// It ends.
+    /// It ends so.
     End(CallResult<T>),
     /// It follows another call.
     Follow(AnyCall<T>),
@@ -147,74 +153,74 @@ where
     T: Send + 'static,
 {
     let (linked, future) = DependentCall::to(&source, false);
-    let rest = {
+    let continuation = {
         let source = PairArc::clone(&source);
-        Box::new(move |chain: &mut Continuations| match source.take_ending() {
+        Box::new(move |continuations: &mut Continuations| match source.take_ending() {
             Ending::Cancelled => {
                 contain("dropping a function that will not be called", || drop(step));
-                let _ = linked.erase().try_cancel(chain); // or it has ended
+                let _ = linked.erase().try_cancel(continuations); // or it has ended
             }
             Ending::Finished(outcome) => {
-                // The function runs as the new call: its waits and its questions are that one's.
+                // The function runs as the new call: its waits count as that call's.
                 let call = PairArc::address(&linked);
-                let entered = RunningCall { call, name: linked.name() };
-                match within(entered, linked.core(), &NoObserver, || step(outcome)) {
-                    FollowUp::End(outcome) => end(chain, &linked.erase(), outcome),
-                    FollowUp::Follow(next) => follow(chain, linked, next),
+                let running_call = RunningCall { call, name: linked.name() };
+                match within(running_call, linked.core(), &NoObserver, || step(outcome)) {
+                    FollowUp::End(outcome) => end(continuations, &linked.erase(), outcome),
+                    FollowUp::Follow(next) => follow(continuations, linked, next),
                 }
             }
         })
     };
-    // This future was the only one, so the rest of the chain owns the outcome.
-    Continuations::with(|chain| when_settled(chain, &source, rest));
+    // The only future of `source` is gone, so the continuation owns the outcome.
+    Continuations::with(|continuations| when_settled(continuations, &source, continuation));
     future
 }
 
-/// Has `linked` end as `next` ends.
+/// Makes `linked` end as `next` ends.
 fn follow<T: Send + 'static>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     linked: PairArc<Call<T, DependentCall>>,
     next: AnyCall<T>,
 ) {
     let linked_too = PairArc::clone(&linked).erase();
-    let rest = {
+    let continuation = {
         let next = PairArc::clone(&next);
-        Box::new(move |chain: &mut Continuations| match next.take_ending() {
+        Box::new(move |continuations: &mut Continuations| match next.take_ending() {
             Ending::Cancelled => {
-                let _ = linked_too.try_cancel(chain); // or it has ended
+                let _ = linked_too.try_cancel(continuations); // or it has ended
             }
-            Ending::Finished(outcome) => end(chain, &linked_too, outcome),
+            Ending::Finished(outcome) => end(continuations, &linked_too, outcome),
         })
     };
-    let follows = upstream(&next);
-    when_settled(chain, &next, rest);
-    // After that: whoever cancels through it finds the rest of the chain in place.
+    let follows = dependency_on(&next);
+    when_settled(continuations, &next, continuation);
+    // Only now: a cancel that goes through `linked` must find the continuation in place.
     let mut hop = linked.body().hop.lock();
     let before = std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watch: None });
     drop(hop);
     if let Some(recheck) = before.watch {
-        recheck(); // a worker may wait for just what comes now
+        recheck(); // a blocked worker may be able to run the next call
     }
-    // After that: of several threads that close a circle together the last one finds it.
+    // Only now: of several threads that close a circle together, the last one finds it.
     if linked.core().is_followed() && depends_on(follows, PairArc::address(&linked)) {
         let name = linked.name();
         let text = format!("what follows `{name}` was made of `{name}` itself: it can never end");
-        end(chain, &linked.erase(), Err(Box::new(Error::Deadlock(text.into()))));
+        end(continuations, &linked.erase(), Err(Box::new(Error::Deadlock(text.into()))));
     }
 }
 
-fn end<T>(chain: &mut Continuations, call: &AnyCall<T>, outcome: CallResult<T>) {
-    match try_end(chain, call, outcome) {
+fn end<T>(continuations: &mut Continuations, call: &AnyCall<T>, outcome: CallResult<T>) {
+    match try_end(continuations, call, outcome) {
         Ok(()) => {}
         Err(Ok(value)) => contain("dropping a result that came too late", || drop(value)),
-        // A call that was made of itself: nobody may have seen why it failed.
+        // A call that was made of itself: perhaps no caller has seen why it failed.
         Err(Err(error)) => log_lost(call.name(), &error),
     }
 }
 
-/// Ends `call` with `outcome`, unless it has ended; then `outcome` is given back.
+/// Ends `call` with `outcome`; returns `outcome` if the call has ended already.
 pub(crate) fn try_end<T>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     call: &AnyCall<T>,
     outcome: CallResult<T>,
 ) -> Result<(), CallResult<T>> {
@@ -222,6 +228,6 @@ pub(crate) fn try_end<T>(
         return Err(outcome);
     }
     // SAFETY: the transition above set the claim.
-    unsafe { call.finish(chain, outcome) };
+    unsafe { call.finish(continuations, outcome) };
     Ok(())
 }

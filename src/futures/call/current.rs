@@ -1,6 +1,6 @@
-//! What this thread is doing: whose worker it is, which calls it runs, and of which it runs callbacks.
+//! The state of this thread: its pool, the calls that it runs, and those whose callbacks it runs.
 //!
-//! A worker that waits runs the awaited call in place, so that calls nest; the innermost is last.
+//! A waiting worker may run the awaited call in place, so that calls nest.
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -12,7 +12,7 @@ use crate::sync::thread_local_static;
 /// Names a pool; 0 is none.
 pub(crate) type PoolId = u32;
 
-/// Takes a call, by its address, out of the registry of waits.
+/// Removes a call, by its address, from the registry of waits.
 pub(crate) type Forget = fn(usize);
 
 /// A call that runs on a thread.
@@ -26,27 +26,27 @@ pub(crate) struct RunningCall {
 /// What a call can learn about itself while it runs.
 pub(crate) trait Running {
     fn is_cancel_requested(&self) -> bool;
-    /// Whether somebody may be waiting for it.
+    /// Whether a thread, a task or a callback may be waiting for it.
     fn is_awaited(&self) -> bool;
-    /// A token that also hears of `pool`.
+    /// A token that is also raised by `pool`.
     fn token(&self, pool: Option<StopFlag>) -> CancelToken;
 }
 
 /// A call that runs on this thread, on the stack of the function that runs it.
 struct Frame<'a> {
-    entered: RunningCall,
+    running_call: RunningCall,
     running: &'a dyn Running,
-    stage: &'a dyn RunObserver,
-    /// The call that waits for this one, or runs it in place for another reason.
+    observer: &'a dyn RunObserver,
+    /// The call inside of which this one runs.
     outer: *const Frame<'static>,
-    /// Called when the call is left, if the registry of waits knows that this thread runs it.
+    /// Called when the frame leaves, if the registry of waits knows that this thread runs the call.
     forget: Cell<Option<Forget>>,
 }
 
-/// No part of it has a destructor, so that it is there while the thread is torn down.
+/// Has no destructor, so that it stays usable while the thread is torn down.
 struct Context {
     worker_of: Cell<PoolId>,
-    /// The same, and still so when it is a worker no longer.
+    /// The pool that this thread was started for; stays set when it has left the pool.
     thread_of: Cell<PoolId>,
     /// INVARIANT: null, or a frame whose [`within`] has not returned; so are all outer ones.
     innermost: Cell<*const Frame<'static>>,
@@ -60,7 +60,7 @@ thread_local_static! {
     }
 }
 
-/// From now on this thread is a worker of `pool`.
+/// Makes this thread a worker of `pool`.
 pub(crate) fn become_worker_of(pool: PoolId) {
     CONTEXT.with(|context| {
         context.worker_of.set(pool);
@@ -68,12 +68,12 @@ pub(crate) fn become_worker_of(pool: PoolId) {
     });
 }
 
-/// From now on it is none, but its pool still waits for it to end.
+/// Makes this thread a worker no longer; its pool still waits for it to end.
 pub(crate) fn leave_pool() {
     CONTEXT.with(|context| context.worker_of.set(0));
 }
 
-/// The pool that this thread was started for; 0 if it is none's.
+/// The pool that this thread was started for; 0 if none.
 pub(crate) fn thread_of() -> PoolId {
     CONTEXT.try_with(|context| context.thread_of.get()).unwrap_or(0)
 }
@@ -83,20 +83,21 @@ pub(crate) fn worker_of() -> PoolId {
     CONTEXT.try_with(|context| context.worker_of.get()).unwrap_or(0)
 }
 
-/// Runs `body` as the call `entered`.
+/// Runs `body` as the call `running_call`.
 pub(crate) fn within<R>(
-    entered: RunningCall,
+    running_call: RunningCall,
     running: &dyn Running,
-    stage: &dyn RunObserver,
+    observer: &dyn RunObserver,
     body: impl FnOnce() -> R,
 ) -> R {
-    let frame = Frame { entered, running, stage, outer: innermost(), forget: Cell::new(None) };
+    let frame =
+        Frame { running_call, running, observer, outer: innermost(), forget: Cell::new(None) };
     let _left = Leaves(&frame);
     enter(ptr::from_ref(&frame).cast());
     body()
 }
 
-/// Leaves a frame when dropped, so also if the call unwinds: nothing may point to a frame that is
+/// Leaves a frame when dropped, also if the call unwinds: nothing may point to a frame that is
 /// gone.
 struct Leaves<'a>(&'a Frame<'a>);
 
@@ -105,7 +106,7 @@ impl Drop for Leaves<'_> {
     fn drop(&mut self) {
         enter(self.0.outer);
         if let Some(forget) = self.0.forget.get() {
-            forget(self.0.entered.call);
+            forget(self.0.running_call.call);
         }
     }
 }
@@ -127,30 +128,30 @@ pub(crate) fn is_in_call() -> bool {
 
 /// The frames of this thread, the innermost first.
 fn frames<'a>() -> impl Iterator<Item = &'a Frame<'static>> {
-    // SAFETY: the invariant of `Context`: frames leave in the opposite order of their entering, and
-    // the pointers never leave their thread. Callers use what this gives up before they return,
-    // and nothing else of a frame than its cell is ever written to.
+    // SAFETY: by the invariant of `Context` the frames are alive: they leave in the reverse order
+    // of entering, and the pointers never leave their thread. Callers drop the references before
+    // they return, and only a frame's cell is ever written to.
     let frame = |frame: *const Frame<'static>| unsafe { frame.as_ref() };
     std::iter::successors(frame(innermost()), move |inner| frame(inner.outer))
 }
 
 /// The name of the innermost call that this thread runs.
 pub(crate) fn innermost_name() -> Option<&'static str> {
-    frames().next().map(|frame| frame.entered.name)
+    frames().next().map(|frame| frame.running_call.name)
 }
 
-/// Calls `index` with the calls that this thread runs and that it was not called with before. When
-/// one of these has been left, `forget` is called.
+/// Calls `index` with each call that this thread runs and that was not indexed before. `forget` is
+/// called when such a call has ended.
 pub(crate) fn index_running(forget: Forget, mut index: impl FnMut(usize)) {
-    // Outer ones were indexed before.
+    // The outer ones were indexed before.
     for frame in frames().take_while(|frame| frame.forget.get().is_none()) {
         frame.forget.set(Some(forget));
-        index(frame.entered.call);
+        index(frame.running_call.call);
     }
 }
 
-/// Whether somebody may be waiting for one of the calls that this thread runs; if there are more than
-/// `most`, for one of them somebody may.
+/// Whether one of the calls that this thread runs may be awaited; looks at `most` of them, and
+/// assumes it if there are more.
 pub(crate) fn is_awaited(most: usize) -> bool {
     frames().take(most).any(|frame| frame.running.is_awaited()) || frames().nth(most).is_some()
 }
@@ -159,25 +160,25 @@ pub(crate) fn is_awaited(most: usize) -> bool {
 pub(crate) fn ask_current<R>(
     question: impl FnOnce(&dyn Running, &dyn RunObserver) -> R,
 ) -> Option<R> {
-    // SAFETY: as in `calls`; `question` returns before the frame can leave, so that what it
-    // borrows, which outlives it, is there.
+    // SAFETY: as in `frames`; `question` returns before the frame can leave, and the frame's
+    // borrows outlive the frame.
     let frame = unsafe { innermost().as_ref() }?;
-    Some(question(frame.running, frame.stage))
+    Some(question(frame.running, frame.observer))
 }
 
 /// A call whose callbacks this thread is running.
 struct Notified {
     call: usize,
-    /// Called afterwards, if the registry of waits knows it.
+    /// Called after the callbacks, if the registry of waits knows of them.
     forget: Option<Forget>,
 }
 
 thread_local_static! {
-    /// The calls whose callbacks this thread is running, innermost last.
+    /// The calls whose callbacks this thread is running, the innermost last.
     NOTIFYING: RefCell<Vec<Notified>> = RefCell::new(Vec::new())
 }
 
-/// Runs `callbacks` as those of the call at `call`.
+/// Runs `callbacks` as those of the call at the address `call`.
 pub(crate) fn while_notifying(call: usize, callbacks: impl FnOnce()) {
     let notified = Notified { call, forget: None };
     let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(notified));

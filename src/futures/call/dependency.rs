@@ -1,12 +1,11 @@
-//! What a composed call follows, its type forgotten, and how to get from a call to those on whose
-//! ends its own depends.
+//! Type-erased dependencies of a composed call, and how to walk them.
 //!
 //! ```text
 //!   and_then ──follows──► map ──follows──► a queued call          (a link: one call)
 //!   join_all ──members──► map, a promise, first_ok ──members──►   (a group: several)
 //! ```
 //!
-//! Chains may be long and groups deep: nothing here recurses.
+//! Chains may be long and groups deep, so nothing here recurses.
 
 use std::sync::Arc;
 
@@ -18,40 +17,43 @@ use crate::futures::call::expiry;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{AnyCall, Call, CallKind};
 
-/// Called when a composed call follows another call than before; `None` for those who do not block.
+/// Called when a composed call follows another call than before; `None` if the caller does not
+/// block.
 pub(crate) type OnChange = Option<fn()>;
 
-/// A call whose value is of no interest. All but `follows` and `members` is about the call itself,
-/// whatever it follows.
+/// A call with its value type erased. All methods but `follows` and `members` are about the call
+/// itself, whatever it follows.
 pub(crate) trait Dependency {
-    /// `None` if the call is gone, and so has ended.
-    fn look(&self) -> Option<Snapshot>;
+    /// The state of the call; `None` if the call is gone, and so has ended.
+    fn snapshot(&self) -> Option<Snapshot>;
 
-    /// `watch` is for those who block: it is called when this answer has changed.
+    /// What the end of the call depends on. A thread that blocks passes `watch`, which is called
+    /// when the answer has changed.
     fn follows(&self, watch: OnChange) -> DependsOn;
 
-    /// The members of a group that it still waits for.
+    /// The members that a group still waits for.
     fn members(&self) -> Vec<DependencyRef>;
 
-    /// The last member with an index below `end` that a group still waits for, and its index; for the
-    /// registry of waits, to which it is reported when one of those that were looked at has ended.
+    /// The last member with an index below `end` that a group still waits for, and its index. For
+    /// the registry of waits: when a member that was returned here has ended, blocked threads check
+    /// again.
     fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)>;
 
     /// Cancels the call itself if it is pending; returns whether it is cancelled now.
-    fn cancel(&self, chain: &mut Continuations) -> bool;
+    fn cancel(&self, continuations: &mut Continuations) -> bool;
 
-    /// Tells it that it should stop, if it runs; returns whether it can hear of it.
+    /// Asks the call to stop, if it runs; returns whether the call can see that.
     fn ask_to_stop(&self) -> bool;
 
-    /// Ends the process that runs it; false if there is none.
+    /// Kills the process that runs the call; false if there is none.
     fn kill(&self) -> bool;
 
-    /// Runs it in place if it waits in the queue of this worker's pool; with `unless_free` not if
-    /// another worker can take it.
+    /// Runs the call in place if it waits in the queue of this worker's pool; with `unless_free`,
+    /// only if no other worker can take it.
     fn run_in_place(&self, unless_free: bool) -> InPlace;
 }
 
-/// A call as it is at this moment.
+/// A call as it was at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Snapshot {
     /// Its address: its identity while it is alive.
@@ -65,17 +67,17 @@ pub(crate) type DependencyRef = Arc<dyn Dependency + Send + Sync>;
 
 /// What the end of a call depends on.
 pub(crate) enum DependsOn {
-    /// No other call, or it has ended.
+    /// No other call, or the call has ended.
     Nothing,
     Call(DependencyRef),
-    /// It ends with this call, but not later than its deadline.
+    /// This call, or a deadline, whichever comes first.
     InTime(DependencyRef),
-    /// The ends of its members.
+    /// Its members.
     Group,
 }
 
 impl<T> Dependency for AnyCall<T> {
-    fn look(&self) -> Option<Snapshot> {
+    fn snapshot(&self) -> Option<Snapshot> {
         let core = self.core();
         let (call, state) = (PairArc::address(self), self.shown_state());
         Some(Snapshot { call, name: self.name(), pool: core.pool(), state })
@@ -93,8 +95,8 @@ impl<T> Dependency for AnyCall<T> {
         self.body().member_before(end)
     }
 
-    fn cancel(&self, chain: &mut Continuations) -> bool {
-        match self.try_cancel(chain) {
+    fn cancel(&self, continuations: &mut Continuations) -> bool {
+        match self.try_cancel(continuations) {
             Ok(()) => true,
             Err(state) => state.phase() == Phase::Cancelled,
         }
@@ -114,16 +116,16 @@ impl<T> Dependency for AnyCall<T> {
     }
 }
 
-/// A call that another one follows, which does not keep it alive.
+/// A weak reference to a call that another one follows.
 ///
-/// A followed call has among its waiters the rest of the chain, which holds the call and takes its
-/// outcome when it has ended. So whoever upgrades this and turns out to be its last owner drops
-/// nothing of a user's: it may be done under a lock.
+/// A followed call has a continuation among its waiters, which owns the call and takes its outcome
+/// when it has ended. So if an upgraded reference turns out to be the last owner, it drops no user
+/// value, and may be dropped under a lock.
 struct DependencySource<T>(WeakPairArc<Call<T, dyn CallKind<T>>>);
 
 impl<T: Send + 'static> Dependency for DependencySource<T> {
-    fn look(&self) -> Option<Snapshot> {
-        self.0.upgrade()?.look()
+    fn snapshot(&self) -> Option<Snapshot> {
+        self.0.upgrade()?.snapshot()
     }
 
     fn follows(&self, watch: OnChange) -> DependsOn {
@@ -138,9 +140,13 @@ impl<T: Send + 'static> Dependency for DependencySource<T> {
         self.0.upgrade()?.member_before(end)
     }
 
-    fn cancel(&self, chain: &mut Continuations) -> bool {
+    fn cancel(&self, continuations: &mut Continuations) -> bool {
         self.0.upgrade().is_some_and(|call| {
-            if chain.puts_off() { expiry::cancel(chain, &call) } else { call.cancel(chain) }
+            if continuations.puts_off() {
+                expiry::cancel(continuations, &call)
+            } else {
+                call.cancel(continuations)
+            }
         })
     }
 
@@ -157,17 +163,17 @@ impl<T: Send + 'static> Dependency for DependencySource<T> {
     }
 }
 
-pub(crate) fn upstream<T: Send + 'static>(call: &AnyCall<T>) -> DependencyRef {
+pub(crate) fn dependency_on<T: Send + 'static>(call: &AnyCall<T>) -> DependencyRef {
     Arc::new(DependencySource(PairArc::downgrade(call)))
 }
 
-/// The call on whose state that of a chain depends now: the one at its beginning, which may be a
-/// group; `None` if that is the call asked about.
+/// The first call of the chain, on whose state that of the last one depends; it may be a group.
+/// `None` if that is the call asked about.
 ///
-/// There is one, and the way there ends. A future is followed once at most, and nobody has it any
-/// more then: if calls were made to follow each other in a circle, no future is left from which to get
-/// there, and who closed it is about to open it (`continuation.rs`). The timer comes from within, but from a
-/// call that it has claimed; such a call follows nothing any more.
+/// The walk ends. A future is followed at most once, and no longer exists then: if calls follow
+/// each other in a circle, no future leads into it, and the thread that closed it is about to open
+/// it (`continuation.rs`). The timer starts inside of a chain, but at a call that it has claimed,
+/// and such a call follows nothing.
 pub(crate) fn source_of_all(follows: DependsOn) -> Option<DependencyRef> {
     match follows {
         DependsOn::Call(call) | DependsOn::InTime(call) => Some(source_of(call)),
@@ -183,9 +189,9 @@ pub(crate) fn source_of(mut call: DependencyRef) -> DependencyRef {
     call
 }
 
-/// Whether this thread is inside a callback of the call that `call` follows in the end, so that it
-/// waits in vain: the rest of the chain comes after the callbacks. Not if there is a deadline on the
-/// way, which ends the wait.
+/// Whether this thread is inside a callback of the first call of the chain of `call`. A wait for
+/// `call` could not end then, since continuations run after callbacks; unless there is a deadline
+/// in the chain.
 pub(crate) fn is_notifying_source(call: &dyn Dependency) -> bool {
     if !is_notifying_any() {
         return false;
@@ -197,15 +203,15 @@ pub(crate) fn is_notifying_source(call: &dyn Dependency) -> bool {
         source = Some(next);
     }
     let is_certain = !matches!(follows, DependsOn::InTime(_));
-    let look = source.and_then(|source| source.look());
-    is_certain && look.is_some_and(|look| is_notifying(look.call))
+    let snapshot = source.and_then(|source| source.snapshot());
+    is_certain && snapshot.is_some_and(|snapshot| is_notifying(snapshot.call))
 }
 
 /// Whether the end of `call` depends on that of the call at the address `on`, which has not ended.
 pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
     let mut left = vec![call];
     while let Some(call) = left.pop() {
-        if call.look().is_some_and(|look| look.call == on) {
+        if call.snapshot().is_some_and(|snapshot| snapshot.call == on) {
             return true;
         }
         match call.follows(None) {
@@ -217,54 +223,56 @@ pub(crate) fn depends_on(call: DependencyRef, on: usize) -> bool {
     false
 }
 
-/// Cancels the call on which that of a chain depends now, if it has not started. Returns whether it is
+/// Cancels the first call of the chain of `call`, if it has not started; returns whether it is
 /// cancelled now.
-pub(crate) fn cancel(chain: &mut Continuations, call: &dyn Dependency) -> bool {
+pub(crate) fn cancel(continuations: &mut Continuations, call: &dyn Dependency) -> bool {
     match source_of_all(call.follows(None)) {
-        Some(source) => source.cancel(chain),
-        None => call.cancel(chain),
+        Some(source) => source.cancel(continuations),
+        None => call.cancel(continuations),
     }
 }
 
-/// Cancels what `call` depends on and has not started, and asks the rest to stop. Returns whether
-/// anything was cancelled or can hear of it; not of a call that was done before.
-pub(crate) fn request_cancel(chain: &mut Continuations, call: &dyn Dependency) -> bool {
-    // As it was before: a call may stop, and be done, as soon as it is asked.
-    let before = call.look();
-    let asked = cancel_or(chain, call, &|running| running.ask_to_stop());
-    let may_end = |look: Snapshot| look.state.phase() == Phase::Cancelled || !look.state.is_done();
+/// Cancels the calls on which `call` depends that have not started, and asks the others to stop.
+/// Returns whether one was cancelled or can see the request; false if `call` was done before.
+pub(crate) fn request_cancel(continuations: &mut Continuations, call: &dyn Dependency) -> bool {
+    // Before it is asked: it may stop, and be done, at once.
+    let before = call.snapshot();
+    let asked = cancel_or(continuations, call, &|running| running.ask_to_stop());
+    let may_end = |snapshot: Snapshot| {
+        snapshot.state.phase() == Phase::Cancelled || !snapshot.state.is_done()
+    };
     asked && before.is_some_and(may_end)
 }
 
-/// Cancels what `call` depends on and has not started, and ends the processes that run the rest.
-/// Returns whether anything was cancelled or will end so.
-pub(crate) fn kill(chain: &mut Continuations, call: &dyn Dependency) -> bool {
-    cancel_or(chain, call, &|running| running.kill())
+/// Cancels the calls on which `call` depends that have not started, and kills the processes that
+/// run the others. Returns whether one was cancelled or will end so.
+pub(crate) fn kill(continuations: &mut Continuations, call: &dyn Dependency) -> bool {
+    cancel_or(continuations, call, &|running| running.kill())
 }
 
 type EndTest<'a> = &'a dyn Fn(&dyn Dependency) -> bool;
 
-/// Cancels what `call` depends on; what has started is left to `end`.
-fn cancel_or(chain: &mut Continuations, call: &dyn Dependency, end: EndTest<'_>) -> bool {
+/// Cancels the calls on which `call` depends; calls `end` with those that have started.
+fn cancel_or(continuations: &mut Continuations, call: &dyn Dependency, end: EndTest<'_>) -> bool {
     let mut left = Vec::new();
-    let mut ended = cancel_step(chain, call, end, &mut left);
+    let mut ended = cancel_step(continuations, call, end, &mut left);
     while let Some(next) = left.pop() {
-        ended |= cancel_step(chain, &*next, end, &mut left);
+        ended |= cancel_step(continuations, &*next, end, &mut left);
     }
     ended
 }
 
 fn cancel_step(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     call: &dyn Dependency,
     end: EndTest<'_>,
     left: &mut Vec<DependencyRef>,
 ) -> bool {
     match call.follows(None) {
         DependsOn::Call(next) | DependsOn::InTime(next) => {
-            // If that has ended, a function of this one's is running, or is about to.
-            match next.look() {
-                Some(look) if !look.state.is_done() => {
+            // If `next` has ended, the function of `call` runs, or is about to.
+            match next.snapshot() {
+                Some(snapshot) if !snapshot.state.is_done() => {
                     left.push(next);
                     false
                 }
@@ -273,21 +281,21 @@ fn cancel_step(
         }
         DependsOn::Group => {
             left.extend(call.members());
-            call.cancel(chain)
+            call.cancel(continuations)
         }
-        DependsOn::Nothing => call.cancel(chain) || end(call),
+        DependsOn::Nothing => call.cancel(continuations) || end(call),
     }
 }
 
 impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
-    /// What its end depends on now; nothing once it has ended, or is about to by a claim.
+    /// What its end depends on at present; nothing once it has ended or was claimed.
     pub(crate) fn follows(&self, watch: OnChange) -> DependsOn {
         let state = self.core().state();
         let ends = state.is_done() || state.is_claimed();
         if ends { DependsOn::Nothing } else { self.body().follows(watch) }
     }
 
-    /// The state as a user sees it: a call runs when the process that has it says so.
+    /// The state as the user sees it: a call in another process runs once that process has said so.
     fn shown_state(&self) -> State {
         let state = self.core().state();
         let begun = state.phase() == Phase::Pending && self.body().has_begun_elsewhere();
@@ -300,8 +308,10 @@ impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
             return own;
         }
         match source_of_all(self.body().follows(None)) {
-            // Between the source's end and this one's, the call still counts as running.
-            Some(source) if source.look().is_none_or(|look| look.state.phase() != own) => {
+            // Between the end of the source and its own, the call counts as running.
+            Some(source)
+                if source.snapshot().is_none_or(|snapshot| snapshot.state.phase() != own) =>
+            {
                 Phase::Running
             }
             _ => own,

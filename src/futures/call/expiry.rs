@@ -1,8 +1,9 @@
-//! How the timer ends calls: it makes the transitions and wakes threads, and runs no code of users.
+//! How the timer ends calls: it makes the transitions and wakes blocked threads, and runs no user
+//! code.
 //!
-//! Callbacks, follow-ups, wakers and the drops of what was captured are put off, piece by piece, for
-//! the threads of `handover.rs`. A thread that is blocked on a call wakes up though one of these
-//! pieces takes long, or waits for that very call.
+//! Callbacks, continuations, wakers and drops of captures are left to the threads of `handover.rs`,
+//! one by one. So a thread that is blocked on a call wakes up even if a callback takes long, or
+//! waits for that very call.
 
 use super::continuation::Continuations;
 use super::pair_arc::PairArc;
@@ -13,38 +14,42 @@ use crate::futures::call::AnyCall;
 use crate::futures::call::state::{Phase, State};
 
 /// Cancels `call` if it is pending; returns whether it is cancelled now.
-pub(crate) fn cancel<T: Send + 'static>(chain: &mut Continuations, call: &AnyCall<T>) -> bool {
+pub(crate) fn cancel<T: Send + 'static>(
+    continuations: &mut Continuations,
+    call: &AnyCall<T>,
+) -> bool {
     let state = match call.begin_cancel() {
         Ok(state) => state,
         Err(state) => return state.phase() == Phase::Cancelled,
     };
     let owner = PairArc::clone(call);
-    chain.user_code(move |_| {
+    continuations.user_code(move |_| {
         // SAFETY: this made the one transition to CANCELLED, and is run once.
         unsafe { owner.discard_cancelled() };
     });
-    call.body().cancelled(chain);
-    notify(chain, PairArc::clone(call), state);
+    call.body().cancelled(continuations);
+    notify(continuations, PairArc::clone(call), state);
     true
 }
 
-/// Ends `call`, of which this was an owner: the last one may run code of users.
+/// Ends `call`, and drops this owner of it: if it is the last one, that may run user code.
 ///
 /// # Safety
 ///
 /// The caller made the transition that set the claim, and calls this once.
 pub(crate) unsafe fn finish<T: Send + 'static>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     call: AnyCall<T>,
     outcome: CallResult<T>,
 ) {
     // SAFETY: the caller's promise.
     let state = unsafe { call.core().finish(outcome) };
-    notify(chain, call, state);
+    notify(continuations, call, state);
 }
 
-/// Wakes the threads that wait for `call`, which has just ended, and has the others told.
-fn notify<T: Send + 'static>(chain: &mut Continuations, call: AnyCall<T>, state: State) {
+/// Wakes the threads that wait for `call`, which has just ended; the other waiters are notified in
+/// a thread that may run user code.
+fn notify<T: Send + 'static>(continuations: &mut Continuations, call: AnyCall<T>, state: State) {
     if state.is_waited() {
         for waiter in call.core().take_threads().in_order() {
             match waiter {
@@ -52,14 +57,14 @@ fn notify<T: Send + 'static>(chain: &mut Continuations, call: AnyCall<T>, state:
                 Waiter::Settled(signal) => signal.notify(0, false),
                 Waiter::Token(_) => {}
                 Waiter::Callback(_) | Waiter::Task(_) | Waiter::Then(_) => {
-                    unreachable!("it runs code of users")
+                    unreachable!("it runs user code")
                 }
             }
         }
     }
-    chain.user_code(move |chain| {
+    continuations.user_code(move |continuations| {
         if state.is_waited() {
-            call.notify_waiters(chain, state, &NoObserver);
+            call.notify_waiters(continuations, state, &NoObserver);
         }
         drop(call);
     });

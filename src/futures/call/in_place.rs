@@ -1,4 +1,4 @@
-//! Running a call in place: in the worker that waits for it.
+//! Running a queued call in place: in the worker that waits for it.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use super::state::{Phase, State};
 #[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
 use crate::user_code::catch;
 
-/// Which of the calls that another one depends on are run in place.
+/// Which of the calls on which a call depends are run in place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DependencyKind {
-    /// Those that must end before it does: not what is behind a deadline, nor the members of a group.
+    /// Those that must end before the call does: none behind a deadline, and no members of groups.
     Certain { unless_free: bool },
     /// All of them.
     Any,
 }
 
-/// Runs in place what `call` depends on and waits for this worker, as long as `go_on` says so and
-/// `call` is not done.
+/// Runs in place the calls on which `call` depends and that wait in the queue of this worker's
+/// pool, while `go_on` returns true and `call` is not done.
 #[inline]
 pub(crate) fn run_in_place(
     call: &dyn Dependency,
@@ -38,7 +38,7 @@ pub(crate) fn run_in_place(
     run_followed_in_place(call, kind, go_on)
 }
 
-/// The same for a call that follows others.
+/// [`run_in_place`] for a call that follows others.
 #[inline(never)]
 fn run_followed_in_place(
     call: &dyn Dependency,
@@ -46,7 +46,8 @@ fn run_followed_in_place(
     go_on: &mut dyn FnMut() -> bool,
 ) -> InPlace {
     let mut outcome = InPlace::NotOurs;
-    // From `call` to the one that is looked at; for each, and for `call`, what was tried of it.
+    // The path from `call` to the call that is visited; and what was tried of each call on it, and
+    // of `call`.
     let mut path: Vec<DependencyRef> = Vec::new();
     let mut tried = vec![Tried::Nothing];
     while let Some(last) = tried.last_mut() {
@@ -95,31 +96,31 @@ fn run_followed_in_place(
     outcome
 }
 
-/// What [`run_in_place`] went through of what one call follows.
+/// Which dependencies of one call [`run_in_place`] has visited.
 enum Tried {
     Nothing,
-    /// The call that it followed then: afterwards it may follow another.
+    /// The call that it followed; it may follow another one later.
     Call(DependencyRef),
-    /// The members that are left.
+    /// The members that were not visited yet.
     Members(std::vec::IntoIter<DependencyRef>),
 }
 
-/// What became of a call that was to be run in place.
+/// The outcome of an attempt to run a call in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InPlace {
     Ran,
-    /// It does not wait in the queue of this worker's pool, or not any more.
+    /// The call does not wait in the queue of this worker's pool.
     NotOurs,
     /// Another worker can take it.
     LeftToAnother,
-    /// The system gives this thread no stack to run it on. It waits as before.
+    /// The system has no stack for it. The call stays queued.
     NoStack,
 }
 
 /// Runs `call` on this thread if it waits in the queue of the pool that this thread works for.
 ///
-/// For a worker that would otherwise block on it. The place of the call is empty in the queue from
-/// then on. The stack comes first: a call that was claimed always runs.
+/// For a worker that would otherwise block on it. The queue keeps the ended call until a worker
+/// removes it. The stack is allocated before the call is claimed, because a claimed call must run.
 pub(super) fn run_queued<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
     let core = call.core();
     let pool = core.pool();
@@ -135,16 +136,16 @@ pub(super) fn run_queued<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
         }
         // SAFETY: this thread made the transition above.
         let state = unsafe { execute(call, &Nested) };
-        // Callbacks and what follows nest as the calls do: on the same piece of stack.
+        // Callbacks and continuations nest as the calls do, so they run on the same piece of stack.
         if state.is_waited() {
-            Continuations::with(|chain| call.notify_waiters(chain, state, &Nested));
+            Continuations::with(|continuations| call.notify_waiters(continuations, state, &Nested));
         }
         InPlace::Ran
     };
     on_enough_stack(run).unwrap_or(InPlace::NoStack)
 }
 
-/// The stage of a call that a waiting worker runs in place.
+/// Observes a call that a waiting worker runs in place.
 struct Nested;
 
 impl RunObserver for Nested {
@@ -158,8 +159,9 @@ impl RunObserver for Nested {
     }
 }
 
-/// Runs `body`, which does not unwind, on a fresh piece of stack if this one nears its end: calls that
-/// wait for calls nest as deep as they please. `None`, without running it, if there is none to be had.
+/// Runs `body`, which does not unwind; on a fresh piece of stack if this one is nearly used up, so
+/// that calls can nest without a limit. `None`, without running it, if the system has no more
+/// memory for stacks.
 #[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
 pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
     const RED_ZONE: usize = 128 * 1024;
@@ -167,11 +169,11 @@ pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
     if stacker::remaining_stack().is_some_and(|left| left >= RED_ZONE) {
         return Some(body());
     }
-    // It panics, before it calls anything, if the system refuses the memory.
+    // `grow` panics, before it calls anything, if the system refuses the memory.
     catch(|| stacker::grow(PIECE, body)).ok()
 }
 
-// ThreadSanitizer loses the thread whose stack is changed.
+// ThreadSanitizer loses track of a thread whose stack changes.
 #[cfg(any(miri, concurrent_loom, concurrent_tsan))]
 pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
     Some(body())

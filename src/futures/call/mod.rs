@@ -1,8 +1,8 @@
 //! A call: its [`SharedState`] and what is particular to its origin, in one block of memory.
 //!
-//! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as an
-//! [`QueuedTask`](run::QueuedTask), the future as [`AnyCall`], where only the type of the value is
-//! known.
+//! The future, the queue of a pool and the worker all own the same [`Call`]. The queue sees it as a
+//! [`QueuedTask`](run::QueuedTask), the future as [`AnyCall`], which knows only the type of the
+//! value.
 
 pub(crate) mod assist;
 pub(crate) mod cancel_token;
@@ -20,7 +20,7 @@ pub(crate) mod wait_assist;
 pub(crate) mod waiters;
 
 use std::fmt;
-use std::sync::atomic as counting; // for `pair_arc`, to which a model gives loom's
+use std::sync::atomic as counting; // used by `pair_arc`; its model substitutes loom's
 use std::time::Instant;
 
 use self::continuation::Continuations;
@@ -45,78 +45,81 @@ pub(crate) type AnyCall<T> = PairArc<Call<T, dyn CallKind<T>>>;
 
 /// Where a call comes from: a queued function, a promise, another call.
 pub(crate) trait CallKind<T>: Send + Sync {
-    /// What the call is called in logs and errors.
+    /// The name of the call in logs and errors.
     fn name(&self) -> &'static str;
 
     /// Drops the function and what it captured.
     ///
     /// # Safety
     ///
-    /// At most once, by whoever cancelled the call, or when the last owner of a call that was
-    /// never started drops it.
+    /// At most once, by the thread that cancelled the call, or when the last owner of a call that
+    /// was never started drops it.
     unsafe fn discard(&self) {}
 
-    /// Calls the function. Only what was queued in a pool has one.
+    /// Calls the function. Only calls that were queued in a pool have one.
     ///
     /// # Safety
     ///
-    /// At most once, by whoever made the transition out of PENDING.
+    /// At most once, by the thread that made the transition out of PENDING.
     unsafe fn call(&self) -> T {
         unreachable!("only calls that were queued are run")
     }
 
-    /// Calls `cancel`, which makes the transition, unless another process may have begun the call.
+    /// Calls `cancel`, which makes the transition to CANCELLED, unless another process may have
+    /// begun the call.
     fn cancelling(&self, cancel: &mut dyn FnMut()) {
         cancel();
     }
 
-    /// Whether the call runs in this process: then it can learn that it should stop.
+    /// Whether the call runs in this process, so that it can see a request to stop.
     fn runs_here(&self) -> bool {
         true
     }
 
-    /// Whether another process has said that it began the call. That may be undone: a call whose
-    /// process ends may come back to its queue.
+    /// Whether another process has reported that it began the call. This may become false again: if
+    /// the process ends, the call may go back to its queue.
     fn has_begun_elsewhere(&self) -> bool {
         false
     }
 
-    /// Ends the call by ending the process that runs it; false if there is no such process.
+    /// Kills the process that runs the call; false if there is none.
     fn kill(&self) -> bool {
         false
     }
 
-    /// Spends a moment, until `deadline` at most, to bring about the end of a call that runs
-    /// elsewhere, in a thread that is about to block until it is `done`. Tells nobody else of it.
+    /// Called by a thread that is about to block on this call: may receive the result itself, until
+    /// `done` or `deadline`. Does not notify other waiters.
     fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
-    /// The calls on which the end of this one depends; see [`Dependency`](self::dependency::Dependency).
+    /// The calls on which this call's end depends; see
+    /// [`Dependency`](self::dependency::Dependency).
     fn follows(&self, _watch: OnChange) -> DependsOn {
         DependsOn::Nothing
     }
 
-    /// As there.
+    /// The members of a group; see [`Dependency::members`](self::dependency::Dependency::members).
     fn members(&self) -> Vec<DependencyRef> {
         Vec::new()
     }
 
-    /// As there.
+    /// See [`Dependency::member_before`](self::dependency::Dependency::member_before).
     fn member_before(&self, _end: usize) -> Option<(usize, DependencyRef)> {
         None
     }
 
-    /// The call was cancelled: goes on to its members.
-    fn cancelled(&self, _chain: &mut Continuations) {}
+    /// Called when the call has been cancelled: a group cancels its members.
+    fn cancelled(&self, _continuations: &mut Continuations) {}
 }
 
-/// How a call ended, handed to a chain that takes it over.
+/// How a call ended, for a continuation that takes the outcome over.
 pub(crate) enum Ending<T> {
     Cancelled,
     Finished(CallResult<T>),
 }
 
 impl<T, B: CallKind<T>> Call<T, B> {
-    /// A call that is in the queue of no pool of threads, and that of its future.
+    /// Makes a call that is in no thread pool's queue; returns an owner of it, and the one for its
+    /// future.
     pub(crate) fn pair(body: B) -> (PairArc<Self>, AnyCall<T>)
     where
         B: 'static,
@@ -124,7 +127,7 @@ impl<T, B: CallKind<T>> Call<T, B> {
         Self::queued(0, body)
     }
 
-    /// A call for the queue of a pool, and that of its future.
+    /// Makes a call for the queue of a thread pool; returns the queue's owner and the future's.
     pub(crate) fn queued(pool: PoolId, body: B) -> (PairArc<Self>, AnyCall<T>)
     where
         B: 'static,
@@ -181,7 +184,7 @@ impl<T, B: CallKind<T> + ?Sized> Drop for Call<T, B> {
     }
 }
 
-/// Logs a failure that nobody will look at.
+/// Logs a failure that no caller can receive.
 pub(crate) fn log_lost(name: &str, error: &Error) {
     contain("logging a lost failure", || {
         log::error!(target: LOG_TARGET, "{name} failed and nobody looked: {error}");
@@ -189,21 +192,21 @@ pub(crate) fn log_lost(name: &str, error: &Error) {
 }
 
 impl<T> AnyCall<T> {
-    /// Cancels the call itself, whatever it follows, and notifies everybody who waits for it; or gives
-    /// the state that does not allow it.
-    pub(crate) fn try_cancel(&self, chain: &mut Continuations) -> Result<(), State> {
+    /// Cancels the call itself, whatever it follows, and notifies everybody who waits for it; or
+    /// gives the state that does not allow it.
+    pub(crate) fn try_cancel(&self, continuations: &mut Continuations) -> Result<(), State> {
         let state = self.begin_cancel()?;
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { self.discard_cancelled() };
-        self.body.cancelled(chain);
+        self.body.cancelled(continuations);
         if state.is_waited() {
-            self.notify_waiters(chain, state, &NoObserver);
+            self.notify_waiters(continuations, state, &NoObserver);
         }
         Ok(())
     }
 
-    /// Makes the transition to CANCELLED, or gives the state that does not allow it. What was captured
-    /// is there still, and nobody has been notified.
+    /// Makes the transition to CANCELLED, or gives the state that does not allow it. What was
+    /// captured is there still, and nobody has been notified.
     fn begin_cancel(&self) -> Result<State, State> {
         let state = self.core.state();
         if state.phase() != Phase::Pending {
@@ -231,11 +234,11 @@ impl<T> AnyCall<T> {
     /// # Safety
     ///
     /// The caller made the transition that set the claim, and calls this once.
-    pub(crate) unsafe fn finish(&self, chain: &mut Continuations, outcome: CallResult<T>) {
+    pub(crate) unsafe fn finish(&self, continuations: &mut Continuations, outcome: CallResult<T>) {
         // SAFETY: the caller's promise.
         let state = unsafe { self.core.finish(outcome) };
         if state.is_waited() {
-            self.notify_waiters(chain, state, &NoObserver);
+            self.notify_waiters(continuations, state, &NoObserver);
         }
     }
 
@@ -245,7 +248,7 @@ impl<T> AnyCall<T> {
     /// outcome out. No lock is held while user code runs.
     pub(crate) fn notify_waiters(
         &self,
-        chain: &mut Continuations,
+        continuations: &mut Continuations,
         state: State,
         observer: &dyn RunObserver,
     ) {
@@ -276,9 +279,9 @@ impl<T> AnyCall<T> {
                     observer.enters_user_code();
                     contain("waking the task that awaits a call", || waker.wake());
                 }
-                Waiter::Then(rest) => {
+                Waiter::Then(continuation) => {
                     observer.enters_user_code();
-                    chain.push(rest);
+                    continuations.push(continuation);
                 }
                 Waiter::Done(..) | Waiter::Callback(_) | Waiter::Token(_) => {
                     unreachable!("refused by a done call")

@@ -1,9 +1,4 @@
-//! [`PairArc`]: a value with several owners, as in an `Arc`, with less to do for calls.
-//!
-//! Most calls have two owners, a queue and a future, from when they are made until one of them ends
-//! it and the other takes the result. So there is [`PairArc::pair`], and an owner that finds that it
-//! is alone takes the value down without another atomic operation than the look. It can tell by one
-//! look because all counts are in one word.
+//! [`PairArc`]: a value with several owners.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -17,71 +12,73 @@ use super::counting::AtomicU64 as AtomicCounts;
 use super::counting::AtomicUsize as AtomicCounts;
 use super::counting::{Ordering, fence};
 
-/// The word of counts: 64 bits also where an address has 32, since a call that is made of others has
+/// The word of counts. It has 64 bits even where an address has 32, since a call made of others has
 /// an owner for each of them.
 #[cfg(target_has_atomic = "64")]
 type Tally = u64;
 #[cfg(not(target_has_atomic = "64"))]
 type Tally = usize;
 
-/// A weak owner in the word of counts. The owners proper are counted below it. In a narrow word these
-/// get most of the bits: a call has weak owners by the handful.
+/// One weak owner in the word of counts. The strong owners are counted in the bits below; in a
+/// narrow word these get most of the bits, because a call has only a few weak owners.
 const WEAK: Tally = 1 << (if Tally::BITS == 64 { 32 } else { 26 });
 
-/// One owner. All owners proper together are one weak one.
+/// One strong owner. All strong owners together count as one weak one.
 const ALONE: Tally = WEAK + 1;
 
-/// Far from what overflows, and far from what happens.
+/// The most strong owners: well below overflow, well above any realistic count.
 const MOST: Tally = WEAK / 2;
 
-/// As `MOST`, of weak ones.
+/// The most weak owners, likewise.
 const MOST_WEAK: Tally = Tally::MAX / WEAK / 2;
 
-// Each owner of a group stands for a member: a call, its place in the group, and what it is to do when
-// it has ended, together at least 32 words. So many do not fit into memory.
+// A group has an owner for each member: a call, its place in the group and its continuation,
+// together at least 32 words. So memory ends before `MOST` owners exist.
 const _: () = assert!(MOST as usize > usize::MAX / (32 * size_of::<usize>()) || usize::BITS > 32);
 
-/// Owners proper.
+/// The number of strong owners.
 fn owners(counts: Tally) -> Tally {
     counts & (WEAK - 1)
 }
 
+/// The number of weak owners.
 fn weak(counts: Tally) -> Tally {
     counts / WEAK
 }
 
-/// Makes what all the others did before they left come before what follows.
+/// Orders everything that other owners did before they left before what follows.
 fn acquire(counts: &AtomicCounts) {
     if cfg!(concurrent_tsan) {
-        // ORDERING: Acquire, of the same releases as the fence, which ThreadSanitizer does not know.
+        // ORDERING: Acquire, with the same releases as the fence, which ThreadSanitizer does not
+        // know.
         counts.load(Ordering::Acquire);
     } else {
-        // ORDERING: Acquire; with the Release of those who left.
+        // ORDERING: Acquire; pairs with the Release of the owners that left.
         fence(Ordering::Acquire);
     }
 }
 
-/// What owners share.
+/// The shared block of memory.
 ///
-/// INVARIANT: the value is there as long as there is an owner, the memory as long as there is an
-/// owner or a weak one.
+/// INVARIANT: the value is alive as long as there is a strong owner, the memory as long as there is
+/// any owner.
 pub(crate) struct Block<C: ?Sized> {
     counts: AtomicCounts,
     value: ManuallyDrop<C>,
 }
 
-/// An owner of a value.
+/// A strong owner of a value.
 pub(crate) struct PairArc<C: ?Sized>(NonNull<Block<C>>);
 
-/// What can become an owner as long as there is one.
+/// A weak owner.
 pub(crate) struct WeakPairArc<C: ?Sized>(NonNull<Block<C>>);
 
-/// The value of the last owner when that [has left](PairArc::leave): nobody else can reach it.
+/// The value after its last strong owner [has left](PairArc::leave): no other thread can reach it.
 pub(crate) struct LastOwner<C: ?Sized>(NonNull<Block<C>>);
 
 // SAFETY: as for `Arc`: the value is shared by threads, and dropped in the one that has it last.
 unsafe impl<C: Send + Sync + ?Sized> Send for PairArc<C> {}
-// SAFETY: as above; whoever has a reference can make itself an owner.
+// SAFETY: as above; a thread that has a reference can make itself an owner.
 unsafe impl<C: Send + Sync + ?Sized> Sync for PairArc<C> {}
 // SAFETY: as above.
 unsafe impl<C: Send + Sync + ?Sized> Send for WeakPairArc<C> {}
@@ -89,7 +86,7 @@ unsafe impl<C: Send + Sync + ?Sized> Send for WeakPairArc<C> {}
 unsafe impl<C: Send + Sync + ?Sized> Sync for WeakPairArc<C> {}
 
 impl<C> PairArc<C> {
-    /// A value with two owners.
+    /// Makes a value with two owners.
     pub(crate) fn pair(value: C) -> (Self, Self) {
         let counts = AtomicCounts::new(ALONE + 1);
         let block = Box::leak(Box::new(Block { counts, value: ManuallyDrop::new(value) }));
@@ -104,31 +101,31 @@ impl<C: ?Sized> PairArc<C> {
         unsafe { &(*self.0.as_ptr()).counts }
     }
 
-    /// Gives up the ownership to whoever makes an owner [of it](Self::from_raw).
+    /// Gives the ownership up, to be taken again by [`from_raw`](Self::from_raw).
     pub(crate) fn into_raw(this: Self) -> *mut Block<C> {
         ManuallyDrop::new(this).0.as_ptr()
     }
 
     /// # Safety
     ///
-    /// `block` is what [`into_raw`](Self::into_raw) gave, perhaps as a pointer to a trait that the
-    /// value has, or to the type that it is of; it is used once.
+    /// `block` was returned by [`into_raw`](Self::into_raw), perhaps cast to a trait object of the
+    /// value, or back to its type; it is used once.
     pub(crate) unsafe fn from_raw(block: *mut Block<C>) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { NonNull::new_unchecked(block) })
     }
 
-    /// Ends this ownership. Whoever was the last owner gets the value, to drop it when it is ready to.
+    /// Ends this ownership. The last owner gets the value, to drop it when it is ready to.
     #[inline]
     pub(crate) fn leave(this: Self) -> Option<LastOwner<C>> {
         let block = this.0;
         let counts = ManuallyDrop::new(this);
         let counts = counts.counts();
-        // ORDERING: Acquire; who was an owner before, or a weak one, left with Release.
+        // ORDERING: Acquire; earlier owners, weak ones too, left with Release.
         if counts.load(Ordering::Acquire) == ALONE {
             return Some(LastOwner(block));
         }
-        // ORDERING: Release; what this owner did comes before the drop.
+        // ORDERING: Release; everything that this owner did comes before the drop.
         if owners(counts.fetch_sub(1, Ordering::Release)) == 1 {
             acquire(counts);
             return Some(LastOwner(block));
@@ -140,13 +137,13 @@ impl<C: ?Sized> PairArc<C> {
         ptr::addr_eq(this.0.as_ptr(), other.0.as_ptr())
     }
 
-    /// Where the value is.
+    /// The address of the value.
     pub(crate) fn address(this: &Self) -> usize {
         ptr::from_ref(&**this).cast::<()>().addr()
     }
 
     pub(crate) fn downgrade(this: &Self) -> WeakPairArc<C> {
-        // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
+        // ORDERING: Relaxed; handing the new owner to another thread orders this.
         let counts = this.counts().fetch_add(WEAK, Ordering::Relaxed);
         if weak(counts) > MOST_WEAK {
             abort();
@@ -157,7 +154,7 @@ impl<C: ?Sized> PairArc<C> {
 
 impl<C: ?Sized> Clone for PairArc<C> {
     fn clone(&self) -> Self {
-        // ORDERING: Relaxed; whoever gives the new one to another thread orders that.
+        // ORDERING: Relaxed; handing the new owner to another thread orders this.
         let counts = self.counts().fetch_add(1, Ordering::Relaxed);
         if owners(counts) > MOST {
             abort();
@@ -170,7 +167,7 @@ impl<C: ?Sized> Deref for PairArc<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        // SAFETY: this is an owner; there is no other than shared access before the last one's end.
+        // SAFETY: this is an owner; until the last one has left, all access is shared.
         unsafe { &(*self.0.as_ptr()).value }
     }
 }
@@ -184,7 +181,7 @@ impl<C: fmt::Debug + ?Sized> fmt::Debug for PairArc<C> {
 impl<C: ?Sized> Drop for PairArc<C> {
     #[inline]
     fn drop(&mut self) {
-        // It is not used again.
+        // `self` is not used again.
         drop(Self::leave(Self(self.0)));
     }
 }
@@ -193,7 +190,7 @@ impl<C: ?Sized> Deref for LastOwner<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        // SAFETY: the value is there until this drops it, and nobody else can reach it.
+        // SAFETY: the value is alive until this drops it, and no other thread can reach it.
         unsafe { &(*self.0.as_ptr()).value }
     }
 }
@@ -201,20 +198,20 @@ impl<C: ?Sized> Deref for LastOwner<C> {
 impl<C: ?Sized> Drop for LastOwner<C> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the memory is there.
+        // SAFETY: the memory is alive.
         let counts = unsafe { &(*self.0.as_ptr()).counts };
-        // ORDERING: Acquire; what weak owners did before they left.
+        // ORDERING: Acquire; pairs with the Release of the weak owners that left.
         if weak(counts.load(Ordering::Acquire)) == 1 {
-            // SAFETY: no other owner is left, and no weak one. The box frees the memory even if the
-            // drop of the value unwinds, and does not drop it itself.
+            // SAFETY: no other owner is left, strong or weak. The box frees the memory even if the
+            // drop of the value unwinds, and does not drop the value itself.
             let mut block = unsafe { Box::from_raw(self.0.as_ptr()) };
-            // SAFETY: the value is there, and not touched again.
+            // SAFETY: the value is alive, and not used again.
             return unsafe { ManuallyDrop::drop(&mut block.value) };
         }
-        let _memory = WeakPairArc(self.0); // that of the owners proper
-        // SAFETY: the memory is there, and nobody else looks at the value any more.
+        let _memory = WeakPairArc(self.0); // the weak owner that all strong ones were
+        // SAFETY: the memory is alive, and no other thread accesses the value any more.
         let value = unsafe { &mut (*self.0.as_ptr()).value };
-        // SAFETY: no owner is left, and nobody can become one.
+        // SAFETY: no strong owner is left, and none can come into being.
         unsafe { ManuallyDrop::drop(value) };
     }
 }
@@ -231,8 +228,8 @@ impl<C: ?Sized> WeakPairArc<C> {
             many if many > MOST => abort(),
             _ => Some(counts + 1),
         };
-        // ORDERING: Relaxed; what came before this weak one was made is visible already, and nothing
-        // is learned from the number.
+        // ORDERING: Relaxed; everything before this weak owner was made is visible already, and
+        // nothing depends on the number.
         let update = self.counts().fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
         update.ok().map(|_| PairArc(self.0))
     }
@@ -240,11 +237,11 @@ impl<C: ?Sized> WeakPairArc<C> {
 
 impl<C: ?Sized> Drop for WeakPairArc<C> {
     fn drop(&mut self) {
-        // ORDERING: Release; what this one did, which may have been the drop of the value, comes
-        // before the end of the memory.
+        // ORDERING: Release; everything that this owner did, perhaps the drop of the value, comes
+        // before the memory is freed.
         if weak(self.counts().fetch_sub(WEAK, Ordering::Release)) == 1 {
             acquire(self.counts());
-            // SAFETY: nobody is left. The value has been dropped, and the box does not drop it.
+            // SAFETY: no owner is left. The value has been dropped, and the box does not drop it.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });
         }
     }

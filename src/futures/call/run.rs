@@ -1,4 +1,4 @@
-//! A call that waits in the queue of a pool for its worker, and how it is run.
+//! A queued call: [`QueuedTask`] to the queue, [`QueuedFn`] to the call; and how a worker runs it.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -13,25 +13,25 @@ use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{Call, CallKind};
 use crate::user_code::{catch, contain};
 
-/// What a worker wants to know of the course of a call that it runs.
+/// Callbacks by which a worker observes the call that it runs.
 pub(crate) trait RunObserver {
     /// The function is about to run.
     fn begins(&self) {}
-    /// There was nothing to run: the call had been cancelled.
+    /// The call was cancelled before, so there is nothing to run.
     fn found_cancelled(&self) {}
     /// The function has returned or panicked; this comes before [`leaves_user_code`].
     ///
     /// [`leaves_user_code`]: Self::leaves_user_code
     fn ended(&self, _failed: bool) {}
-    /// The function has returned; its result is about to be seen by others.
+    /// The function has returned; others are about to see its result.
     fn leaves_user_code(&self);
-    /// User code (callbacks, the drop of a value) is about to run after all.
+    /// User code (callbacks, the drop of a value) is about to run once more.
     fn enters_user_code(&self);
-    /// How the pool tells its running calls to stop; `None` if none runs it.
+    /// The flag by which the pool asks its running calls to stop; `None` outside of a pool.
     fn stop_flag(&self) -> Option<StopFlag>;
 }
 
-/// The stage of a thread that is no worker.
+/// For a thread that is no worker.
 pub(crate) struct NoObserver;
 
 impl RunObserver for NoObserver {
@@ -42,12 +42,12 @@ impl RunObserver for NoObserver {
     }
 }
 
-/// What a call is called in errors and in a timeline.
+/// The name of a call in errors and in a timeline.
 pub(crate) trait CallName: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 }
 
-/// The name of the type `N`, typically that of the function; takes no room in the call.
+/// The name of the type `N`, typically that of the function; has no size.
 pub(crate) struct NameOf<N>(PhantomData<fn() -> N>);
 
 impl<N> NameOf<N> {
@@ -69,22 +69,22 @@ impl CallName for &'static str {
     }
 }
 
-/// A function waiting for its worker, and its name.
+/// A function that waits for its worker, and its name.
 ///
-/// The function is alive exactly while the call is PENDING. Whoever makes the transition out of
-/// PENDING owns it: the worker that starts the call or the thread that cancels it.
+/// The function is alive exactly while the call is PENDING. The thread that makes the transition
+/// out of PENDING owns it: the worker that starts the call, or the thread that cancels it.
 ///
-/// `P` is what the queue gave the call.
+/// `P` is the [`Permit`] of the call.
 pub(crate) struct QueuedFn<F, N, P = ()> {
     function: UnsafeCell<ManuallyDrop<F>>,
     permit: P,
     name: N,
 }
 
-/// What a queue gives a call that it takes.
+/// The right to stand in a queue, which the call gives back.
 pub(crate) trait Permit: Send + Sync {
     /// The call was cancelled.
-    fn cancelled(&self, _chain: &mut Continuations) {}
+    fn cancelled(&self, _continuations: &mut Continuations) {}
 }
 
 impl Permit for () {}
@@ -122,8 +122,8 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedF
         function()
     }
 
-    fn cancelled(&self, chain: &mut Continuations) {
-        self.permit.cancelled(chain);
+    fn cancelled(&self, continuations: &mut Continuations) {
+        self.permit.cancelled(continuations);
     }
 }
 
@@ -132,57 +132,59 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedF
 /// # Safety
 ///
 /// The caller made the transition that starts and claims the call, and calls this once.
-pub(super) unsafe fn execute<T, B>(call: &Call<T, B>, stage: &dyn RunObserver) -> State
+pub(super) unsafe fn execute<T, B>(call: &Call<T, B>, observer: &dyn RunObserver) -> State
 where
     B: CallKind<T> + ?Sized,
 {
     let core = call.core();
-    let entered =
+    let running_call =
         RunningCall { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
-    let outcome = within(entered, core, stage, || {
+    let outcome = within(running_call, core, observer, || {
         catch(|| {
             // SAFETY: the caller made the transition out of PENDING.
             unsafe { call.body().call() }
         })
     });
     let outcome = outcome.map_err(|panic| Box::new(Error::Panicked(panic)));
-    stage.ended(outcome.is_err());
-    stage.leaves_user_code();
+    observer.ended(outcome.is_err());
+    observer.leaves_user_code();
     // SAFETY: the caller holds the claim.
     unsafe { core.finish(outcome) }
 }
 
-/// A task that can stand in the queue.
+/// A task that can stand in a pool's queue.
 pub(crate) trait QueuedTask: Send + 'static {
-    /// Starts it and runs it on this thread, unless it is over or runs elsewhere; tells `stage`.
-    fn run(self, stage: &dyn RunObserver);
+    /// Starts and runs the task on this thread, unless it is over or runs elsewhere; calls
+    /// `observer`.
+    fn run(self, observer: &dyn RunObserver);
 
-    /// Starts it, unless it is over or runs elsewhere. Runs nothing of the user's. Whoever started it
-    /// goes on with [`run_started`](Self::run_started).
+    /// Starts the task, unless it is over or runs elsewhere; returns whether it did. Runs no user
+    /// code. The caller goes on with [`run_started`](Self::run_started).
     fn start(&self) -> bool;
 
-    /// Runs what was started, on this thread; whoever started it has seen to [`RunObserver::begins`].
-    fn run_started(self, stage: &dyn RunObserver);
+    /// Runs the started task on this thread. The caller has called [`RunObserver::begins`].
+    fn run_started(self, observer: &dyn RunObserver);
 
-    /// A call that others can reach may leave PENDING at any moment: look once.
+    /// The phase at this moment. A call that others can reach may leave PENDING at any time, so
+    /// callers ask once.
     fn phase(&self) -> Phase;
 
-    /// Cancels it if it is pending; returns the phase that it was in.
+    /// Cancels the task if it is pending; returns the phase that it was in.
     fn cancel(self) -> Phase;
 
-    /// Fails it if it is pending; returns the phase that it was in.
+    /// Fails the task if it is pending; returns the phase that it was in.
     fn fail(self, error: Error) -> Phase;
 }
 
 impl<E: QueuedTask> QueuedTask for Box<E> {
-    fn run(self, stage: &dyn RunObserver) {
-        (*self).run(stage);
+    fn run(self, observer: &dyn RunObserver) {
+        (*self).run(observer);
     }
     fn start(&self) -> bool {
         (**self).start()
     }
-    fn run_started(self, stage: &dyn RunObserver) {
-        (*self).run_started(stage);
+    fn run_started(self, observer: &dyn RunObserver) {
+        (*self).run_started(observer);
     }
     fn phase(&self) -> Phase {
         (**self).phase()
@@ -195,7 +197,7 @@ impl<E: QueuedTask> QueuedTask for Box<E> {
     }
 }
 
-/// A call that others know of.
+/// A call that has a future.
 impl<T, F, N, P> QueuedTask for PairArc<Call<T, QueuedFn<F, N, P>>>
 where
     T: Send + 'static,
@@ -204,16 +206,16 @@ where
     P: Permit + 'static,
 {
     #[inline]
-    fn run(self, stage: &dyn RunObserver) {
+    fn run(self, observer: &dyn RunObserver) {
         if let Err(state) = self.core().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {
-                stage.found_cancelled(); // its captures are gone already
+                observer.found_cancelled(); // its captures are gone already
             }
             contain("dropping a result that nobody took", || drop(self));
             return;
         }
-        stage.begins();
-        self.run_started(stage);
+        observer.begins();
+        self.run_started(observer);
     }
 
     fn start(&self) -> bool {
@@ -221,22 +223,24 @@ where
     }
 
     #[inline]
-    fn run_started(self, stage: &dyn RunObserver) {
+    fn run_started(self, observer: &dyn RunObserver) {
         // SAFETY: this thread made the transition that starts and claims the call.
-        let state = unsafe { execute(&*self, stage) };
+        let state = unsafe { execute(&*self, observer) };
         if state.is_waited() {
             let call = PairArc::clone(&self).erase();
-            Continuations::with(|chain| call.notify_waiters(chain, state, stage));
+            Continuations::with(|continuations| {
+                call.notify_waiters(continuations, state, observer)
+            });
         }
-        // What was moved out already is not dropped here; a lost failure is logged here.
+        // A value that was moved out is not dropped here; a lost failure is logged here.
         let something_left = std::mem::needs_drop::<T>() || state.is_failed();
         if !something_left {
             return;
         }
-        // Whoever leaves last drops it, and this worker must not do so while it seems to be free.
+        // The last owner drops the value, and this worker must not do so while it counts as free.
         let Some(last) = PairArc::leave(self) else { return };
         if !last.core().state().is_taken() {
-            stage.enters_user_code();
+            observer.enters_user_code();
         }
         contain("dropping a result that nobody took", || drop(last));
     }
@@ -247,7 +251,7 @@ where
 
     fn cancel(self) -> Phase {
         let call = self.erase();
-        let cancelled = Continuations::with(|chain| call.try_cancel(chain));
+        let cancelled = Continuations::with(|continuations| call.try_cancel(continuations));
         let found = cancelled.map_or_else(State::phase, |()| Phase::Pending);
         contain("dropping a result that nobody took", || drop(call));
         found
@@ -264,7 +268,9 @@ where
         });
         let call = self.erase();
         // SAFETY: the transition above set the claim.
-        Continuations::with(|chain| unsafe { call.finish(chain, Err(Box::new(error))) });
+        Continuations::with(|continuations| unsafe {
+            call.finish(continuations, Err(Box::new(error)))
+        });
         contain("dropping a result that nobody took", || drop(call));
         Phase::Pending
     }

@@ -1,12 +1,14 @@
-//! The shared heart of a call: state, outcome and waiters, and who may touch which of them when.
+//! The shared state of a call: phase, outcome and waiters, and which thread may access each of them
+//! when.
 //!
 //! - `state` is atomic. Every transition is one of `state.rs`, made by compare-and-swap.
 //! - `outcome` is written once, by the owner of the claim, before FINISHED is published. From then
 //!   on it is shared and read-only, until the owner of the only `Future` moves it out of a settled
 //!   call (`TAKEN`) or the last owner drops it.
-//! - `waiters` is touched under `lock` only. A call that nobody waits for never takes the lock:
-//!   whoever registers sets `WAITED` under the lock first and sees from the same operation whether
-//!   the call had ended; whoever ends the call sees `WAITED` in the transition that ends it.
+//! - `waiters` is accessed under `lock` only. A call without waiters never takes the lock: a thread
+//!   that registers a waiter first sets `WAITED` under the lock, and sees by the same operation
+//!   whether the call has ended; the thread that ends the call sees `WAITED` in the transition that
+//!   ends it.
 
 use std::mem::MaybeUninit;
 
@@ -18,13 +20,13 @@ use crate::error::Error;
 use crate::futures::call::state::{Phase, State};
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, UnsafeCell, exclusive_load};
 
-/// What a finished call left: its value, or why there is none. The box keeps the usual case small.
+/// The outcome of a finished call: its value, or the error. The box keeps the usual case small.
 pub(crate) type CallResult<T> = Result<T, Box<Error>>;
 
 pub(crate) struct SharedState<T> {
     state: AtomicU8,
     lock: Mutex<()>,
-    /// Somebody asked the running call to stop.
+    /// The running call was asked to stop.
     cancel_requested: AtomicBool,
     /// The pool in whose queue the call was put; 0 if it is in none.
     pool: PoolId,
@@ -55,7 +57,7 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// The present state. What the thread that made it wrote before is visible.
+    /// The present state. Everything that the thread which made it wrote before is visible.
     pub(crate) fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire)) // ORDERING: pairs with `transition`
     }
@@ -69,11 +71,11 @@ impl<T> SharedState<T> {
         self.pool
     }
 
-    /// Tells the running call that it should stop.
+    /// Asks the running call to stop.
     pub(crate) fn request_cancel(&self) {
         self.with_waiters(|waiters| {
-            // ORDERING: Release; what the one who asks wrote before is visible to the call. Under
-            // the lock, so that a token is made either before this or knowing of it.
+            // ORDERING: Release; what the asking thread wrote before is visible to the call. Under
+            // the lock, so that a token is either made before this, or made with the request.
             self.cancel_requested.store(true, Ordering::Release);
             waiters.request_cancel();
         });
@@ -101,7 +103,8 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// Notes what a transition means; the end of a call is noted before anybody can see it.
+    /// Records a transition in the timeline; `finish` records the end of a call, before others can
+    /// see it.
     fn trace(&self, from: State, to: State) {
         match (from.phase(), to.phase()) {
             (Phase::Pending, Phase::Running) => self.traced.started(),
@@ -110,8 +113,8 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// Writes the outcome and ends the call; the caller must then tell the waiters if the returned
-    /// state says that there are any.
+    /// Writes the outcome and ends the call; the caller must then notify the waiters if the
+    /// returned state says that there are any.
     ///
     /// # Safety
     ///
@@ -158,14 +161,14 @@ impl<T> SharedState<T> {
         })
     }
 
-    /// Notes that somebody was handed the error.
+    /// Notes that a caller has received the error, so that it is not logged as lost.
     pub(crate) fn mark_seen(&self) {
         // ORDERING: Relaxed; it decides about a log line only, and the drop that reads it follows
         // this by the reference count.
         self.state.fetch_or(State::SEEN, Ordering::Relaxed);
     }
 
-    /// Puts `waiter` on the list, or gives it back if what it waits for has already happened.
+    /// Puts `waiter` on the list, or returns it if what it waits for has already happened.
     pub(crate) fn register(&self, waiter: Waiter<T>) -> Result<(), Waiter<T>> {
         let for_settled = waiter.is_for_settled();
         if let Some(signal) = waiter.signal() {
@@ -186,7 +189,7 @@ impl<T> SharedState<T> {
 
     /// Whether another call takes the outcome over.
     pub(crate) fn is_followed(&self) -> bool {
-        self.with_waiters(|waiters| waiters.has_rest())
+        self.with_waiters(|waiters| waiters.has_continuation())
     }
 
     /// Runs `access` on the list of waiters, under the lock.
@@ -198,8 +201,8 @@ impl<T> SharedState<T> {
         })
     }
 
-    /// Takes out of the waiters of an ended call those who only wake threads. If no callback is among
-    /// the others, the time in which one may borrow the outcome ends.
+    /// Removes from the waiters of an ended call those that only wake threads. If no callback is
+    /// among the others, the call is settled by this: no callback will borrow the outcome.
     pub(crate) fn take_threads(&self) -> Waiters<T> {
         self.with_waiters(|waiters| {
             let (threads, settled) = waiters.take_threads();
@@ -211,7 +214,8 @@ impl<T> SharedState<T> {
         })
     }
 
-    /// Ends the time in which callbacks may borrow the outcome; gives those who waited for that.
+    /// Settles the call: callbacks may not borrow the outcome any more. Returns the waiters for
+    /// that.
     pub(crate) fn settle(&self) -> Waiters<T> {
         self.with_waiters(|waiters| {
             // ORDERING: Release; what callbacks read stays before whatever the taker does.

@@ -12,12 +12,13 @@
 //! The whole state is one byte. The two lowest bits are the phase; FINISHED and CANCELLED are
 //! terminal. The other bits:
 //!
-//! - `CLAIMED`: one thread has the right to write the outcome, and only it. Set in RUNNING.
-//! - `WAITED`: the list of waiters may hold something; whoever ends the call must look.
+//! - `CLAIMED`: one thread has the sole right to write the outcome. Set in RUNNING.
+//! - `WAITED`: the list of waiters may not be empty; the thread that ends the call must take the
+//!   lock.
 //! - `FAILED`: the outcome is an error. Set with FINISHED, never alone.
-//! - `UNSETTLED`: the call is over but its waiters are still being told; callbacks borrow the
+//! - `UNSETTLED`: the call has ended but its waiters are being notified; callbacks borrow the
 //!   outcome, so that it may not be moved out yet.
-//! - `SEEN`: somebody was handed the error, so that it needs no line in the log.
+//! - `SEEN`: a caller has received the error, so that it is not logged as lost.
 //! - `TAKEN`: the outcome was moved out. Set by the owner of the only `Future`.
 
 use std::fmt;
@@ -35,7 +36,7 @@ const UNSETTLED: u8 = 1 << 5;
 const SEEN: u8 = 1 << 6;
 const TAKEN: u8 = 1 << 7;
 
-/// What a user can tell apart.
+/// The states that a user can distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Pending,
@@ -55,7 +56,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// One value of the state byte. A transition that is not allowed gives `None`.
+/// One value of the state byte. A transition that is not allowed returns `None`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State(pub(crate) u8);
 
@@ -79,7 +80,7 @@ impl State {
         self.0 & PHASE >= FINISHED
     }
 
-    /// Somebody is about to end the call.
+    /// A thread is about to end the call.
     pub(crate) fn is_claimed(self) -> bool {
         self.0 & CLAIMED != 0
     }
@@ -104,7 +105,7 @@ impl State {
         self.0 & TAKEN != 0
     }
 
-    /// Failed, and nobody was told.
+    /// Failed, and no caller has received the error.
     pub(crate) fn is_lost_failure(self) -> bool {
         self.is_failed() && self.0 & (SEEN | TAKEN) == 0
     }

@@ -1,7 +1,7 @@
 //! Lets a thread that drives a pool keep driving it while user code on that thread waits.
 //!
-//! The thread of a pool of ranks receives its answers, and runs callbacks: one of them that waits for
-//! a call of the pool would wait for itself. Every wait asks here before it sleeps.
+//! The thread of a pool of ranks receives its answers, and runs callbacks: one of them that waits
+//! for a call of the pool would wait for itself. Every wait asks here before it sleeps.
 
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub(crate) use imp::{WaitAssist, install, remove};
@@ -14,7 +14,7 @@ mod imp {
     use std::time::Instant;
 
     pub(crate) trait WaitAssist {
-        /// Drives the pool until `done` or `deadline`; may return early if that does not help.
+        /// Drives the pool until `done` or `deadline`; may return early if the pool cannot help.
         fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>);
     }
 

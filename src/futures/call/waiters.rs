@@ -1,7 +1,7 @@
-//! How the end of a call reaches those who wait for it.
+//! The waiters of a call: how they learn of its end.
 //!
-//! A blocked thread waits on a [`Signal`], one for as many calls as it waits for; each call's list
-//! of [`Waiters`] holds the signal together with the call's index among them.
+//! A blocked thread waits on one [`Signal`], for any number of calls; the list of [`Waiters`] of
+//! each call holds the signal together with the index of the call in the wait.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::wait_assist;
 use crate::sync::{Condvar, Mutex, wait_until};
 use crate::user_code::contain;
 
-/// Where calls report their end, and where one thread sleeps until enough of them have.
+/// Ended calls report here, and one thread sleeps here until enough of them have.
 #[derive(Debug)]
 pub(crate) struct Signal {
     ready: Mutex<Ready>,
@@ -30,12 +30,12 @@ struct Ready {
     /// Indices of ended calls that were not taken yet, in the order they ended.
     ended: VecDeque<usize>,
     failed: bool,
-    /// What the sleeping thread waits for; `None` while nobody sleeps.
+    /// What the sleeping thread waits for; `None` while it does not sleep.
     sleeper: Option<WakeWhen>,
-    /// The thread is to return from `wait_or_alarm`, whatever ended.
-    alarm: bool,
-    /// The end of a call with such an index, or a higher one, raises the alarm.
-    alarm_from: usize,
+    /// The thread must return from `wait_or_recheck`, whatever ended.
+    recheck: bool,
+    /// The end of a call with this index, or a higher one, sets `recheck`.
+    recheck_from: usize,
 }
 
 /// When a thread that waits on a [`Signal`] wants to be woken.
@@ -63,13 +63,13 @@ impl Signal {
             ended: VecDeque::new(),
             failed: false,
             sleeper: None,
-            alarm: false,
-            alarm_from: usize::MAX,
+            recheck: false,
+            recheck_from: usize::MAX,
         };
         Arc::new(Self { ready: Mutex::new(ready), wake: Condvar::new(), blocks: Blocks::new() })
     }
 
-    /// What the thread that sleeps here waits for.
+    /// The calls that the thread waits for, for the timeline.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.blocks
     }
@@ -79,42 +79,43 @@ impl Signal {
             let mut ready = self.ready.lock();
             ready.ended.push_back(index);
             ready.failed |= failed;
-            if index >= ready.alarm_from {
-                ready.alarm_from = usize::MAX;
-                ready.alarm = true;
+            if index >= ready.recheck_from {
+                ready.recheck_from = usize::MAX;
+                ready.recheck = true;
             }
-            ready.sleeper.is_some_and(|until| ready.alarm || ready.satisfies(until))
+            ready.sleeper.is_some_and(|until| ready.recheck || ready.satisfies(until))
         };
         if wake {
             self.wake.notify_one();
         }
     }
 
-    /// Has [`wait_or_alarm`](Self::wait_or_alarm) return.
-    pub(crate) fn alarm(&self) {
-        self.ready.lock().alarm = true;
+    /// Makes [`wait_or_recheck`](Self::wait_or_recheck) return.
+    pub(crate) fn recheck(&self) {
+        self.ready.lock().recheck = true;
         self.wake.notify_one();
     }
 
-    /// Has it return too when a call with this index, or a higher one, ends.
-    pub(crate) fn alarm_from(&self, index: usize) {
+    /// Makes it return also when a call with this index, or a higher one, ends.
+    pub(crate) fn recheck_from(&self, index: usize) {
         let mut ready = self.ready.lock();
-        ready.alarm_from = ready.alarm_from.min(index);
+        ready.recheck_from = ready.recheck_from.min(index);
     }
 
-    /// Blocks until `until` holds or the alarm was raised; says whether `until` holds.
-    pub(crate) fn wait_or_alarm(&self, until: WakeWhen) -> bool {
+    /// Blocks until `until` holds or [`recheck`](Self::recheck) is called; returns whether `until`
+    /// holds.
+    pub(crate) fn wait_or_recheck(&self, until: WakeWhen) -> bool {
         if wait_assist::is_present() {
             let returns = || {
                 let ready = self.ready.lock();
-                ready.alarm || ready.satisfies(until)
+                ready.recheck || ready.satisfies(until)
             };
             wait_assist::attend(&returns, None);
         }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
         while !ready.satisfies(until) {
-            if std::mem::take(&mut ready.alarm) {
+            if std::mem::take(&mut ready.recheck) {
                 return false;
             }
             ready.sleeper = Some(until);
@@ -129,7 +130,7 @@ impl Signal {
         self.ready.lock().satisfies(until)
     }
 
-    /// Blocks until `until` holds or the deadline passed; says whether it holds.
+    /// Blocks until `until` holds or the deadline has passed; returns whether it holds.
     pub(crate) fn wait(&self, until: WakeWhen, deadline: Option<Instant>) -> bool {
         if wait_assist::is_present() {
             wait_assist::attend(&|| self.holds(until), deadline);
@@ -147,7 +148,7 @@ impl Signal {
         true
     }
 
-    /// Moves the indices of the calls that ended since the last time to the end of `taken`.
+    /// Appends to `taken` the indices of the calls that have ended since the last time.
     pub(crate) fn take_ended(&self, taken: &mut VecDeque<usize>) {
         let mut ready = self.ready.lock();
         if taken.is_empty() {
@@ -158,32 +159,32 @@ impl Signal {
     }
 }
 
-/// It contains the user's, and does not unwind.
+/// A callback that contains the user's, and does not unwind.
 pub(crate) type Callback<T> = Box<dyn FnOnce(&AnyCall<T>) + Send>;
 
-/// One party that is to be told when a call ends.
+/// A party that is notified when a call ends.
 pub(crate) enum Waiter<T> {
     /// A thread that needs to know that the call is done.
     Done(Arc<Signal>, usize),
     /// A user's callback.
     Callback(Callback<T>),
-    /// A thread that will move the outcome out: told only when no callback borrows it any more.
+    /// A thread that will move the outcome out: notified when no callback borrows it any more.
     Settled(Arc<Signal>),
     /// An async task that will move the outcome out; likewise.
     Task(Waker),
-    /// The token of the running call: told earlier, when somebody asks it to stop.
+    /// The token of the running call: notified earlier, when the call is asked to stop.
     Token(CancelToken),
-    /// The rest of a chain that takes the outcome over; likewise.
+    /// A continuation that takes the outcome over; likewise.
     Then(Continuation),
 }
 
 impl<T> Waiter<T> {
-    /// Whether it is told only when the call is settled.
+    /// Whether it is notified only when the call is settled.
     pub(crate) fn is_for_settled(&self) -> bool {
         matches!(self, Self::Settled(_) | Self::Task(_) | Self::Then(_))
     }
 
-    /// Where a thread is asleep that is to be told.
+    /// The signal of the thread to be woken.
     pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
         match self {
             Self::Done(signal, _) | Self::Settled(signal) => Some(signal),
@@ -222,7 +223,7 @@ impl<T> Waiters<T> {
         Self(self.0.take())
     }
 
-    /// Whether to tell them is only to wake threads.
+    /// Whether to notify them runs no user code, but only wakes threads.
     #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
     pub(crate) fn are_threads(&self) -> bool {
         let wakes = |waiter: &Waiter<T>| {
@@ -275,8 +276,8 @@ impl<T> Waiters<T> {
         removed
     }
 
-    /// Whether another call follows.
-    pub(crate) fn has_rest(&self) -> bool {
+    /// Whether a continuation is among them.
+    pub(crate) fn has_continuation(&self) -> bool {
         self.iter().any(|waiter| matches!(waiter, Waiter::Then(_)))
     }
 
@@ -286,9 +287,9 @@ impl<T> Waiters<T> {
         nodes.map(|node| &node.waiter)
     }
 
-    /// Takes out those who only wake threads and can be told of the end now; says whether no callback
-    /// borrows the outcome, so that those are among them who wait for that.
-    #[must_use = "to be told outside of the lock"]
+    /// Removes those that only wake threads and can be notified now; returns whether no callback
+    /// borrows the outcome, so that those that wait for that are among them.
+    #[must_use = "notify them outside of the lock"]
     pub(crate) fn take_threads(&mut self) -> (Self, bool) {
         let settled = !self.iter().any(|waiter| matches!(waiter, Waiter::Callback(_)));
         let threads = self.remove(|waiter| match waiter {
@@ -320,8 +321,8 @@ impl<T> Drop for Waiters<T> {
 }
 
 impl<T> Waiters<T> {
-    /// One by one: a long list dropped recursively would overflow the stack. What is of users may
-    /// panic, and concerns neither the others nor whoever drops them.
+    /// Drops them one by one: a long list dropped recursively would overflow the stack. A panic of
+    /// user code affects neither the others nor the thread that drops them.
     #[inline(never)]
     fn drop_all(&mut self) {
         while let Some(waiter) = self.pop() {

@@ -20,21 +20,21 @@ impl<'a> View<'a> {
         if blocked.is_some_and(|blocked| blocked.out_of_stack) { NO_STACK } else { ADVICE }
     }
 
-    /// The cycle in words: each thread's innermost call, and what it waits for.
+    /// The cycle in words: the innermost call of each thread, and what it waits for.
     pub(super) fn describe(&mut self, path: &[GraphNode]) -> String {
         let registry = self.registry;
         let mut text = String::new();
         for pair in path.windows(2) {
             let (name, of_what) = match pair[0] {
-                GraphNode::Pool(_) => continue, // the thread before says it
+                GraphNode::Pool(_) => continue, // named by the thread before
                 GraphNode::Thread(key) => {
                     let Some(blocked) = registry.blocked.get(&key) else { continue };
                     (blocked.name, self.awaited_text(blocked, pair[1]))
                 }
                 GraphNode::Group(group) => {
                     let Some(group) = self.groups.get(&group).cloned() else { continue };
-                    let Some(look) = group.get().look() else { continue };
-                    (look.name, self.member_text(&group, look.call, pair[1]))
+                    let Some(snapshot) = group.get().snapshot() else { continue };
+                    (snapshot.name, self.member_text(&group, snapshot.call, pair[1]))
                 }
             };
             if let Some(of_what) = of_what {
@@ -45,14 +45,16 @@ impl<'a> View<'a> {
         text
     }
 
-    /// What `blocked` waits for on the way to `next`.
+    /// What `blocked` waits for because of which it needs `next`.
     fn awaited_text(&mut self, blocked: &'a BlockedThread, next: GraphNode) -> Option<String> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
             Awaits::RoomIn(pool) => return Some(format!("room in {}", self.pool_name(pool))),
             Awaits::CallbacksOf(call) => {
-                return call.look().map(|look| format!("the callbacks of `{}`", look.name));
+                return call
+                    .snapshot()
+                    .map(|snapshot| format!("the callbacks of `{}`", snapshot.name));
             }
         };
         let needs = Some(Branch::Needs(next));
@@ -81,8 +83,8 @@ impl<'a> View<'a> {
 
     fn end_text(&mut self, call: AwaitedCall<'a>) -> Option<String> {
         match self.end_of(call, None, self.beyond_deadlines) {
-            WaitEnd::Call(Some(look), _) => Some(self.whereabouts(look)),
-            WaitEnd::Group(look) => Some(format!("`{}`", look.name)),
+            WaitEnd::Call(Some(snapshot), _) => Some(self.whereabouts(snapshot)),
+            WaitEnd::Group(snapshot) => Some(format!("`{}`", snapshot.name)),
             WaitEnd::Call(None, _) | WaitEnd::InTime => None,
         }
     }

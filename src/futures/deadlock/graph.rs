@@ -1,35 +1,34 @@
 //! Whether a thread that is about to wait can ever go on. Pure: no lock, no thread, no call.
 //!
 //! A node is a blocked thread, a pool or a call made of others. It has branches: a branch moves by
-//! itself, or needs another node. A node goes on when any of its branches does, or when all of them
-//! do. What cannot be shown to move that way never will: the nodes that can are the least set with
-//! that property.
+//! itself, or needs another node. Depending on the node, it moves when any of its branches does, or
+//! when all of them do. The nodes that move are the least set with that property; all others are
+//! stuck for ever.
 //!
-//! The search is lazy and linear. It asks for one branch after the other, goes into a node the first
-//! time it comes across it, stops at the first branch that settles a node, and ends as soon as the
-//! node that it began with is settled.
+//! The search is lazy and linear. It asks for one branch after the other, enters each node once,
+//! stops at the first branch that settles a node, and ends as soon as the first node is settled.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What a node depends on.
+/// One thing that a node depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Branch<N> {
-    /// Something that is not blocked, or has ended.
+    /// A thing that is not blocked, or has ended.
     Moves,
     /// It moves if this node does.
     Needs(N),
 }
 
-/// Nodes, as far as they can be reached.
+/// The graph, explored on demand.
 pub(crate) trait Waits {
     type Node: Copy + Eq + Hash;
 
-    /// Whether it takes all branches for `node` to go on, not just one.
+    /// Whether `node` moves only if all its branches do, not just one.
     fn needs_all(&self, node: Self::Node) -> bool;
 
-    /// The next branch of `node`, and how far it was looked at then: 0 at first. `None` after the
-    /// last one.
+    /// The branch of `node` after the position `looked_at`, which is 0 at first; and the position
+    /// of that branch. `None` after the last one.
     fn next_branch(
         &mut self,
         node: Self::Node,
@@ -40,13 +39,13 @@ pub(crate) trait Waits {
 /// Why a node cannot move.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stuck<N> {
-    /// From the node to one that comes up again.
+    /// A path from the first node to one that is on the path already.
     pub(crate) path: Vec<N>,
-    /// All that were found to be stuck, in the order in which they were reached.
+    /// All stuck nodes, in the order in which they were reached.
     pub(crate) all: Vec<N>,
 }
 
-/// Looks whether `start` can move.
+/// Finds out whether `start` can move.
 pub(crate) fn can_move<W: Waits>(waits: &mut W, start: W::Node) -> Result<(), Stuck<W::Node>> {
     let mut search = Search { nodes: Vec::new(), known: HashMap::new() };
     let first = search.add(waits, start);
@@ -67,11 +66,11 @@ struct Reached<N> {
     node: N,
     needs_all: bool,
     moves: bool,
-    /// All branches were seen.
+    /// All its branches were seen.
     exhausted: bool,
     looked_at: usize,
     needs: Vec<usize>,
-    /// Of those, how many are not known to move.
+    /// How many of `needs` are not known to move.
     open: usize,
     needed_by: Vec<usize>,
 }
@@ -98,7 +97,8 @@ impl<N: Copy + Eq + Hash> Search<N> {
         index
     }
 
-    /// Looks at further branches of a node until it is settled, or there is a node to look at first.
+    /// Asks for further branches of a node until it is settled; or returns a node to be explored
+    /// first.
     fn go_on<W: Waits<Node = N>>(&mut self, waits: &mut W, index: usize) -> Option<usize> {
         loop {
             let here = &self.nodes[index];
@@ -137,16 +137,16 @@ impl<N: Copy + Eq + Hash> Search<N> {
         }
     }
 
-    /// All branches of a node were seen: whether it moves by them.
+    /// Decides whether a node moves, after all its branches were seen.
     fn settle(&mut self, index: usize) {
         let node = &self.nodes[index];
-        // Of no branches at all there is nothing to wait for.
+        // A node without branches waits for nothing.
         if node.open == 0 && (node.needs_all || node.needs.is_empty()) {
             self.spread(index);
         }
     }
 
-    /// A node moves, and so do those that only needed that.
+    /// Marks a node as moving, and all nodes that move because of it.
     fn spread(&mut self, index: usize) {
         let mut moving = vec![index];
         while let Some(index) = moving.pop() {
@@ -168,7 +168,7 @@ impl<N: Copy + Eq + Hash> Search<N> {
         let mut seen = vec![false; self.nodes.len()];
         loop {
             let last = path.last().copied().unwrap_or(first);
-            // There always is one: what is stuck needs something that is stuck.
+            // There always is one: a stuck node needs a stuck node.
             let next = self.nodes[last].needs.iter().find(|next| !self.nodes[**next].moves);
             let again = std::mem::replace(&mut seen[last], true);
             match next {

@@ -1,4 +1,4 @@
-//! What a waiting worker runs in place.
+//! Which calls a waiting worker runs in place.
 
 use super::REGISTRY;
 use super::pools::Generation;
@@ -8,12 +8,12 @@ use crate::futures::call::dependency::{Dependency, DependsOn, Snapshot};
 use crate::futures::call::in_place::{DependencyKind, InPlace, run_in_place};
 use crate::futures::call::state::Phase;
 
-/// How far a wait, or several for the same calls, came in running these in place.
+/// The progress of a wait, or of several for the same calls, in running these in place.
 #[derive(Debug, Default)]
 pub(crate) struct InPlaceRun {
-    /// The index of the call that comes next, if all are stuck.
+    /// The index of the call to try next, if all are stuck.
     next: usize,
-    /// They were found to be stuck then.
+    /// When they were found to be stuck.
     stuck_at: Option<Generation>,
     out_of_stack: bool,
 }
@@ -23,8 +23,8 @@ impl InPlaceRun {
         self.out_of_stack
     }
 
-    /// For a wait that ends only when all its calls have ended: runs those that wait for this worker's
-    /// pool, as long as no other worker is free to take them and none can be started.
+    /// For a wait that ends only when all its calls have ended: runs those that wait for this
+    /// worker's pool, as long as no other worker is free to take them and none can be started.
     #[inline] // what there is to do for a single call, as most are, is little
     pub(crate) fn while_nobody_is_free<C: AwaitedSet + ?Sized>(&mut self, calls: &C) {
         let kind = match setting() {
@@ -51,15 +51,15 @@ impl InPlaceRun {
         self.stuck_at = Some(generation);
     }
 
-    /// Whether what was found then holds still.
+    /// Whether they are still stuck.
     pub(super) fn is_stuck(&self, generation: impl FnOnce() -> Generation) -> bool {
         !self.out_of_stack && self.stuck_at.is_some_and(|then| then == generation())
     }
 
-    /// `call` was added to what is awaited, with this index.
+    /// Notes that `call` was added to the awaited calls, with this index.
     ///
-    /// The verdict stays if the call waits for the same pool: it needs the very worker that the others
-    /// wait for. So the loop over a window of a long map looks at each call once.
+    /// They stay stuck if the call waits for the same pool, because it needs the same worker. So a
+    /// loop over a window of a long map checks each call once.
     pub(crate) fn has_more(&mut self, index: usize, call: &dyn Dependency) {
         if self.stuck_at.is_some() && waits_for_this_pool(call) {
             self.next = self.next.min(index);
@@ -69,8 +69,8 @@ impl InPlaceRun {
         }
     }
 
-    /// Runs the next of `calls` that waits for this worker, or what it is made of, until the wait
-    /// `is_over` or another worker can move.
+    /// Runs the next of `calls` that waits for this worker's pool, or a dependency of it, until the
+    /// wait `is_over` or another worker can move.
     pub(super) fn while_stuck(&mut self, calls: &dyn AwaitedSet, is_over: impl Fn() -> bool) {
         let pool = current::worker_of();
         let then = self.stuck_at;
@@ -79,8 +79,8 @@ impl InPlaceRun {
             self.next = index + 1;
             match run_in_place(call, DependencyKind::Any, &mut go_on) {
                 InPlace::Ran => {
-                    // If it follows another call now, that may be one that can move.
-                    if call.look().is_some_and(|look| !look.state.is_done()) {
+                    // If it follows another call now, that one may be able to move.
+                    if call.snapshot().is_some_and(|snapshot| !snapshot.state.is_done()) {
                         self.stuck_at = None;
                     }
                     return;
@@ -99,6 +99,9 @@ impl InPlaceRun {
 
 fn waits_for_this_pool(call: &dyn Dependency) -> bool {
     let pool = current::worker_of();
-    let waits = |look: Snapshot| look.pool == pool && look.state.phase() == Phase::Pending;
-    pool != 0 && call.look().is_some_and(waits) && matches!(call.follows(None), DependsOn::Nothing)
+    let waits =
+        |snapshot: Snapshot| snapshot.pool == pool && snapshot.state.phase() == Phase::Pending;
+    pool != 0
+        && call.snapshot().is_some_and(waits)
+        && matches!(call.follows(None), DependsOn::Nothing)
 }

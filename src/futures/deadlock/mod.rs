@@ -6,34 +6,33 @@
 //! what waits for its own pool; if there is no such call, the wait fails with [`Error::Deadlock`].
 //! Other threads, waits with a time limit and waits for what is done never come here.
 //!
-//! **Exact.** Only a blocked thread can be part of a deadlock, and all blocked threads are in the
-//! registry, so that a deadlock comes about only when a thread is added to it: the thread that
-//! closes the cycle finds it, under the registry's lock. What is registered is blocked until a call
-//! ends, and calls only ever get closer to their end, so that a look at a call's state that is out of
-//! date can make something seem stuck only if the thread that would have moved it is registered,
-//! that is, blocked.
+//! **Exact.** Only blocked threads can be part of a deadlock, and all of them are in the registry. So a
+//! deadlock comes about only when a thread is added: the thread that closes the cycle finds it,
+//! under the registry's lock. A registered thread is blocked until a call ends, and calls only ever
+//! get closer to their end. So an outdated state of a call can make a thread seem stuck only if the
+//! thread that would have moved the call is registered, that is, blocked.
 //!
-//! **Running in place.** A thread that is stuck may be one that could run what is missing: a call of
-//! its own pool that it waits for. The thread that finds the deadlock does that itself if it can;
-//! else it wakes those of the stuck threads that can, if that is enough for it to move, and waits like
-//! the others. Each of them checks again, and runs its call if it is still stuck. A thread that waits
-//! for room in a full queue is such a one as well: it runs the call that it could not submit.
+//! **Running in place.** A stuck thread may be able to run the missing call itself: one of its own pool that
+//! it waits for. The thread that finds the deadlock does so if it can. Otherwise, if it would move
+//! once other stuck threads ran their calls, it wakes these and waits. Each of them checks again,
+//! and runs its call if it is still stuck. A thread that waits for room in a full queue can run the
+//! call that it could not submit.
 //!
-//! **Checking again.** What is not so monotonous has blocked threads check again
-//! ([`recheck_blocked`]): a pool loses the right to grow, a call follows another one than before, a
-//! group loses the member that was counted on. Each of them counts as able to move until it has
-//! checked; so the last one to check sees everything.
+//! **Checking again.** Some events can make a wait more stuck: a pool may no longer grow, a call follows
+//! another one than before, a group loses the member that was relied on. These make blocked threads
+//! check again ([`recheck_blocked`]). Each of these counts as able to move until it has checked, so
+//! the last one to check sees everything.
 //!
-//! **Cost.** Before the thread was added, everything registered could move. So it is part of a
-//! deadlock only if something depends on it: somebody waits for a call that it runs, or its pool has
-//! no other worker left. If not, nothing is searched. Else the search ends at the first branch that
-//! moves, and is linear in what it looks at.
+//! **Cost.** Before a thread is added, every registered thread can move. So the new one is part of a
+//! deadlock only if something depends on it: another thread waits for a call that it runs, or its
+//! pool has no other worker left. If not, nothing is searched. Otherwise the search ends at the
+//! first branch that moves, and is linear in what it visits.
 //!
-//! **Nothing of the user's** is owned, called or dropped here, so that nothing unwinds under the
-//! lock; and a wait leaves by a guard that is made under the lock that it was entered by.
+//! **No user values** are owned or dropped here, and no user code is called, so that nothing unwinds under
+//! the lock. A wait leaves the registry by a guard that is made under the same lock as its entry.
 //!
-//! What counts as able to move: threads that compute, sleep or block elsewhere, promises, deadlines,
-//! pools that may start a worker or have one that is not blocked.
+//! These count as able to move: threads that compute, sleep or block elsewhere; promises;
+//! deadlines; pools that may start a worker or have one that is not blocked.
 //!
 //! LOCK: the registry before a group, a hop of a chain, a scope or a signal.
 
@@ -64,18 +63,18 @@ global_mutex! {
 }
 
 thread_local_static! {
-    /// Names this thread in the registry; 0 before its first wait there.
+    /// Identifies this thread in the registry; 0 before its first wait there.
     THREAD: Cell<ThreadKey> = Cell::new(0)
 }
 
 /// When a wait is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitFor {
-    /// All its calls are done.
+    /// When all its calls are done.
     All,
-    /// One of them is.
+    /// When one of them is.
     Any,
-    /// One of them failed, or all are done.
+    /// When one of them has failed, or all are done.
     Failure,
 }
 
@@ -84,9 +83,9 @@ pub(crate) enum WaitFor {
 pub(crate) enum OnDeadlock {
     /// The wait fails.
     Fails,
-    /// Another one that is part of the deadlock fails in its place; it fails if they all insist.
+    /// Another wait of the deadlock fails in its place; it fails itself if all of them insist.
     Insists,
-    /// Another one fails in its place, even if that insists.
+    /// Another wait fails in its place, even if that one insists.
     Forces,
 }
 
@@ -94,11 +93,11 @@ pub(crate) enum OnDeadlock {
 #[derive(Clone, Copy)]
 pub(crate) enum Awaits<'a> {
     Calls(&'a dyn AwaitedSet),
-    /// That all workers of the pool have ended.
+    /// The end of all workers of the pool.
     EndOf(PoolId),
-    /// That a worker of the pool takes a call, so that there is room in its queue for another.
+    /// Room in the queue of the pool: that a worker takes a call.
     RoomIn(PoolId),
-    /// That the callbacks of a call that is done have returned.
+    /// The return of the callbacks of a call that is done.
     CallbacksOf(&'a dyn Dependency),
 }
 
@@ -108,8 +107,8 @@ pub(crate) struct Wait<'a> {
     pub(crate) awaits: Awaits<'a>,
     pub(crate) goal: WaitFor,
     pub(crate) on_deadlock: OnDeadlock,
-    /// Whether what it waits for is still what it gave. Asked under the registry's lock; who makes it
-    /// false has blocked threads check again after that.
+    /// Whether `awaits` still describes what the thread waits for. Called under the registry's
+    /// lock; code that makes it false calls [`recheck_blocked`] afterwards.
     pub(crate) is_current: &'a dyn Fn() -> bool,
 }
 
@@ -119,32 +118,32 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// Names a thread that has been blocked, as long as it lives.
+/// Identifies a thread that has been blocked, as long as it lives.
 type ThreadKey = usize;
 
 struct Registry {
     last_thread: ThreadKey,
     /// Ordered, so that a model checker sees the same order in each run.
     blocked: BTreeMap<ThreadKey, BlockedThread>,
-    /// In which thread a call is being run, or its callbacks. Has those of blocked threads, and of
-    /// threads that were blocked inside of them before.
+    /// The thread that runs a call, or its callbacks, by the address of the call. Has the calls of
+    /// blocked threads, and those inside of which a thread was blocked before.
     runs: HashMap<usize, ThreadKey>,
     last_pool: PoolId,
     pools: HashMap<PoolId, Pool>,
 }
 
-/// What a blocked thread waits for, its lifetime forgotten.
+/// What a blocked thread waits for, with its lifetime erased.
 #[derive(Clone, Copy)]
 struct Awaited(Awaits<'static>);
 
-// SAFETY: the reference is followed only while the wait is registered, see `Awaited::get`. What is
-// asked of the calls then is atomic or under locks of its own and has nothing to do with their values.
+// SAFETY: the reference is used only while the wait is registered, see `Awaited::new`. The methods
+// of the calls that are used then are atomic or take locks of their own, and do not touch values.
 unsafe impl Send for Awaited {}
 
 impl Awaited {
     /// # Safety
     ///
-    /// What `awaits` borrows stays as it is until this is off the registry.
+    /// What `awaits` borrows is not changed or dropped until the wait has left the registry.
     unsafe fn new(awaits: Awaits<'_>) -> Self {
         // SAFETY: only the lifetime changes; by the caller's promise it is long enough.
         Self(unsafe { std::mem::transmute::<Awaits<'_>, Awaits<'static>>(awaits) })
@@ -164,44 +163,44 @@ struct BlockedThread {
     awaited: Awaited,
     signal: Arc<Signal>,
     /// It was told to check again, and counts as able to move.
-    alarmed: bool,
-    /// What it found when it checked rests on a call made of others.
+    rechecks: bool,
+    /// The result of its check depends on a call made of others.
     watches: bool,
     /// It has no stack left to run a call in place.
     out_of_stack: bool,
-    /// It was chosen to fail.
+    /// It was chosen to fail, for this reason.
     refused: Option<String>,
 }
 
 /// Which blocked threads are to check again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recheck {
-    /// All: there are fewer workers than before, or fewer that may come.
+    /// All: there are fewer workers than before, or fewer may be started.
     All,
-    /// Those that rest on calls made of others: one of these depends on other calls than before.
+    /// Those that depend on calls made of others: such a call depends on other calls than before.
     Composed,
 }
 
-/// Has blocked threads check again: what they saw may have changed.
+/// Makes blocked threads check again, because what they saw may have changed.
 pub(crate) fn recheck_blocked(which: Recheck) {
     let signals: Vec<_> = {
         let mut registry = REGISTRY.lock();
         let Registry { blocked, pools, .. } = &mut *registry;
         let due = |blocked: &BlockedThread| {
-            !blocked.alarmed && (which == Recheck::All || blocked.watches)
+            !blocked.rechecks && (which == Recheck::All || blocked.watches)
         };
         let due = blocked.iter_mut().filter(|(_, blocked)| due(blocked));
-        due.map(|(key, blocked)| blocked.alarm(*key, pools)).collect()
+        due.map(|(key, blocked)| blocked.recheck(*key, pools)).collect()
     };
-    signals.iter().for_each(|signal| signal.alarm());
+    signals.iter().for_each(|signal| signal.recheck());
 }
 
-/// A composed call depends on other calls than before.
+/// Called when a composed call depends on other calls than before.
 fn recheck_composed() {
     recheck_blocked(Recheck::Composed);
 }
 
-/// A call that this thread ran, or whose callbacks it ran, when it was blocked has left it.
+/// Called when this thread has ended a call, or its callbacks, inside of which it was blocked.
 #[cold]
 fn forget_running(call: usize) {
     let key = THREAD.try_with(Cell::get).unwrap_or(0);
@@ -211,17 +210,17 @@ fn forget_running(call: usize) {
     }
 }
 
-/// Whether a wait of this thread is one that others may depend on.
+/// Whether other waits may depend on a wait of this thread.
 pub(crate) fn concerns_this_thread() -> bool {
     current::is_in_call() || current::worker_of() != 0 || current::is_notifying_any()
 }
 
-/// Waits without a time limit until `until` holds on `signal`, to which what is awaited reports; for
-/// room in a queue only as long as there can ever be any.
+/// Waits without a time limit until `until` holds on `signal`, to which the awaited calls report. A
+/// wait for room in a queue also returns if there will never be any.
 ///
 /// # Errors
 ///
-/// [`Error::Deadlock`] if that will never be.
+/// [`Error::Deadlock`] if `until` can never hold.
 pub(crate) fn wait(
     signal: &Arc<Signal>,
     until: WakeWhen,
@@ -241,7 +240,7 @@ pub(crate) fn wait(
         }
         match Registered::enter(signal, wait, run)? {
             EnterOutcome::Blocked(registered) => {
-                let over = signal.wait_or_alarm(until);
+                let over = signal.wait_or_recheck(until);
                 let refused = registered.leave();
                 if over {
                     return Ok(());
@@ -255,15 +254,15 @@ pub(crate) fn wait(
             EnterOutcome::NotCurrent => {}
         }
         if !(wait.is_current)() {
-            return Ok(()); // the caller looks what it waits for now
+            return Ok(()); // the caller finds out what it waits for now
         }
     }
 }
 
 impl BlockedThread {
-    #[must_use = "the alarm is to be raised without the registry's lock"]
-    fn alarm(&mut self, key: ThreadKey, pools: &mut HashMap<PoolId, Pool>) -> Arc<Signal> {
-        self.alarmed = true;
+    #[must_use = "the signal is to be sent without the registry's lock"]
+    fn recheck(&mut self, key: ThreadKey, pools: &mut HashMap<PoolId, Pool>) -> Arc<Signal> {
+        self.rechecks = true;
         if let Some(pool) = pools.get_mut(&self.worker_of) {
             pool.unblock(key);
         }
@@ -321,13 +320,13 @@ impl Registry {
         Some(blocked)
     }
 
-    fn alarm(&mut self, key: ThreadKey) -> Option<Arc<Signal>> {
+    fn recheck(&mut self, key: ThreadKey) -> Option<Arc<Signal>> {
         let blocked = self.blocked.get_mut(&key)?;
-        Some(blocked.alarm(key, &mut self.pools))
+        Some(blocked.recheck(key, &mut self.pools))
     }
 
-    /// As long as this is the same, no call that was found to be stuck in the queue of `pool` can
-    /// have come to move but by the thread that found it.
+    /// As long as this does not change, a call that was found to be stuck in the queue of `pool`
+    /// can be moved by no thread but the one that found it.
     fn generation(&self, pool: PoolId) -> Generation {
         Generation::of(self.pools.get(&pool))
     }
@@ -351,6 +350,6 @@ impl Registry {
             OnDeadlock::Fails | OnDeadlock::Insists => may_fail,
         }?;
         self.blocked.get_mut(&chosen)?.refused = Some(text.to_string());
-        self.alarm(chosen)
+        self.recheck(chosen)
     }
 }

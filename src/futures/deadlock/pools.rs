@@ -1,4 +1,4 @@
-//! What the registry of waits knows of pools.
+//! The registry's view of pools.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{REGISTRY, ThreadKey};
 use crate::futures::call::current::PoolId;
 
-/// How many workers a pool has, and whether it may start another; written by the pool, read by the
-/// registry. It owns nothing else of the pool's, so that the registry may keep it.
+/// The number of workers of a pool, and whether it may start another; written by the pool, read by
+/// the registry. It owns nothing else of the pool, so that the registry may keep it.
 #[derive(Debug)]
 pub(crate) struct PoolCapacity {
     name: String,
-    /// Twice the number of workers, and one more if there may be more of them: both of the same
-    /// moment. Not seen by model checkers: it is written under the pool's lock, and what it takes
-    /// away is followed by [`recheck_blocked`](super::recheck_blocked), which takes the registry's.
+    /// Twice the number of workers, plus one if there may be more: both at the same moment. Model
+    /// checkers do not see it: it is written under the pool's lock, and each decrease is followed
+    /// by [`recheck_blocked`](super::recheck_blocked), which takes the registry's lock.
     word: AtomicUsize,
 }
 
@@ -27,10 +27,11 @@ impl PoolCapacity {
         &self.name
     }
 
-    /// Under the pool's lock, so that the latest is what stays.
+    /// Called under the pool's lock, so that the latest value stays.
     pub(crate) fn set(&self, workers: usize, may_grow: bool) {
-        // ORDERING: Relaxed; a look that comes too early for a loss is made again after
-        // `recheck_blocked`, and one that comes too early for a gain might have been made before it.
+        // ORDERING: Relaxed; a thread that reads too early to see a decrease checks again after
+        // `recheck_blocked`, and one that reads too early to see an increase could have checked
+        // before it.
         self.word.store(workers * 2 + usize::from(may_grow), Ordering::Relaxed);
     }
 
@@ -42,11 +43,11 @@ impl PoolCapacity {
 /// A pool in the registry.
 pub(super) struct Pool {
     capacity: Arc<PoolCapacity>,
-    /// Its workers that are blocked and were not told to check again.
+    /// Its blocked workers, without those that were told to check again.
     blocked: BTreeSet<ThreadKey>,
-    /// How often one was added or taken out.
+    /// How often a worker was added to `blocked` or removed.
     changes: u64,
-    /// How many blocked threads wait for its end.
+    /// How many blocked threads wait for the end of the pool.
     pub(super) ends_awaited: usize,
 }
 
@@ -63,8 +64,7 @@ impl Pool {
         self.changes += u64::from(self.blocked.remove(&key));
     }
 
-    /// Whether a worker can come for a call that waits in the queue although none of the blocked
-    /// ones can move.
+    /// Whether a worker can take a queued call even if no blocked one can move.
     pub(super) fn has_another_worker(&self) -> bool {
         let word = self.capacity.word();
         word % 2 == 1 || word / 2 > self.blocked.len()
@@ -76,7 +76,7 @@ impl Pool {
     }
 }
 
-/// A state of a pool, as far as it concerns a worker that runs calls in place.
+/// The version of a pool's state, as far as it concerns a worker that runs calls in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation {
     changes: u64,
@@ -90,7 +90,7 @@ impl Generation {
     }
 }
 
-/// Enters a pool; the number names it until [`forget_pool`].
+/// Registers a pool; returns its number, which is used again only after [`forget_pool`].
 pub(crate) fn register_pool(capacity: Arc<PoolCapacity>) -> PoolId {
     let mut registry = REGISTRY.lock();
     loop {

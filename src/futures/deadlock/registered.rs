@@ -1,4 +1,4 @@
-//! How a wait gets into the registry and off it, in whatever way it ends.
+//! How a wait enters the registry, and leaves it in whatever way it ends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::futures::call::current;
 use crate::futures::call::waiters::Signal;
 use crate::sync::MutexGuard;
 
-/// A wait that is in the registry, until this is dropped.
+/// A wait that is in the registry until this is dropped.
 #[must_use = "it leaves when dropped"]
 pub(super) struct Registered(ThreadKey);
 
@@ -20,7 +20,7 @@ pub(super) enum EnterOutcome<'a> {
     Blocked(Registered),
     /// No awaited call can move, but the thread can run some of them in place.
     MayRun(&'a dyn AwaitedSet),
-    /// There will be no room in the queue; the caller has a call to run instead.
+    /// There will be no room in the queue; the caller has to run its call itself.
     NoRoom,
     NotCurrent,
 }
@@ -37,17 +37,17 @@ impl Registered {
             name: current::innermost_name().unwrap_or("a thread"),
             goal: wait.goal,
             on_deadlock: wait.on_deadlock,
-            // SAFETY: `wait` outlives this function, and the guard that is made of it below is
-            // dropped here, or by `wait`, which has it by reference: the wait is off the registry
-            // before what it borrows can change.
+            // SAFETY: `wait` outlives this function, and the guard that is made below is dropped
+            // here, or by `deadlock::wait`, which has `wait` by reference. So the wait has left the
+            // registry before what it borrows can change.
             awaited: unsafe { Awaited::new(wait.awaits) },
             signal: Arc::clone(signal),
-            alarmed: false,
+            rechecks: false,
             watches: false,
             out_of_stack: run.is_out_of_stack(),
             refused: None,
         };
-        let mut alarmed = Vec::new();
+        let mut to_recheck = Vec::new();
         let entered = {
             let registry = REGISTRY.lock();
             if !(wait.is_current)() {
@@ -61,26 +61,27 @@ impl Registered {
             let mut entering = Entering::new(registry, blocked);
             let Entering { registry, key, .. } = &mut entering;
             let key = *key;
-            let verdict = loop {
-                let verdict = check(registry, key);
-                match &verdict {
-                    WaitCheck::Waits | WaitCheck::CanRun => break verdict,
+            let found = loop {
+                let found = check(registry, key);
+                match &found {
+                    WaitCheck::Waits | WaitCheck::CanRun => break found,
                     WaitCheck::OthersCanRun(others) => {
-                        alarmed.extend(others.iter().filter_map(|other| registry.alarm(*other)));
+                        to_recheck
+                            .extend(others.iter().filter_map(|other| registry.recheck(*other)));
                         break WaitCheck::Waits;
                     }
                     WaitCheck::Stuck(path, text) => match registry.refuse_other(key, path, text) {
-                        Some(signal) => alarmed.push(signal),
+                        Some(signal) => to_recheck.push(signal),
                         None if wait.on_deadlock == OnDeadlock::Forces => break WaitCheck::Waits,
-                        None => break verdict,
+                        None => break found,
                     },
                 }
             };
-            match verdict {
+            match found {
                 WaitCheck::Waits | WaitCheck::OthersCanRun(_) => {
                     Ok(EnterOutcome::Blocked(entering.stays()))
                 }
-                // Off again under the same lock: others must not take a thread that goes on for
+                // It leaves under the same lock: this thread goes on, and must not seem to be
                 // stuck.
                 WaitCheck::CanRun => {
                     entering.leave();
@@ -94,11 +95,11 @@ impl Registered {
                 WaitCheck::Stuck(_, text) => Err(Error::Deadlock(text.into())),
             }
         };
-        alarmed.iter().for_each(|signal| signal.alarm());
+        to_recheck.iter().for_each(|signal| signal.recheck());
         entered
     }
 
-    /// Takes the wait off the registry; gives the reason if it was chosen to fail.
+    /// Removes the wait from the registry; returns the reason if it was chosen to fail.
     pub(super) fn leave(self) -> Option<String> {
         let key = std::mem::ManuallyDrop::new(self).0;
         let left = REGISTRY.lock().leave(key);
@@ -106,7 +107,7 @@ impl Registered {
     }
 }
 
-/// A wait that was entered into the registry, which is still locked. It leaves, under the same lock,
+/// A wait that has entered the registry, which is still locked. It leaves, under the same lock,
 /// unless it [stays](Self::stays).
 struct Entering<'a> {
     registry: MutexGuard<'a, Registry>,

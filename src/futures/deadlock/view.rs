@@ -1,4 +1,4 @@
-//! The registry as a graph of blocked threads, pools and calls made of others.
+//! The registry as a graph of blocked threads, pools and calls made of others; see `graph.rs`.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use crate::futures::call::dependency::{Dependency, DependencyRef, DependsOn, Sna
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiters::WakeWhen;
 
-/// What a thread that was entered into the registry is to do.
+/// What a thread that was added to the registry has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WaitCheck {
     Waits,
-    /// Nothing that it waits for can move, but it has a call to run in place.
+    /// Nothing that it waits for can move, but it can run one of the calls in place.
     CanRun,
-    /// It can move if these threads, which are stuck, run the calls in place that they wait for.
+    /// It moves if these stuck threads run in place the calls that they wait for.
     OthersCanRun(Vec<ThreadKey>),
-    /// What it waits for cannot end; the threads on the way to the cycle, and the cycle in words.
+    /// Its wait cannot end. Has the threads on the path to the cycle, and the cycle in words.
     Stuck(Vec<ThreadKey>, String),
 }
 
-/// Looks what the wait of this thread, `key`, comes to.
+/// Checks the wait of this thread, `key`.
 pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> WaitCheck {
     if !is_depended_on(registry, key) {
         return WaitCheck::Waits;
@@ -42,11 +42,13 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> WaitCheck {
             let text = view.describe(&stuck.path) + view.advice(key);
             return WaitCheck::Stuck(threads(stuck.path).collect(), text);
         }
-        // They move if they are told; whether that is enough for this one is seen then.
+        // These move once they are told to. The next turn shows whether that is enough for this
+        // one.
         view.running.extend(running);
     }
     let View { mut watches, saw_deadline, mut running, .. } = view;
-    // Nobody need sit out a deadline, if that is all that moves them and they have something to run.
+    // If only a deadline moves the threads, and one of them can run a call in place, none should
+    // wait for the deadline.
     if saw_deadline {
         let mut view = View { beyond_deadlines: true, ..View::new(registry) };
         if let Err(stuck) = can_move(&mut view, GraphNode::Thread(key)) {
@@ -65,12 +67,13 @@ pub(super) fn check(registry: &mut Registry, key: ThreadKey) -> WaitCheck {
     if running.is_empty() { WaitCheck::Waits } else { WaitCheck::OthersCanRun(running) }
 }
 
-/// Whether something depends on this thread, `key`. If not, its wait stops nobody.
+/// Whether something depends on this thread, `key`. If not, its wait can be part of no deadlock.
 ///
-/// A thread that waits for a call registers with the call before it comes to the registry: either
-/// that is seen here, or it comes later and sees this thread blocked.
+/// A thread that waits for a call registers with the call before it enters the registry. So either
+/// this function sees that, or that thread enters later and sees this one blocked.
 fn is_depended_on(registry: &Registry, key: ThreadKey) -> bool {
-    /// So many calls within calls are looked at; if there are more, there might be one.
+    /// The most nested calls that are checked; if there are more, one of them is assumed to be
+    /// awaited.
     const FRAMES: usize = 64;
     let worker_of = registry.blocked.get(&key).map_or(0, |blocked| blocked.worker_of);
     let counts = registry
@@ -100,19 +103,19 @@ impl GraphNode {
 
 pub(super) struct View<'a> {
     pub(super) registry: &'a Registry,
-    /// Those that were come across.
+    /// The groups that were reached.
     pub(super) groups: HashMap<usize, AwaitedCall<'a>>,
-    /// Something rests on a call made of others.
+    /// The result depends on a call made of others.
     watches: bool,
-    /// There is a deadline on the way.
+    /// A deadline was seen.
     saw_deadline: bool,
-    /// Looks what there is behind deadlines.
+    /// Whether to ignore deadlines.
     pub(super) beyond_deadlines: bool,
-    /// Threads that have something to run in place.
+    /// Threads that have a call to run in place.
     running: Vec<ThreadKey>,
 }
 
-/// A call on the way.
+/// A call that was reached.
 #[derive(Clone)]
 pub(super) enum AwaitedCall<'a> {
     Awaited(&'a dyn Dependency),
@@ -128,13 +131,13 @@ impl AwaitedCall<'_> {
     }
 }
 
-/// Where the way from a call to what it follows ends.
+/// The end of the chain of a call.
 pub(super) enum WaitEnd {
     /// A call that follows no other, or has ended, and the one that follows it.
     Call(Option<Snapshot>, Option<usize>),
     /// A call made of others.
     Group(Snapshot),
-    /// There is a deadline on the way.
+    /// There is a deadline in the chain.
     InTime,
 }
 
@@ -150,7 +153,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Goes from `call` to what it follows in the end.
+    /// Follows the chain of `call` to its first call.
     pub(super) fn end_of(
         &mut self,
         mut call: AwaitedCall<'a>,
@@ -159,66 +162,68 @@ impl<'a> View<'a> {
     ) -> WaitEnd {
         loop {
             let follows = call.get().follows(Some(recheck_composed));
-            let look = call.get().look();
-            match (follows, look) {
+            let snapshot = call.get().snapshot();
+            match (follows, snapshot) {
                 (DependsOn::InTime(_), _) if !beyond => {
                     self.saw_deadline = true;
                     return WaitEnd::InTime;
                 }
-                (DependsOn::Call(next) | DependsOn::InTime(next), Some(look)) => {
+                (DependsOn::Call(next) | DependsOn::InTime(next), Some(snapshot)) => {
                     self.watches = true;
-                    follower = Some(look.call);
+                    follower = Some(snapshot.call);
                     call = AwaitedCall::Followed(next);
                 }
-                (DependsOn::Group, Some(look)) if !look.state.is_done() => {
+                (DependsOn::Group, Some(snapshot)) if !snapshot.state.is_done() => {
                     self.watches = true;
-                    self.groups.entry(look.call).or_insert(call);
-                    return WaitEnd::Group(look);
+                    self.groups.entry(snapshot.call).or_insert(call);
+                    return WaitEnd::Group(snapshot);
                 }
-                (_, look) => return WaitEnd::Call(look, follower),
+                (_, snapshot) => return WaitEnd::Call(snapshot, follower),
             }
         }
     }
 
-    /// What `call` depends on; `None` if it is over and was not what the wait is for.
+    /// What `call` depends on; `None` if it has ended, but not in the way that the wait is for.
     pub(super) fn branch(
         &mut self,
         call: AwaitedCall<'a>,
         follower: Option<usize>,
         goal: WaitFor,
     ) -> Option<Branch<GraphNode>> {
-        let (look, follower) = match self.end_of(call, follower, self.beyond_deadlines) {
+        let (snapshot, follower) = match self.end_of(call, follower, self.beyond_deadlines) {
             WaitEnd::InTime => return Some(Branch::Moves),
-            WaitEnd::Group(look) => return Some(Branch::Needs(GraphNode::Group(look.call))),
-            WaitEnd::Call(Some(look), follower) => (look, follower),
+            WaitEnd::Group(snapshot) => {
+                return Some(Branch::Needs(GraphNode::Group(snapshot.call)));
+            }
+            WaitEnd::Call(Some(snapshot), follower) => (snapshot, follower),
             WaitEnd::Call(None, follower) => return Some(self.run_by(follower)),
         };
-        match look.state.phase() {
+        match snapshot.state.phase() {
             Phase::Finished | Phase::Cancelled if follower.is_none() => match goal {
                 WaitFor::Any => Some(Branch::Moves),
-                WaitFor::Failure => look.state.is_failed().then_some(Branch::Moves),
+                WaitFor::Failure => snapshot.state.is_failed().then_some(Branch::Moves),
                 WaitFor::All => None,
             },
-            // Its callbacks come first, then what follows it.
+            // The thread runs its callbacks, or a continuation.
             Phase::Finished | Phase::Cancelled => {
-                Some(self.run_by([follower, Some(look.call)].into_iter().flatten()))
+                Some(self.run_by([follower, Some(snapshot.call)].into_iter().flatten()))
             }
-            _ if look.pool == 0 => Some(Branch::Moves), // who holds the promise is not known
-            Phase::Running => Some(self.run_by(Some(look.call))),
-            Phase::Pending => Some(self.taken_by(look.pool)),
+            _ if snapshot.pool == 0 => Some(Branch::Moves), // the owner of the promise is not known
+            Phase::Running => Some(self.run_by(Some(snapshot.call))),
+            Phase::Pending => Some(self.taken_by(snapshot.pool)),
         }
     }
 
-    /// One of these calls is being run, or its callbacks.
+    /// A branch: the thread that runs one of these calls, or its callbacks.
     fn run_by(&self, calls: impl IntoIterator<Item = usize>) -> Branch<GraphNode> {
         let runner = calls.into_iter().find_map(|call| {
             let key = self.registry.runs.get(&call)?;
-            self.registry.blocked.get(key).filter(|blocked| !blocked.alarmed).map(|_| *key)
+            self.registry.blocked.get(key).filter(|blocked| !blocked.rechecks).map(|_| *key)
         });
         runner.map_or(Branch::Moves, |key| Branch::Needs(GraphNode::Thread(key)))
     }
 
-    /// Some worker of the pool takes a call.
+    /// A branch: any worker of the pool takes a call.
     fn taken_by(&self, id: PoolId) -> Branch<GraphNode> {
         match self.registry.pools.get(&id) {
             Some(pool) if !pool.has_another_worker() => Branch::Needs(GraphNode::Pool(id)),
@@ -231,7 +236,7 @@ impl<'a> View<'a> {
         let registry = self.registry;
         let Some(blocked) = registry.blocked.get(&thread) else { return false };
         let calls = match blocked.awaited.get() {
-            Awaits::RoomIn(_) => return true, // the call that it could not submit
+            Awaits::RoomIn(_) => return true, // it can run the call that it could not submit
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(_) | Awaits::CallbacksOf(_) => return false,
         };
@@ -257,15 +262,15 @@ impl<'a> View<'a> {
         false
     }
 
-    /// Whether `call` comes down to one that waits in the queue of `pool`; if it is made of others,
-    /// these are to be looked at.
+    /// Whether the chain of `call` begins with a call that waits in the queue of `pool`. If it
+    /// begins with a group, that is added to `groups`.
     fn is_for(&mut self, pool: PoolId, call: AwaitedCall<'a>, groups: &mut Vec<usize>) -> bool {
         match self.end_of(call, None, true) {
-            WaitEnd::Call(Some(look), _) => {
-                look.pool == pool && look.state.phase() == Phase::Pending
+            WaitEnd::Call(Some(snapshot), _) => {
+                snapshot.pool == pool && snapshot.state.phase() == Phase::Pending
             }
-            WaitEnd::Group(look) => {
-                groups.push(look.call);
+            WaitEnd::Group(snapshot) => {
+                groups.push(snapshot.call);
                 false
             }
             WaitEnd::Call(None, _) | WaitEnd::InTime => false,
@@ -273,8 +278,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// All that is awaited, the last first: what was submitted last is likely to end last, so that what
-/// is learned about it holds longest.
+/// The awaited calls, the last first: the call that was submitted last is likely to end last, so
+/// that what is learned about it stays true longest.
 pub(super) fn backwards<'a>(calls: &'a dyn AwaitedSet) -> impl Iterator<Item = AwaitedCall<'a>> {
     let mut end = usize::MAX;
     std::iter::from_fn(move || {
@@ -294,13 +299,13 @@ impl Waits for View<'_> {
                 let goal = self.registry.blocked.get(&thread).map(|blocked| blocked.goal);
                 goal.is_none_or(|goal| goal == WaitFor::All)
             }
-            // A group may end by any of its members; if it does not, it is looked at again.
+            // Any member may end a group. If one does not, blocked threads check again.
             GraphNode::Pool(_) | GraphNode::Group(_) => false,
         }
     }
 
-    /// Calls are looked at from the last to the first: `looked_at` is how far that is from the end of
-    /// all numbers. Threads are looked at by rising keys.
+    /// Calls are visited from the last to the first: `looked_at` is `usize::MAX` minus the index.
+    /// Threads are visited by rising keys.
     fn next_branch(
         &mut self,
         node: GraphNode,
@@ -332,7 +337,7 @@ impl Waits for View<'_> {
                 let calls = match blocked.awaited.get() {
                     Awaits::EndOf(pool) => return worker(pool),
                     Awaits::RoomIn(_) | Awaits::CallbacksOf(_) if looked_at > 0 => return None,
-                    // It may be over, and the thread not have run since.
+                    // The wait may be over although the thread has not run since.
                     Awaits::RoomIn(_) | Awaits::CallbacksOf(_)
                         if blocked.signal.holds(WakeWhen::ONE) =>
                     {
@@ -340,7 +345,8 @@ impl Waits for View<'_> {
                     }
                     Awaits::RoomIn(pool) => return Some((self.taken_by(pool), 1)),
                     Awaits::CallbacksOf(call) => {
-                        return Some((self.run_by(call.look().map(|look| look.call)), 1));
+                        let call = call.snapshot().map(|snapshot| snapshot.call);
+                        return Some((self.run_by(call), 1));
                     }
                     Awaits::Calls(calls) => calls,
                 };
@@ -348,8 +354,9 @@ impl Waits for View<'_> {
                     let (index, call) = calls.before(usize::MAX - looked_at)?;
                     looked_at = usize::MAX - index;
                     if blocked.goal == WaitFor::Failure {
-                        // Before its state is read: it checks again when this one has ended well.
-                        blocked.signal.alarm_from(index);
+                        // Before the state is read: the thread checks again when this call
+                        // succeeds.
+                        blocked.signal.recheck_from(index);
                     }
                     if let Some(branch) =
                         self.branch(AwaitedCall::Awaited(call), None, blocked.goal)

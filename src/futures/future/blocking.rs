@@ -184,7 +184,7 @@ impl<T> Future<T> {
         self.block_until_done(deadline)
     }
 
-    #[inline(never)] // what is done already is taken without all this
+    #[inline(never)] // so that the code for a call that is done already stays short
     fn block_until_done(&self, deadline: Option<Instant>) -> Result<()> {
         let call = self.call();
         let core = call.core();
@@ -201,7 +201,7 @@ impl<T> Future<T> {
         if spin_until(done) {
             return Ok(());
         }
-        // A call that follows another ends only after that one's callbacks have returned.
+        // A call that follows another one ends only after that one's callbacks have returned.
         if deadline.is_none() && is_notifying_source(call) {
             return Err(self.in_own_callback());
         }
@@ -221,7 +221,7 @@ impl<T> Future<T> {
             return waited;
         }
         core.with_waiters(|waiters| waiters.remove_signal(&signal));
-        // It may have ended between the deadline and the removal.
+        // The call may have ended between the deadline and the removal.
         if done() { Ok(()) } else { waited }
     }
 
@@ -245,7 +245,8 @@ impl<T> Future<T> {
         if core.register(Waiter::Settled(Arc::clone(&signal))).is_err() {
             return Ok(());
         }
-        // In a circle the callback is to fail that waits for this call: here the value is at stake.
+        // In a circle the wait of the callback should fail, not this one, which would lose the
+        // value.
         let wait = Wait {
             on_deadlock: OnDeadlock::Insists,
             ..Wait::new(Awaits::CallbacksOf(self.call()), WaitFor::All)
@@ -269,7 +270,8 @@ impl<T> Future<T> {
         if !core.state().is_finished() {
             return Err(Error::Cancelled);
         }
-        // SAFETY: finished, and it is only taken by those who own the future that `self` borrows.
+        // SAFETY: finished, and only an owner of the future that `self` borrows can take the
+        // outcome.
         match unsafe { core.outcome() } {
             Ok(value) => Ok(value),
             Err(error) => {

@@ -1,133 +1,134 @@
-//! How the timer hands over what runs code of users: a queue, and the threads that serve it.
+//! How the timer hands user code over to other threads: a queue, and the threads that serve it.
 //!
-//! One thread is enough as long as what it runs returns. A callback may block, though, and for
-//! something that comes later in the queue: another deadline's follow-up. So the timer looks again
-//! after a while: if nothing was taken meanwhile and something is left, a further thread starts. It
-//! ends when it finds nothing to do and another one free. What blocks holds up nothing else, then,
-//! however it blocks, and threads are not more than pieces that block.
+//! One thread is enough while each piece of code returns. But a callback may block, even for a
+//! piece that is later in the queue: a continuation of another deadline. So the timer checks after
+//! a while: if no piece was taken meanwhile and one is left, it starts a further thread. That
+//! thread ends when it finds the queue empty and another thread free. So a piece that blocks delays
+//! no other piece, and there are no more threads than pieces that block, plus one.
 //!
-//! Pure but for the lock: who is told to start a thread, or to look again, does it.
+//! Pure but for the lock: the callers start the threads and do the checks.
 
 use std::collections::VecDeque;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_until};
 
-/// What waits for a thread, and how many of these there are.
+/// The pieces that wait for a thread, and the number of threads.
 pub(crate) struct Handover<P> {
-    desk: Mutex<HandoverState<P>>,
-    /// Rung for each piece that a free thread is to take.
-    bell: Condvar,
+    state: Mutex<HandoverState<P>>,
+    /// Notified for each piece that a free thread is to take.
+    wake: Condvar,
 }
 
 struct HandoverState<P> {
     pieces: VecDeque<P>,
     threads: usize,
-    /// Those of them that have not begun yet.
+    /// How many of them have not begun yet.
     coming: usize,
-    /// Those of them that are asleep, or about to wake up: one at most.
+    /// How many of them are asleep, or about to wake up: at most one.
     free: usize,
-    /// How many pieces were taken, ever.
+    /// How many pieces were taken in all.
     taken: u64,
-    /// As of the latest look, if there is to be another.
+    /// `taken` at the latest check, if there will be another check.
     watched: Option<u64>,
 }
 
-/// What a look found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Nothing is left: no further look.
+    /// No piece is left: no further check is needed.
     Idle,
-    /// Something is left, and the threads get on: look again.
+    /// Pieces are left, and the threads make progress: check again.
     Busy,
-    /// Something is left, and nothing was taken since the last look: start a thread, look again. The
-    /// thread counts already.
+    /// Pieces are left, and none was taken since the last check: start a thread, which is counted
+    /// already, and check again.
     Stalled,
 }
 
 impl<P> Handover<P> {
     #[cfg(not(concurrent_loom))]
     pub(crate) const fn new() -> Self {
-        Self { desk: Mutex::new(HandoverState::new()), bell: Condvar::new() }
+        Self { state: Mutex::new(HandoverState::new()), wake: Condvar::new() }
     }
 
     #[cfg(concurrent_loom)]
     pub(crate) fn new() -> Self {
-        Self { desk: Mutex::new(HandoverState::new()), bell: Condvar::new() }
+        Self { state: Mutex::new(HandoverState::new()), wake: Condvar::new() }
     }
 
     /// Counts the first thread; true if the caller is to start it.
     pub(crate) fn wants_first_thread(&self) -> bool {
-        let mut desk = self.desk.lock();
-        let first = desk.threads == 0;
-        desk.threads += usize::from(first);
-        desk.coming += usize::from(first);
+        let mut state = self.state.lock();
+        let first = state.threads == 0;
+        state.threads += usize::from(first);
+        state.coming += usize::from(first);
         first
     }
 
-    /// A thread that counted already could not be started.
+    /// A thread that was counted already could not be started.
     #[cfg_attr(concurrent_loom, expect(dead_code, reason = "loom always has threads"))]
     pub(crate) fn thread_failed_to_start(&self) {
-        let mut desk = self.desk.lock();
-        desk.threads -= 1;
-        desk.coming -= 1;
+        let mut state = self.state.lock();
+        state.threads -= 1;
+        state.coming -= 1;
     }
 
-    /// Leaves `pieces` to the threads; true if the caller is to [look](Self::look) after a while.
-    #[must_use = "what blocks would hold up the rest"]
+    /// Leaves `pieces` to the threads; returns whether the caller must [check](Self::check) after a
+    /// while.
+    #[must_use = "a piece that blocks would delay the others"]
     pub(crate) fn put(&self, pieces: Vec<P>) -> bool {
-        let mut desk = self.desk.lock();
-        let to_wake = desk.free.min(pieces.len());
-        desk.pieces.extend(pieces);
-        let look = desk.watched.is_none() && desk.pieces.len() > desk.free;
-        if look {
-            desk.watched = Some(desk.taken);
+        let mut state = self.state.lock();
+        let to_wake = state.free.min(pieces.len());
+        state.pieces.extend(pieces);
+        let check = state.watched.is_none() && state.pieces.len() > state.free;
+        if check {
+            state.watched = Some(state.taken);
         }
-        drop(desk);
+        drop(state);
         for _ in 0..to_wake {
-            self.bell.notify_one();
+            self.wake.notify_one();
         }
-        look
+        check
     }
 
-    /// Sees to it that a piece that blocks does not hold up the rest.
-    pub(crate) fn look(&self) -> Progress {
-        let mut desk = self.desk.lock();
-        if desk.pieces.is_empty() {
-            desk.watched = None;
+    /// Makes sure that a piece that blocks does not delay the others.
+    pub(crate) fn check(&self) -> Progress {
+        let mut state = self.state.lock();
+        if state.pieces.is_empty() {
+            state.watched = None;
             return Progress::Idle;
         }
-        let stalled = desk.watched == Some(desk.taken) && desk.free == 0 && desk.coming == 0;
-        desk.watched = Some(desk.taken);
-        desk.threads += usize::from(stalled);
-        desk.coming += usize::from(stalled);
+        let stalled = state.watched == Some(state.taken) && state.free == 0 && state.coming == 0;
+        state.watched = Some(state.taken);
+        state.threads += usize::from(stalled);
+        state.coming += usize::from(stalled);
         if stalled { Progress::Stalled } else { Progress::Busy }
     }
 
-    /// The first piece for a thread that has just started; `None` if it is to end.
+    /// The first piece for a thread that has just started; `None` if it must end.
     pub(crate) fn first(&self) -> Option<P> {
-        let mut desk = self.desk.lock();
-        desk.coming -= 1;
-        self.take(desk)
+        let mut state = self.state.lock();
+        state.coming -= 1;
+        self.take(state)
     }
 
-    /// The next piece for this thread; `None` if it is to end.
+    /// The next piece for this thread; `None` if it must end.
     pub(crate) fn next(&self) -> Option<P> {
-        self.take(self.desk.lock())
+        self.take(self.state.lock())
     }
 
-    fn take(&self, mut desk: MutexGuard<'_, HandoverState<P>>) -> Option<P> {
+    fn take(&self, mut state: MutexGuard<'_, HandoverState<P>>) -> Option<P> {
         loop {
-            if let Some(piece) = desk.pieces.pop_front() {
-                desk.taken += 1;
+            if let Some(piece) = state.pieces.pop_front() {
+                state.taken += 1;
                 return Some(piece);
             }
-            if desk.free > 0 {
-                desk.threads -= 1;
+            if state.free > 0 {
+                state.threads -= 1;
                 return None;
             }
-            desk.free += 1;
-            wait_until(&self.bell, &mut desk, None);
-            desk.free -= 1;
+            state.free += 1;
+            wait_until(&self.wake, &mut state, None);
+            state.free -= 1;
         }
     }
 }

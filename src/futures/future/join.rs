@@ -1,7 +1,7 @@
 //! [`join_all`] and [`first_ok`]: one call made of many.
 //!
-//! A call that was made of others has a [`Group`] for a body. Each member reports its end to it; the
-//! group ends when it has what it needs, and then cancels the members that are left.
+//! A call that is made of others has a [`Group`] for a body. Each member reports its end to the
+//! group, which ends when it has what it needs, and then cancels the members that are left.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::futures::Future;
 use crate::futures::call::continuation::{Continuations, try_end, when_settled};
 use crate::futures::call::dependency::{
-    DependencyRef, DependsOn, OnChange, request_cancel, source_of, upstream,
+    DependencyRef, DependsOn, OnChange, dependency_on, request_cancel, source_of,
 };
 use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::shared_state::CallResult;
@@ -59,7 +59,7 @@ pub fn join_all<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
         return Future::ready(Vec::new());
     }
     let values = futures.iter().map(|_| None).collect();
-    gather("join_all", futures, All { values })
+    join("join_all", futures, All { values })
 }
 
 /// Makes a call that ends with the first success among `futures`, and cancels the others.
@@ -105,23 +105,24 @@ pub fn first_ok<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>)
         let text = "first_ok needs at least one future";
         return Future::ended(Err(Error::InvalidArgument(text.into())));
     }
-    gather("first_ok", futures, First { failure: None })
+    join("first_ok", futures, First { failure: None })
 }
 
 fn into_calls<T>(futures: impl IntoIterator<Item = Future<T>>) -> Vec<AnyCall<T>> {
     futures.into_iter().map(Future::into_call).collect()
 }
 
-/// What a group has of its members so far. Called under the group's lock: it drops nothing.
+/// How the ends of the members decide that of the group. Called under the group's lock, so it drops
+/// nothing.
 trait JoinPolicy<T>: Send + 'static {
     type Value: Send + 'static;
 
-    /// Takes in how a member ended. `left` is how many have not.
+    /// Adds the end of a member. `left` is how many have not ended.
     fn add(&mut self, index: usize, ending: Ending<T>, left: usize) -> JoinStep<T, Self::Value>;
 }
 
 enum JoinStep<T, U> {
-    /// More ends are needed. What is not needed any more is dropped by the caller.
+    /// More ends are needed. The caller drops the outcome that is not needed any more.
     Wait(Option<CallResult<T>>),
     /// The group ends like this.
     End(Ending<U>),
@@ -167,7 +168,7 @@ impl<T: Send + 'static> JoinPolicy<T> for First {
         if left > 0 {
             return JoinStep::Wait(before.map(Err));
         }
-        // The one before, if any, is kept to be dropped with the group's remains.
+        // The failure before, if any, is kept, to be dropped with the policy.
         let last = std::mem::replace(&mut self.failure, before);
         JoinStep::End(last.map_or(Ending::Cancelled, |error| Ending::Finished(Err(error))))
     }
@@ -181,12 +182,12 @@ struct Group<G> {
 }
 
 struct Open<G> {
-    gathered: G,
+    policy: G,
     left: usize,
     /// `None` for those that have ended.
     members: Vec<Option<DependencyRef>>,
-    /// Blocked threads looked at the members with such an index, or a higher one: they count on one
-    /// of them, which may end in a way that does not end the group.
+    /// Blocked threads have checked the members with this index, or a higher one. They rely on one
+    /// of them, which may end without ending the group.
     watched_from: usize,
 }
 
@@ -214,58 +215,58 @@ impl<T, G: Send + 'static> CallKind<T> for Group<G> {
         Some((index, Arc::clone(member)))
     }
 
-    fn cancelled(&self, chain: &mut Continuations) {
+    fn cancelled(&self, continuations: &mut Continuations) {
         let open = self.open.lock().take();
         if let Some(open) = open {
-            leave(chain, open, |chain, member| {
-                source_of(member).cancel(chain);
+            leave(continuations, open, |continuations, member| {
+                source_of(member).cancel(continuations);
             });
         }
     }
 }
 
-/// Ends the group's interest in its members, and drops what it has of them.
+/// Cancels the members that are left, and drops the policy with the outcomes that it has.
 fn leave<G: Send + 'static>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     open: Open<G>,
     cancel: impl Fn(&mut Continuations, DependencyRef) + Send + 'static,
 ) {
-    // On the list, for a group in a group in a group ...
-    chain.push(Box::new(move |chain| {
-        chain.user_code(move |_| {
-            contain("dropping results that nobody needs", || drop(open.gathered));
+    // As a continuation, since groups may be nested deeply.
+    continuations.push(Box::new(move |continuations| {
+        continuations.user_code(move |_| {
+            contain("dropping results that are not needed", || drop(open.policy));
         });
         for member in open.members.into_iter().flatten() {
-            cancel(chain, member);
+            cancel(continuations, member);
         }
     }));
 }
 
-fn gather<T, G>(name: &'static str, calls: Vec<AnyCall<T>>, gathered: G) -> Future<G::Value>
+fn join<T, G>(name: &'static str, calls: Vec<AnyCall<T>>, policy: G) -> Future<G::Value>
 where
     T: Send + 'static,
     G: JoinPolicy<T>,
 {
-    let members = calls.iter().map(|call| Some(upstream(call))).collect();
-    let open = Open { gathered, left: calls.len(), members, watched_from: usize::MAX };
+    let members = calls.iter().map(|call| Some(dependency_on(call))).collect();
+    let open = Open { policy, left: calls.len(), members, watched_from: usize::MAX };
     let (group, own) = Call::pair(Group { name, open: Mutex::new(Some(open)) });
-    Continuations::with(|chain| {
+    Continuations::with(|continuations| {
         for (index, member) in calls.into_iter().enumerate() {
-            let rest = {
+            let continuation = {
                 let (group, member) = (PairArc::clone(&group), PairArc::clone(&member));
-                Box::new(move |chain: &mut Continuations| {
-                    member_ended(chain, &group, index, member.take_ending());
+                Box::new(move |continuations: &mut Continuations| {
+                    member_ended(continuations, &group, index, member.take_ending());
                 })
             };
-            // Its future was the only one, so the group owns the outcome.
-            when_settled(chain, &member, rest);
+            // The only future of the member is gone, so the group owns the outcome.
+            when_settled(continuations, &member, continuation);
         }
     });
     Future::from_call(own)
 }
 
 fn member_ended<T, G: JoinPolicy<T>>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     group: &PairArc<Call<G::Value, Group<G>>>,
     index: usize,
     ending: Ending<T>,
@@ -274,7 +275,7 @@ fn member_ended<T, G: JoinPolicy<T>>(
         let mut slot = group.body().open.lock();
         let Some(open) = slot.as_mut() else {
             drop(slot);
-            contain("dropping a result that nobody needs", || drop(ending));
+            contain("dropping a result that is not needed", || drop(ending));
             return;
         };
         open.left -= 1;
@@ -282,7 +283,7 @@ fn member_ended<T, G: JoinPolicy<T>>(
         while open.members.last().is_some_and(Option::is_none) {
             open.members.pop();
         }
-        match open.gathered.add(index, ending, open.left) {
+        match open.policy.add(index, ending, open.left) {
             JoinStep::Wait(unneeded) => {
                 let watched = index >= open.watched_from;
                 if watched {
@@ -292,7 +293,7 @@ fn member_ended<T, G: JoinPolicy<T>>(
                 if watched {
                     recheck_blocked(Recheck::Composed); // the group depends on fewer calls now
                 }
-                contain("dropping a failure that nobody needs", || drop(unneeded));
+                contain("dropping a failure that is not needed", || drop(unneeded));
                 return;
             }
             JoinStep::End(ending) => (ending, slot.take()),
@@ -301,17 +302,17 @@ fn member_ended<T, G: JoinPolicy<T>>(
     let call = PairArc::clone(group).erase();
     match ending {
         Ending::Cancelled => {
-            let _ = call.try_cancel(chain); // or it has ended
+            let _ = call.try_cancel(continuations); // or it has ended
         }
         Ending::Finished(outcome) => {
-            if let Err(late) = try_end(chain, &call, outcome) {
-                contain("dropping a result that nobody needs", || drop(late));
+            if let Err(late) = try_end(continuations, &call, outcome) {
+                contain("dropping a result that is not needed", || drop(late));
             }
         }
     }
     if let Some(open) = open {
-        leave(chain, open, |chain, member| {
-            request_cancel(chain, &*member);
+        leave(continuations, open, |continuations, member| {
+            request_cancel(continuations, &*member);
         });
     }
 }

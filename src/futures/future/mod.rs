@@ -70,7 +70,7 @@ use crate::futures::future::awaiting::Awaiting;
 #[must_use = "a dropped future detaches its call; its result and its failure are lost"]
 pub struct Future<T> {
     call: AnyCall<T>,
-    /// The call may be shared between threads for any `T: Send`; its future only if `T: Sync`,
+    /// The call may be shared between threads for any `T: Send`, but its future only if `T: Sync`,
     /// because it hands out `&T`.
     hands_out: PhantomData<T>,
 }
@@ -124,7 +124,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        Continuations::with(|chain| dependency::cancel(chain, &self.call))
+        Continuations::with(|continuations| dependency::cancel(continuations, &self.call))
     }
 
     /// Cancels the call if it has not started, and otherwise asks it to stop.
@@ -156,7 +156,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn request_cancel(&self) -> bool {
-        Continuations::with(|chain| dependency::request_cancel(chain, &self.call))
+        Continuations::with(|continuations| dependency::request_cancel(continuations, &self.call))
     }
 
     /// Kills the worker process that runs the call; returns whether the call will end by it.
@@ -194,7 +194,7 @@ impl<T> Future<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn kill(&self) -> bool {
-        Continuations::with(|chain| dependency::kill(chain, &self.call))
+        Continuations::with(|continuations| dependency::kill(continuations, &self.call))
     }
 
     /// Returns whether the call was cancelled.

@@ -169,7 +169,9 @@ impl<T> Promise<T> {
         match self.call.core().transition(State::claim) {
             Ok(_) => {
                 // SAFETY: the transition above set the claim.
-                Continuations::with(|chain| unsafe { self.call.finish(chain, outcome) });
+                Continuations::with(|continuations| unsafe {
+                    self.call.finish(continuations, outcome)
+                });
                 Ok(())
             }
             Err(state) => {
@@ -186,7 +188,7 @@ impl<T> Drop for Promise<T> {
         if self.call.core().transition(State::claim).is_ok() {
             let broken = Err(Box::new(Error::BrokenPromise));
             // SAFETY: the transition above set the claim.
-            Continuations::with(|chain| unsafe { self.call.finish(chain, broken) });
+            Continuations::with(|continuations| unsafe { self.call.finish(continuations, broken) });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How a call fails when time is up: [`Future::with_timeout`](crate::futures::Future::with_timeout).
+//! How a call fails when time is up:
+//! [`Future::with_timeout`](crate::futures::Future::with_timeout).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use crate::LOG_TARGET;
 use crate::error::Error;
 use crate::futures::call::continuation::{Continuations, DependentCall, try_end, when_settled};
-use crate::futures::call::dependency::{Dependency, request_cancel, upstream};
+use crate::futures::call::dependency::{Dependency, dependency_on, request_cancel};
 use crate::futures::call::expiry;
 use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::state::State;
@@ -25,11 +26,11 @@ pub(super) fn within<T: Send + 'static>(call: AnyCall<T>, timeout: Duration) -> 
     }
     let (linked, future) = DependentCall::to(&call, true);
     let linked = linked.erase();
-    let follows = upstream(&call);
+    let follows = dependency_on(&call);
     let time_is_up = {
         let (linked, follows) = (PairArc::clone(&linked), Arc::clone(&follows));
         let error = Error::Timeout { unfinished: 1, total: 1 };
-        move |chain: &mut Continuations| give_up(chain, linked, &*follows, error)
+        move |continuations: &mut Continuations| give_up(continuations, linked, &*follows, error)
     };
     let mut event = None;
     if timeout.is_zero() {
@@ -39,58 +40,60 @@ pub(super) fn within<T: Send + 'static>(call: AnyCall<T>, timeout: Duration) -> 
             Ok(entered) => event = Some(entered),
             Err(error) => {
                 let linked = PairArc::clone(&linked);
-                Continuations::with(|chain| give_up(chain, linked, &*follows, error));
+                Continuations::with(|continuations| {
+                    give_up(continuations, linked, &*follows, error)
+                });
             }
         }
     }
-    let rest = {
+    let continuation = {
         let source = PairArc::clone(&call);
-        Box::new(move |chain: &mut Continuations| {
+        Box::new(move |continuations: &mut Continuations| {
             if let Some(event) = event {
                 timer::cancel(&event);
             }
-            source_ended(chain, &linked, source.take_ending());
+            source_ended(continuations, &linked, source.take_ending());
         })
     };
-    // This future was the only one, so the rest of the chain owns the outcome.
-    Continuations::with(|chain| when_settled(chain, &call, rest));
+    // The only future of `call` is gone, so the continuation owns the outcome.
+    Continuations::with(|continuations| when_settled(continuations, &call, continuation));
     future
 }
 
 /// Time is up: fails `linked`, unless it has ended, and cancels what it follows.
 fn give_up<T: Send + 'static>(
-    chain: &mut Continuations,
+    continuations: &mut Continuations,
     linked: AnyCall<T>,
     follows: &dyn Dependency,
     error: Error,
 ) {
     if linked.core().transition(State::claim).is_err() {
-        chain.user_code(move |_| drop(linked)); // perhaps the last owner
+        continuations.user_code(move |_| drop(linked)); // perhaps the last owner
         return;
     }
     let outcome = Err(Box::new(error));
-    // Claimed before, so that the cancel does not cancel `linked` too; cancelled before anybody sees
-    // the failure.
-    if chain.puts_off() {
-        request_cancel(chain, follows);
+    // `linked` is claimed first, so that the cancel does not reach it; and the source is cancelled
+    // before others can see the failure.
+    if continuations.puts_off() {
+        request_cancel(continuations, follows);
         // SAFETY: the transition above set the claim.
-        unsafe { expiry::finish(chain, linked, outcome) };
+        unsafe { expiry::finish(continuations, linked, outcome) };
     } else {
-        Continuations::with(|chain| request_cancel(chain, follows));
+        Continuations::with(|continuations| request_cancel(continuations, follows));
         // SAFETY: as above.
-        unsafe { linked.finish(chain, outcome) };
+        unsafe { linked.finish(continuations, outcome) };
     }
 }
 
-fn source_ended<T>(chain: &mut Continuations, linked: &AnyCall<T>, ending: Ending<T>) {
+fn source_ended<T>(continuations: &mut Continuations, linked: &AnyCall<T>, ending: Ending<T>) {
     let outcome = match ending {
         Ending::Cancelled => {
-            let _ = linked.try_cancel(chain); // or it has ended
+            let _ = linked.try_cancel(continuations); // or it has ended
             return;
         }
         Ending::Finished(outcome) => outcome,
     };
-    match try_end(chain, linked, outcome) {
+    match try_end(continuations, linked, outcome) {
         Ok(()) => {}
         Err(Ok(value)) => contain("dropping a result that came too late", || drop(value)),
         Err(Err(error)) => contain("logging a failure that came too late", || {

@@ -1,8 +1,8 @@
 //! The thread that keeps the deadlines of all calls, a [`Scheduler`] that runs for ever.
 //!
-//! It runs no code of users: what does is handed over to other threads (`handover.rs`), so that every
-//! deadline passes in time, whatever a callback does. Nobody waits for such a thread in vain: if what
-//! it runs blocks, another one takes what comes next. So to the registry of waits that can always move.
+//! It runs no user code but hands that over to other threads (`handover.rs`), so that every
+//! deadline passes in time, whatever a callback does. If a callback blocks, another thread takes
+//! the next piece, so the registry of waits need not know these threads.
 //!
 //! Not in a model: loom knows no time.
 
@@ -24,8 +24,8 @@ static HANDOVER: Handover<Continuation> = Handover::new();
 /// For so long a piece of what was handed over may hold up the rest.
 const HOLD_UP: Duration = Duration::from_millis(10);
 
-/// Has the timer thread call `expire` at `deadline`; starts it if need be. What `expire` puts off is
-/// done by other threads.
+/// Has the timer thread call `expire` at `deadline`; starts it if need be. What `expire` puts off
+/// is done by other threads.
 pub(crate) fn enter(
     deadline: Instant,
     expire: impl FnOnce(&mut Continuations) + Send + 'static,
@@ -47,7 +47,7 @@ fn timer() -> Result<Scheduler> {
         return Ok(timer.clone());
     }
     let scheduler = Scheduler::new();
-    // Before anything can be handed over.
+    // Before the timer can hand anything over.
     if HANDOVER.wants_first_thread() {
         start_server()?;
     }
@@ -63,7 +63,7 @@ fn cannot_start(error: std::io::Error) -> Error {
 }
 
 fn keep(scheduler: &Scheduler) {
-    // It comes back if an action panics; ours run nobody's code.
+    // `run_forever` returns if an action panics. The timer's own actions run no user code.
     while let Err(error) = scheduler.run_forever() {
         hand_over(vec![Box::new(move |_| {
             contain("logging a failed deadline", || {
@@ -75,34 +75,34 @@ fn keep(scheduler: &Scheduler) {
 
 fn hand_over(pieces: Vec<Continuation>) {
     if !pieces.is_empty() && HANDOVER.put(pieces) {
-        look_later();
+        check_later();
     }
 }
 
-fn look_later() {
+fn check_later() {
     let timer = TIMER.lock().clone();
     if let Some(timer) = timer {
-        timer.enter(HOLD_UP, 0, look);
+        timer.enter(HOLD_UP, 0, check);
     }
 }
 
-fn look() {
-    match HANDOVER.look() {
+fn check() {
+    match HANDOVER.check() {
         Progress::Idle => return,
         Progress::Busy => {}
-        // If there is no thread to be had, there may be later.
+        // If the system starts no thread now, it may later.
         Progress::Stalled => drop(start_server()),
     }
-    look_later();
+    check_later();
 }
 
-/// Starts a thread that counts already.
+/// Starts a thread that is counted already.
 fn start_server() -> Result<()> {
-    // Not joined: the last one stays.
+    // Not joined: the last of these threads never ends.
     let serve = || {
         let mut next = HANDOVER.first();
         while let Some(piece) = next {
-            Continuations::with(|chain| chain.push(piece));
+            Continuations::with(|continuations| continuations.push(piece));
             next = HANDOVER.next();
         }
     };

@@ -1,4 +1,5 @@
-//! What goes with a call from the thread that submits it to the one that runs it.
+//! Context propagation: values that are captured in the submitting thread and restored around the
+//! call.
 
 use std::sync::Arc;
 
@@ -6,10 +7,10 @@ use super::builder::ThreadPoolBuilder;
 use super::shared::PoolSettings;
 use crate::user_code::contain;
 
-/// Enters what was captured for one call, calls what it is given, and leaves it.
+/// Enters the context of one call, calls the given function, and leaves the context.
 pub(crate) type Enter = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
-/// Captures in the thread that submits.
+/// Captures the context, in the submitting thread.
 pub(crate) type Capture = Arc<dyn Fn() -> Enter + Send + Sync>;
 
 impl ThreadPoolBuilder {
@@ -68,7 +69,7 @@ impl ThreadPoolBuilder {
     }
 }
 
-/// Takes what goes with a call that this thread submits.
+/// Captures the context of a call that this thread submits.
 pub(super) fn capture(settings: &PoolSettings) -> Option<Enter> {
     let capture = settings.hooks.context.as_ref()?;
     let mut captured = None;
@@ -92,7 +93,8 @@ pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
     }
 }
 
-/// What is still there when the hook panics. Its drop may panic too, which must not meet that panic.
+/// A value that is left when the hook panics. Its drop may panic too, and must not do so during
+/// that panic.
 struct Leftover<T>(Option<T>);
 
 impl<T> Drop for Leftover<T> {

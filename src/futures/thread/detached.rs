@@ -15,9 +15,9 @@ use crate::futures::call::state::Phase;
 use crate::futures::call::trace_hooks::{CallEnd, CallOrigin, Traced};
 use crate::user_code::{catch, contain};
 
-/// A function in the queue of a pool, of which nobody else knows; `N` is what it is named for.
+/// A function in the queue of a pool, without a future; it is named for `N`.
 pub(super) struct Detached<F, N> {
-    /// INVARIANT: alive until the entry is taken apart or dropped.
+    /// INVARIANT: alive until this is taken apart or dropped.
     function: ManuallyDrop<F>,
     name: PhantomData<fn() -> N>,
     traced: Traced,
@@ -47,9 +47,9 @@ impl<F, N> Drop for Detached<F, N> {
 }
 
 impl<F: FnOnce() + Send + 'static, N: 'static> QueuedTask for Detached<F, N> {
-    fn run(self, stage: &dyn RunObserver) {
-        stage.begins();
-        self.run_started(stage);
+    fn run(self, observer: &dyn RunObserver) {
+        observer.begins();
+        self.run_started(observer);
     }
 
     fn start(&self) -> bool {
@@ -57,18 +57,18 @@ impl<F: FnOnce() + Send + 'static, N: 'static> QueuedTask for Detached<F, N> {
     }
 
     #[inline]
-    fn run_started(self, stage: &dyn RunObserver) {
+    fn run_started(self, observer: &dyn RunObserver) {
         let (function, traced) = self.take_apart();
         traced.started();
-        // No other call that runs has this address on the stack, and that is all an identity has to be.
+        // A stack address is unique among running calls, which is all that the identity needs.
         let place = 0u8;
-        let entered =
+        let running_call =
             RunningCall { call: std::ptr::from_ref(&place).addr(), name: type_name::<N>() };
-        let outcome = within(entered, &Unasked, stage, || catch(function));
-        stage.ended(outcome.is_err());
+        let outcome = within(running_call, &Unasked, observer, || catch(function));
+        observer.ended(outcome.is_err());
         traced.ended(if outcome.is_err() { CallEnd::Failed } else { CallEnd::Returned });
         if let Err(panic) = outcome {
-            log_lost(entered.name, &Error::Panicked(panic));
+            log_lost(running_call.name, &Error::Panicked(panic));
         }
     }
 
@@ -92,7 +92,7 @@ impl<F: FnOnce() + Send + 'static, N: 'static> QueuedTask for Detached<F, N> {
     }
 }
 
-/// A running call that nobody can ask to stop, but for its whole pool.
+/// A running call that can be asked to stop only with its whole pool.
 struct Unasked;
 
 impl Running for Unasked {

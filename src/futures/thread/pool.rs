@@ -152,7 +152,7 @@ impl ThreadPoolExecutor {
     /// ```
     pub fn prestart(&self) -> Result<usize> {
         let shared = self.shared();
-        shared.queue().prestart(&|flag, index| shared.start(flag, index))
+        shared.queue().prestart(&|status, index| shared.start(status, index))
     }
 
     /// Changes the largest number of threads that this pool may have.
@@ -179,7 +179,7 @@ impl ThreadPoolExecutor {
     pub fn resize(&self, max_workers: usize) -> Result<()> {
         let shared = self.shared();
         check_workers(shared.queue().min_workers, max_workers)?;
-        shared.queue().resize(max_workers, &|flag, index| shared.start(flag, index));
+        shared.queue().resize(max_workers, &|status, index| shared.start(status, index));
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl ThreadPoolExecutor {
         self.finish(options)
     }
 
-    /// What follows when no more calls come.
+    /// The second half of a shutdown, when the queue is closed.
     pub(super) fn finish(&self, options: ShutdownOptions) -> ShutdownReport {
         let deadline = options.timeout.and_then(deadline_after);
         let queue = self.shared().queue();
@@ -275,8 +275,8 @@ impl ThreadPoolExecutor {
         if options.cancel_futures {
             let given_up = queue.drain();
             discard(given_up.cancelled);
-            for job in given_up.pending {
-                match job.cancel() {
+            for task in given_up.pending {
+                match task.cancel() {
                     Phase::Pending => report.cancelled += 1,
                     found => queue.was_not_pending(found, |counts| &mut counts.cancelled),
                 }
@@ -294,7 +294,7 @@ impl ThreadPoolExecutor {
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
-        // Who shut it down before has said then whether to wait.
+        // An earlier shutdown has decided already whether to wait.
         if self.shared().queue().close() {
             self.finish(ShutdownOptions::new().cancel_futures(panicking()));
         }
@@ -310,7 +310,7 @@ impl Default for ThreadPoolExecutor {
 
 impl_executor!(ThreadPoolExecutor);
 
-// A panic leaves no pool half changed: user code runs outside of its locks.
+// A panic leaves no pool half changed, because user code runs outside of its locks.
 impl UnwindSafe for ThreadPoolExecutor {}
 impl RefUnwindSafe for ThreadPoolExecutor {}
 

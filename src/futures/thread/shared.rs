@@ -24,7 +24,7 @@ use crate::futures::map::{MapOptions, Piece, run_chunk};
 use crate::sync::{JoinHandle, spawn};
 use crate::user_code::contain;
 
-/// What the pool and its workers share.
+/// The part of a pool that its workers share.
 pub(crate) struct PoolShared {
     id: PoolId,
     queue: Queue,
@@ -52,7 +52,7 @@ struct SubmitOptions {
     full: FullQueue,
 }
 
-/// What a pool puts around a function.
+/// The context that a pool restores around a function.
 struct CallWrapper {
     enter: Option<Enter>,
 }
@@ -67,7 +67,7 @@ impl CallWrapper {
 }
 
 impl PoolSettings {
-    /// Whether calls need nothing but a place at the end of an endless queue.
+    /// Whether calls only have to be added to an unbounded queue.
     fn is_plain(&self) -> bool {
         self.shape.capacity.is_none() && self.hooks.context.is_none()
     }
@@ -81,8 +81,8 @@ impl PoolShared {
         Arc::new(Self { id, queue, settings, prefix, stop: StopFlag::default() })
     }
 
-    /// Each by itself: a drop may panic.
-    fn drop_what_is_the_users(&mut self) {
+    /// Drops the user's closures and errors, each by itself, because a drop may panic.
+    fn drop_user_values(&mut self) {
         let WorkerHooks { on_start, on_stop, state, context } =
             std::mem::take(&mut self.settings.hooks);
         let initializer = self.settings.initializer.take();
@@ -103,7 +103,7 @@ impl PoolShared {
         &self.queue
     }
 
-    /// Raised when all calls are asked to stop.
+    /// The flag that is raised when all calls are asked to stop.
     pub(super) fn stop_flag(&self) -> StopFlag {
         self.stop.clone()
     }
@@ -123,12 +123,12 @@ impl PoolShared {
     /// Starts the worker number `index`.
     pub(crate) fn start(
         self: &Arc<Self>,
-        flag: Arc<WorkerStatus>,
+        status: Arc<WorkerStatus>,
         index: usize,
     ) -> std::io::Result<JoinHandle<()>> {
         let pool = Arc::clone(self);
         let name = format!("{}_{index}", self.prefix);
-        spawn(name, self.settings.stack_size, move || work(pool, flag))
+        spawn(name, self.settings.stack_size, move || work(pool, status))
     }
 
     /// Queues `function`; its call is named for `N`.
@@ -157,7 +157,7 @@ impl PoolShared {
         }
         let (call, own) = Call::<T, _>::queued(self.id, QueuedFn::new(function, name, ()));
         let future = Future::from_call(own);
-        match self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index)) {
+        match self.queue.push(TaskRef::new(call), 0, &|status, index| self.start(status, index)) {
             Ok(()) => Ok(future),
             Err((error, refused)) => {
                 contain("dropping a call that was refused", || drop((refused, future)));
@@ -166,7 +166,7 @@ impl PoolShared {
         }
     }
 
-    /// Each call submits the next item, or the next chunk of them.
+    /// Returns a function that submits a call for the next item, or for the next chunk of items.
     pub(super) fn pieces<A, R, F, I>(
         self: &Arc<Self>,
         options: &MapOptions,
@@ -197,7 +197,7 @@ impl PoolShared {
         }
     }
 
-    /// Those of `submit` and `spawn`.
+    /// The options of `submit` and `spawn`.
     fn default_options(&self) -> SubmitOptions {
         SubmitOptions { priority: 0, full: self.settings().when_full }
     }
@@ -250,8 +250,8 @@ impl PoolShared {
     {
         let wrapper = self.wrapper();
         let permit = QueuePermit::for_pool(self);
-        let job = QueuedFn::new(move || wrapper.run(function), name, permit);
-        let (call, own) = Call::<T, _>::queued(self.id(), job);
+        let task = QueuedFn::new(move || wrapper.run(function), name, permit);
+        let (call, own) = Call::<T, _>::queued(self.id(), task);
         let future = Future::from_call(own);
         match self.push_with(TaskRef::new(call), options) {
             Ok(()) => Ok(future),
@@ -262,24 +262,24 @@ impl PoolShared {
         }
     }
 
-    /// What goes around the function of a call that this thread submits.
+    /// Captures the context for a call that this thread submits.
     fn wrapper(&self) -> CallWrapper {
         CallWrapper { enter: capture(self.settings()) }
     }
 
-    /// Queues a call, or does with it what `options` say.
+    /// Queues a task as `options` say.
     fn push_with(
         self: &Arc<Self>,
         task: TaskRef,
         options: SubmitOptions,
     ) -> Result<(), (Error, TaskRef)> {
         let SubmitOptions { priority, mut full } = options;
-        let start = |flag, index| self.start(flag, index);
+        let start = |status, index| self.start(status, index);
         if self.settings().shape.capacity.is_none() {
             return self.queue().push(task, priority, &start);
         }
         if full != FullQueue::Refuse && is_worker_of(self) {
-            // All workers might block here, with nobody left to make room.
+            // All workers might block here, and none would be left to make room.
             full = FullQueue::RunInCaller;
         }
         match self.queue().push_bounded(self.id(), task, priority, full, &start)? {
@@ -288,7 +288,7 @@ impl PoolShared {
         }
     }
 
-    /// Queues `function`, of which nobody is to know how it ends; it is named for `N`.
+    /// Queues `function` without a future; it is named for `N`.
     pub(super) fn enqueue_detached<F, N>(self: &Arc<Self>, function: F) -> Result<()>
     where
         F: FnOnce() + Send + 'static,
@@ -296,7 +296,7 @@ impl PoolShared {
     {
         let pushed = if self.settings.is_plain() {
             let call = Detached::<F, N>::queued(self.id, function);
-            self.queue.push(TaskRef::new(call), 0, &|flag, index| self.start(flag, index))
+            self.queue.push(TaskRef::new(call), 0, &|status, index| self.start(status, index))
         } else {
             let wrapper = self.wrapper();
             let call = Detached::<_, N>::queued(self.id, move || wrapper.run(function));
@@ -325,12 +325,13 @@ impl PoolShared {
             let (input, run, enter) = parts.take().expect("it is made once");
             let wrapper = CallWrapper { enter };
             let permit = QueuePermit::for_pool(self);
-            let job = QueuedFn::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
-            let (call, own) = Call::<T, _>::queued(self.id(), job);
+            let task =
+                QueuedFn::new(move || wrapper.run(|| run(input)), NameOf::<N>::new(), permit);
+            let (call, own) = Call::<T, _>::queued(self.id(), task);
             future = Some(Future::from_call(own));
             TaskRef::new(call)
         };
-        let start = |flag, index| self.start(flag, index);
+        let start = |status, index| self.start(status, index);
         let error = match self.queue().try_push(make, 0, &start) {
             Ok(()) => return Ok(future.expect("it was made with the call")),
             Err(error) => error,
@@ -340,30 +341,31 @@ impl PoolShared {
         Err(TrySubmitError::new(error, input))
     }
 
-    /// Runs a call in the thread that submitted it. Gives it back if the system has no stack for it:
-    /// in a worker such calls nest as deep as they submit each other.
+    /// Runs a task in the thread that submitted it. Returns the task if the system has no stack for
+    /// it: in a worker, such calls nest as deeply as they submit each other.
     fn run_here(&self, task: TaskRef) -> Result<(), TaskRef> {
         let mut task = Some(task);
         on_enough_stack(|| {
             let Some(task) = task.take() else { return };
-            let stage = InCaller { pool: self, counts: Cell::default() };
+            let observer = InCaller { pool: self, counts: Cell::default() };
             self.queue().run_in_caller_begins();
-            contain("running a call", || task.run(&stage));
-            self.queue().run_in_caller_ends(stage.counts.get());
+            contain("running a call", || task.run(&observer));
+            self.queue().run_in_caller_ends(observer.counts.get());
         });
         task.map_or(Ok(()), Err)
     }
 }
 
-/// The last owner may be any thread: a worker that ends, or one that had a look at the pool.
+/// May run in any thread that was the last owner: in a worker that ends, or in a thread that
+/// cancelled a call.
 impl Drop for PoolShared {
     fn drop(&mut self) {
         forget_pool(self.id());
-        self.drop_what_is_the_users();
+        self.drop_user_values();
     }
 }
 
-/// Keeps how a call ended that runs in the thread that submitted it.
+/// Counts how a call ends that runs in the thread that submitted it.
 struct InCaller<'a> {
     pool: &'a PoolShared,
     counts: Cell<WorkerCounts>,

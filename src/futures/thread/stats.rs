@@ -46,17 +46,17 @@ pub struct PoolStats {
     pub peak_workers: usize,
 }
 
-/// The numbers of the moment at which both locks of the queue are held.
+/// The statistics at the moment at which both locks of the queue are held.
 ///
-/// Of a call that a worker has in its hands nobody can tell yet whether it runs there, or was
-/// cancelled, or is run in place elsewhere. It still counts as queued: those are the calls that were
-/// accepted and are nowhere else. So nobody has to wait until the worker knows.
+/// A worker may have taken a task and not yet found out whether it can run it, or whether it was
+/// cancelled or is run in place elsewhere. Such a call counts as queued, as do all accepted calls
+/// that are in no other state. So this need not wait for the worker.
 pub(super) fn stats_of(pool: &PoolShared) -> PoolStats {
     let blocked = blocked_of(pool.id());
     let outgoing = pool.queue().outgoing.lock();
     let control = pool.queue().control.lock();
     let mut stats = look_at_workers(&control, blocked);
-    let mut look = |job: &TaskRef| stats.cancelled += usize::from(job.is_cancelled());
+    let mut look = |task: &TaskRef| stats.cancelled += usize::from(task.is_cancelled());
     outgoing.0.iter().for_each(&mut look);
     control.incoming.for_each(&mut look);
     let elsewhere = stats.running + stats.finished + stats.failed + stats.cancelled;
@@ -64,7 +64,7 @@ pub(super) fn stats_of(pool: &PoolShared) -> PoolStats {
     stats
 }
 
-/// All that does not depend on what is in the queue.
+/// The part that does not depend on the queued tasks.
 fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
     let mut stats = PoolStats {
         blocked,
@@ -74,11 +74,11 @@ fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
     };
     let mut ended = control.counts;
     for worker in &control.workers {
-        let (counts, running) = worker.flag.counts();
+        let (counts, running) = worker.status.counts();
         ended.add(counts);
         stats.running += running;
         stats.workers += usize::from(!worker.ended);
-        stats.idle += usize::from(!worker.ended && running == 0 && !worker.flag.is_raised());
+        stats.idle += usize::from(!worker.ended && running == 0 && !worker.status.is_raised());
     }
     let WorkerCounts { finished, failed, cancelled } = ended;
     PoolStats { finished, failed, cancelled, ..stats }

@@ -202,8 +202,8 @@ impl ThreadPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the pool's discipline is not [`Discipline::Priority`](super::Discipline::Priority);
-    /// otherwise as `submit`.
+    /// [`Error::InvalidArgument`] if the pool's discipline is not
+    /// [`Discipline::Priority`](super::Discipline::Priority); otherwise as `submit`.
     ///
     /// # Examples
     ///

@@ -21,43 +21,43 @@ pub(crate) fn is_worker_of(pool: &PoolShared) -> bool {
     worker_of() == pool.id()
 }
 
-/// Whether this thread is a worker of `pool`, or was one and is about to end: whoever waits for the
-/// pool's threads waits for this one.
+/// Whether this thread is a worker of `pool`, or was one and is about to end. A wait for the pool's
+/// threads includes this one.
 pub(crate) fn is_thread_of(pool: &PoolShared) -> bool {
     thread_of() == pool.id()
 }
 
 /// Runs calls until the pool ends.
-pub(crate) fn work(pool: Arc<PoolShared>, flag: Arc<WorkerStatus>) {
+pub(crate) fn work(pool: Arc<PoolShared>, status: Arc<WorkerStatus>) {
     become_worker_of(pool.id());
     let (over, has_over) = (RefCell::default(), Cell::new(false));
-    let worker = Rc::new(Worker { pool, flag, over, has_over });
-    let Worker { pool, flag, .. } = &*worker;
+    let worker = Rc::new(Worker { pool, status, over, has_over });
+    let Worker { pool, status, .. } = &*worker;
     let at_work = Working::begin(Rc::clone(&worker) as Rc<dyn WorkerContext>);
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
-            let start = |flag, index| pool.start(flag, index);
+            let start = |status, index| pool.start(status, index);
             let bounded = pool.queue().capacity.is_some();
             let mut fresh = true;
             let mut ended = false;
             while !ended {
-                // Calls contain the user's panics; this is for what is dropped with them.
+                // Calls contain the user's panics; this is for values that are dropped with them.
                 contain("running a call", || {
-                    while let Some(job) = pool.queue().take(flag, fresh, &start) {
+                    while let Some(task) = pool.queue().take(status, fresh, &start) {
                         fresh = false;
                         if bounded {
-                            job.run_started(&*worker)
+                            task.run_started(&*worker)
                         } else {
-                            job.run(&*worker)
+                            task.run(&*worker)
                         }
                         worker.drop_over();
-                        flag.lower();
+                        status.lower();
                     }
                     ended = true;
                 });
-                flag.lower();
+                status.lower();
             }
         }
         Err(cause) => break_pool(pool, cause),
@@ -65,9 +65,9 @@ pub(crate) fn work(pool: Arc<PoolShared>, flag: Arc<WorkerStatus>) {
     drop_state();
     run_hook("on_worker_stop", hooks.on_stop.as_ref());
     drop(at_work);
-    // Destructors of thread-locals come later. They may wait, as any thread may, but not for this one.
+    // Destructors of thread-locals run later. They may wait like any thread, but not for this one.
     leave_pool();
-    pool.queue().worker_ended(flag);
+    pool.queue().worker_ended(status);
 }
 
 fn initialize(pool: &PoolShared) -> Result<()> {
@@ -95,8 +95,8 @@ fn break_pool(pool: &PoolShared, cause: Error) {
     let queue = pool.queue();
     let given_up = queue.break_off(error.clone());
     discard(given_up.cancelled.into_iter().chain(given_up.in_place));
-    for job in given_up.pending {
-        match job.fail(error.clone()) {
+    for task in given_up.pending {
+        match task.fail(error.clone()) {
             Phase::Pending => {}
             found => queue.was_not_pending(found, |counts| &mut counts.failed),
         }
@@ -104,22 +104,23 @@ fn break_pool(pool: &PoolShared, cause: Error) {
     contain("dropping the error of an initializer", || drop(error));
 }
 
-/// A worker in its loop; tells the queue whether it is inside of user code.
+/// A worker in its loop; marks itself as busy or free.
 struct Worker {
     pool: Arc<PoolShared>,
-    flag: Arc<WorkerStatus>,
-    /// What it took off the queue when it ran a call in place.
+    status: Arc<WorkerStatus>,
+    /// Ended tasks that it removed from the queue when it ran a call in place.
     over: RefCell<Vec<TaskRef>>,
     has_over: Cell<bool>,
 }
 
 impl Worker {
-    /// Drops what it took off the queue, which may hold values of the user's. While it seems to be busy.
+    /// Drops the tasks that it removed from the queue, which may hold user values; marked as busy
+    /// meanwhile.
     #[inline]
     fn drop_over(&self) {
         if self.has_over.get() {
             self.has_over.set(false);
-            self.flag.raise_after_call();
+            self.status.raise_after_call();
             discard(self.over.take());
         }
     }
@@ -132,10 +133,10 @@ impl WorkerContext for Worker {
 
     fn begin_in_place(&self, unless_free: bool, start: &mut dyn FnMut() -> bool) -> Begin {
         self.drop_over();
-        let start_worker = |flag, index| self.pool.start(flag, index);
+        let start_worker = |status, index| self.pool.start(status, index);
         let mut over = Vec::new();
         let queue = self.pool.queue();
-        let begun = queue.begin_nested(&self.flag, unless_free, start, &mut over, &start_worker);
+        let begun = queue.begin_nested(&self.status, unless_free, start, &mut over, &start_worker);
         if !over.is_empty() {
             self.over.borrow_mut().append(&mut over);
             self.has_over.set(true);
@@ -144,7 +145,7 @@ impl WorkerContext for Worker {
     }
 
     fn ended(&self, failed: bool) {
-        self.flag.ended(failed);
+        self.status.ended(failed);
     }
 
     fn stop_flag(&self) -> StopFlag {
@@ -154,23 +155,25 @@ impl WorkerContext for Worker {
 
 impl RunObserver for Worker {
     fn begins(&self) {
-        self.flag.begins();
+        self.status.begins();
     }
 
     fn found_cancelled(&self) {
-        self.flag.found_cancelled();
+        self.status.found_cancelled();
     }
 
     fn ended(&self, failed: bool) {
-        self.flag.ended(failed);
+        self.status.ended(failed);
     }
 
     fn leaves_user_code(&self) {
-        self.flag.lower();
+        self.status.lower();
     }
 
     fn enters_user_code(&self) {
-        self.pool.queue().enter_user_code(&self.flag, &|flag, index| self.pool.start(flag, index));
+        self.pool
+            .queue()
+            .enter_user_code(&self.status, &|status, index| self.pool.start(status, index));
     }
 
     fn stop_flag(&self) -> Option<StopFlag> {

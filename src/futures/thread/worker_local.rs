@@ -1,4 +1,4 @@
-//! The user's code in each worker beside its calls: initializer, hooks, and a value of its own.
+//! User code that each worker runs beside its calls: initializer and hooks; and its own value.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ pub(crate) type MakeState = Arc<dyn Fn() -> Result<Box<dyn Any>> + Send + Sync>;
 
 pub(crate) type WorkerHook = Arc<dyn Fn() + Send + Sync>;
 
-/// What of the user's runs around workers and calls.
+/// The user's functions that run around workers and calls.
 #[derive(Clone, Default)]
 pub(crate) struct WorkerHooks {
     pub(super) on_start: Option<WorkerHook>,

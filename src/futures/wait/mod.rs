@@ -128,14 +128,15 @@ pub fn wait<T, H: Borrow<Future<T>>>(
     let mut handles = distinct(futures);
     if let Some(goal) = still_needed(&handles, return_when) {
         let mut set = WaitSet::of(handles.into_iter().map(WaitHandle::new));
-        // A call that ended since it was looked at may be what was waited for.
+        // A call may have ended in the meantime, in the way that is waited for.
         let over = |handle: &WaitHandle<T, H>| match goal {
             WaitFor::Any => handle.is_done(),
             WaitFor::Failure => handle.call.core().state().is_failed(),
             WaitFor::All => false,
         };
         if !set.iter().any(over) {
-            // On a deadlock the futures that can never end are in `not_done`, and tell when asked.
+            // On a deadlock the futures that can never end are in `not_done`; their `result` says
+            // so.
             let _ = set.wait_for(goal, deadline);
         }
         handles = set.into_members().map(|handle| handle.handle).collect();
@@ -146,8 +147,8 @@ pub fn wait<T, H: Borrow<Future<T>>>(
 
 /// A handle of a call among others that are waited for.
 ///
-/// It is asked for its call once: to borrow is the user's code, and whoever looks at what is waited for
-/// may be another thread, under the lock of the registry of waits.
+/// It is asked for its call once: `borrow` is user code, and another thread may look at the call,
+/// under the lock of the registry of waits.
 pub(crate) struct WaitHandle<T, H> {
     pub(crate) handle: H,
     call: AnyCall<T>,
@@ -200,7 +201,7 @@ fn still_needed<T, H: Borrow<Future<T>>>(
     }
 }
 
-/// The handles without those that name a call named before.
+/// The handles, without those that refer to the same call as an earlier one.
 pub(crate) fn distinct<T, H: Borrow<Future<T>>>(futures: impl IntoIterator<Item = H>) -> Vec<H> {
     let futures = futures.into_iter();
     let mut seen = HashSet::with_capacity(futures.size_hint().0);

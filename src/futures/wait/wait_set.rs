@@ -11,12 +11,12 @@ use crate::futures::call::dependency::Dependency;
 use crate::futures::call::waiters::{Signal, Waiter, WakeWhen};
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
 
-/// What can be waited for together with others.
+/// A thing that can be waited for together with others.
 pub(crate) trait Member {
-    /// Has the end of the call reported as `index`; false if it is done already.
+    /// Makes the call report its end as `index`; returns false if it is done already.
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool;
 
-    /// Ends that.
+    /// Ends [`watch`](Self::watch).
     fn unwatch(&self, signal: &Arc<Signal>);
 
     fn call(&self) -> &dyn Dependency;
@@ -40,12 +40,12 @@ pub(crate) fn unwatch<T>(call: &AnyCall<T>, signal: &Arc<Signal>) {
 pub(crate) struct WaitSet<M: Member> {
     /// By index; `None` once taken.
     slots: Vec<Option<M>>,
-    /// Slots that may be used again, so that an endless input takes no endless memory.
+    /// Empty slots to be used again, so that an endless input needs bounded memory.
     free: Vec<usize>,
     /// INVARIANT: all slots from this one on are empty.
     top: usize,
     left: usize,
-    /// Those that are done. An index may be of a slot that is empty by now.
+    /// The indices of members that are done. The slot may be empty by now.
     ready: VecDeque<usize>,
     signal: Arc<Signal>,
     run: InPlaceRun,
@@ -86,7 +86,7 @@ impl<M: Member> WaitSet<M> {
         self.left += 1;
     }
 
-    /// How many were not taken.
+    /// The number of members that were not taken.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
@@ -108,7 +108,7 @@ impl<M: Member> WaitSet<M> {
         Some(member)
     }
 
-    /// The next that is done; `None` if none is left, or if `deadline` passed first.
+    /// The next member that is done; `None` if none is left, or if `deadline` passed first.
     ///
     /// # Errors
     ///
@@ -129,8 +129,8 @@ impl<M: Member> WaitSet<M> {
         Ok(None)
     }
 
-    /// Takes the first of those that are left, after a deadlock. It may have ended since: it is not
-    /// given a second time.
+    /// Takes the first member that is left, after a deadlock. If it ends afterwards, it is not
+    /// returned a second time.
     pub(crate) fn take_stuck(&mut self) -> Option<M> {
         let index = self.slots.iter().position(Option::is_some)?;
         let member = self.take(index)?;
@@ -138,7 +138,7 @@ impl<M: Member> WaitSet<M> {
         Some(member)
     }
 
-    /// Waits until `return_when` holds for all that are here; false if `deadline` passed first.
+    /// Waits until `goal` is reached by the members; returns false if `deadline` passed first.
     pub(crate) fn wait_for(&mut self, goal: WaitFor, deadline: Option<Instant>) -> Result<bool> {
         let unfinished = self.left - self.ready.len();
         let until = match goal {
@@ -149,7 +149,8 @@ impl<M: Member> WaitSet<M> {
         self.wait(until, goal, deadline)
     }
 
-    /// Waits until `until` holds of those that are not ready; false if `deadline` passed first.
+    /// Waits until `until` holds for the members that are not ready; returns false if `deadline`
+    /// passed first.
     fn wait(&mut self, until: WakeWhen, goal: WaitFor, deadline: Option<Instant>) -> Result<bool> {
         if deadline.is_some() {
             return Ok(self.signal.wait(until, deadline));
@@ -163,7 +164,7 @@ impl<M: Member> WaitSet<M> {
         waited.map(|()| true)
     }
 
-    /// What was not taken, in the order of insertion if nothing was.
+    /// The members that were not taken; in the order of insertion if none was.
     pub(crate) fn into_members(mut self) -> impl Iterator<Item = M> {
         self.unwatch_all();
         std::mem::take(&mut self.slots).into_iter().flatten()

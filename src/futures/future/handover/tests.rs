@@ -72,13 +72,13 @@ impl Timer {
     /// Hands over, and looks until nothing is left.
     fn hand_over(&mut self, pieces: Vec<Piece>) {
         if self.handover.put(pieces) {
-            self.look();
+            self.check();
         }
     }
 
-    fn look(&mut self) {
+    fn check(&mut self) {
         loop {
-            match self.handover.look() {
+            match self.handover.check() {
                 Progress::Idle => return,
                 Progress::Busy => yield_now(),
                 Progress::Stalled => self.start_thread(),
@@ -88,7 +88,7 @@ impl Timer {
 
     /// Returns when a thread is asleep: all are, if there is one.
     fn rest(&self) {
-        while self.handover.desk.lock().free == 0 {
+        while self.handover.state.lock().free == 0 {
             yield_now();
         }
     }
@@ -103,9 +103,9 @@ impl Timer {
     }
 }
 
-/// Three forced switches: one takes the timer away between what it saw and what it does about it, two
-/// take each thread away between its last piece and its sleep. That is a second; with twice as many
-/// the model of three pieces takes minutes.
+/// Three forced switches: one takes the timer away between what it saw and what it does about it,
+/// two take each thread away between its last piece and its sleep. That is a second; with twice as
+/// many the model of three pieces takes minutes.
 const BOUND: Option<usize> = Some(3);
 
 #[test]
@@ -156,15 +156,15 @@ fn model_a_thread_that_finds_another_one_free_ends() {
         let handover = Arc::clone(&timer.handover);
         let threads = timer.threads.len();
         timer.end();
-        let ended = threads - handover.desk.lock().threads;
+        let ended = threads - handover.state.lock().threads;
         (ended, threads)
     });
     assert!(met.iter().all(|(ended, threads)| ended < threads), "one of them always stays");
     assert!(!EVERY_INTERLEAVING || met.contains(&(1, 2)), "one of two found the other free");
 }
 
-/// The thread that is woken is late, but it comes: a look in between starts no other. That is for what
-/// the first one leaves.
+/// The thread that is woken is late, but it comes: a check in between starts no other. That is for
+/// what the first one leaves.
 #[test]
 fn model_pieces_given_to_a_free_thread_may_wait_for_each_other() {
     let met = outcomes(BOUND, || {
@@ -172,8 +172,8 @@ fn model_pieces_given_to_a_free_thread_may_wait_for_each_other() {
         timer.rest();
         let pieces = vec![Piece::WaitsFor(2, 1), Piece::Notes(2)];
         assert!(timer.handover.put(pieces), "one thread is not enough for both");
-        assert_ne!(timer.handover.look(), Progress::Stalled, "it was free a moment ago");
-        timer.look();
+        assert_ne!(timer.handover.check(), Progress::Stalled, "it was free a moment ago");
+        timer.check();
         timer.end()
     });
     assert!(met.iter().all(|(notes, threads)| *notes == [2, 1] && *threads == 2));
@@ -188,14 +188,14 @@ fn a_thread_that_cannot_be_started_counts_no_more() {
     assert!(handover.wants_first_thread(), "there is none");
     assert!(handover.put(vec![1, 2]));
     assert_eq!(handover.first(), Some(1));
-    assert_eq!(handover.look(), Progress::Busy);
+    assert_eq!(handover.check(), Progress::Busy);
     // It blocks, and no other one is to be had for a while.
     for _ in 0..3 {
-        assert_eq!(handover.look(), Progress::Stalled);
+        assert_eq!(handover.check(), Progress::Stalled);
         handover.thread_failed_to_start();
     }
-    assert_eq!(handover.look(), Progress::Stalled);
-    assert_eq!(handover.look(), Progress::Busy, "one is coming");
+    assert_eq!(handover.check(), Progress::Stalled);
+    assert_eq!(handover.check(), Progress::Busy, "one is coming");
     assert_eq!(handover.first(), Some(2));
-    assert_eq!(handover.look(), Progress::Idle);
+    assert_eq!(handover.check(), Progress::Idle);
 }

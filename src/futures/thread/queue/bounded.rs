@@ -1,15 +1,16 @@
-//! The bounded queue: places, and those who are blocked because there is none.
+//! The bounded queue: its places, and submitters that are blocked because there is none.
 //!
-//! A call takes a place when it enters the queue. Whoever makes it leave PENDING gives the place
-//! back: the worker that starts it, in the queue or in place, under the control lock; or the thread that
-//! cancels it, by the call's [`QueuePermit`]. So each place is given back once. There are as many
-//! places as the capacity says, and one for each worker that is about to take a call.
+//! A call takes a place when it enters the queue. The thread that moves it out of PENDING gives the
+//! place back: the worker that starts it, from the queue or in place, under the control lock; or
+//! the thread that cancels it, by the call's [`QueuePermit`]. So each place is given back once. The
+//! number of places is the capacity, plus one for each worker that is about to take a call.
 //!
-//! Who finds no place leaves the call in `blocked` and sleeps. Whoever gives a place back moves the
-//! call that waits longest into the queue, so that calls run in the order in which they came.
+//! A submitter that finds no place leaves its call in `blocked` and sleeps. The thread that gives a
+//! place back moves the call that has waited longest into the queue, so that calls run in the order
+//! in which they came.
 //!
-//! A submitter that sleeps in a call is known to the registry of waits. If the workers that could
-//! make room wait for that call, in whatever way, it takes its own call back and runs it.
+//! The registry of waits knows a submitter that sleeps inside of a call. If the workers that could
+//! make room depend on that call, the submitter takes its own call back and runs it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,8 +28,8 @@ use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
 use crate::futures::thread::shared::PoolShared;
 use crate::sync::{MutexGuard, Ordering, deadline_after};
 
-/// This many calls that are over stay in the queue, or as many as wait there; then it is swept. A model
-/// has no room for so many.
+/// The queue is swept when it holds more ended tasks than this, and more than waiting calls. A
+/// model cannot have as many.
 const KEPT_DEAD: usize = if cfg!(concurrent_loom) { 1 } else { 16 };
 
 /// The policy for submitting to a full queue: the setting of [`ThreadPoolBuilder::when_full`].
@@ -65,24 +66,24 @@ pub enum FullQueue {
     RunInCaller,
 }
 
-/// What a call in a bounded queue gives its place back with when it is cancelled.
+/// The place of a call in a bounded queue; gives it back when the call is cancelled.
 pub(crate) struct QueuePermit(Weak<PoolShared>);
 
 impl QueuePermit {
-    /// None for a queue without bound.
+    /// `None` for an unbounded queue.
     pub(crate) fn for_pool(pool: &Arc<PoolShared>) -> Option<Self> {
         pool.queue().capacity.map(|_| Self(Arc::downgrade(pool)))
     }
 }
 
 impl Permit for Option<QueuePermit> {
-    fn cancelled(&self, chain: &mut Continuations) {
+    fn cancelled(&self, continuations: &mut Continuations) {
         let Some(QueuePermit(pool)) = self else { return };
         let pool = Weak::clone(pool);
-        // It may log, and may be the last that has the pool, with all that was captured for it.
-        chain.user_code(move |_| {
+        // This may log, and may drop the last owner of the pool, with the closures that it has.
+        continuations.user_code(move |_| {
             if let Some(pool) = pool.upgrade() {
-                pool.queue().give_back_cancelled(&|flag, index| pool.start(flag, index));
+                pool.queue().give_back_cancelled(&|status, index| pool.start(status, index));
             }
         });
     }
@@ -91,7 +92,7 @@ impl Permit for Option<QueuePermit> {
 /// A call whose submitter sleeps until there is room.
 pub(crate) struct BlockedSubmitter {
     ticket: u64,
-    job: TaskRef,
+    task: TaskRef,
     priority: i32,
     signal: Arc<Signal>,
 }
@@ -103,45 +104,45 @@ impl BlockedSubmitter {
     }
 }
 
-/// What became of a call that was pushed.
+/// The outcome of a push to a bounded queue.
 pub(crate) enum Pushed {
     Queued,
-    /// There is no room: the caller is to run it.
+    /// There is no room: the caller must run the task.
     RunHere(TaskRef),
 }
 
 impl Queue {
-    /// Puts a call into the queue, which is that of `pool`, or does with it what `full` says.
+    /// Queues a task in this queue, which is that of `pool`; if it is full, does as `full` says.
     pub(crate) fn push_bounded(
         &self,
         pool: PoolId,
-        job: TaskRef,
+        task: TaskRef,
         priority: i32,
         full: FullQueue,
         start: StartWorker<'_>,
     ) -> Result<Pushed, (Error, TaskRef)> {
         let mut control = self.control.lock();
         if let Err(error) = control.make_ready(start) {
-            return Err((error, job));
+            return Err((error, task));
         }
         if !self.is_full(&control) {
             control.places += 1;
             let dead = self.sweep(&mut control);
-            self.admit(control, job, priority, start);
+            self.admit(control, task, priority, start);
             discard(dead);
             return Ok(Pushed::Queued);
         }
         match full {
-            FullQueue::Block => self.block(pool, control, job, priority, None),
-            FullQueue::BlockFor(limit) => self.block(pool, control, job, priority, Some(limit)),
-            FullQueue::Refuse => Err((Error::QueueFull, job)),
-            FullQueue::RunInCaller => Ok(Pushed::RunHere(job)),
+            FullQueue::Block => self.block(pool, control, task, priority, None),
+            FullQueue::BlockFor(limit) => self.block(pool, control, task, priority, Some(limit)),
+            FullQueue::Refuse => Err((Error::QueueFull, task)),
+            FullQueue::RunInCaller => Ok(Pushed::RunHere(task)),
         }
     }
 
-    /// Puts the call that `make` makes into the queue if there is room; otherwise it is not made.
+    /// Queues the task that `make` makes, if there is room; otherwise does not call `make`.
     ///
-    /// `make` only moves things; it runs under the lock.
+    /// `make` runs under the lock, so it only moves values.
     pub(crate) fn try_push(
         &self,
         make: impl FnOnce() -> TaskRef,
@@ -158,32 +159,32 @@ impl Queue {
             control.places += 1;
             dead = self.sweep(&mut control);
         }
-        let job = make();
-        self.admit(control, job, priority, start);
+        let task = make();
+        self.admit(control, task, priority, start);
         discard(dead);
         Ok(())
     }
 
-    /// Waits with the call until somebody has moved it into the queue.
+    /// Waits until another thread has moved the task into the queue.
     fn block(
         &self,
         pool: PoolId,
         mut control: MutexGuard<'_, QueueState>,
-        job: TaskRef,
+        task: TaskRef,
         priority: i32,
         limit: Option<Duration>,
     ) -> Result<Pushed, (Error, TaskRef)> {
         let ticket = control.next_ticket;
         control.next_ticket += 1;
         let signal = Signal::new();
-        let blocked = BlockedSubmitter { ticket, job, priority, signal: Arc::clone(&signal) };
+        let blocked = BlockedSubmitter { ticket, task, priority, signal: Arc::clone(&signal) };
         control.blocked.push_back(blocked);
         drop(control);
         let gave_up = match limit.and_then(deadline_after) {
             Some(deadline) => !signal.wait(WakeWhen::ONE, Some(deadline)),
             None => {
                 let wait = Wait::new(Awaits::RoomIn(pool), WaitFor::All);
-                // In a deadlock the call runs here, however that was found.
+                // In a deadlock the task runs here.
                 let _ = deadlock::wait(&signal, WakeWhen::ONE, &wait, &mut InPlaceRun::default());
                 false
             }
@@ -194,8 +195,8 @@ impl Queue {
             return Ok(Pushed::Queued);
         };
         match control.refusal().or_else(|| gave_up.then_some(Error::QueueFull)) {
-            Some(error) => Err((error, blocked.job)),
-            None => Ok(Pushed::RunHere(blocked.job)),
+            Some(error) => Err((error, blocked.task)),
+            None => Ok(Pushed::RunHere(blocked.task)),
         }
     }
 
@@ -207,10 +208,10 @@ impl Queue {
         }
     }
 
-    /// Gives a place back, and lets in whoever waits longest. If that was somebody, the caller sees
-    /// to it that a worker comes.
+    /// Gives a place back, and lets in the submitters that have waited longest. If it returns true,
+    /// the caller must wake or start a worker.
     pub(super) fn give_back(&self, control: &mut QueueState) -> bool {
-        // Calls that were taken out by a shutdown give back places of which nobody takes account.
+        // Saturating, because calls that a shutdown removed give their places back too.
         control.places = control.places.saturating_sub(1);
         let mut let_in = false;
         while !control.blocked.is_empty() && !self.is_full(control) && control.refusal().is_none() {
@@ -218,7 +219,7 @@ impl Queue {
             blocked.wake();
             control.places += 1;
             control.accepted += 1;
-            control.incoming.push(blocked.job, blocked.priority);
+            control.incoming.push(blocked.task, blocked.priority);
             let_in = true;
         }
         if let_in {
@@ -229,7 +230,7 @@ impl Queue {
 
     fn is_full(&self, control: &QueueState) -> bool {
         let Some(capacity) = self.capacity else { return false };
-        // In this order: workers are counted only if it matters.
+        // In this order, so that workers are counted only if it matters.
         control.places >= capacity.get()
             && control.places - capacity.get() >= control.free_workers()
     }
@@ -246,8 +247,8 @@ impl Queue {
         control.counts.add(counts);
     }
 
-    /// Takes out calls that are over, if there are many: those that were cancelled gave their place
-    /// back. Those are for the caller to drop; the others are left to a worker.
+    /// Removes ended tasks, if there are many. Returns the cancelled ones, which have given their
+    /// places back, for the caller to drop; leaves the others to a worker.
     fn sweep(&self, control: &mut QueueState) -> Vec<TaskRef> {
         let over = control.incoming.len().saturating_sub(control.places);
         if over < KEPT_DEAD.max(control.places) {
@@ -255,7 +256,7 @@ impl Queue {
         }
         let dead = control.incoming.take_dead();
         let (cancelled, run): (Vec<_>, Vec<_>) =
-            dead.into_iter().partition(|job| job.phase() == Phase::Cancelled);
+            dead.into_iter().partition(|task| task.phase() == Phase::Cancelled);
         control.counts.cancelled += cancelled.len();
         control.dead.extend(run);
         cancelled
@@ -288,9 +289,11 @@ mod tests {
         let permit = QueuePermit::for_pool(pool.shared());
         pool.shared().queue().control.lock().places = 1;
         let places = || pool.shared().queue().control.lock().places;
-        let pieces = Continuations::putting_off(|chain| permit.cancelled(chain));
+        let pieces = Continuations::putting_off(|continuations| permit.cancelled(continuations));
         assert_eq!((pieces.len(), places()), (1, 1));
-        Continuations::with(|chain| pieces.into_iter().for_each(|piece| chain.push(piece)));
+        Continuations::with(|continuations| {
+            pieces.into_iter().for_each(|piece| continuations.push(piece))
+        });
         assert_eq!(places(), 0);
         drop(pool);
         assert_eq!(Arc::strong_count(&captured), 1);

@@ -1,5 +1,5 @@
-//! The workers of a queue and its end: how they are started in advance, leave and are joined; how a
-//! queue refuses calls, and gives up those that wait.
+//! Starting, resizing and joining the workers of a queue; closing the queue, and giving up waiting
+//! calls.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,19 +18,20 @@ use crate::futures::deadlock::{
 use crate::sync::{JoinHandle, wait_until};
 use crate::user_code::contain;
 
-/// Calls that were taken out of the queue.
+/// Tasks that were removed from the queue.
 #[derive(Default)]
 pub(crate) struct GivenUp {
-    /// They were pending, and are counted as the queue's owner ends them.
+    /// They were pending, and are counted already as the caller will end them.
     pub(crate) pending: Vec<TaskRef>,
-    /// They were cancelled before. Only to be dropped.
+    /// They were cancelled before, and only have to be dropped.
     pub(crate) cancelled: Vec<TaskRef>,
-    /// They run in place, or have done so. They are not counted here, and only to be dropped.
+    /// They run in place, or have done so. They are not counted here, and only have to be dropped.
     pub(crate) in_place: Vec<TaskRef>,
 }
 
 impl Queue {
-    /// Refuses calls from now on and wakes everybody who sleeps; false if it was closed before.
+    /// Refuses further calls and wakes all workers and blocked submitters; returns false if it was
+    /// closed before.
     pub(crate) fn close(&self) -> bool {
         let mut control = self.control.lock();
         let was_open = !std::mem::replace(&mut control.closed, true);
@@ -43,7 +44,7 @@ impl Queue {
         was_open
     }
 
-    /// Refuses calls from now on because of `error`, and gives up those that wait, to be failed.
+    /// Refuses further calls because of `error`, and gives up those that wait, to be failed.
     pub(crate) fn break_off(&self, error: Error) -> GivenUp {
         let mut outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
@@ -60,20 +61,21 @@ impl Queue {
         given_up
     }
 
-    /// Gives up the calls that wait, to be cancelled. What ran in place stays for a worker to drop.
+    /// Gives up the calls that wait, to be cancelled. Tasks that ran in place stay, for a worker to
+    /// drop.
     pub(crate) fn drain(&self) -> GivenUp {
         let mut outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         let mut given_up = take_all(&mut outgoing, &mut control);
         control.counts.cancelled += given_up.pending.len();
-        for job in given_up.in_place.drain(..) {
-            control.incoming.push(job, 0);
+        for task in given_up.in_place.drain(..) {
+            control.incoming.push(task, 0);
         }
         given_up
     }
 
-    /// Of the calls that a queue gave up as pending, and counted in advance, one was found to be
-    /// `found` instead.
+    /// Corrects the count for a task that was given up as pending, and was found to be in the phase
+    /// `found`.
     pub(crate) fn was_not_pending(
         &self,
         found: Phase,
@@ -89,30 +91,31 @@ impl Queue {
         let control = self.control.lock();
         let mut waiting = 0;
         // A cancelled call stays in the queue until a worker gets to it.
-        let mut count = |job: &TaskRef| waiting += usize::from(job.is_pending());
+        let mut count = |task: &TaskRef| waiting += usize::from(task.is_pending());
         outgoing.0.iter().for_each(&mut count);
         control.incoming.for_each(&mut count);
-        let running = control.workers.iter().filter(|worker| worker.flag.is_raised()).count();
+        let running = control.workers.iter().filter(|worker| worker.status.is_raised()).count();
         Left { waiting, running, blocked: control.blocked.len() }
     }
 
-    /// A worker says that it has left its loop.
-    pub(crate) fn worker_ended(&self, flag: &WorkerStatus) {
-        flag.lower();
+    /// Called by a worker that has left its loop.
+    pub(crate) fn worker_ended(&self, status: &WorkerStatus) {
+        status.lower();
         let left_early;
         let finished = {
             let mut control = self.control.lock();
-            left_early = control.mark_ended(flag);
+            left_early = control.mark_ended(status);
             control.take_finished()
         };
         if left_early {
-            recheck_blocked(Recheck::All); // calls may have counted on this worker
+            recheck_blocked(Recheck::All); // blocked threads may have relied on this worker
         }
         self.ended.notify_all();
         finished.into_iter().for_each(join_thread);
     }
 
-    /// Starts workers until there are `min_workers`, or all if that is 0; gives their number.
+    /// Starts workers until there are `min_workers`, or `max_workers` if that is 0; returns their
+    /// number.
     pub(crate) fn prestart(&self, start: StartWorker<'_>) -> Result<usize> {
         let mut control = self.control.lock();
         if let Some(error) = control.refusal() {
@@ -131,8 +134,8 @@ impl Queue {
         control.publish_capacity();
         let surplus = control.has_surplus();
         if surplus {
-            // Whoever comes by first leaves; those who sleep come at once.
-            control.workers.iter().for_each(|worker| worker.flag.summon(true));
+            // The first workers that check leave. Sleeping ones are woken to check.
+            control.workers.iter().for_each(|worker| worker.status.summon(true));
             control.notified = control.sleeping;
         }
         drop(control);
@@ -140,19 +143,19 @@ impl Queue {
             self.wake.notify_all();
             recheck_blocked(Recheck::All); // the pool may no longer start workers
         } else {
-            self.grow(start); // each worker that starts sees to the next
+            self.grow(start); // each worker that starts wakes or starts the next
         }
     }
 
-    /// Strikes a worker out that was told to look whether there are too many.
-    pub(super) fn leave_if_surplus(&self, flag: &WorkerStatus, start: StartWorker<'_>) -> bool {
-        flag.summon(false);
+    /// Removes a worker that was told to check whether there are too many, if there are.
+    pub(super) fn leave_if_surplus(&self, status: &WorkerStatus, start: StartWorker<'_>) -> bool {
+        status.summon(false);
         {
             let mut control = self.control.lock();
             if !control.has_surplus() {
                 return false;
             }
-            control.retire(flag);
+            control.retire(status);
         }
         let more = !self.outgoing.lock().0.is_empty();
         self.call_next(more, start);
@@ -173,7 +176,8 @@ impl Queue {
             }
             wait_until(&self.ended, &mut control, deadline);
         }
-        // Two threads may be here at once: both leave only when every thread has been joined.
+        // Two threads may be here at once: both return only when every worker's thread has been
+        // joined.
         while let Some(thread) = control.take_thread() {
             control.joining += 1;
             drop(control);
@@ -188,8 +192,8 @@ impl Queue {
         true
     }
 
-    /// Waits in a call until the last worker has left its loop; false if that call is a reason why one
-    /// never would.
+    /// Waits inside of a call until the last worker has left its loop; returns false if a worker
+    /// never will, because it depends on that call.
     fn has_ended(&self, pool: PoolId) -> bool {
         let signal = Signal::new();
         {
@@ -199,7 +203,7 @@ impl Queue {
             }
             control.end_awaited.push(Arc::clone(&signal));
         }
-        // Whoever waits for a result can be told of the deadlock; this has no way to tell.
+        // A wait for a result can return the error; a shutdown cannot.
         let wait = Wait {
             on_deadlock: OnDeadlock::Insists,
             ..Wait::new(Awaits::EndOf(pool), WaitFor::All)
@@ -214,15 +218,15 @@ impl Queue {
     }
 }
 
-/// Takes everything out, and counts what was cancelled.
+/// Removes all tasks, and counts the cancelled ones.
 fn take_all(outgoing: &mut TaskList, control: &mut QueueState) -> GivenUp {
     let mut given_up = GivenUp::default();
     let older = std::mem::take(&mut outgoing.0);
-    for job in older.into_iter().chain(control.incoming.take_all()) {
-        match job.phase() {
-            Phase::Pending => given_up.pending.push(job),
-            Phase::Cancelled => given_up.cancelled.push(job),
-            Phase::Running | Phase::Finished => given_up.in_place.push(job),
+    for task in older.into_iter().chain(control.incoming.take_all()) {
+        match task.phase() {
+            Phase::Pending => given_up.pending.push(task),
+            Phase::Cancelled => given_up.cancelled.push(task),
+            Phase::Running | Phase::Finished => given_up.in_place.push(task),
         }
     }
     control.counts.cancelled += given_up.cancelled.len();

@@ -1,33 +1,34 @@
-//! What waits to be run, who sleeps, and when another worker is due.
+//! The queue of a pool: queued calls, sleeping workers, and when another worker is started.
 //!
 //! ```text
 //!  submitters ──push──► incoming ──(swapped over when outgoing is empty)──► outgoing ──► workers
 //!                      Control lock                                        Outgoing lock
 //! ```
 //!
-//! Calls leave in the order they came: `outgoing` is older than `incoming` throughout, and is
-//! refilled only when empty. Submitters meet workers at a lock once per refill, not once per call.
+//! Calls leave in the order they came: all of `outgoing` is older than `incoming`, and is refilled
+//! only when empty. So submitters and workers compete for a lock once per refill, not once per
+//! call.
 //!
-//! So it goes in a queue without bound whose discipline is first in, first out. In all others
-//! `outgoing` stays empty, and workers take single calls from `incoming` under both locks.
+//! That is for an unbounded queue with the discipline first in, first out. In all others `outgoing`
+//! stays empty, and workers take single calls from `incoming` under both locks.
 //!
 //! LOCK: `outgoing` before `control`. No user code runs and no user value is dropped under either.
 //!
-//! **No call is stranded.** A worker goes to sleep under the control lock after it saw both queues
-//! empty under both locks. Whoever pushes while somebody sleeps wakes one, unless one is being
-//! woken already; a worker that was woken, or started, and leaves calls behind in either queue wakes
-//! the next, or starts one if nobody is left to wake. So while calls wait and workers sleep or may be
-//! started, somebody is on the way: `notified` counts the sleepers among them.
+//! **No call is stranded.** A worker goes to sleep under the control lock, after it saw both queues empty
+//! under both locks. A push wakes a sleeping worker, if there is one, unless another is being woken
+//! already. A worker that was woken, or started, and leaves calls behind in either queue wakes the
+//! next one, or starts one if none sleeps. So while calls wait and workers sleep or may be started,
+//! a worker is on the way: `notified` counts the sleepers among these.
 //!
-//! **Growth.** A call that finds nobody asleep gets a new worker if more calls wait than there are
-//! workers outside of user code, because each of those looks at the queue next. A worker raises
-//! its `busy` flag under the outgoing lock, with the call it takes, and lowers it before the
-//! result can be seen: whoever has seen a result finds its worker free, and reuses it.
+//! **Growth.** If no worker sleeps, a push starts one if more calls wait than there are workers outside of
+//! user code, because each of those takes the next call. A worker marks itself as busy under the
+//! outgoing lock, with the call that it takes, and as free before the result can be seen: a thread
+//! that has seen a result finds its worker free, and reuses it.
 //!
-//! **Leaving.** A worker leaves before the end of the pool if there are more than `max_workers`, or
-//! if it has slept for `keep_alive` and there are more than `min_workers`. It strikes itself out
-//! under the control lock: in the second case with the queue still seen to be empty, in the first it
-//! then sees to the calls that it leaves behind, which may have counted on it.
+//! **Leaving.** A worker leaves before the end of the pool if there are more than `max_workers`, or if it
+//! has slept for `keep_alive` and there are more than `min_workers`. It removes itself under the
+//! control lock. In the second case the queue is empty under that lock; in the first the worker
+//! then wakes or starts another one for the calls that it leaves behind.
 
 mod bounded;
 mod lifecycle;
@@ -59,25 +60,26 @@ use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::sync::{deadline_after, wait_until};
 use crate::user_code::contain;
 
-/// What submitters need comes first, at the address of the whole: that saves them some instructions.
+/// The fields that submitters use come first, at the address of the queue: that saves some
+/// instructions.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Queue {
-    // In cache lines of their own: submitters write to one part of the queue while workers write to the
-    // other, and calls cost a third less if neither has to fetch the other's line.
+    // In cache lines of their own: submitters write to one while workers write to the other. Calls
+    // cost a third less if neither has to fetch the other's line.
     pub(crate) control: CachePadded<Mutex<QueueState>>,
     pub(crate) outgoing: CachePadded<Mutex<TaskList>>,
-    /// Whether `incoming` holds a call; for a worker that looks before it sleeps. Only a hint.
+    /// Whether `incoming` holds a call, for a worker that spins before it sleeps. Only a hint.
     has_incoming: AtomicBool,
     /// Sleeping workers.
     pub(crate) wake: Condvar,
-    /// Those who wait for the last worker to end or to be joined.
+    /// Threads that wait for the last worker to end or to be joined.
     pub(crate) ended: Condvar,
     /// Whether workers take single calls from `incoming`.
     single: bool,
     pub(crate) capacity: Option<NonZeroUsize>,
     pub(crate) min_workers: usize,
-    /// How long a worker sleeps before it leaves.
+    /// How long an idle worker sleeps before it leaves.
     keep_alive: Option<Duration>,
 }
 
@@ -85,7 +87,7 @@ pub(crate) struct Queue {
 #[derive(Default)]
 pub(crate) struct TaskList(pub(super) VecDeque<TaskRef>);
 
-/// What a queue is made of.
+/// The settings of a queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) max_workers: usize,
@@ -115,34 +117,34 @@ impl Queue {
         }
     }
 
-    /// Puts a call into the queue and sees to it that a worker comes for it.
+    /// Queues a task, and wakes or starts a worker for it.
     ///
-    /// On an error the call is given back to be dropped by the caller, outside of all locks.
+    /// On an error the task is returned, to be dropped by the caller outside of all locks.
     pub(crate) fn push(
         &self,
-        job: TaskRef,
+        task: TaskRef,
         priority: i32,
         start: StartWorker<'_>,
     ) -> Result<(), (Error, TaskRef)> {
         let mut control = self.control.lock();
         if let Err(error) = control.make_ready(start) {
-            return Err((error, job));
+            return Err((error, task));
         }
-        self.admit(control, job, priority, start);
+        self.admit(control, task, priority, start);
         Ok(())
     }
 
-    /// The rest of a push, when nothing is in its way.
+    /// The second half of a push: the task is accepted.
     #[inline]
     pub(crate) fn admit(
         &self,
         mut control: MutexGuard<'_, QueueState>,
-        job: TaskRef,
+        task: TaskRef,
         priority: i32,
         start: StartWorker<'_>,
     ) {
         control.accepted += 1;
-        control.incoming.push(job, priority);
+        control.incoming.push(task, priority);
         self.has_incoming.store(true, Ordering::Relaxed); // ORDERING: a hint
         if control.sleeping > 0 {
             let wake = control.wake_one();
@@ -156,12 +158,12 @@ impl Queue {
         }
     }
 
-    /// Starts a worker if calls wait that no present one will look at next.
+    /// Starts a worker if more calls wait than there are workers that will take one next.
     pub(crate) fn grow(&self, start: StartWorker<'_>) {
         let outgoing = self.outgoing.lock();
         let mut control = self.control.lock();
         let waiting = outgoing.0.len() + control.incoming.len();
-        let free = control.workers.iter().filter(|worker| !worker.flag.is_raised()).count();
+        let free = control.workers.iter().filter(|worker| !worker.status.is_raised()).count();
         if waiting <= free
             || control.workers.len() >= control.max_workers
             || control.refusal().is_some()
@@ -172,7 +174,7 @@ impl Queue {
         let present = control.workers.len();
         drop((control, outgoing)); // a logger is user code
         if let Err(error) = started {
-            recheck_blocked(Recheck::All); // calls may have counted on that worker
+            recheck_blocked(Recheck::All); // blocked threads may have relied on that worker
             contain("logging a failed thread start", || {
                 log::warn!(
                     target: crate::LOG_TARGET,
@@ -182,13 +184,13 @@ impl Queue {
         }
     }
 
-    /// Takes the next call, sleeping while there is none; `None` when the worker is to end.
+    /// Takes the next task; sleeps while there is none. `None` when the worker must end.
     ///
-    /// `fresh` is whether the worker has not been here before. A call of a bounded queue was started,
-    /// any other was not.
+    /// `fresh` says that the worker takes its first task. A task of a bounded queue has been
+    /// started, any other has not.
     pub(crate) fn take(
         &self,
-        flag: &WorkerStatus,
+        status: &WorkerStatus,
         fresh: bool,
         start: StartWorker<'_>,
     ) -> Option<TaskRef> {
@@ -196,7 +198,7 @@ impl Queue {
         let mut looked = false;
         let mut leave_at: Option<Instant> = None;
         loop {
-            if flag.is_summoned() && self.leave_if_surplus(flag, start) {
+            if status.is_summoned() && self.leave_if_surplus(status, start) {
                 return None;
             }
             let mut outgoing = self.outgoing.lock();
@@ -216,7 +218,7 @@ impl Queue {
                     let expired = leave_at.is_some_and(|time| Instant::now() >= time);
                     let spare = control.workers.len() > self.min_workers;
                     if control.has_surplus() || (expired && spare) {
-                        control.retire(flag);
+                        control.retire(status);
                         return None;
                     }
                     if expired || leave_at.is_none() {
@@ -227,54 +229,54 @@ impl Queue {
                     continue;
                 }
                 if self.single {
-                    match self.take_single((outgoing, control), flag, called, start) {
-                        Some(job) => return Some(job),
+                    match self.take_single((outgoing, control), status, called, start) {
+                        Some(task) => return Some(task),
                         None => continue,
                     }
                 }
                 self.has_incoming.store(false, Ordering::Relaxed); // ORDERING: a hint
                 control.incoming.move_to(&mut outgoing.0);
             }
-            let job = outgoing.0.pop_front();
-            flag.raise();
+            let task = outgoing.0.pop_front();
+            status.raise();
             let more = !outgoing.0.is_empty();
             drop(outgoing);
             if called {
                 self.call_next(more, start);
             }
-            return job;
+            return task;
         }
     }
 
-    /// Takes a call from `incoming`, or drops what is over. `None` if the worker is to look again.
+    /// Takes a task from `incoming`, or drops ended ones. `None` if the worker must try again.
     #[inline(never)] // so that it costs the usual queue nothing
     fn take_single(
         &self,
         (outgoing, mut control): (MutexGuard<'_, TaskList>, MutexGuard<'_, QueueState>),
-        flag: &WorkerStatus,
+        status: &WorkerStatus,
         called: bool,
         start: StartWorker<'_>,
     ) -> Option<TaskRef> {
-        flag.raise();
+        status.raise();
         if !control.dead.is_empty() {
             let dead = std::mem::take(&mut control.dead);
             drop((control, outgoing));
-            self.call_next(true, start); // whoever counted on this worker
+            self.call_next(true, start); // a push may have relied on this worker
             discard(dead);
-            flag.lower();
+            status.lower();
             return None;
         }
-        let job = control.incoming.pop()?;
+        let task = control.incoming.pop()?;
         let mut let_in = false;
         if self.capacity.is_some() {
-            if !job.start() {
-                if job.is_cancelled() {
-                    flag.found_cancelled();
+            if !task.start() {
+                if task.is_cancelled() {
+                    status.found_cancelled();
                 }
-                control.dead.push(job);
+                control.dead.push(task);
                 return None;
             }
-            flag.begins();
+            status.begins();
             let_in = self.give_back(&mut control);
         }
         let more = !control.incoming.is_empty();
@@ -283,20 +285,20 @@ impl Queue {
         if called || let_in {
             self.call_next(more, start);
         }
-        Some(job)
+        Some(task)
     }
 
     fn sleep(&self, mut control: MutexGuard<'_, QueueState>, deadline: Option<Instant>) {
         control.sleeping += 1;
         wait_until(&self.wake, &mut control, deadline);
         control.sleeping -= 1;
-        // A worker that wakes for another reason takes the place of the one that was notified;
-        // that one will find the queue as this one leaves it.
+        // A worker that wakes for another reason replaces the one that was notified; that one will
+        // find the queue as this one leaves it.
         control.notified = control.notified.saturating_sub(1);
     }
 
-    /// Sees to the calls that a worker which was called leaves behind: those who pushed them while
-    /// it was on its way counted on it.
+    /// Wakes or starts a worker for the calls that a woken worker leaves behind: a push while it
+    /// was on its way relied on it.
     pub(crate) fn call_next(&self, more_outgoing: bool, start: StartWorker<'_>) {
         let mut control = self.control.lock();
         if !more_outgoing && control.incoming.is_empty() {
@@ -312,24 +314,24 @@ impl Queue {
         }
     }
 
-    /// The worker `flag` is about to run user code again after it said that it was done.
-    pub(crate) fn enter_user_code(&self, flag: &WorkerStatus, start: StartWorker<'_>) {
+    /// The worker `status` is about to run user code again, after it marked itself as free.
+    pub(crate) fn enter_user_code(&self, status: &WorkerStatus, start: StartWorker<'_>) {
         {
             let _outgoing = self.outgoing.lock();
-            flag.raise_after_call();
+            status.raise_after_call();
         }
-        // Whoever pushed a call in between counted on this worker.
+        // A push in between relied on this worker.
         self.grow(start);
     }
 
-    /// The worker `flag` starts a queued call by `begin` within another one.
+    /// The worker `status` starts a queued call, by `begin`, inside of another one.
     ///
-    /// It takes what is over off the end of the queue, where a call that waits for what it has just
-    /// submitted left it: a deep tree of calls would fill the memory otherwise. What may hold a value
-    /// goes to `over`, to be dropped when no call is begun and does not run yet.
+    /// It removes ended tasks from the end of the queue. Calls that wait for what they have just
+    /// submitted leave them there, and a deep tree of calls would fill the memory. Tasks that may
+    /// hold a value go to `over`, to be dropped while no call is between its start and its run.
     pub(crate) fn begin_nested(
         &self,
-        flag: &WorkerStatus,
+        status: &WorkerStatus,
         unless_free: bool,
         begin: &mut dyn FnMut() -> bool,
         over: &mut Vec<TaskRef>,
@@ -341,9 +343,9 @@ impl Queue {
         }
         let begun = begin();
         if begun {
-            flag.begins();
+            status.begins();
         }
-        // One comes for each that begins, so two keep it short.
+        // Each call that begins leaves one, so removing two keeps the queue short.
         let first = control.pop_over();
         let second = if first.is_some() { control.pop_over() } else { None };
         let mut let_in = false;
@@ -352,15 +354,15 @@ impl Queue {
             let_in = begun && self.give_back(&mut control);
         }
         drop(control);
-        let mut leave = |(job, phase)| match phase {
-            Phase::Running => drop(job), // whoever runs it owns it as well
-            _ => over.push(job),
+        let mut leave = |(task, phase)| match phase {
+            Phase::Running => drop(task), // the worker that runs it is an owner too
+            _ => over.push(task),
         };
-        if let Some(job) = first {
-            leave(job);
+        if let Some(task) = first {
+            leave(task);
         }
-        if let Some(job) = second {
-            leave(job);
+        if let Some(task) = second {
+            leave(task);
         }
         if let_in {
             self.call_next(false, start);

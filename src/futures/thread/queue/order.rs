@@ -1,4 +1,4 @@
-//! [`WaitList`]: calls that wait, in the order in which they leave.
+//! [`WaitList`]: queued tasks, in the order in which they leave.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::task_ref::TaskRef;
 use crate::futures::call::state::Phase;
 
-/// A queue whose empty buffer is larger than this is given back to the allocator.
+/// An empty buffer with room for more tasks than this is returned to the allocator.
 const KEPT_CAPACITY: usize = 1024;
 
 /// The order in which workers take waiting calls: the setting of [`ThreadPoolBuilder::discipline`].
@@ -53,7 +53,7 @@ pub(crate) struct Ranked {
     priority: i32,
     /// How many calls were pushed before.
     sequence: u64,
-    job: TaskRef,
+    task: TaskRef,
 }
 
 impl WaitList {
@@ -67,8 +67,8 @@ impl WaitList {
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Fifo(jobs) => jobs.len(),
-            Self::Lifo(jobs) => jobs.len(),
+            Self::Fifo(tasks) => tasks.len(),
+            Self::Lifo(tasks) => tasks.len(),
             Self::Priority { heap, .. } => heap.len(),
         }
     }
@@ -79,12 +79,12 @@ impl WaitList {
 
     /// Only [`Discipline::Priority`] looks at the priority.
     #[inline(always)] // of what every call costs, a sixteenth
-    pub(crate) fn push(&mut self, job: TaskRef, priority: i32) {
+    pub(crate) fn push(&mut self, task: TaskRef, priority: i32) {
         match self {
-            Self::Fifo(jobs) => jobs.push_back(job),
-            Self::Lifo(jobs) => jobs.push(job),
+            Self::Fifo(tasks) => tasks.push_back(task),
+            Self::Lifo(tasks) => tasks.push(task),
             Self::Priority { heap, pushed } => {
-                push_ranked(heap, Ranked { priority, sequence: *pushed, job });
+                push_ranked(heap, Ranked { priority, sequence: *pushed, task });
                 *pushed += 1;
             }
         }
@@ -92,29 +92,29 @@ impl WaitList {
 
     pub(crate) fn pop(&mut self) -> Option<TaskRef> {
         match self {
-            Self::Fifo(jobs) => jobs.pop_front(),
-            Self::Lifo(jobs) => jobs.pop(),
-            Self::Priority { heap, .. } => heap.pop().map(|ranked| ranked.job),
+            Self::Fifo(tasks) => tasks.pop_front(),
+            Self::Lifo(tasks) => tasks.pop(),
+            Self::Priority { heap, .. } => heap.pop().map(|ranked| ranked.task),
         }
     }
 
     /// Takes the call out that was pushed last, unless it is pending. Not in a queue by priority.
     pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
         let last = match self {
-            Self::Fifo(jobs) => jobs.back()?,
-            Self::Lifo(jobs) => jobs.last()?,
+            Self::Fifo(tasks) => tasks.back()?,
+            Self::Lifo(tasks) => tasks.last()?,
             Self::Priority { .. } => return None,
         };
         let phase = last.phase();
         if phase == Phase::Pending {
             return None;
         }
-        let job = match self {
-            Self::Fifo(jobs) => jobs.pop_back()?,
-            Self::Lifo(jobs) => jobs.pop()?,
+        let task = match self {
+            Self::Fifo(tasks) => tasks.pop_back()?,
+            Self::Lifo(tasks) => tasks.pop()?,
             Self::Priority { .. } => return None,
         };
-        Some((job, phase))
+        Some((task, phase))
     }
 
     /// Moves all calls to `empty`, at once if they are in the order in which they came.
@@ -123,7 +123,7 @@ impl WaitList {
             *empty = VecDeque::new();
         }
         match self {
-            Self::Fifo(jobs) => std::mem::swap(jobs, empty),
+            Self::Fifo(tasks) => std::mem::swap(tasks, empty),
             Self::Lifo(_) | Self::Priority { .. } => empty.extend(self.take_all()),
         }
     }
@@ -131,11 +131,11 @@ impl WaitList {
     /// Takes all calls out, the next one first.
     pub(crate) fn take_all(&mut self) -> Vec<TaskRef> {
         match self {
-            Self::Fifo(jobs) => std::mem::take(jobs).into(),
-            Self::Lifo(jobs) => std::mem::take(jobs).into_iter().rev().collect(),
+            Self::Fifo(tasks) => std::mem::take(tasks).into(),
+            Self::Lifo(tasks) => std::mem::take(tasks).into_iter().rev().collect(),
             Self::Priority { heap, .. } => {
                 let ascending = std::mem::take(heap).into_sorted_vec();
-                ascending.into_iter().rev().map(|ranked| ranked.job).collect()
+                ascending.into_iter().rev().map(|ranked| ranked.task).collect()
             }
         }
     }
@@ -143,21 +143,25 @@ impl WaitList {
     /// Takes out the calls that nobody will run, to be dropped outside of all locks.
     pub(crate) fn take_dead(&mut self) -> Vec<TaskRef> {
         let mut dead = Vec::new();
-        let mut keep = |job: TaskRef| {
-            let pending = job.is_pending();
+        let mut keep = |task: TaskRef| {
+            let pending = task.is_pending();
             if pending {
-                return Some(job);
+                return Some(task);
             }
-            dead.push(job);
+            dead.push(task);
             None
         };
         match self {
-            Self::Fifo(jobs) => *jobs = std::mem::take(jobs).into_iter().filter_map(keep).collect(),
-            Self::Lifo(jobs) => *jobs = std::mem::take(jobs).into_iter().filter_map(keep).collect(),
+            Self::Fifo(tasks) => {
+                *tasks = std::mem::take(tasks).into_iter().filter_map(keep).collect()
+            }
+            Self::Lifo(tasks) => {
+                *tasks = std::mem::take(tasks).into_iter().filter_map(keep).collect()
+            }
             Self::Priority { heap, .. } => {
                 let kept = std::mem::take(heap).into_vec().into_iter().filter_map(|ranked| {
-                    let Ranked { priority, sequence, job } = ranked;
-                    keep(job).map(|job| Ranked { priority, sequence, job })
+                    let Ranked { priority, sequence, task } = ranked;
+                    keep(task).map(|task| Ranked { priority, sequence, task })
                 });
                 *heap = kept.collect();
             }
@@ -167,9 +171,9 @@ impl WaitList {
 
     pub(crate) fn for_each(&self, visit: impl FnMut(&TaskRef)) {
         match self {
-            Self::Fifo(jobs) => jobs.iter().for_each(visit),
-            Self::Lifo(jobs) => jobs.iter().for_each(visit),
-            Self::Priority { heap, .. } => heap.iter().map(|ranked| &ranked.job).for_each(visit),
+            Self::Fifo(tasks) => tasks.iter().for_each(visit),
+            Self::Lifo(tasks) => tasks.iter().for_each(visit),
+            Self::Priority { heap, .. } => heap.iter().map(|ranked| &ranked.task).for_each(visit),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`QueueState`]: what is under the control lock, and the record of one [`WorkerRecord`].
+//! [`QueueState`]: the data under the control lock, with a [`WorkerRecord`] for each worker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::sync::{AtomicU8, Counter, JoinHandle, Ordering, is_finished};
 #[derive(Debug)]
 pub(crate) struct QueueState {
     pub(crate) incoming: WaitList,
-    /// INVARIANT: workers that are inside `wake.wait`, woken or not.
+    /// INVARIANT: the number of workers inside of `wake.wait`, woken or not.
     pub(crate) sleeping: usize,
-    /// INVARIANT: of those, how many were notified and have not run since; at most `sleeping`.
+    /// INVARIANT: how many of these were notified and have not run since; at most `sleeping`.
     pub(crate) notified: usize,
     /// INVARIANT: in the order of their indices.
     pub(crate) workers: Vec<WorkerRecord>,
@@ -25,68 +25,68 @@ pub(crate) struct QueueState {
     pub(crate) retired: Vec<JoinHandle<()>>,
     /// The most workers there have been.
     pub(crate) peak: usize,
-    /// Calls that were accepted, whatever became of them.
+    /// How many calls were accepted in all.
     pub(crate) accepted: usize,
-    /// What was counted elsewhere than with a present worker.
+    /// The counts of workers that have left, and of calls that no worker ran.
     pub(crate) counts: WorkerCounts,
     /// Calls that run in the thread that submitted them.
     pub(crate) in_callers: usize,
     /// Workers that have not left their loop.
     pub(crate) alive: usize,
-    /// Threads taken out of `workers` by somebody who is joining them.
+    /// Threads that were removed from `workers` and are being joined.
     pub(crate) joining: usize,
     pub(crate) max_workers: usize,
-    /// The system refused the last thread that was asked for.
+    /// The system refused to start the last thread.
     pub(crate) refused_thread: bool,
     pub(crate) closed: bool,
     pub(crate) broken: Option<Error>,
-    /// Bounded queue: how many calls have a place in it, which are those that are pending there. A
-    /// call that is being cancelled has it until its captures are gone.
+    /// Bounded queue: how many calls have a place in it, that is, are pending there. A call that is
+    /// being cancelled keeps its place until its captures are dropped.
     pub(crate) places: usize,
-    /// Calls that were run in place and swept out of a bounded queue. A worker drops them: they may
-    /// hold a value that nobody took.
+    /// Tasks that were run in place and swept out of a bounded queue. A worker drops them, because
+    /// they may hold a value that was not taken.
     pub(crate) dead: Vec<TaskRef>,
-    /// INVARIANT: if somebody is blocked, the queue is full, or somebody is about to give back a
-    /// place or to look at the queue. The longest waiting first, so that tickets rise.
+    /// INVARIANT: if it is not empty, the queue is full, or a thread is about to give a place back
+    /// or to take a task. The submitter that has waited longest comes first, so that tickets rise.
     pub(crate) blocked: VecDeque<BlockedSubmitter>,
     pub(crate) next_ticket: u64,
-    /// What the registry of waits knows of the pool.
+    /// The registry's view of the pool.
     known: Arc<PoolCapacity>,
-    /// Threads that wait for the last worker to end, and that the registry of waits knows.
+    /// The signals of threads inside of calls that wait for the last worker to end.
     pub(crate) end_awaited: Vec<Arc<Signal>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct WorkerRecord {
-    /// The number in its thread's name, the lowest that was free.
+    /// The number in the name of its thread, the lowest that was free.
     index: usize,
-    pub(crate) flag: Arc<WorkerStatus>,
+    pub(crate) status: Arc<WorkerStatus>,
     thread: JoinHandle<()>,
-    /// Whether it has left its loop. Then it is only there to be joined.
+    /// Whether it has left its loop, so that its thread only has to be joined.
     pub(crate) ended: bool,
 }
 
-/// A worker's word on whether it is inside of user code, and its counters, which only it writes.
-/// On a cache line of its own.
+/// Whether a worker runs user code, and its counters, which only the worker writes. On a cache line
+/// of its own.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct WorkerStatus {
     place: AtomicU8,
-    /// Not 0 if it should see whether there are too many workers. Only a hint, also to the model
-    /// checker: who is about to sleep looks in any case.
+    /// Not 0 if the worker should check whether there are too many workers. Only a hint, which
+    /// model checkers do not see: a worker that is about to sleep checks in any case.
     summons: Counter,
-    /// Calls that it started, those that it runs in place too.
+    /// Calls that it has started, also in place.
     begun: Counter,
     finished: Counter,
     failed: Counter,
     cancelled: Counter,
 }
 
-/// Outside of user code: the worker looks at the queue next.
+/// Outside of user code: the worker takes the next task.
 const AT_THE_QUEUE: u8 = 0;
-/// It has taken a call, and runs it, has run it, or is about to.
+/// The worker has taken a task, and is about to run it, runs it, or has run it.
 const WITH_A_CALL: u8 = 1;
-/// Inside of user code that is no call: a callback, or the drop of a value that nobody took.
+/// Inside of user code that is no call: a callback, or the drop of a value that was not taken.
 const AFTER_A_CALL: u8 = 2;
 
 /// How many calls ended, and how.
@@ -117,25 +117,25 @@ impl WorkerStatus {
         })
     }
 
-    /// This worker has started a call.
+    /// Counts a call that the worker has started.
     pub(crate) fn begins(&self) {
         self.begun.increment();
     }
 
-    /// A call that it started has run.
+    /// Counts a call that has run.
     pub(crate) fn ended(&self, failed: bool) {
         let counter = if failed { &self.failed } else { &self.finished };
         counter.increment();
     }
 
-    /// The call that was taken had been cancelled.
+    /// Counts a call that was found to be cancelled.
     pub(crate) fn found_cancelled(&self) {
         self.cancelled.increment();
     }
 
-    /// What ended, and how many calls run: more than one if it waits for calls that it runs in
-    /// place. Under both locks, so that it takes no call meanwhile: then it does not matter when one
-    /// that it took begins, or ends.
+    /// How many calls have ended, and how many run: more than one if the worker runs calls in
+    /// place. Called under both locks, so that the worker takes no task meanwhile; then it does not
+    /// matter if the one that it has begins or ends.
     pub(crate) fn counts(&self) -> (WorkerCounts, usize) {
         let counts = WorkerCounts {
             finished: self.finished.get(),
@@ -154,22 +154,22 @@ impl WorkerStatus {
         self.summons.get() != 0
     }
 
-    /// Says that this worker has taken a call.
+    /// Marks the worker as busy: it has taken a task.
     pub(crate) fn raise(&self) {
         // ORDERING: Release, for `has_taken_at_most`.
         self.place.store(WITH_A_CALL, Ordering::Release);
     }
 
-    /// Says that this worker is inside of user code that is no call.
+    /// Marks the worker as busy: it runs user code that is no call.
     pub(crate) fn raise_after_call(&self) {
-        // ORDERING: Relaxed; where it was lowered before, this is read under the same lock.
+        // ORDERING: Relaxed; where `lower` was called before, it is read under the same lock.
         self.place.store(AFTER_A_CALL, Ordering::Relaxed);
     }
 
-    /// Says that this worker looks at the queue next.
+    /// Marks the worker as free: it takes the next task.
     pub(crate) fn lower(&self) {
-        // ORDERING: Relaxed suffices for those who saw the result: it is published after this
-        // with Release. Others may see it late and start a worker too many.
+        // ORDERING: Relaxed suffices for threads that have seen the result, which is published
+        // after this with Release. Others may see it late and start one worker too many.
         self.place.store(AT_THE_QUEUE, Ordering::Relaxed);
     }
 
@@ -178,11 +178,11 @@ impl WorkerStatus {
         self.place.load(Ordering::Relaxed) != AT_THE_QUEUE
     }
 
-    /// Whether this worker runs no user code. It may have taken a call that it has not begun: that may
-    /// be the very call that another wants to run in place.
+    /// Whether the worker runs no user code. It may have taken a task that it has not begun, which
+    /// may be the very call that another worker wants to run in place.
     fn has_taken_at_most(&self) -> bool {
-        // ORDERING: Acquire pairs with `raise`: what ended before it took this call is seen, so that
-        // it seems to run one only if it does.
+        // ORDERING: Acquire pairs with `raise`: the ends of earlier calls are seen, so that the
+        // worker counts as running a call only if it does.
         match self.place.load(Ordering::Acquire) {
             AT_THE_QUEUE => true,
             WITH_A_CALL => self.counts().1 == 0,
@@ -191,7 +191,7 @@ impl WorkerStatus {
     }
 }
 
-/// What is left of a queue's work, as a count of calls.
+/// The number of calls that are left in a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
     pub(crate) waiting: usize,
@@ -200,7 +200,7 @@ pub(crate) struct Left {
     pub(crate) blocked: usize,
 }
 
-/// Starts a worker that owns this flag.
+/// Starts the worker of this status and this number.
 pub(crate) type StartWorker<'a> =
     &'a dyn Fn(Arc<WorkerStatus>, usize) -> std::io::Result<JoinHandle<()>>;
 
@@ -231,21 +231,21 @@ impl QueueState {
         }
     }
 
-    /// Takes the call out of the queue that was put there last, unless it is pending.
+    /// Removes the task that was queued last, unless it is pending.
     pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
-        let (job, phase) = self.incoming.pop_over()?;
-        self.counts.cancelled += usize::from(phase == Phase::Cancelled); // others count where they ran
-        Some((job, phase))
+        let (task, phase) = self.incoming.pop_over()?;
+        self.counts.cancelled += usize::from(phase == Phase::Cancelled); // others are counted where they ran
+        Some((task, phase))
     }
 
-    /// Why no more calls are taken.
+    /// The reason why no more calls are accepted.
     pub(crate) fn refusal(&self) -> Option<Error> {
         // Broken wins over shut down, as in Python.
         self.broken.clone().or_else(|| self.closed.then_some(Error::Shutdown))
     }
 
-    /// Sees to it that a call may be queued, and that there is a worker for it. Done before it is
-    /// queued: if it fails, nobody but the caller is hurt.
+    /// Checks that calls are accepted, and starts the first worker. Called before the task is
+    /// queued, so that an error concerns the caller alone.
     #[inline]
     pub(crate) fn make_ready(&mut self, start: StartWorker<'_>) -> Result<(), Error> {
         if self.closed || self.broken.is_some() || self.workers.is_empty() {
@@ -263,13 +263,13 @@ impl QueueState {
     }
 
     pub(crate) fn start_worker(&mut self, start: StartWorker<'_>) -> std::io::Result<()> {
-        let flag = WorkerStatus::new();
+        let status = WorkerStatus::new();
         let in_place = |(place, worker): &(usize, &WorkerRecord)| *place == worker.index;
         let index = self.workers.iter().enumerate().take_while(in_place).count();
-        let started = start(Arc::clone(&flag), index);
+        let started = start(Arc::clone(&status), index);
         self.refused_thread = started.is_err();
         let started = started.map(|thread| {
-            self.workers.insert(index, WorkerRecord { index, flag, thread, ended: false });
+            self.workers.insert(index, WorkerRecord { index, status, thread, ended: false });
             self.alive += 1;
             self.peak = self.peak.max(self.workers.len());
         });
@@ -283,22 +283,22 @@ impl QueueState {
 
     /// Whether a worker is free to take a call, or one can be started.
     pub(crate) fn has_worker_to_spare(&self) -> bool {
-        let is_free = |worker: &WorkerRecord| !worker.ended && worker.flag.has_taken_at_most();
+        let is_free = |worker: &WorkerRecord| !worker.ended && worker.status.has_taken_at_most();
         self.may_grow() || self.workers.iter().any(is_free)
     }
 
-    /// Tells the registry of waits who could come for a call that waits here.
+    /// Tells the registry of waits how many workers there are, and whether there may be more.
     pub(crate) fn publish_capacity(&self) {
         self.known.set(self.alive, self.may_grow());
     }
 
-    /// How many calls workers are about to take: no more than there are workers outside of user code,
-    /// each of which looks at the queue next unless there are too many of them.
+    /// How many tasks workers are about to take: one for each worker outside of user code, unless
+    /// there are too many workers.
     pub(crate) fn free_workers(&self) -> usize {
         let present = self.workers.iter().filter(|worker| !worker.ended);
         let (mut free, mut busy) = (0, 0);
         present
-            .for_each(|worker| *if worker.flag.is_raised() { &mut busy } else { &mut free } += 1);
+            .for_each(|worker| *if worker.status.is_raised() { &mut busy } else { &mut free } += 1);
         self.max_workers.saturating_sub(busy).min(free)
     }
 
@@ -306,25 +306,25 @@ impl QueueState {
         self.workers.len() > self.max_workers
     }
 
-    /// Strikes out a worker that is leaving while the pool goes on.
-    pub(crate) fn retire(&mut self, flag: &WorkerStatus) {
-        let own = |worker: &WorkerRecord| std::ptr::eq(&*worker.flag, flag);
+    /// Removes a worker that leaves while the pool goes on.
+    pub(crate) fn retire(&mut self, status: &WorkerStatus) {
+        let own = |worker: &WorkerRecord| std::ptr::eq(&*worker.status, status);
         if let Some(at) = self.workers.iter().position(own) {
             let worker = self.workers.remove(at);
-            self.counts.add(worker.flag.counts().0);
+            self.counts.add(worker.status.counts().0);
             self.retired.push(worker.thread);
             self.publish_capacity();
         }
     }
 
-    /// Returns whether it had been struck out before.
-    pub(crate) fn mark_ended(&mut self, flag: &WorkerStatus) -> bool {
+    /// Marks a worker as ended; returns whether it had left before.
+    pub(crate) fn mark_ended(&mut self, status: &WorkerStatus) -> bool {
         self.alive -= 1;
         self.publish_capacity();
         if self.alive == 0 {
             self.end_awaited.drain(..).for_each(|signal| signal.notify(0, false));
         }
-        let own = |worker: &&mut WorkerRecord| std::ptr::eq(&*worker.flag, flag);
+        let own = |worker: &&mut WorkerRecord| std::ptr::eq(&*worker.status, status);
         match self.workers.iter_mut().find(own) {
             Some(worker) => {
                 worker.ended = true;
@@ -334,7 +334,7 @@ impl QueueState {
         }
     }
 
-    /// Takes out the threads of workers that left and can be joined without blocking.
+    /// Removes the threads of workers that have left and can be joined without blocking.
     pub(crate) fn take_finished(&mut self) -> Vec<JoinHandle<()>> {
         let retired = std::mem::take(&mut self.retired);
         let (finished, running) = retired.into_iter().partition(is_finished);
@@ -342,18 +342,18 @@ impl QueueState {
         finished
     }
 
-    /// Takes out a thread to be joined, when all workers have ended.
+    /// Removes a thread to be joined, when all workers have ended.
     pub(crate) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
         match self.workers.pop() {
             Some(worker) => {
-                self.counts.add(worker.flag.counts().0);
+                self.counts.add(worker.status.counts().0);
                 Some(worker.thread)
             }
             None => self.retired.pop(),
         }
     }
 
-    /// Whether to notify a sleeper: one sleeps, and none is on its way already.
+    /// Whether to notify a sleeper: one sleeps, and none is being woken already.
     pub(crate) fn wake_one(&mut self) -> bool {
         let wake = self.sleeping > 0 && self.notified == 0;
         self.notified += usize::from(wake);

@@ -140,7 +140,7 @@ impl ScopeState {
     pub(super) fn cancel_pending(&self) -> usize {
         let mut cancelled = 0;
         self.each(|call| {
-            let ended = Continuations::with(|chain| call.try_cancel(chain));
+            let ended = Continuations::with(|continuations| call.try_cancel(continuations));
             cancelled += usize::from(ended.is_ok());
         });
         cancelled
@@ -166,8 +166,8 @@ impl ScopeState {
         }
     }
 
-    /// The calls that have not ended, for a thread that is about to wait for them; none if no ticket
-    /// is left.
+    /// The calls that have not ended, for a thread that is about to wait for them; none if no
+    /// ticket is left.
     fn next_to_end(&self) -> NotDone {
         let mut state = self.state.lock();
         loop {
@@ -181,9 +181,9 @@ impl ScopeState {
         }
     }
 
-    /// Waits until all of `calls` have ended, whatever it takes, or one was added. If they never would,
-    /// other waits have to fail; if there are none that may, those of the scope's calls that have not
-    /// started are cancelled, and the error says why.
+    /// Waits until all of `calls` have ended, whatever it takes, or one was added. If they never
+    /// would, other waits have to fail; if there are none that may, those of the scope's calls that
+    /// have not started are cancelled, and the error says why.
     fn wait_for(&self, calls: &NotDone) -> Result<(), Error> {
         let signal = Signal::new();
         for (index, call) in calls.0.iter().enumerate() {

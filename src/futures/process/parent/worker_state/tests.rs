@@ -161,8 +161,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    /// In any order of events each call comes out exactly once, a call that was begun or killed is never put
-    /// back, and a worker that is being killed or has ended gets no call.
+    /// In any order of events each call comes out exactly once, a call that was begun or killed is
+    /// never put back, and a worker that is being killed or has ended gets no call.
     #[test]
     fn every_call_comes_out_exactly_once(events in events()) {
         let now = Instant::now();
