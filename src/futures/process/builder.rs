@@ -278,8 +278,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Limits how long a worker may take from its start to the end of its initializer. Default: 60
-    /// s.
+    /// Limits how long a worker may take from its start to the end of its initializer. Default: one
+    /// minute.
     ///
     /// A worker that takes longer is killed, which breaks the pool.
     ///

@@ -187,9 +187,9 @@ impl ThreadPoolBuilder {
 
     /// Sets what `submit` and `spawn` do when the queue is full. Default: [`FullQueue::Block`].
     ///
-    /// It has no effect without a [`queue_capacity`](Self::queue_capacity). Blocked submitters get
-    /// in in the order in which they came. A shutdown releases them with [`Error::Shutdown`], a
-    /// failed initializer with [`Error::BrokenThreadPool`].
+    /// It has no effect without a [`queue_capacity`](Self::queue_capacity). Blocked submitters are
+    /// admitted in the order in which they came. A shutdown releases them with
+    /// [`Error::Shutdown`], a failed initializer with [`Error::BrokenThreadPool`].
     ///
     /// # Threads
     ///

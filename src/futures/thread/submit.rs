@@ -197,7 +197,7 @@ impl ThreadPoolExecutor {
     /// Like [`submit`](Self::submit), with a priority: a lower number starts first, as in `sched`.
     ///
     /// Of equal priorities the one submitted first starts first; `submit` and `spawn` have priority
-    /// zero. While the queue is bounded and full, submitters get in in the order in which they
+    /// zero. While the queue is bounded and full, submitters are admitted in the order in which they
     /// came.
     ///
     /// # Errors

@@ -183,7 +183,7 @@ fn raise(call: Known) {
     }
 }
 
-/// The scope in which calls are spawned that may borrow; [`ThreadPoolExecutor::scope`] makes it.
+/// A scope for calls that borrow; [`ThreadPoolExecutor::scope`] makes it.
 ///
 /// `'scope` is the time until the scope has waited for its calls, `'env` that of the variables that
 /// they borrow. Calls may spawn into the scope that they are in.
