@@ -1,4 +1,4 @@
-//! The pool without an engine: root and workers are threads that talk by memory.
+//! The pool without MPI: root and workers are threads.
 
 mod callbacks;
 
@@ -27,7 +27,7 @@ fn own() -> RankHello {
     RankHello::new(7, "here".into())
 }
 
-/// Root with its thread, and the ends of so many workers.
+/// Root with its thread, and the ends of `workers` workers.
 fn root(workers: usize, retries: u32) -> (Arc<PoolState>, JoinHandle<()>, Vec<LocalTransport>) {
     root_with(workers, retries, Credit::Fixed(2))
 }
@@ -61,7 +61,7 @@ fn call(shared: &Arc<PoolState>, n: u64) -> Result<Future<u64>> {
     send(shared, std::panic::Location::caller(), |n: u64| n * 2, n)
 }
 
-/// The next message for a worker that is played by hand.
+/// The next message for a worker that the test plays.
 fn next(transport: &mut LocalTransport) -> (Tag, Vec<u8>) {
     loop {
         match transport.poll().unwrap() {
@@ -72,7 +72,7 @@ fn next(transport: &mut LocalTransport) -> (Tag, Vec<u8>) {
     }
 }
 
-/// A worker that is played by hand, up to where it gets calls.
+/// Plays a worker until it gets calls.
 fn get_ready(transport: &mut LocalTransport) {
     transport.send(0, Tag::Hello, Outgoing::Own(own().to_bytes())).unwrap();
     assert_eq!(next(transport).0, Tag::Start);
@@ -243,7 +243,7 @@ fn an_answer_does_not_wait_for_another_function() {
     assert!(short.into_result().is_err() && long.into_result().is_err());
 }
 
-/// A transport whose messages take some looks to arrive.
+/// A transport whose messages take a few polls to arrive.
 struct Slow {
     transport: LocalTransport,
     looks: u32,

@@ -72,7 +72,7 @@ pub(crate) fn to_wire(limits: &[(ResourceLimit, u64)]) -> Limits {
     numbered.filter_map(|(number, (kind, ..))| Some((number, last(kind)?))).collect()
 }
 
-/// In a worker: sets what it was sent.
+/// In a worker: sets the limits that it was sent.
 pub(crate) fn set_all(limits: &Limits) -> io::Result<()> {
     for (number, value) in limits {
         let known = ResourceLimit::ALL.get(usize::from(*number));
@@ -85,7 +85,7 @@ pub(crate) fn set_all(limits: &Limits) -> io::Result<()> {
         };
         let before = get(*resource).map_err(refused)?.maximum;
         let maximum = match kind {
-            // So that the channel can go above it for a moment, and the signal comes before the end.
+            // The channel may exceed it for a moment, and SIGXCPU comes before SIGKILL.
             ResourceLimit::FileSize => before,
             ResourceLimit::CpuSeconds => {
                 Some(value.saturating_add(1).min(before.unwrap_or(u64::MAX)).max(*value))

@@ -196,9 +196,9 @@ pub(crate) fn decode_chunk<R: Portable>(
         match decoded {
             Ok(Ok(())) if results.len() == items => return Ok(results),
             Ok(wrong) => {
-                let_go_each("dropping a result of too few", results);
+                let_go_each("dropping a result of an incomplete chunk", results);
                 let wrong: Result<(), String> = wrong;
-                let fewer = || "is of fewer items than were sent".to_owned();
+                let fewer = || "has fewer items than were sent".to_owned();
                 return Err(bad_result(&wrong.err().unwrap_or_else(fewer)));
             }
             Err(panic) => results.push(Err(bad_result(&panic.to_string()))),

@@ -1,4 +1,4 @@
-//! What the executors of both remote pools do alike.
+//! [`RemoteExecutor`]: the common part of the executors of both remote pools.
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -24,9 +24,9 @@ impl ForeignSegments {
         id: u64,
         file: Option<OwnedFd>,
     ) -> std::result::Result<(), Malformed> {
-        let file = file.ok_or(Malformed("shared memory did not come"))?;
+        let file = file.ok_or(Malformed("the descriptor of shared memory is missing"))?;
         let segment =
-            ForeignSegment::new(file).map_err(|_| Malformed("this is no shared memory"))?;
+            ForeignSegment::new(file).map_err(|_| Malformed("a descriptor is no shared memory"))?;
         self.forgotten(id);
         self.0.push((id, segment));
         if self.0.len() <= Self::MOST { Ok(()) } else { Err(Malformed("too much shared memory")) }
@@ -39,7 +39,7 @@ impl ForeignSegments {
         if segment.has(place.len) {
             Ok(Window { segment, len: place.len })
         } else {
-            Err(Malformed("not so much shared memory"))
+            Err(Malformed("a payload is longer than its shared memory"))
         }
     }
 

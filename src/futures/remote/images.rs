@@ -13,7 +13,7 @@ use libc::dl_phdr_info;
 
 use crate::sync::Mutex;
 
-/// A constructor: what `.init_array` holds pointers to. Some C libraries pass the arguments of `main`.
+/// A function that `.init_array` points to. Some C libraries pass the arguments of `main`.
 pub type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 /// A loaded program image.

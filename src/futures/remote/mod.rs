@@ -1,5 +1,5 @@
-//! What pools of processes and pools of ranks share: requests and replies, and functions, arguments and
-//! results as bytes. Nothing here knows a process or a rank.
+//! The common part of pools of processes and pools of ranks: requests and replies, and functions, arguments
+//! and results as bytes. Nothing here knows a process or a rank.
 
 pub(crate) mod attachments;
 pub(crate) mod chunk;

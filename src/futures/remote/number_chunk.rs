@@ -71,7 +71,7 @@ pub(crate) fn decode_number_chunk<R: Portable>(
 }
 
 fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Result<R>>, String> {
-    let wrong = "is of another number of items than was sent";
+    let wrong = "has another number of items than was sent";
     source.load()?;
     let count = source.take_u64()?;
     let numbers = source.part(count.saturating_mul(size_of::<R>() as u64))?.read::<Vec<R>>()?;

@@ -1,5 +1,5 @@
-//! What a parent and its workers say to each other, whatever carries it: kinds of messages, functions,
-//! places in shared memory, texts. No descriptor, no lock.
+//! The parts of messages between a parent and its workers that do not depend on the channel: kinds of
+//! messages, functions, places in shared memory, texts. No descriptor, no lock.
 //!
 //! Both sides run the same program image, so nothing here is a promise to any other program. Nothing is
 //! trusted either: lengths are checked before they are used, and what is not understood is

@@ -1,4 +1,4 @@
-//! What the reply of a worker means to the caller.
+//! The meaning of a worker's reply for the caller.
 
 use super::codec::Source;
 use super::protocol::{FrameKind, Text};

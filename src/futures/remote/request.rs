@@ -1,7 +1,7 @@
 //! A call that goes to another process or rank, as its pool keeps it.
 //!
-//! The future owns the call as one of a known result. The pool owns it as a [`RequestRef`], which tells
-//! nothing of the result but knows how the call is delivered: that part, [`Delivery`], is the pool's own.
+//! The future owns the call with the type of its result. The pool owns it as a [`RequestRef`], which hides
+//! that type but knows how the call is delivered: the [`Delivery`] belongs to the pool.
 
 use std::any::type_name;
 use std::os::fd::OwnedFd;
@@ -20,12 +20,12 @@ use crate::futures::call::run::NoObserver;
 use crate::futures::call::state::{Phase, State};
 use crate::futures::call::{AnyCall, Call, CallKind};
 
-/// What a pool keeps with each of its calls: the message, and how far it has got.
+/// The part of a call that belongs to its pool: the message, and whether it was sent.
 pub(crate) trait Delivery: Send + Sync + 'static {
-    /// What the call is called in logs and errors.
+    /// The name of such calls in logs and errors.
     const NAME: &'static str;
 
-    /// Lets go of the message, which is not sent any more. No user code runs.
+    /// Frees the message, which is not sent any more. No user code runs.
     fn release(&self);
 
     /// See [`CallKind::cancelling`].
@@ -112,7 +112,7 @@ pub(crate) trait AnyRequest<D>: Send + Sync {
 
     fn state(&self) -> State;
 
-    /// Makes the call RUNNING; gives the state that does not allow it. No user code runs.
+    /// Makes the call RUNNING; the error is the state that does not allow it. No user code runs.
     fn start(&self) -> Result<State, State>;
 
     /// Ends the call with a worker's reply; returns whether it has waiters to notify.
@@ -217,7 +217,7 @@ impl<R: Send + 'static, D: Delivery> AnyRequest<D> for Call<R, RemoteRequest<R, 
 
     fn try_cancel(&self) -> Option<bool> {
         if self.state().phase() != Phase::Pending {
-            return None; // so that nothing is taken back from a worker
+            return None; // without taking it back from a worker
         }
         let mut cancelled = None;
         let mut cancel = || cancelled = self.core().transition(State::cancel).ok();

@@ -241,7 +241,7 @@ impl<'de> Visitor<'de> for TripleVisitor {
             return SharedBytes::copy_from(&bytes.0).map_err(de::Error::custom);
         }
         let file = take_incoming(number)
-            .ok_or_else(|| de::Error::custom("the descriptor of shared bytes did not come"))?;
+            .ok_or_else(|| de::Error::custom("the descriptor of shared bytes is missing"))?;
         SharedBytes::open(file, len).map_err(|error| {
             let why = format!("shared bytes of {len} bytes cannot be mapped: {error}");
             de::Error::custom(note_refused(why))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-/// A number that a process has in common with none of its forks.
+/// A number that is different in each fork of this process.
 #[inline]
 pub(crate) fn generation() -> u64 {
     static WORD: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_fork_is_somebody_else() {
         let own = generation();
-        // SAFETY: the child calls what touches no lock, and ends without more.
+        // SAFETY: the child takes no lock, and ends at once.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let differs = generation() != own && generation() == generation();

@@ -47,7 +47,7 @@ pub(super) enum DeferredEnd {
     Broken(Error),
 }
 
-/// What [`Coordinator::poll_once`] found.
+/// The result of [`Coordinator::poll_once`].
 pub(super) struct PollOutcome {
     pub(super) busy: bool,
     /// The version of the shared state that was seen.

@@ -10,10 +10,10 @@ use crate::futures::remote::protocol::{FrameKind, Text};
 use crate::futures::remote::submit::pieces;
 use crate::futures::{ReturnWhen, as_completed, join_all, wait};
 
-/// Longer than anything here takes; what hangs fails.
+/// Longer than anything here takes: a test that hangs fails.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Has `waits` run in a callback of the first call of a pool of one worker, and gives what it gave.
+/// Runs `waits` in a callback of the first call of a pool with one worker; returns its result.
 fn in_a_callback<R: Send + 'static>(
     waits: impl FnOnce(&Arc<PoolState>) -> R + Send + 'static,
 ) -> Result<R, RecvTimeoutError> {

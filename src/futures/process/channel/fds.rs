@@ -123,11 +123,11 @@ pub(crate) fn receive_files(
                 std::thread::park_timeout(Duration::from_millis(5));
                 continue;
             }
-            Err(Errno::AGAIN) => return Err(Malformed("descriptors did not come")),
+            Err(Errno::AGAIN) => return Err(Malformed("descriptors are missing")),
             Err(_) => return Err(Malformed("descriptors could not be received")),
         };
         if received.len != text.len() {
-            return Err(Malformed("descriptors of no message"));
+            return Err(Malformed("descriptors without the number of a frame"));
         }
         match u64::from_ne_bytes(text) {
             own if own == seq => {}

@@ -91,7 +91,7 @@ pub(crate) fn answer(socket: BorrowedFd<'_>, page: &SharedPage, running: &Runnin
     }
 }
 
-/// What the parent knows about a worker that owes it an answer.
+/// The parent's view of a worker that owes it an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The call whose answer comes next.
@@ -109,7 +109,7 @@ impl Standing {
     }
 }
 
-/// What the parent does about a worker.
+/// The parent's next action with a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suspicion {
     Wait,
@@ -122,7 +122,7 @@ pub(crate) enum Suspicion {
 #[derive(Debug)]
 pub(crate) struct Asker {
     socket: OwnedFd,
-    /// What the parent knew when it asked last, if that question was sent.
+    /// The parent's view at the last question, if that was sent.
     asked: Option<Standing>,
     number: u64,
     strikes: u32,

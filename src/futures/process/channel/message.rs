@@ -7,7 +7,7 @@ use crate::futures::remote::protocol::FunctionToken;
 use crate::futures::remote::segments::Arena;
 use crate::futures::remote::shared_bytes::SharedBytes;
 
-/// What crosses to the worker.
+/// The function, the argument and its attachments.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) token: FunctionToken,
@@ -43,7 +43,7 @@ impl Message {
         !matches!(&self.payload, Payload::Inline(bytes) if bytes.len() > INLINE_LIMIT)
     }
 
-    /// Moves a payload that is too long for a frame into shared memory. That takes its time.
+    /// Moves a payload that is too long for a frame into shared memory, which may be slow.
     pub(crate) fn make_ready(&mut self, arena: &Arena) -> Result<()> {
         let Payload::Inline(bytes) = &self.payload else { return Ok(()) };
         if bytes.len() <= INLINE_LIMIT {

@@ -94,8 +94,8 @@ impl<'a> RingBuffer<'a> {
         Ok(true)
     }
 
-    /// For a writer that has nothing to write for now: what the reader was not woken for, it is woken
-    /// for.
+    /// For a writer that has no more to write for now: wakes the reader, if it sleeps until there are more
+    /// bytes and there are some.
     pub(crate) fn ring_for_anything(self, ring: impl FnOnce() -> Result<()>) -> Result<()> {
         self.ring_if_due(true, ring)
     }
@@ -105,7 +105,7 @@ impl<'a> RingBuffer<'a> {
         if rings { ring() } else { Ok(()) }
     }
 
-    /// Reads what is there, as far as it fits; gives how many bytes.
+    /// Reads as many bytes as there are and fit; returns their number.
     pub(crate) fn read(self, into: &mut [u8]) -> std::result::Result<usize, Overrun> {
         let (position, filled) = self.memory.flow.filled(&self.own.read, CAPACITY)?;
         if filled == 0 {

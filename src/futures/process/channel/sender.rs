@@ -46,7 +46,7 @@ pub(crate) const BUDGET: usize = CAPACITY as usize / 2 - REQUEST_LIMIT;
 /// The bytes in flight that a payload in shared memory counts for, so that few are in flight at a time.
 pub(crate) const OUT_OF_LINE_WEIGHT: usize = 12 * 1024;
 
-/// What has become of a segment of the worker.
+/// Whether a segment of the worker arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SegmentFate {
     Read,

@@ -86,7 +86,7 @@ struct WorkerEntry {
     arguments: (c_int, *const *const c_char, *const *const c_char),
 }
 
-/// What [`process_worker_hook!`](crate::process_worker_hook) calls before `main`.
+/// Called by [`process_worker_hook!`](crate::process_worker_hook) before `main`.
 ///
 /// # Safety
 ///

@@ -58,7 +58,7 @@ impl PoolManager {
         let handle = &mut state.handles[index];
         for (header, _) in frames {
             let Ok(task) = handle.worker.answer(header.seq) else {
-                checked = Err(Malformed("it answered what it was not asked"));
+                checked = Err(Malformed("it answered a call that it was not sent"));
                 break;
             };
             if header.kind == FrameKind::Skipped {

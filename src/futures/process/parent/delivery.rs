@@ -18,7 +18,7 @@ pub(crate) trait DeliveryOwner: Send + Sync {
     /// Takes back a message that is not sent any more.
     fn release(&self, message: Message);
 
-    /// Makes the message of a call ready to be sent, which takes its time, and sends it.
+    /// Makes the message of a call ready to be sent, which may be slow, and sends it.
     fn make_ready(self: Arc<Self>, call: ProcessCallRef);
 
     /// Kills the worker that runs the call; false if none does.

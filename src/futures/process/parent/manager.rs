@@ -249,7 +249,7 @@ impl PoolManager {
         }
         if let Err(error) = sender.write(batch) {
             let how = match error {
-                OVERWRITTEN => "it claims to have read what was not written",
+                OVERWRITTEN => "it claims to have read bytes that were not written",
                 _ => "there was no room for its calls",
             };
             if worker.kill(Reason::ProtocolViolation(how)) {

@@ -190,7 +190,7 @@ impl PoolManager {
             deferred.failed.push((call, error));
             return deferred;
         }
-        // ORDERING: Relaxed; the pool's lock, taken next, orders it for those who look at it.
+        // ORDERING: Relaxed; the pool's lock, taken next, orders it for other threads.
         call.delivery().preparing.store(false, Ordering::Relaxed);
         self.look_for_worker()
     }

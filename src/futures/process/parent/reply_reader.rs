@@ -74,7 +74,7 @@ pub(crate) enum Read {
     End,
 }
 
-/// On whose behalf replies are handled.
+/// Which thread handles replies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReaderRole {
     /// All replies, whose waiters are notified.
@@ -157,7 +157,7 @@ impl ReplyReader {
         match rustix::io::read(&self.bell, &mut [0; 64]) {
             Ok(count) => self.ended |= count == 0,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => return Err(Malformed("it could not be heard")),
+            Err(_) => return Err(Malformed("its bell could not be read")),
         }
         Ok(())
     }

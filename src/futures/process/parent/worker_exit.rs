@@ -43,7 +43,7 @@ pub(crate) const STOPPED: &str = "it was stopped (SIGSTOP) while its initializer
 const INITIALIZER_ENDED: &str = "it ended while its initializer ran";
 pub(crate) const INITIALIZER_HANGS: &str = "its initializer did not end in time (`start_timeout`)";
 
-/// What a supervisor does after the end of its worker.
+/// The supervisor's next action after the end of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterExit {
     /// Starts another worker.
@@ -60,7 +60,7 @@ impl PoolManager {
         let mut state = self.state.lock();
         let handle = &mut state.handles[index];
         if matches!(handle.worker.phase(), WorkerPhase::Killing(_)) {
-            sender.signal(Signal::KILL); // it was not wanted any more while it was started
+            sender.signal(Signal::KILL); // it was killed while it was starting
         }
         handle.sender = Some(sender);
         handle.incoming = Arc::downgrade(incoming);
@@ -243,7 +243,7 @@ impl PoolManager {
     }
 }
 
-/// What is known about the end of a worker.
+/// Describes the end of a worker, for errors and logs.
 fn describe(
     aftermath: &Aftermath<ProcessCallRef>,
     ended: Ended,

@@ -2,7 +2,7 @@
 
 use crate::futures::remote::segments::{Arena, Segment};
 
-/// What a [`Sink`](super::Sink) may use beside the heap.
+/// Memory for the long payloads of a [`Sink`](super::Sink).
 pub(crate) trait Storage {
     /// A piece of it that holds one payload.
     type Block: OutOfLineBlock;
@@ -57,7 +57,7 @@ impl OutOfLineBlock for Segment {
     }
 }
 
-/// Nothing beside the heap, for other machines: a payload is part of its message, however long.
+/// No storage, for other machines: a payload is part of its message, however long.
 #[cfg(feature = "mpi")]
 #[derive(Debug)]
 pub(crate) struct HeapOnly;

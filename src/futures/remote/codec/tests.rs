@@ -65,7 +65,7 @@ impl Node {
     }
 }
 
-/// In a thread with the stack of a usual one, which does not do.
+/// In a thread with a stack of usual size, which is too small.
 #[cfg(not(any(miri, concurrent_tsan)))]
 fn in_small_stack(work: fn()) {
     std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();

@@ -36,7 +36,7 @@ fn dispatcher(ranks: usize, credit: Credit, retries: u32, calls: u64) -> Dispatc
     dispatcher
 }
 
-/// All messages that there are to be sent.
+/// All messages that can be sent.
 fn batches(dispatcher: &mut Dispatcher<Fake>) -> Vec<(usize, Vec<u64>)> {
     let mut batch = Vec::new();
     let mut sent = Vec::new();

@@ -74,7 +74,7 @@ impl MpiTransport {
             if self.dead[from] {
                 return self.ignore(from, found);
             }
-            return Err(Fault::new("a part of no message"));
+            return Err(Fault::new("a part without a message"));
         }
         self.receive_into_last(from, found)
     }

@@ -163,7 +163,7 @@ fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
     Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
 }
 
-/// What is known about the replies of a worker.
+/// Whether a worker may have written replies, and whether it rings for them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadMode {
     /// There may be some, and the bell is not armed.

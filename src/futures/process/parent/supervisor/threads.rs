@@ -1,4 +1,4 @@
-//! Supervision of a worker goes on while user code runs.
+//! [`SupervisorThreads`]: supervision of a worker goes on while user code runs.
 //!
 //! The thread that supervises a worker holds the [`Supervisor`]. Before it runs user code (callbacks,
 //! decoding, drops, a logger) it puts the supervisor down here, and takes it back afterwards. As long as
@@ -51,7 +51,7 @@ struct ThreadsState {
     handles: Vec<JoinHandle<()>>,
 }
 
-/// What the watchdog finds.
+/// What the watchdog finds in a check.
 pub(super) enum Activity {
     /// No user code runs, or has run since the last check.
     Quiet,
@@ -140,7 +140,7 @@ impl SupervisorThreads {
         }
     }
 
-    /// This thread starts a worker: it has to live as long as that.
+    /// This thread starts a worker, and must outlive it.
     pub(super) fn note_starter(&self) {
         self.state.lock().starter = Some(current_thread());
     }

@@ -66,7 +66,7 @@ fn run() {
         let mut busy = false;
         let mut watched = std::mem::take(&mut watchdog.watched);
         if !watched.is_empty() {
-            since = Instant::now(); // those that it finds over now were there until now
+            since = Instant::now(); // those that are over now were watched until now
         }
         watched.retain(|threads| match threads.upgrade().map(|threads| threads.check()) {
             None | Some(Activity::Over) => false,
