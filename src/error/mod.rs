@@ -1,4 +1,4 @@
-//! The one error type of the crate. See [`Error`].
+//! [`Error`]: the error type of the crate.
 
 mod cause;
 mod outcome;
@@ -486,6 +486,6 @@ impl Error {
     }
 }
 
-// A shared error is only ever read, and a panic's payload only moved out.
+// A shared error is only read, and the payload of a panic only moved out.
 impl std::panic::UnwindSafe for Error {}
 impl std::panic::RefUnwindSafe for Error {}

@@ -1,4 +1,4 @@
-//! [`Outcome`]: what an action or an initializer may return.
+//! [`Outcome`]: the return types of actions and initializers.
 
 use std::error::Error as StdError;
 

@@ -1,4 +1,4 @@
-//! [`WorkerDeath`]: what is known of a worker process that ended before its time.
+//! [`WorkerDeath`]: how a worker process ended before its time.
 
 use std::fmt;
 
@@ -37,7 +37,8 @@ pub struct WorkerDeath {
     pub signal: Option<i32>,
     /// The call that it had begun, if any: where it was submitted, and the type of its function.
     pub call: Option<String>,
-    /// The message of a panic shortly before, or of the failure that kept it from starting, if there was one.
+    /// The message of a panic shortly before, or of the failure that kept it from starting, if
+    /// there was one.
     pub panic_message: Option<String>,
     /// More details, if there are any.
     pub note: Option<&'static str>,
@@ -101,7 +102,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     ];
     let known = names.into_iter().find(|(number, _)| *number == signal).map(|(_, name)| name);
     let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
-    // Where another signal has this number there is none of this name.
+    // On a system where another signal has this number there is none of this name.
     let known = known.or((signal == 16).then_some("SIGSTKFLT"));
     known.or(real_time.contains(&signal).then_some("a real-time signal"))
 }

@@ -1,4 +1,4 @@
-//! [`Executor`]: what all pools have in common.
+//! [`Executor`]: the trait that all pools implement.
 
 use std::time::Duration;
 

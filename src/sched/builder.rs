@@ -1,4 +1,4 @@
-//! Ways to make a scheduler. See [`SchedulerBuilder`].
+//! [`SchedulerBuilder`]: the settings of a scheduler.
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl PriorityOrder {
     pub(crate) fn rank(self, priority: i32) -> i32 {
         match self {
             Self::LowestFirst => priority,
-            // Unlike the minus sign this turns the whole range around without an overflow.
+            // Unlike a minus sign, this reverses the whole range without an overflow.
             Self::HighestFirst => !priority,
         }
     }

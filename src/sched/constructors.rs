@@ -1,4 +1,4 @@
-//! Making a scheduler without a builder.
+//! Makes schedulers without a builder.
 
 use super::builder::SchedulerBuilder;
 use super::scheduler::Scheduler;

@@ -1,4 +1,4 @@
-//! The handle of an event. See [`Event`].
+//! [`Event`]: the handle of an event.
 
 use std::cmp::Ordering;
 use std::fmt;

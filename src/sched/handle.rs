@@ -1,4 +1,4 @@
-//! What the handles of one scheduler own, and no action on its way does.
+//! [`OwnedScheduler`]: the part of a scheduler that its handles own, and dispatched actions do not.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::sync::wait_until;
 use crate::user_code;
 
-/// With the last handle the scheduler ends. A [`Due`] keeps the [`SchedulerCore`] alive but not this: or the
-/// pool that `dispatch` captured would be kept by its own calls.
+/// With the last handle the scheduler ends. A [`Due`] keeps the [`SchedulerCore`] alive but not
+/// this: or the pool that `dispatch` captured would be kept by its own calls.
 pub(crate) struct OwnedScheduler<T: TimePoint> {
     shared: Arc<SchedulerCore<T>>,
     pub(crate) dispatch: Option<UserFunction<Dispatch>>,

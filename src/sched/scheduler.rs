@@ -1,4 +1,4 @@
-//! The handle that everything is done with. See [`Scheduler`].
+//! [`Scheduler`]: the handle; enters, cancels and inspects events.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -352,6 +352,6 @@ impl<T: TimePoint> fmt::Debug for Scheduler<T> {
     }
 }
 
-// A panic of user code never meets the scheduler half changed: it holds no lock then.
+// A panic of user code never leaves the scheduler half changed, because no lock is held then.
 impl<T: TimePoint> UnwindSafe for Scheduler<T> {}
 impl<T: TimePoint> RefUnwindSafe for Scheduler<T> {}

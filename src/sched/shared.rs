@@ -1,8 +1,8 @@
-//! What the handles of one scheduler share: the queue behind its lock, and the clock.
+//! [`SchedulerCore`]: what the handles of a scheduler share, which is the queue, its lock, and the clock.
 //!
-//! The lock is held for a few instructions at a time and never while user code runs: not an action,
-//! not the clock's functions, not the drop of what an action captured. The only exception is the
-//! comparison of two time points, see `time_order.rs`.
+//! The lock is held for a few instructions at a time, and never while user code runs: no action, no
+//! function of the clock, no drop of captures. The only exception is the comparison of two time
+//! points; see `time_order.rs`.
 
 use std::collections::VecDeque;
 
@@ -20,28 +20,28 @@ use crate::error::{Error, Outcome, Result};
 use crate::sync::{Condvar, Guess, Mutex, unique_id};
 use crate::user_code;
 
-/// What the latest scheduler learned about this machine: a new one begins with that. To begin with,
-/// Linux' usual slack.
+/// How late sleeps end on this machine, as the latest scheduler learned it; a new one begins with
+/// that. At first Linux's usual timer slack.
 pub(crate) static LAG: Guess = Guess::of_micros(50);
 
 pub(crate) struct SchedulerCore<T: TimePoint> {
     pub(crate) origin: Origin,
     pub(crate) clock: Clock<T>,
     pub(crate) state: Mutex<SchedulerState<T>>,
-    /// Notified when a run that sleeps has reason to look again: another event is first, the
-    /// scheduler was stopped, a dispatched action ended. Always all of them: each sleeps until the
-    /// first event it knew of, and any may be the one that is free when the new one is due.
+    /// Wakes the runs that sleep: another event is first, the scheduler was stopped, or a
+    /// dispatched action has ended. Always all of them: each sleeps until the first event that it
+    /// knew of, and any of them may be the one that is free when the new event is due.
     pub(crate) changed: Condvar,
 }
 
 pub(crate) struct SchedulerState<T: TimePoint> {
     pub(crate) queue: EventQueue<T, ScheduledAction<T>>,
     pub(crate) wakeup: Wakeup,
-    /// How often `stop` was called. A run ends when it is no longer what it was at its start.
+    /// How often `stop` was called. A run ends when this has changed since its start.
     pub(crate) stops: u64,
     /// Actions that were dispatched and have not ended.
     pub(crate) dispatched: DispatchedActions,
-    /// Of dispatched actions, until a run sees to them.
+    /// The failures of dispatched actions that no run has taken yet.
     pub(crate) failures: VecDeque<Failure>,
 }
 
@@ -66,10 +66,10 @@ impl<T: TimePoint> SchedulerCore<T> {
         }
     }
 
-    pub(crate) fn enter(&self, time: T, priority: i32, job: ScheduledAction<T>) -> Event<T> {
-        let name = job.name();
+    pub(crate) fn enter(&self, time: T, priority: i32, action: ScheduledAction<T>) -> Event<T> {
+        let name = action.name();
         let rank = self.origin.order.rank(priority);
-        let (ticket, first) = self.state.lock().queue.push(time, rank, job);
+        let (ticket, first) = self.state.lock().queue.push(time, rank, action);
         if first {
             self.changed.notify_all();
         }
@@ -84,8 +84,8 @@ impl<T: TimePoint> SchedulerCore<T> {
         if cancelled.first {
             self.changed.notify_all();
         }
-        if let Some(job) = cancelled.action {
-            job.discard();
+        if let Some(action) = cancelled.action {
+            action.discard();
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl<T: TimePoint> SchedulerCore<T> {
             let state = self.state.lock();
             let queued = state.queue.iter();
             queued
-                .map(|(key, ticket, job)| Event::new(self.origin, key, ticket, job.name()))
+                .map(|(key, ticket, action)| Event::new(self.origin, key, ticket, action.name()))
                 .collect()
         };
         arrange(|| events.sort_unstable());
@@ -104,14 +104,14 @@ impl<T: TimePoint> SchedulerCore<T> {
     }
 
     pub(crate) fn clear(&self) -> usize {
-        let (jobs, away) = self.state.lock().queue.clear();
+        let (actions, away) = self.state.lock().queue.clear();
         self.changed.notify_all();
-        let count = jobs.len() + away;
-        jobs.into_iter().for_each(ScheduledAction::discard);
+        let count = actions.len() + away;
+        actions.into_iter().for_each(ScheduledAction::discard);
         count
     }
 
-    /// Runs the action of `taken` here. A recurrence goes on, whatever becomes of this tick.
+    /// Runs the action of `taken` in this thread. A recurrence goes on even if this tick fails.
     #[inline]
     pub(crate) fn perform(&self, mut taken: PoppedAction<T>) -> Result<(), Failure> {
         let outcome = user_code::catch(|| taken.action.call());
@@ -120,18 +120,18 @@ impl<T: TimePoint> SchedulerCore<T> {
             return Ok(()); // the usual case first: moving the outcome about takes time
         }
         let name = taken.action.name();
-        // Of an event that ran once nothing is left.
+        // Nothing is left of an event that runs once.
         let again = if recurs { self.enter_again(taken) } else { Ok(()) };
         let outcome = outcome.map_err(Error::Panicked).and_then(|outcome| outcome.and(again));
         outcome.map_err(|error| Failure { name, error })
     }
 
-    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile or has come to
-    /// the end of time. An event that does not recur is over, and what is left of it is dropped.
+    /// Enters the tick after `taken`, unless the recurrence was cancelled meanwhile or has reached
+    /// the end of time. The action of an event that does not recur is dropped.
     pub(crate) fn enter_again(&self, taken: PoppedAction<T>) -> Result<()> {
-        let PoppedAction { key, ticket, action: job } = taken;
-        let Some(every) = job.every() else {
-            job.discard();
+        let PoppedAction { key, ticket, action } = taken;
+        let Some(every) = action.every() else {
+            action.discard();
             return Ok(());
         };
         let (next, outcome) = match self.next_tick(every, key.time) {
@@ -143,10 +143,10 @@ impl<T: TimePoint> SchedulerCore<T> {
             }
         };
         let entered = match next {
-            Some(next) => self.state.lock().queue.reenter(ticket, next, key.rank(), job),
+            Some(next) => self.state.lock().queue.reenter(ticket, next, key.rank(), action),
             None => {
                 self.state.lock().queue.cancel(ticket); // it is away, if it is still there
-                Err(job)
+                Err(action)
             }
         };
         match entered {
@@ -184,7 +184,7 @@ impl<T: TimePoint> SchedulerCore<T> {
 
 impl<T: TimePoint> Drop for SchedulerCore<T> {
     fn drop(&mut self) {
-        // No run will ever see to them.
+        // No run will report them.
         let failures = std::mem::take(&mut self.state.lock().failures);
         for failure in failures {
             failure.log();

@@ -1,7 +1,7 @@
 //! The locks of a model checker, or the standard library's, in the shape of parking_lot's.
 //!
-//! The standard library's are for Miri: it follows them itself, and takes exception to the types that
-//! parking_lot passes to the system.
+//! The standard library's are for Miri, which supports them, and rejects the types that parking_lot
+//! passes to the system.
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,4 +1,4 @@
-//! The one door to locks, atomics and threads.
+//! The only source of locks, atomics and threads.
 //!
 //! A normal build gets parking_lot and the standard library. With `--cfg concurrent_loom` the same
 //! source runs on loom, which tries every interleaving (`tests/model/`); with `--cfg
@@ -32,20 +32,20 @@ pub(crate) use std::thread::yield_now;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-/// A number that nothing else in this process was given. No protocol rests on it, so that the model
-/// checker need not see it.
+/// Returns a number that is unique in this process. No protocol relies on it, so model checkers
+/// need not see it.
 pub(crate) fn unique_id() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// A number that one thread writes and others read, of which no protocol takes notice, so that the
-/// model checker need not see it.
+/// A number that one thread writes and others read. No protocol relies on it, so model checkers
+/// need not see it.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicUsize);
 
 impl Counter {
-    /// Only the thread whose counter it is may call this.
+    /// To be called by one thread only.
     pub(crate) fn set(&self, value: usize) {
         // ORDERING: Release and Acquire, so that of two counters, read in the order in which they
         // are written, the second is never behind the first.
@@ -62,8 +62,8 @@ impl Counter {
     }
 }
 
-/// A length of time that anyone may write and read, and that nothing but speed depends on, so that the
-/// model checker need not see it.
+/// A length of time that any thread may write and read. Only speed depends on it, so model checkers
+/// need not see it.
 #[derive(Debug)]
 pub(crate) struct Guess(AtomicUsize);
 
@@ -73,7 +73,7 @@ impl Guess {
     }
 
     pub(crate) fn get(&self) -> Duration {
-        // ORDERING: nothing is published by it.
+        // ORDERING: Relaxed; it publishes nothing.
         Duration::from_nanos(self.0.load(std::sync::atomic::Ordering::Relaxed) as u64)
     }
 
@@ -96,7 +96,7 @@ macro_rules! thread_local_static {
     };
 }
 
-/// Loom runs all its threads on one, so their locals are its own.
+/// Loom runs all its threads on one real thread, so it has thread-locals of its own.
 #[cfg(concurrent_loom)]
 macro_rules! thread_local_static {
     ($(#[$attr:meta])* $name:ident: $t:ty = $init:expr) => {
@@ -159,12 +159,12 @@ mod imp {
         }
     }
 
-    /// Reads an atomic that nobody else can reach any more.
+    /// Reads an atomic that no other thread can reach any more.
     pub(crate) fn exclusive_load(atomic: &mut AtomicU8) -> u8 {
         *atomic.get_mut()
     }
 
-    /// Waits for a notification until `deadline`, without one for ever. May return early.
+    /// Waits for a notification until `deadline`, or without a limit. May return early.
     pub(crate) fn wait_until<T>(
         condvar: &Condvar,
         guard: &mut MutexGuard<'_, T>,
@@ -176,8 +176,8 @@ mod imp {
         }
     }
 
-    /// Whether joining the thread blocks at most for what its thread-locals do as they are dropped. May
-    /// be a false no.
+    /// Whether the thread has ended, so that joining it does not block for long. May be false
+    /// although it has.
     pub(crate) fn is_finished(thread: &JoinHandle<()>) -> bool {
         thread.is_finished()
     }
@@ -208,7 +208,7 @@ mod imp {
     #[cfg(not(concurrent_shuttle))]
     type Token = loom::cell::UnsafeCell<()>;
 
-    /// Shuttle does not watch memory.
+    /// Shuttle does not check memory accesses.
     #[cfg(concurrent_shuttle)]
     #[derive(Debug)]
     struct Token(());
@@ -228,8 +228,9 @@ mod imp {
         }
     }
 
-    /// Loom watches `token` in the place of `value`, except for exclusive access: that is ordered
-    /// by the counts of its owners (`futures/call/pair_arc.rs`), which loom sees in their own model only.
+    /// Loom checks the accesses of `token` in place of those of `value`, except for exclusive ones:
+    /// these are ordered by the counts of the owners (`futures/call/pair_arc.rs`), which loom sees
+    /// in their own model only.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T> {
         token: Token,

@@ -1,14 +1,14 @@
-//! A few threads in every interleaving, or some times, and what came of it.
+//! Runs a few threads in every interleaving, or some times, and collects the outcomes.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-/// Every outcome that is possible is met only where all are explored; elsewhere that is luck.
+/// Whether every possible outcome is met, because every interleaving is explored.
 pub(crate) const EVERY_INTERLEAVING: bool = cfg!(all(concurrent_loom, not(concurrent_shuttle)));
 
-/// Runs `model` and gives what it returned: under loom in every interleaving with at most
-/// `preemptions` forced switches, or as many as `LOOM_MAX_PREEMPTIONS` says; under shuttle in random
-/// ones; else some times in real threads.
+/// Runs `model` and returns its outcomes: under loom in every interleaving with at most
+/// `preemptions` forced switches, or as many as `LOOM_MAX_PREEMPTIONS` says; under shuttle in
+/// random interleavings; otherwise some times with real threads.
 pub(crate) fn outcomes<T: Ord + Send + 'static>(
     preemptions: Option<usize>,
     model: impl Fn() -> T + Send + Sync + 'static,

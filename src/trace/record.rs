@@ -1,17 +1,17 @@
-//! What happens, noted by the thread in which it happens.
+//! Records events: each thread records its own.
 //!
-//! Each thread writes to a log of its own, so that its lock is free but for the moment when all are
-//! collected. The locks and atomics are std's in a model too: they are part of no protocol, and
-//! only the numbers of calls pass between threads, with the calls.
+//! Each thread writes to its own log, whose lock is contended only while all logs are collected.
+//! The locks and atomics are the standard library's in a model too: they are part of no protocol,
+//! and only the numbers of calls pass between threads, together with the calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Names a call among all of this process; 0 is a call that is not recorded.
+/// The number of a call, unique in this process; 0 is a call that is not recorded.
 pub(crate) type CallNumber = u64;
 
-/// Nanoseconds since the first note.
+/// Nanoseconds since the first event.
 pub(crate) type Nanos = u64;
 
 /// Where a call runs.
@@ -19,7 +19,7 @@ pub(crate) type Nanos = u64;
 pub(crate) enum CallOrigin {
     /// On a worker thread of the pool with this number.
     Thread(u32),
-    /// In another process; a thread of this one minds it.
+    /// In another process.
     Process,
     /// Nowhere: a promise, or a call made of others.
     Elsewhere,
@@ -63,7 +63,7 @@ pub(crate) enum EventKind {
     Wakes,
 }
 
-/// What one thread noted.
+/// The events of one thread.
 #[derive(Debug)]
 pub(crate) struct ThreadLog {
     pub(crate) number: u64,
@@ -110,13 +110,13 @@ fn now() -> Nanos {
 }
 
 fn is_recording() -> bool {
-    // ORDERING: Relaxed; what is noted is under a lock, and a late note does no harm.
+    // ORDERING: Relaxed; events are recorded under a lock, and a late one does no harm.
     RECORDING.load(Ordering::Relaxed)
 }
 
 fn note(what: EventKind) {
     let note = LogEntry { at: now(), what };
-    // A thread that is being torn down has no log any more.
+    // A thread that is being torn down has no log any more, so the event is lost.
     let _ = OWN.try_with(|own| locked(&own.notes).push(note));
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn stop() -> Vec<ThreadLog> {
     collect()
 }
 
-/// Takes what all threads have noted, and forgets the threads that have ended.
+/// Takes the events of all threads, and removes the logs of threads that have ended.
 fn collect() -> Vec<ThreadLog> {
     let mut logs = locked(&LOGS);
     let taken = logs.iter().map(|own| ThreadLog {
@@ -148,7 +148,7 @@ fn collect() -> Vec<ThreadLog> {
 pub(crate) struct Traced(CallNumber);
 
 impl Traced {
-    /// A call comes into being.
+    /// Records the submission of a call.
     pub(crate) fn submitted(name: &'static str, kind: CallOrigin) -> Self {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         if !is_recording() {
@@ -174,23 +174,23 @@ impl Traced {
     }
 }
 
-/// What a thread that blocks waits for.
+/// The calls that a blocked thread waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks(Mutex<(Vec<CallNumber>, usize)>);
 
-/// Notes when dropped that the thread goes on.
+/// Records, when dropped, that the thread goes on.
 #[must_use]
 pub(crate) struct BlockGuard(bool);
 
 impl Blocks {
-    /// How many calls a wait names.
+    /// The most calls that an event of a wait names.
     const NAMED: usize = 8;
 
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// One more call to wait for.
+    /// Adds a call to wait for.
     pub(crate) fn on(&self, call: &Traced) {
         let mut calls = locked(&self.0);
         calls.1 += 1;
@@ -199,7 +199,7 @@ impl Blocks {
         }
     }
 
-    /// This thread blocks until the guard is dropped.
+    /// Records that this thread blocks until the guard is dropped.
     pub(crate) fn begin(&self) -> BlockGuard {
         if !is_recording() {
             return BlockGuard(false);

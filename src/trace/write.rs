@@ -28,7 +28,7 @@ pub(super) fn write(logs: &[ThreadLog], mut to: impl Write) -> io::Result<()> {
     calls(&lives, &mut events);
     waits(logs, &lives, &mut events);
     queues(&lives, &mut events);
-    // Stable: what one thread noted at one moment stays in its order.
+    // A stable sort: events of one thread at the same moment stay in order.
     events.sort_by_key(|event| event.at);
 
     let process = std::process::id();
@@ -98,7 +98,7 @@ fn calls(lives: &BTreeMap<CallNumber, CallLife<'_>>, events: &mut Vec<JsonEvent>
             }
             (kind, started, ended) => {
                 let category = if kind == CallOrigin::Process { "process" } else { "other" };
-                // On a track of its own, from the start, or else from the submission.
+                // On a track of its own, from its start, or from the submission if it never started.
                 let (at, log) = started.unwrap_or(life.submitted);
                 let args = args(*call, life);
                 let id = format!("\"cat\":\"{category}\",\"id\":{call},\"name\":{name}");

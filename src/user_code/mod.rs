@@ -1,4 +1,4 @@
-//! Running user code so that its panics stay its own.
+//! Calls user code, and contains its panics.
 //!
 //! Everything that calls a user's closure or drops a user's value goes through [`catch`] or
 //! [`contain`]. A panic hook, chained in front of the program's own and installed once, notes where
@@ -15,16 +15,16 @@ use std::sync::Once;
 pub use panic::Panic;
 
 thread_local! {
-    // Std's in a model too: the panic hook also runs outside of models.
-    /// Whether [`LOCATION`] is of a panic raised since the latest [`catch`] began. Apart from it,
-    /// and without a destructor, so that calls that do not panic touch nothing else.
+    // The standard library's in a model too, because the panic hook also runs outside of models.
+    /// Whether [`LOCATION`] is that of a panic raised since the latest [`catch`] began. A variable
+    /// of its own, without a destructor, so that calls that do not panic access nothing else.
     static NOTED: Cell<bool> = const { Cell::new(false) };
-    /// `file:line:column` of this thread's latest panic. Gone while the thread is torn down: panics
-    /// have no location then.
+    /// `file:line:column` of this thread's latest panic. Not available while the thread is torn down.
     static LOCATION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Notes locations from now on. Called once per executor or scheduler, cheap when repeated.
+/// Installs the panic hook that notes locations. Called by each executor and scheduler; cheap when
+/// repeated.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     if std::thread::panicking() {
@@ -45,7 +45,8 @@ pub(crate) fn install_hook() {
 /// `AssertUnwindSafe` is right because whatever `f` broke belongs to the caller who wrote it, as
 /// with a panicking thread; the crate's own state is never borrowed while `f` runs.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
-    // What was noted before is not this one's, unless this runs in a drop on its way.
+    // A location that was noted before belongs to another panic, unless this runs in a drop during
+    // a panic.
     if !std::thread::panicking() {
         NOTED.set(false);
     }
@@ -56,13 +57,13 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     })
 }
 
-/// Calls a comparison of the user's, perhaps with a lock held. `None` if it panics.
+/// Calls a comparison of the user's, perhaps with a lock held; returns `None` if it panics.
 ///
-/// Nobody is told but the panic hook, and the payload is leaked unless it is a text: to log and to
-/// drop it would be to run the user's code.
+/// The panic is reported by the panic hook only, and its payload is leaked unless it is a text: to
+/// log it or to drop it would run user code.
 #[inline]
 pub(crate) fn compare<R>(f: impl FnOnce() -> R) -> Option<R> {
-    // The compiler removes the catching from a comparison that it sees cannot panic.
+    // The compiler removes the catch where it sees that the comparison cannot panic.
     catch_unwind(AssertUnwindSafe(f)).map_err(leak_payload).ok()
 }
 

@@ -1,4 +1,4 @@
-//! [`Panic`]: what is kept of the panic of a call.
+//! [`Panic`]: the payload, message and place of a panic.
 
 use std::any::Any;
 use std::fmt;
@@ -29,8 +29,8 @@ pub struct Panic(Arc<PanicParts>);
 struct PanicParts {
     message: Box<str>,
     location: Option<Box<str>>,
-    /// Behind a lock because payloads are `Send` but not `Sync`. Std's, because it is no part of
-    /// any protocol that a model should explore.
+    /// Behind a lock because payloads are `Send` but not `Sync`. The standard library's lock,
+    /// because it is part of no protocol that a model should explore.
     payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -127,6 +127,6 @@ impl fmt::Debug for Panic {
     }
 }
 
-// The payload is only ever moved out, never looked at through a shared reference.
+// The payload is only moved out, never accessed through a shared reference.
 impl std::panic::UnwindSafe for Panic {}
 impl std::panic::RefUnwindSafe for Panic {}

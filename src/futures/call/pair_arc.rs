@@ -1,4 +1,15 @@
-//! [`PairArc`]: a value with several owners.
+//! [`PairArc`]: a value with several owners, like an `Arc`, with less to do for calls.
+//!
+//! Most calls have two owners, a queue and a future, from when they are made until one of them ends
+//! the call and the other takes the result. [`PairArc::pair`] makes both owners at once, and the
+//! last owner drops the value after one load instead of a decrement: it sees that it is alone,
+//! because both counts are in one word.
+//!
+//! The alternative that lost is `std::sync::Arc`: for such a call it needs four atomic
+//! read-modify-writes where this needs one, and 8 bytes more. When this took its place, a call took
+//! 67 ns instead of 83, and 39 instead of 49 with mimalloc (`benches/peers`, two workers, batches;
+//! commit d489c44). The number of instructions is no reason: 931 with this and 918 with `Arc` for a
+//! call and its result.
 
 use std::fmt;
 use std::mem::ManuallyDrop;

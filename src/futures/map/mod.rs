@@ -399,7 +399,7 @@ impl<'a, R> Map<'a, R> {
 
     /// Gives up after a wait that failed.
     fn give_up(&mut self, error: Error) -> Error {
-        // At least the one that was waited for, even if it ended since.
+        // At least the call that was waited for, even if it has ended since.
         let unfinished = self.pieces().filter(|piece| !piece.done()).count().max(1);
         self.cancel_all();
         match error {
@@ -418,7 +418,7 @@ impl<'a, R> Map<'a, R> {
     fn cancel_all(&mut self) {
         self.refusal = None;
         self.pieces().for_each(Piece::cancel);
-        // The items are the user's, and so are the values of calls that ended.
+        // The items are user values, and so are the values of ended calls.
         let source = self.source.take();
         contain("dropping the items of a map", || drop(source));
         match &mut self.calls {

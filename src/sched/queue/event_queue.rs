@@ -8,12 +8,12 @@
 //! slots  [ id action | vacant | away (its action is running) | ... ]
 //! ```
 //!
-//! Cancelling takes the action out of its slot, which is free for the next event at once; the key
-//! stays behind, dead, because it is older than the slot's next tenant. Dead keys are thrown out when
-//! they reach the top, and all together when they are more than half. So a cancel costs constant
+//! A cancel takes the action out of its slot, which is free for the next event at once. The key
+//! stays behind as a dead key: it is older than the next event in the slot. Dead keys are removed
+//! when they come first, and all together when they are more than half. So a cancel takes constant
 //! time on average, and dead keys never outnumber the live ones.
 //!
-//! Sequences are 64 bits and never reused: a stale ticket can only miss.
+//! Sequences have 64 bits and are never used again, so a stale ticket finds no event.
 
 use std::hint::black_box;
 use std::ops::{Index, IndexMut};
@@ -21,45 +21,45 @@ use std::ops::{Index, IndexMut};
 use super::key::Key;
 use super::key_queue::KeyQueue;
 
-/// How many slots the processor can be expected to keep close by.
+/// The number of slots that are likely to stay in the processor's cache.
 const CACHED_SLOTS: usize = if cfg!(test) { 16 } else { 8192 };
 
-/// What a handle needs to find its event again.
+/// Finds an event again, from its handle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventTicket {
     slot: u32,
-    /// The sequence of the first entry. Entering again under the same ticket does not change it.
+    /// The sequence of the first entry; a recurrence keeps it.
     pub(crate) id: u64,
 }
 
-/// With room for an action and nothing else: each is a cache miss in a long queue.
+/// As small as possible, because in a long queue each access is a cache miss.
 #[derive(Debug)]
-#[repr(C)] // what tells whether there is an action comes first, the id last: `pop` loads both ends
+#[repr(C)] // the tag of the action comes first, the id last, because `pop` loads both ends
 struct Slot<A> {
-    /// `None` in a slot that is not vacant: taken out to run, to be entered again. The ticket is
-    /// still good.
+    /// `None` in an occupied slot means that the action runs, and will be entered again. The ticket
+    /// stays valid.
     action: Option<A>,
-    /// Of a vacant slot: [`VACANT`] and the next vacant one, which is what no ticket has, and greater
-    /// than any sequence.
+    /// In a vacant slot: [`VACANT`] plus the index of the next vacant one; no ticket has it, and it
+    /// is greater than any sequence.
     ///
     /// INVARIANT: not greater than the sequence of the slot's live key, but greater than that of
     /// any dead one.
     id: u64,
 }
 
-/// Sequences stay below.
+/// Marks a vacant slot; greater than any sequence.
 const VACANT: u64 = 1 << 63;
 
 /// The end of the list of vacant slots.
 const NONE: u32 = u32::MAX;
 
-/// What an event takes beside its key.
+/// The size of an event without its key.
 #[cfg(test)]
 pub(crate) fn slot_size<A>() -> usize {
     size_of::<Slot<A>>()
 }
 
-/// An event taken out to run.
+/// An event that was removed to run.
 #[derive(Debug)]
 pub(crate) struct PoppedEvent<T, A> {
     pub(crate) key: Key<T>,
@@ -69,13 +69,13 @@ pub(crate) struct PoppedEvent<T, A> {
 
 /// A cancelled event.
 pub(crate) struct Cancelled<A> {
-    /// `None` if it was away.
+    /// `None` if the action was running.
     pub(crate) action: Option<A>,
-    /// It was the first to run.
+    /// Whether it was the first to run.
     pub(crate) first: bool,
 }
 
-/// Slots in chunks: growing moves none of them.
+/// Slots in chunks, so that growing moves none of them.
 #[derive(Debug)]
 struct Slots<A> {
     /// INVARIANT: all but the last are full.
@@ -100,7 +100,7 @@ impl<A> Slots<A> {
         let index = index.expect("fewer than 2^32 - 1 events are queued");
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(slot),
-            // Most schedulers never fill the first one.
+            // The first chunk grows on demand, because most schedulers never fill it.
             None => self.chunks.push(vec![slot]),
             Some(_) => {
                 let mut chunk = Vec::with_capacity(Self::CHUNK);
@@ -148,7 +148,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         Self { keys, slots: Slots::new(), vacant: NONE, live: 0, next_sequence: 0 }
     }
 
-    /// How many events are queued; those away do not count.
+    /// The number of queued events, without those that run.
     pub(crate) fn len(&self) -> usize {
         self.live
     }
@@ -163,7 +163,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         self.keys.first()
     }
 
-    /// Enters an event, and tells whether it is now the first to run.
+    /// Enters an event; also returns whether it is now the first to run.
     #[inline]
     pub(crate) fn push(&mut self, time: T, rank: i32, action: A) -> (EventTicket, bool) {
         let id = self.next_sequence;
@@ -181,13 +181,14 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         (EventTicket { slot: index, id }, first)
     }
 
-    /// Takes the first event out. With `away` its ticket stays good for [`reenter`](Self::reenter).
+    /// Removes the first event. If `away` returns true, its ticket stays valid for
+    /// [`reenter`](Self::reenter).
     #[inline]
     pub(crate) fn pop(&mut self, away: impl FnOnce(&A) -> bool) -> Option<PoppedEvent<T, A>> {
         loop {
             let (key, upcoming) = self.keys.pop()?;
             if !upcoming.is_empty() && self.slots.len() > CACHED_SLOTS {
-                // Their slots lie anywhere. Loaded together they are missed at once, not one by one.
+                // The slots are anywhere in memory. Loaded together, their cache misses overlap.
                 for key in upcoming {
                     let slot = &self.slots[key.slot()];
                     black_box((slot.action.is_some(), slot.id)); // its two ends
@@ -195,7 +196,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
             }
             let slot = &mut self.slots[key.slot()];
             let id = slot.id;
-            // The first is live, unless the order contradicts itself.
+            // The first key is live, unless the comparison contradicts itself.
             let Some(action) = slot.action.take_if(|_| id <= key.sequence) else { continue };
             let ticket = EventTicket { slot: key.slot(), id };
             self.live -= 1;
@@ -208,9 +209,9 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         }
     }
 
-    /// Enters an event again that [`pop`](Self::pop) left away, as a new one but with the same
-    /// ticket, and tells whether it is now the first to run. If it was cancelled meanwhile, hands
-    /// the action back.
+    /// Enters an event again that [`pop`](Self::pop) has removed to run, with the same ticket;
+    /// returns whether it is now the first to run, or the action if the event was cancelled
+    /// meanwhile.
     pub(crate) fn reenter(
         &mut self,
         ticket: EventTicket,
@@ -227,7 +228,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         Ok(self.push_key(time, rank, ticket.slot))
     }
 
-    /// Cancels the event, queued or away. `None` if it is neither.
+    /// Cancels the event, whether it is queued or runs; `None` if it is neither.
     pub(crate) fn cancel(&mut self, ticket: EventTicket) -> Option<Cancelled<A>> {
         let slot = self.slots.get_mut(ticket.slot).filter(|slot| slot.id == ticket.id)?;
         let action = slot.action.take();
@@ -242,7 +243,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         Some(Cancelled { action, first })
     }
 
-    /// Cancels everything. Returns the actions, and how many events were away.
+    /// Cancels all events. Returns the queued actions, and how many others run.
     pub(crate) fn clear(&mut self) -> (Vec<A>, usize) {
         let mut actions = Vec::with_capacity(self.live);
         let mut away = 0;
@@ -267,7 +268,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         })
     }
 
-    /// How many buckets the keys are in.
+    /// The number of buckets of the keys.
     #[cfg(test)]
     pub(crate) fn buckets(&self) -> usize {
         self.keys.buckets()
@@ -286,7 +287,7 @@ impl<T: Copy + Ord, A> EventQueue<T, A> {
         self.keys.push(Key::new(time, rank, sequence, slot))
     }
 
-    /// Throws dead keys out: those at the top, or all if they are more than half.
+    /// Removes dead keys: those that come first, or all if they are more than half.
     #[inline]
     fn settle(&mut self) {
         if self.live < self.keys.len() {

@@ -28,8 +28,8 @@ pub(super) fn sift_up<T: Copy + Ord>(heap: &mut [Key<T>], mut at: usize, key: Ke
     at
 }
 
-/// Moves the hole at the top down to a leaf. The key that comes to fill it was at the bottom before:
-/// going all the way and back up a little saves the comparison with it on each level.
+/// Moves the hole at the top down to a leaf. The key that will fill it comes from the bottom, so it
+/// is cheaper to go all the way down and a little back up than to compare with it on each level.
 #[inline]
 fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
     let mut hole = 0;
@@ -52,14 +52,14 @@ fn sink_hole<T: Copy + Ord>(heap: &mut [Key<T>]) -> usize {
     hole
 }
 
-/// The lesser of `child` and its sibling. Apart, because then the choice between two that are not
-/// tied is one instruction, which the way down waits for on each level.
+/// The lesser of `child` and its sibling. A function of its own, so that the usual choice, between
+/// times that differ, is one instruction: each level waits for it.
 #[cold]
 fn lesser_of_tied<T: Ord>(heap: &[Key<T>], child: usize) -> usize {
     child + usize::from(heap[child + 1] < heap[child])
 }
 
-/// Makes a heap of keys in any order, from the bottom up.
+/// Turns keys in any order into a heap, from the bottom up.
 pub(super) fn make_heap<T: Copy + Ord>(heap: &mut [Key<T>]) {
     for top in (0..heap.len() / 2).rev() {
         let mut at = top;

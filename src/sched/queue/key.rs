@@ -1,16 +1,17 @@
-//! [`Key`]: where an event stands among the others.
+//! [`Key`]: the position of an event in the order.
 
 use std::cmp::Ordering;
 
 use super::time_order::{earlier, same};
 
-/// Where an event stands: time, then rank, then sequence.
+/// The position of an event: time, then rank, then sequence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<T> {
     pub(crate) time: T,
     pub(crate) sequence: u64,
-    /// Rank and slot: so a key with a 64-bit time is 24 bytes. They are one word, because a key that
-    /// is copied right after it was made should be written as it is read.
+    /// Rank and slot, so that a key with a 64-bit time has 24 bytes. They are one word, because a
+    /// key is often copied right after it was made, and is fast to read only in the units in which
+    /// it was written.
     place: u64,
 }
 
@@ -33,8 +34,8 @@ impl<T> Key<T> {
 }
 
 impl<T: Ord> Key<T> {
-    /// Whether it runs before `other`. Times are rarely equal: a processor guesses that branch
-    /// right, and the comparison itself needs none.
+    /// Whether it runs before `other`. Times are rarely equal, so that branch is predicted well,
+    /// and the comparison itself needs no branch.
     #[inline]
     fn before(&self, other: &Self) -> bool {
         if same(&self.time, &other.time) {

@@ -1,4 +1,9 @@
-//! Actions with their types forgotten.
+//! [`ScheduledAction`]: an action with its type erased, in place if it is small.
+//!
+//! A `SmallBox` does that without unsafe code of this crate's. The queue of a thread pool has a
+//! hand-made table of functions instead (`futures/thread/queue/task_ref.rs` says why): a task has
+//! to fit into two words there, and is called by value. Here captures of up to three words stay in
+//! place: @@N@@.
 
 use std::any::type_name;
 use std::fmt;
@@ -10,20 +15,20 @@ use crate::sched::time::clock::TimePoint;
 use crate::sched::time::every::Every;
 use crate::user_code;
 
-/// How much an action may capture and stay in its slot of the queue. With three words the slot is
-/// 48 bytes and a pending event 72; one more would make it 80 and what the allocator adds.
+/// The room for captures in a slot of the queue. With three words a slot is 48 bytes and a pending
+/// event 72; a fourth word would make it 80.
 type ActionSpace = [usize; 3];
 
 trait Action<T: TimePoint>: Send {
     fn name(&self) -> &'static str;
-    /// The rhythm of an event that recurs.
+    /// The recurrence; `None` for an event that runs once.
     fn every(&self) -> Option<Every<T::Delay>>;
-    /// Called once, unless it recurs.
+    /// To be called once, unless it recurs.
     fn call(&mut self) -> Result<()>;
 }
 
-/// Empty after the call: what is kept in place can only be called by reference. If what was captured
-/// holds a reference or the like, that takes no room.
+/// Empty after the call, because a value in a `SmallBox` can only be called by reference. If the
+/// captures have a niche, such as a reference, the `Option` needs no room.
 struct Once<F>(Option<F>);
 
 impl<T: TimePoint, R: Outcome, F: FnOnce() -> R + Send> Action<T> for Once<F> {
@@ -59,7 +64,7 @@ impl<T: TimePoint, R: Outcome, F: FnMut() -> R + Send> Action<T> for Recurring<T
     }
 }
 
-/// What a slot of the queue holds.
+/// The action in a slot of the queue.
 pub(crate) struct ScheduledAction<T: TimePoint>(SmallBox<dyn Action<T>, ActionSpace>);
 
 impl<T: TimePoint> ScheduledAction<T> {
@@ -82,7 +87,7 @@ impl<T: TimePoint> ScheduledAction<T> {
         self.0.every().is_some()
     }
 
-    /// The rhythm, if it recurs.
+    /// The recurrence, if it recurs.
     pub(crate) fn every(&self) -> Option<Every<T::Delay>> {
         self.0.every()
     }
@@ -92,7 +97,7 @@ impl<T: TimePoint> ScheduledAction<T> {
         self.0.call()
     }
 
-    /// Drops the action unrun. Its captures are the user's: they may panic, and may call the
+    /// Drops the action without running it. The drop of its captures may panic, and may call the
     /// scheduler, so no lock may be held.
     pub(crate) fn discard(self) {
         user_code::contain("dropping what an action captured", || drop(self));

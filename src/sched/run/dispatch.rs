@@ -1,4 +1,4 @@
-//! Running due actions somewhere else. See [`Due`].
+//! [`Due`]: a due action that another thread runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl fmt::Debug for Due {
     }
 }
 
-/// A [`Dispatched`] without the scheduler's time type, which executors need not know.
+/// A [`Dispatched`] with the scheduler's time type erased.
 trait DispatchedAction: Send {
     fn run(self: Box<Self>);
     fn name(&self) -> &'static str;
@@ -106,9 +106,9 @@ trait DispatchedAction: Send {
 
 struct Dispatched<T: TimePoint> {
     shared: Arc<SchedulerCore<T>>,
-    /// How often the scheduler was stopped before.
+    /// How often the scheduler had been stopped when the action was dispatched.
     stops: u64,
-    /// `None` once it ran.
+    /// `None` once it has run.
     taken: Option<PoppedAction<T>>,
 }
 

@@ -1,4 +1,4 @@
-//! What was dispatched and has not ended.
+//! [`DispatchedActions`]: how many actions were dispatched and have not ended.
 //!
 //! Pure: no clock, no lock, no thread but the names of some.
 

@@ -1,4 +1,4 @@
-//! The run functions: when each returns. What they do until then is in `run_loop.rs`.
+//! The run functions, and when each returns; their loop is in `run_loop.rs`.
 
 pub(crate) mod action;
 pub(crate) mod dispatch;

@@ -1,4 +1,4 @@
-//! What a run does about an action that fails. See [`OnError`].
+//! [`OnError`]: how a run reacts to an action that fails.
 
 use std::fmt;
 

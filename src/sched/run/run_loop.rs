@@ -1,4 +1,4 @@
-//! Running: what a thread inside of a run does.
+//! The loop of a run: waits for events, and runs their actions.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use crate::sched::time::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, 
 use crate::sync::{MutexGuard, wait_until};
 use crate::user_code;
 
-/// How many events that were entered after it began one `run_pending` runs.
+/// The most events that one `run_pending` runs of those that were entered after it began.
 const LATECOMERS: usize = 1_000;
 
-/// For how long a run that looks at the clock does so without a look at the queue.
+/// How long a run that spins reads the clock before it checks the queue again.
 const SPIN_SLICE: Duration = Duration::from_micros(1);
 
 /// When a run returns, unless it is stopped first.
@@ -33,7 +33,8 @@ pub(crate) enum RunUntil<T> {
 }
 
 impl<T: TimePoint> RunUntil<T> {
-    /// When a run that has nothing to do now should look again, if the first event is at `first`.
+    /// When a run that has nothing to do should check the queue again, if the first event is at
+    /// `first`.
     fn target(self, first: Option<T>) -> Option<T> {
         match self {
             Self::Empty | Self::Stopped => first,
@@ -50,23 +51,23 @@ struct RunProgress<T> {
     stops: u64,
     /// The sequence of the first event entered after its start.
     boundary: u64,
-    /// How many of those it ran.
+    /// How many of these it has run.
     latecomers: usize,
     /// The last reading of a clock of ours.
     seen: Option<T>,
 }
 
-/// What to do next, decided under the lock and done without it.
+/// The next step, decided under the lock and done without it.
 enum RunStep<'a, T: TimePoint> {
     Execute(PoppedAction<T>),
     /// A dispatched action failed.
     Failed(Failure),
-    /// Calls the delay function, for the time from the second point to the first.
+    /// Call the delay function for the time from the second point to the first.
     Delay(&'a DelayFunction<T>, T, T),
     Sleep(TimedSleep<T>),
     Spin(Instant),
-    LookAgain,
-    /// The time of the next event, and what the clock showed.
+    CheckAgain,
+    /// Return, with the time of the next event and the time that the clock showed.
     Return(Option<(T, Option<T>)>),
 }
 
@@ -111,7 +112,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
                         std::hint::spin_loop();
                     }
                 }
-                RunStep::Sleep(_) | RunStep::LookAgain => {}
+                RunStep::Sleep(_) | RunStep::CheckAgain => {}
                 RunStep::Return(None) => return Ok(None),
                 RunStep::Return(Some((time, now))) => {
                     let later = now.filter(|now| earlier(now, &time));
@@ -123,14 +124,15 @@ impl<T: TimePoint> OwnedScheduler<T> {
 
     /// The time, for the step that follows.
     ///
-    /// PYTHON: read without the lock (there a clock that needs the scheduler deadlocks), but as
-    /// often: a clock that is not ours is read once per look at a queue with something in it.
+    /// PYTHON: read without the lock (in Python a clock that uses the scheduler deadlocks), but as
+    /// often: a clock that is not this crate's is read once for each check of a queue that is not
+    /// empty.
     fn time_for(&self, run: &mut RunProgress<T>) -> Result<Option<T>> {
         if run.seen.is_some() {
             return Ok(run.seen);
         }
         if matches!(self.clock.delay, Delay::Virtual(_)) {
-            return Ok(None); // read in `step`: nobody's code runs in that
+            return Ok(None); // read in `step`, since it runs no user code
         }
         let needs_time = self.clock.steady || matches!(run.until, RunUntil::Time(_));
         if !needs_time && self.state.lock().queue.len() == 0 {
@@ -143,8 +145,8 @@ impl<T: TimePoint> OwnedScheduler<T> {
         Ok(Some(now))
     }
 
-    /// Decides what to do next. Waits here for what only a change can end, since the decision and the
-    /// beginning of the wait must be one: a change in between would wake nobody.
+    /// Decides what to do next. A wait that only a change can end happens in here, under the same
+    /// lock as the decision, so that no change is missed.
     fn step<'a>(
         &'a self,
         run: &mut RunProgress<T>,
@@ -154,7 +156,8 @@ impl<T: TimePoint> OwnedScheduler<T> {
         let mut state = self.state.lock();
         let is_stopped = state.stops != run.stops;
         if is_stopped && !matches!(run.until, RunUntil::Idle) {
-            // What it dispatched before the stop, not what others go on to dispatch.
+            // Waits for actions that were dispatched before the stop, not for those that other runs
+            // go on to dispatch.
             while !state.dispatched.have_all_ended_until(run.stops) {
                 wait_until(&self.changed, &mut state, None);
             }
@@ -182,7 +185,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
                 run.latecomers += 1;
             }
             let Some(taken) = state.queue.pop(ScheduledAction::recurs) else {
-                return RunStep::LookAgain;
+                return RunStep::CheckAgain;
             };
             if self.dispatch.is_some() {
                 state.dispatched.begin(run.stops);
@@ -191,7 +194,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
         }
         if is_old || (now.is_none() && first.is_some()) {
             run.seen = None;
-            return RunStep::LookAgain;
+            return RunStep::CheckAgain;
         }
 
         match (run.until, first) {
@@ -211,24 +214,24 @@ impl<T: TimePoint> OwnedScheduler<T> {
                 let first = first.map(|key| key.sequence);
                 return RunStep::Sleep(TimedSleep { deadline: *deadline, time, now, first });
             }
-            (Delay::Virtual(_), Some(_)) => {} // it is there already
+            (Delay::Virtual(_), Some(_)) => {} // the clock has been set to it
             (Delay::User(function), Some((time, now))) => {
                 return RunStep::Delay(function.as_ref(), time, now);
             }
         }
-        RunStep::LookAgain
+        RunStep::CheckAgain
     }
 
-    /// Sleeps until something changes or it is time to look at the clock.
+    /// Sleeps until something changes or it is time to read the clock.
     fn sleep<'a>(&self, run: &RunProgress<T>, sleep: &TimedSleep<T>) -> Result<RunStep<'a, T>> {
-        // Without the lock, for the distance may be the user's.
+        // Without the lock, because the user may compute the distance.
         let deadline = user_code::catch(|| (sleep.deadline)(sleep.time, sleep.now));
         let deadline = deadline.map_err(Error::Panicked)?;
         let state = self.state.lock();
         let unchanged = state.stops == run.stops
             && state.failures.is_empty()
             && state.queue.first().map(|key| key.sequence) == sleep.first;
-        Ok(if unchanged { self.sleep_until(state, deadline) } else { RunStep::LookAgain })
+        Ok(if unchanged { self.sleep_until(state, deadline) } else { RunStep::CheckAgain })
     }
 
     fn sleep_until<'a>(
@@ -240,7 +243,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
         let longest = if self.clock.steady { None } else { Some(LOOK_AT_LEAST) };
         let Some(deadline) = deadline else {
             wait_until(&self.changed, &mut state, longest.map(|length| now + length));
-            return RunStep::LookAgain;
+            return RunStep::CheckAgain;
         };
         match state.wakeup.wait(deadline.saturating_duration_since(now)) {
             WaitStep::Spin => return RunStep::Spin(deadline.min(now + SPIN_SLICE)),
@@ -251,19 +254,19 @@ impl<T: TimePoint> OwnedScheduler<T> {
             WaitStep::FineSleep(length) => {
                 let wake = now + length;
                 wait_until(&self.changed, &mut state, Some(wake));
-                // If it was woken before, that says nothing about how late sleeps end.
+                // A sleep that was cut short says nothing about how late sleeps end.
                 if let Some(late) = Instant::now().checked_duration_since(wake) {
                     state.wakeup.slept(late);
                     LAG.set(state.wakeup.lag());
                 }
             }
         }
-        RunStep::LookAgain
+        RunStep::CheckAgain
     }
 }
 
 impl<T: TimePoint> RunProgress<T> {
-    /// Whether an event at `time` is due, and this run's to execute.
+    /// Whether an event at `time` is due, and within the bounds of this run.
     fn allows(&self, time: T, now: Option<T>) -> bool {
         let in_bounds = match self.until {
             RunUntil::Time(end) => !earlier(&end, &time),
@@ -273,7 +276,7 @@ impl<T: TimePoint> RunProgress<T> {
     }
 }
 
-/// The distance between two times, which may be the user's to compute.
+/// The distance between two times, which the user's code may compute.
 fn distance<T: TimePoint>(time: T, now: T) -> Result<T::Delay> {
     user_code::catch(|| time.since(now)).map_err(Error::Panicked)
 }

@@ -1,47 +1,44 @@
 //! How far ahead of an event a run must be woken to be on time.
 //!
-//! A thread that asks to be woken at a moment is woken later: Linux rounds its timers up by 50 us to
-//! serve several at once, and an idle processor takes its time to wake up itself. How much that
-//! comes to differs between machines, but little from one time to the next. So the run learns it, asks
-//! to be woken so much earlier, and looks at the clock for the few microseconds that are left if it is
-//! woken too early.
+//! A sleeping thread is woken late: Linux delays timers by up to 50 us to serve several at once,
+//! and an idle processor takes time to wake up. The sum differs between machines, but little from
+//! one sleep to the next. So a run learns it, sleeps for less time by that much, and spins for the
+//! few microseconds that are left if it is woken too early.
 //!
-//! The longer a processor idles, the later it wakes up, and the less alike are two times. So a long
-//! sleep ends half a millisecond before, and what is learned is how late the short one ends that
-//! follows.
+//! The longer a processor idles, the later it wakes up, and the more that varies. So a long sleep
+//! ends half a millisecond early, and a short one follows. Only the short one is measured.
 //!
 //! Pure: no clock, no lock, no thread.
 
 use std::time::Duration;
 
-/// At most this much is looked at the clock, unless the user asks for more. Less than sleeping takes.
+/// A run spins for at most this long, unless the user asks for more. It is shorter than any sleep.
 const SPIN_TAIL: Duration = Duration::from_micros(20);
 
-/// Later than this is not the system's habit but a processor that was busy.
+/// A sleep that ends later than this was delayed by a busy processor, not by the system's timers.
 const LATEST: Duration = Duration::from_micros(200);
 
-/// How long before the time a long sleep ends: more than it is late by.
+/// How early a long sleep ends; it is late by less.
 const WAKE_EARLY: Duration = Duration::from_micros(500);
 
-/// Sleeps longer than this are two.
+/// A sleep longer than this is split in two.
 const LONG: Duration = Duration::from_millis(2);
 
-/// What a wait should do next.
+/// The next step of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitStep {
-    /// Sleep for this long, or until it is woken. It is early enough; how late that ends is of no
-    /// interest.
+    /// Sleep for this long, or until woken. The end is not measured.
     CoarseSleep(Duration),
-    /// Sleep for this long, or until it is woken, and tell how late that ended.
+    /// Sleep for this long, or until woken, and report how late the sleep ended.
     FineSleep(Duration),
-    /// Look at the clock until the time has come.
+    /// Read the clock until the time has come.
     Spin,
 }
 
-/// What was learned.
+/// The learned lateness of sleeps.
 #[derive(Debug)]
 pub(crate) struct Wakeup {
-    /// How late short sleeps end; rather the lower end of it, so that few are cut too short.
+    /// How late short sleeps end; an estimate at the lower end, so that few sleeps are cut too short.
     lag: Duration,
     /// How long before the time the user wants the thread to be awake.
     spin: Duration,
@@ -52,12 +49,12 @@ impl Wakeup {
         Self { lag, spin }
     }
 
-    /// How late sleeps are thought to end.
+    /// The estimate of how late sleeps end.
     pub(crate) fn lag(&self) -> Duration {
         self.lag
     }
 
-    /// What to do when the time is this far away.
+    /// The next step when the time is this far away.
     pub(crate) fn wait(&self, left: Duration) -> WaitStep {
         if left <= self.spin.max(SPIN_TAIL) {
             return WaitStep::Spin;
@@ -65,7 +62,7 @@ impl Wakeup {
         if left > LONG.saturating_add(self.spin) {
             return WaitStep::CoarseSleep(left - WAKE_EARLY - self.spin);
         }
-        // A sleep as short as can be still takes the lag, which is as good as any.
+        // The shortest sleep still takes the lag, which is the best that can be had.
         let shortest = Duration::from_micros(1);
         WaitStep::FineSleep(left.saturating_sub(self.lag.saturating_add(self.spin)).max(shortest))
     }

@@ -161,7 +161,7 @@ impl TimePoint for SystemTime {
 fn last_point<T: Copy + Ord>(mut point: T, add: impl Fn(&T, Duration) -> Option<T>) -> T {
     let mut step = Duration::MAX;
     while step > Duration::ZERO {
-        // A step below the clock's resolution leads nowhere, however often.
+        // A step below the clock's resolution does not change the time, however often it is taken.
         while let Some(later) = add(&point, step).filter(|later| *later > point) {
             point = later;
         }

@@ -195,8 +195,8 @@ impl<D: Copy> Every<D> {
 /// saturates, and where `delay` is below the resolution.
 fn step<T: TimePoint>(point: T, delay: T::Delay) -> Option<T> {
     let later = point.after(delay);
-    // What is as far away as it should be was not cut off. A float may be rounded instead, so ask
-    // also whether it could go on from there.
+    // A sum at the right distance was not cut off at the end of time. A float may have been rounded
+    // instead, so check also whether it could go on from there.
     let saturated = || later.since(point) != delay && later.after(delay) <= later;
     (later > point && !saturated()).then_some(later)
 }

@@ -1,4 +1,4 @@
-//! Python's time: a float. See [`Float`].
+//! [`Float`]: time as in Python, a float.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! The time that a virtual clock shows: a cell that several threads read and set.
 //!
-//! Times that are numbers of the machine's size are one atomic. Whatever else a user takes for a time
-//! may have padding, or be a pointer, so that no atomic can hold it: it stands behind a lock, and what
-//! becomes of it is computed outside.
+//! A time that is a number of the machine's size is one atomic. Any other type of the user's may
+//! have padding, or be a pointer, so that no atomic can hold it: it is behind a lock, and new
+//! values are computed outside of the lock.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,8 @@ impl<T: TimePoint> ShownTime<T> {
 
     #[inline]
     pub(crate) fn get(&self) -> T {
-        // ORDERING: Acquire, with `update`: who reads a time sees what was done before it was set.
+        // ORDERING: Acquire, with `update`: a thread that reads a time sees everything before it
+        // was set.
         let number = self.number.load(Ordering::Acquire);
         from_number(number).unwrap_or_else(|| self.other.lock().0)
     }

@@ -1,4 +1,4 @@
-//! The clock of a simulation. See [`VirtualClock`].
+//! [`VirtualClock`]: the clock of a simulation.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};

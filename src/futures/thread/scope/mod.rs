@@ -1,22 +1,21 @@
 //! [`ThreadPoolExecutor::scope`]: calls that borrow from the caller's stack.
 //!
 //! ```text
-//!   scope(body) ── spawn ─► Call<()> ── Task ──┬─ a box: the user's closure   ('scope)
-//!      │                       ▲               │         and Slot<T> ◄──────┐   ('scope)
-//!      │                       │ waits,        └─ Ticket ─┐                 │
-//!      │                       │ cancels                  │                 │
-//!      │            ScopedFuture<'scope, T> ──────────────┼─────────────────┘
-//!      └── returns only when no ticket is left ◄──────────┘
+//!   scope(body) ── spawn ─► Call<()> ── ScopeTask ─┬─ a box: the user's closure    ('scope)
+//!      │                       ▲                   │         and ValueSlot<T> ◄──┐ ('scope)
+//!      │                       │ waits,            └─ LiveTask ─┐                │
+//!      │                       │ cancels                        │                │
+//!      │            ScopedFuture<'scope, T> ────────────────────┼────────────────┘
+//!      └── returns only when no live task is left ◄─────────────┘
 //! ```
 //!
-//! To the pool a scoped call is an ordinary one that returns nothing. Everything of the user's that
-//! may borrow is in its function, the [`ScopeTask`], and leaves together with it: the closure is
-//! called or dropped, its value goes to the slot, and the ticket goes last, whichever way the call
-//! ends. What may outlive the scope (the call in a queue, in a worker, in a leaked handle) has no
-//! type of the user's in it any more.
+//! To the pool a scoped call is an ordinary one that returns nothing. All user values that may
+//! borrow are in its function, the [`ScopeTask`], and leave with it: in whatever way the call ends,
+//! the closure is called or dropped, its value goes to the slot, and the [`LiveTask`] is dropped
+//! last. A call may outlive the scope, in a queue, in a worker or in a leaked handle; but it
+//! contains no user values then.
 //!
-//! This file has the only place where what a user's closure borrows is said to live longer than it
-//! does; see [`Scope::spawn`].
+//! Only this file extends the lifetime of what a user's closure borrows; see [`Scope::spawn`].
 
 mod scoped_future;
 mod state;
@@ -267,40 +266,40 @@ impl<'scope> Scope<'scope, '_> {
             let slot = Arc::clone(&slot);
             Box::new(move || {
                 let value = function();
-                // SAFETY: only this call writes, this once, and nobody reads before it is finished.
+                // SAFETY: only this call writes, once, and no thread reads before the call is finished.
                 unsafe { slot.put(value) };
-                // With this share of the slot goes the value, if the handle was dropped.
+                // The last share of the slot drops the value; that is this one if the handle was
+                // dropped.
             })
         };
         // SAFETY: the two types differ in a lifetime only. The claim is that the box is gone,
         // called or dropped, before 'scope ends, and that nothing in it is touched after that.
         //
-        // - The ticket is counted in `self.calls` since before this line. It lies beside the box in
-        //   a `ScopeTask`, and is the last part of that to go in each way in which it can go:
-        //   `ScopeTask::run` drops it when the box was called, whether that returned or unwound;
-        //   the drop of a task that is not called drops its fields in order. So when it is not
-        //   counted any more, the closure, its captures and its share of the slot are gone, and so
-        //   is every frame of the stack that had them as arguments.
+        // - The `LiveTask` is counted in `self.calls` since before this line. It is beside the box in a
+        //   `ScopeTask`, and is always dropped last: `ScopeTask::run` drops it after it has called the
+        //   box, whether that returned or unwound; a task that is not called drops its fields in order.
+        //   So when it is not counted any more, the closure, its captures and its share of the slot are
+        //   gone, and so is every stack frame that had them as arguments.
         // - 'scope ends when `ThreadPoolExecutor::scope` returns or unwinds, at the earliest: the
         //   `Scope` that this method borrows for 'scope is a local of it. Either way it drops its
-        //   `WaitsOnDrop` first, which returns only when no ticket is left, in whatever way the
+        //   `WaitsOnDrop` first, which returns only when no live task is left, in whatever way the
         //   calls ended: run by a worker, in place, or by the thread that spawned it; cancelled by
-        //   any thread (the state says so before the captures are dropped, the ticket after),
+        //   any thread (the state says so before the captures are dropped, the `LiveTask` after),
         //   failed because the pool broke, or refused by the queue. A wait that is found to be a
-        //   deadlock does not end that. While a ticket is counted, and thus while any call or
+        //   deadlock does not end that. While a `LiveTask` is counted, and thus while any call or
         //   destructor might spawn another, the count does not reach zero.
         // - What a pool puts around the function (its place in a bounded queue, what `propagate`
         //   captured) owns the task or is owned beside it: a hook is lent a `&mut dyn FnMut()`,
         //   which it cannot keep, and if it unwinds, the task goes with the frame that lent it.
-        // - A box that is leaked (a pool that is forgotten with calls in its queue) leaves its
-        //   ticket: the scope waits for ever, which is sound.
+        // - If a box is leaked (a pool that is forgotten with calls in its queue), so is its
+        //   `LiveTask`, and the scope waits for ever, which is sound.
         // - `Scope` cannot be forgotten or moved away by the body: it gets a reference only.
-        // - The value goes to the slot before the ticket goes. The call outlives the scope in the
+        // - The value goes to the slot before the `LiveTask` goes. The call outlives the scope in the
         //   queue (if cancelled), in the worker (on its way back from it), or in a handle that was
         //   forgotten; its outcome is `()` or an `Error`, which is 'static, and its function is
         //   gone. The other owner of the slot is the `ScopedFuture`, which carries 'scope: dropped,
         //   it is dropped in time, in the body or with the captures or the value of another call;
-        //   forgotten, nobody can reach it, and the value is never dropped.
+        //   forgotten, no thread can reach it, and the value is never dropped.
         // - The vtable of the box, and the drop glue that it names, have no lifetime.
         let function = unsafe {
             std::mem::transmute::<
@@ -310,7 +309,8 @@ impl<'scope> Scope<'scope, '_> {
         };
         let task = ScopeTask { function, ticket };
         let future = self.pool.enqueue_named(move || task.run(), type_name::<F>())?;
-        // After the queue accepted it: the scope must not run what was refused. It may have ended.
+        // After the queue has accepted it, because the scope must not run a refused call. It may
+        // have ended.
         self.calls.add(PairArc::clone(future.call()));
         Ok(ScopedFuture::new(future, slot))
     }

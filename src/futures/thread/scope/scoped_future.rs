@@ -1,4 +1,4 @@
-//! [`ScopedFuture`]: the caller's end of a call of a scope, and where its value lies.
+//! [`ScopedFuture`]: the caller's end of a scoped call, and [`ValueSlot`], the place of its value.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -184,12 +184,12 @@ impl<T> fmt::Debug for ScopedFuture<'_, T> {
     }
 }
 
-/// Where the value of a scoped call goes.
+/// The place of the value of a scoped call.
 pub(super) struct ValueSlot<T>(UnsafeCell<Option<T>>);
 
 // SAFETY: the value moves between threads (T: Send). `put` comes before the call is finished, and
-// the others after somebody saw that; a `&T` is handed out by `ScopedFuture` only, which is Sync
-// only if T is.
+// the other methods after a thread has seen that; only `ScopedFuture` hands out a `&T`, and it is
+// Sync only if T is.
 unsafe impl<T: Send> Sync for ValueSlot<T> {}
 
 impl<T> ValueSlot<T> {
@@ -202,7 +202,7 @@ impl<T> ValueSlot<T> {
     /// At most once, by the call, before it is finished.
     pub(super) unsafe fn put(&self, value: T) {
         self.0.with_mut(|slot| {
-            // SAFETY: the caller's promise: nobody else looks yet.
+            // SAFETY: by the caller's promise no other thread reads yet.
             unsafe { *slot = Some(value) };
         });
     }
@@ -213,7 +213,7 @@ impl<T> ValueSlot<T> {
     /// borrowed.
     unsafe fn get(&self) -> &T {
         self.0.with(|slot| {
-            // SAFETY: the caller's promise: nobody writes any more.
+            // SAFETY: by the caller's promise no thread writes any more.
             let value = unsafe { &*slot };
             value.as_ref().expect("a call that succeeded has put its value here")
         })
@@ -224,7 +224,7 @@ impl<T> ValueSlot<T> {
     /// As for [`get`](Self::get), once, by the owner of the only handle.
     unsafe fn take(&self) -> T {
         self.0.with_mut(|slot| {
-            // SAFETY: the caller's promise: nobody else looks any more.
+            // SAFETY: by the caller's promise no other thread reads any more.
             let value = unsafe { &mut *slot };
             value.take().expect("a call that succeeded has put its value here")
         })

@@ -1,4 +1,4 @@
-//! The calls of one scope: which are pending, what waits until all are gone.
+//! [`ScopeState`]: the calls of one scope, and how the scope waits for their end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,39 +15,39 @@ use crate::futures::wait::wait_set::{unwatch, watch};
 use crate::sync::{Condvar, Mutex, wait_until};
 use crate::user_code::contain;
 
-/// A call of a scope, as its scope sees it.
+/// A call of a scope, without its value.
 pub(super) type Known = AnyCall<()>;
 
 /// The calls of one scope.
 pub(super) struct ScopeState {
     state: Mutex<ScopeCounts>,
-    /// Notified when the last ticket goes, and when a call is added.
+    /// Notified when the last live task has ended, and when a call is added.
     changed: Condvar,
 }
 
 struct ScopeCounts {
-    /// INVARIANT: how many [`LiveTask`]s there are.
-    tickets: usize,
-    /// In the order spawned, each with its number. Has all that may be pending or running, and lost
-    /// failures.
+    /// INVARIANT: the number of [`LiveTask`]s.
+    live_tasks: usize,
+    /// Calls in the order spawned, each with its number: all that may be pending or running, and
+    /// those with a lost failure.
     known: VecDeque<(u64, Known)>,
     next_number: u64,
-    /// With this many calls known, those that are of no interest any more are forgotten.
+    /// When there are this many known calls, those that are not needed any more are removed.
     sweep_at: usize,
-    /// The thread of the scope is blocked, or about to be, and has seen all that are known.
+    /// The thread of the scope is blocked, or about to block, and has seen all known calls.
     /// LOCK: read under that of the registry of waits.
     watched: bool,
 }
 
-/// How many calls a scope knows before it looks for those that it may forget.
+/// The number of known calls at which a scope first removes those that are not needed any more.
 const FIRST_SWEEP: usize = 64;
 
-/// One task of a scope that was neither called nor dropped.
+/// A task of a scope that was neither called nor dropped yet.
 pub(super) struct LiveTask(Arc<ScopeState>);
 
 impl LiveTask {
     pub(super) fn of(calls: &Arc<ScopeState>) -> Self {
-        calls.state.lock().tickets += 1;
+        calls.state.lock().live_tasks += 1;
         Self(Arc::clone(calls))
     }
 }
@@ -56,8 +56,8 @@ impl Drop for LiveTask {
     fn drop(&mut self) {
         let last = {
             let mut state = self.0.state.lock();
-            state.tickets -= 1;
-            state.tickets == 0
+            state.live_tasks -= 1;
+            state.live_tasks == 0
         };
         if last {
             self.0.changed.notify_all();
@@ -65,13 +65,13 @@ impl Drop for LiveTask {
     }
 }
 
-/// Blocks when dropped until no ticket is left.
+/// Blocks, when dropped, until no live task is left.
 pub(super) struct WaitsOnDrop<'a>(pub(super) &'a ScopeState);
 
 impl Drop for WaitsOnDrop<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        while state.tickets > 0 {
+        while state.live_tasks > 0 {
             wait_until(&self.0.changed, &mut state, None);
         }
     }
@@ -81,7 +81,7 @@ impl ScopeState {
     pub(super) fn new() -> Arc<Self> {
         let known = VecDeque::new();
         let state = ScopeCounts {
-            tickets: 0,
+            live_tasks: 0,
             known,
             next_number: 0,
             sweep_at: FIRST_SWEEP,
@@ -103,19 +103,20 @@ impl ScopeState {
         forget(forgotten.into_iter().map(|(_, call)| call));
         self.changed.notify_all();
         if watched {
-            deadlock::recheck_blocked(Recheck::All); // the thread of the scope may have to run it
+            deadlock::recheck_blocked(Recheck::All); // the thread of the scope may have to run the new call
         }
     }
 
-    /// How many calls were neither called and returned nor dropped.
+    /// The number of tasks that have neither run nor been dropped.
     pub(super) fn unfinished(&self) -> usize {
-        self.state.lock().tickets
+        self.state.lock().live_tasks
     }
 
     /// The earliest known call whose number is `least` or more.
     fn next(&self, least: u64) -> Option<(u64, Known)> {
         let state = self.state.lock();
-        // As far from the first as its number says, unless some before it were forgotten.
+        // Its distance from the first call is that of their numbers, unless calls in between were
+        // removed.
         let first = state.known.front()?.0;
         let mut at = usize::try_from(least.saturating_sub(first)).unwrap_or(usize::MAX);
         if state.known.get(at).is_none_or(|(number, _)| *number != least) {
@@ -124,9 +125,9 @@ impl ScopeState {
         state.known.get(at).map(|(number, call)| (*number, Known::clone(call)))
     }
 
-    /// Runs `visit` on the calls that are known, also on those added meanwhile; without the lock.
+    /// Runs `visit` on each known call, also on those added meanwhile; without the lock.
     ///
-    /// Others may be forgotten meanwhile, so that only their numbers tell where it is.
+    /// Calls may be removed meanwhile, so the position is kept as a number.
     fn each(&self, mut visit: impl FnMut(&Known)) {
         let mut least = 0;
         while let Some((number, call)) = self.next(least) {
@@ -136,7 +137,7 @@ impl ScopeState {
         }
     }
 
-    /// Cancels what has not started; returns how many calls that were.
+    /// Cancels the calls that have not started; returns their number.
     pub(super) fn cancel_pending(&self) -> usize {
         let mut cancelled = 0;
         self.each(|call| {
@@ -146,8 +147,8 @@ impl ScopeState {
         cancelled
     }
 
-    /// Waits until all calls have ended and no ticket is left. Then gives the first call with a
-    /// failure that nobody looked at; or the deadlock for which calls had to be cancelled.
+    /// Waits until all calls have ended and no live task is left. Returns the first call with a
+    /// lost failure; or the deadlock for which calls had to be cancelled.
     pub(super) fn wait(&self) -> Result<Option<Known>, Error> {
         let mut deadlock = Ok(());
         loop {
@@ -166,24 +167,24 @@ impl ScopeState {
         }
     }
 
-    /// The calls that have not ended, for a thread that is about to wait for them; none if no
-    /// ticket is left.
+    /// The calls that have not ended, for a thread that is about to wait for them; none if no live
+    /// task is left.
     fn next_to_end(&self) -> NotDone {
         let mut state = self.state.lock();
         loop {
             let calls = state.not_done();
-            if !calls.is_empty() || state.tickets == 0 {
+            if !calls.is_empty() || state.live_tasks == 0 {
                 state.watched = true;
                 return NotDone(calls);
             }
-            // A destructor of a cancelled call may still be at work, and even spawn.
+            // A destructor of a cancelled call may still run, and may even spawn.
             wait_until(&self.changed, &mut state, None);
         }
     }
 
-    /// Waits until all of `calls` have ended, whatever it takes, or one was added. If they never
-    /// would, other waits have to fail; if there are none that may, those of the scope's calls that
-    /// have not started are cancelled, and the error says why.
+    /// Waits until all of `calls` have ended, or one was added. If they never would, other waits
+    /// fail in place of this one; if there are none, the scope's calls that have not started are
+    /// cancelled, and the error says why.
     fn wait_for(&self, calls: &NotDone) -> Result<(), Error> {
         let signal = Signal::new();
         for (index, call) in calls.0.iter().enumerate() {
@@ -227,8 +228,8 @@ impl AwaitedSet for NotDone {
     }
 }
 
-/// Lets go of calls, each by itself and without the lock: this may be the last owner, and the error
-/// of a call may hold what is the user's.
+/// Drops calls, each by itself and without the lock: this may be the last owner, and the error of a
+/// call may hold user values.
 fn forget(calls: impl IntoIterator<Item = Known>) {
     for last in calls.into_iter().filter_map(PairArc::leave) {
         contain("dropping a call of a scope", || drop(last));
@@ -248,7 +249,7 @@ impl ScopeCounts {
         known.filter(|call| !call.core().state().is_done()).cloned().collect()
     }
 
-    /// Takes out the calls that are done and whose failure, if any, was looked at.
+    /// Removes the calls that are done and have no lost failure.
     fn sweep(&mut self) -> VecDeque<(u64, Known)> {
         let known = std::mem::take(&mut self.known);
         let (kept, done) = known.into_iter().partition(|(_, call)| {
