@@ -11,7 +11,7 @@ use concurrent::futures::ProcessPoolExecutor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::exchange::{Exchange, double};
-use crate::support::{LIMIT, ProcessGate, in_own_process, replacing, trials};
+use crate::support::{LIMIT, ProcessGate, hush, in_own_process, replacing, trials};
 
 trials![
     within LIMIT * 4,
@@ -101,6 +101,7 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 pub(crate) fn before_init() {
     let Some(note) = std::env::var_os(AT_START) else { return };
     if let Ok(left) = std::fs::read_to_string(note) {
+        hush(); // it says why it ends
         *TAKEN.lock().unwrap() = take_all_but(left.parse().unwrap());
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn act(what: &str, folder: &str) {
         "blocked" => blocked(),
         "sigpipe" => sigpipe(),
         "file-size" => file_size(),
+        "refused-limit" => refused_limit(),
         "closed-streams" => closed_streams(folder),
         "forked" => forked(folder),
         _ => unreachable!("no such act"),
@@ -198,6 +199,10 @@ fn a_limit_on_files_of_calls_is_none_on_results() {
 }
 
 fn a_limit_that_cannot_be_set_is_told() {
+    in_own_process(&["surroundings", "refused-limit", ""]);
+}
+
+fn refused_limit() {
     let pool =
         ProcessPoolExecutor::builder().max_workers(1).on_worker_death(OnWorkerDeath::FailCall);
     // Above what the kernel allows to anybody.
