@@ -20,7 +20,7 @@ fn a_pool_in_a_test() -> concurrent::Result<()> {
     Ok(())
 }
 
-/// What a constructor that is linked in later has set.
+/// Is set by a constructor that is linked in later.
 static LATER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
 
 extern "C" fn later() {

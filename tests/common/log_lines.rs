@@ -1,4 +1,4 @@
-//! What the crate logs. There is one logger in a program, so all its tests share these lines.
+//! Keeps what the crate logs. A program has one logger, so all its tests share these lines.
 
 use std::sync::{Mutex, OnceLock};
 

@@ -1,4 +1,4 @@
-//! What a process has, from `/proc`.
+//! Counts the children and descriptors of a process, from `/proc`.
 
 use std::fs;
 

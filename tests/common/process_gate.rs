@@ -42,7 +42,7 @@ impl ProcessGate {
         }
     }
 
-    /// What a call gets to know the gate by.
+    /// The name by which a call finds the gate.
     pub(crate) fn name(&self) -> String {
         self.directory.to_str().unwrap().to_owned()
     }
@@ -66,7 +66,7 @@ impl ProcessGate {
         (&self.go).write_all(b"x").unwrap();
     }
 
-    /// What lets one call through, from wherever it is called.
+    /// A function that lets one call through, wherever it is called.
     pub(crate) fn open_from(name: String) -> impl Fn() + Send + 'static {
         move || {
             let pipe = OpenOptions::new().write(true).open(Path::new(&name).join("go"));

@@ -1,4 +1,4 @@
-//! Which test holds which point of CPython's behaviour, read from the tests themselves.
+//! Lists which test covers which point of CPython's behaviour, as the tests themselves say.
 //!
 //! A test says what it covers in the comment above it: `// case 12, F22`. Each point of
 //! `points.txt` must be named so by a test, or say there why none can; and `docs/conformance.md`,

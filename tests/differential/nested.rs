@@ -89,7 +89,7 @@ struct World {
     pools: Vec<ThreadPoolExecutor>,
     /// Calls that have not returned.
     open: AtomicUsize,
-    /// What must not be, wherever.
+    /// What is wrong wherever it happens.
     complaint: Mutex<Option<String>>,
 }
 

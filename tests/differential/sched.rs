@@ -79,7 +79,7 @@ fn step(body: impl Strategy<Value = Vec<Step>> + Clone + 'static) -> BoxedStrate
     .boxed()
 }
 
-/// What is done inside of an action or of a delay; each may end in a failure.
+/// Statements inside of an action or a delay; each may fail.
 fn body(depth: u32, most: usize) -> BoxedStrategy<Vec<Step>> {
     let inner = if depth == 0 { Just(Vec::new()).boxed() } else { body(depth - 1, 3) };
     let failure = prop_oneof![9 => Just(None), 1 => (0..IDS).prop_map(Some)];

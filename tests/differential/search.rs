@@ -1,4 +1,4 @@
-//! Looks for a program that does not do here what it does in Python.
+//! Searches for a program that behaves differently here and in Python.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -42,7 +42,7 @@ pub(crate) trait Language {
     fn run(program: &Self::Program) -> Vec<Way>;
 }
 
-/// What a program left here when it was run in one way.
+/// The trace of one run of a program here.
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) trace: Vec<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Way {
 }
 
 const BATCH: u64 = 200;
-/// Of a thousand programs, how many must have each kind of entry.
+/// How many of a thousand programs must have each kind of entry.
 const WITH_KIND: u64 = 5;
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {

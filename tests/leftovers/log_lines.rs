@@ -1,4 +1,4 @@
-//! In the usual life of a pool there is nothing to log.
+//! Nothing is logged in the usual life of a pool.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a wait that is over leaves behind with calls that are still pending: nothing.
+//! A wait that is over leaves nothing behind with calls that are still pending.
 //!
 //! Counted by the allocator: a waiter that stays registered keeps its signal, and a list of waiters
 //! that grows grows with it.
@@ -48,7 +48,7 @@ fn pending() -> Vec<(Promise<u8>, Future<u8>)> {
     (0..CALLS).map(|_| Promise::pair()).collect()
 }
 
-/// What `look` leaves in memory, after it has been done so often that lists have their room.
+/// How many bytes `look` leaves in memory, once lists have grown to their size.
 fn left_by(look: impl Fn(&[&Future<u8>])) -> isize {
     let calls = pending();
     let futures: Vec<_> = calls.iter().map(|(_promise, future)| future).collect();

@@ -30,7 +30,7 @@ fn has_run(call: Future<usize>, n: usize) -> usize {
     }
 }
 
-// As many calls run as were not cancelled, each once
+// Each call that was not cancelled runs, once
 #[test]
 fn submitters_and_cancellers_agree_with_the_workers() {
     Outcomes::with_bound(Some(3), || {

@@ -86,7 +86,7 @@ fn what_one_owner_did_comes_before_the_drop_by_the_other() {
     outcomes.assert([false, true]);
 }
 
-/// Who sees that it is alone sees what the others did.
+/// An owner that sees that it is alone sees what the others did.
 #[test]
 fn of_three_owners_the_last_drops() {
     let outcomes = Outcomes::of(|| {

@@ -1,4 +1,4 @@
-//! Ranks that are killed, with an MPI whose programs outlive that. Elsewhere nothing of this runs.
+//! Ranks that are killed, with an MPI whose programs outlive that. With any other, none of this runs.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-/// What a rank does, by name.
+/// The act of a rank, by name.
 pub(crate) type Act = (&'static str, fn());
 
 /// Names the functions of a module that ranks run.
@@ -41,7 +41,7 @@ const LIMIT: u64 = 100;
 /// How a program of several ranks went.
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
-    /// What all ranks and the launcher said.
+    /// The output of all ranks and of the launcher.
     pub(crate) output: String,
     pub(crate) took: Duration,
 }

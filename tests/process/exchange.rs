@@ -1,4 +1,4 @@
-//! Every kind of message in both directions, and its right outcome.
+//! Sends every kind of message in both directions, and checks the outcome.
 
 use std::fmt::{Debug, Display};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use concurrent::{Error, Result};
 
 use crate::fault_injection::Bytes;
 
-/// So much that it travels in memory of its own.
+/// Large enough to travel in a segment of its own.
 const LARGE: usize = 100_000;
 
 /// In what circumstances, and which errors say what these are.

@@ -56,7 +56,7 @@ impl Step {
     }
 }
 
-/// What a process does to itself.
+/// The fault that a process brings upon itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fault {
     Kill,
@@ -202,7 +202,7 @@ impl Drop for Trigger {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order(Trigger);
 
-/// What [`work`] makes of it.
+/// The result of [`work`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Product {
     encoding: Trigger,

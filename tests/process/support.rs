@@ -73,7 +73,7 @@ pub(crate) fn in_own_process(arguments: &[&str]) {
     }
 }
 
-/// What this process has at a moment.
+/// The resources that this process has now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) children: usize,

@@ -187,7 +187,7 @@ impl TimePoint for Day {
     }
 }
 
-// What a number of that size does not have, Miri sees if it is read as one.
+// Padding and references: Miri complains if they are read as a number.
 #[test]
 fn a_virtual_clock_shows_times_with_padding_and_references() {
     let clock = VirtualClock::starting_at(Padded(1));

@@ -13,7 +13,7 @@ use crate::support::Log;
 #[derive(Clone, Copy, Debug)]
 struct Broken(i64);
 
-/// What is broken: nothing, the comparison lies, it panics, `since` panics, `after` panics.
+/// Which function is broken: none, the comparison lies, it panics, `since` panics, `after` panics.
 static WHAT: AtomicU8 = AtomicU8::new(SOUND);
 const SOUND: u8 = 0;
 const LIES: u8 = 1;

@@ -1,4 +1,4 @@
-//! What is logged because no caller can receive it.
+//! Errors that no caller can receive are logged.
 
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, Once};

@@ -1,4 +1,4 @@
-//! What a run does about an action that fails.
+//! `OnError`: whether a run goes on after an action that fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;

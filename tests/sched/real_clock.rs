@@ -1,4 +1,4 @@
-//! What takes real time: clocks that go on while actions run, that are set, and sleeps.
+//! Real clocks: they go on while actions run, are set, and runs sleep by them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::channel;

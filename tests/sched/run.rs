@@ -139,7 +139,7 @@ fn endless_entering_cannot_keep_run_pending() {
         assert_eq!(s.run_pending().unwrap(), Some(0), "more is due already");
         assert_eq!(count.load(Ordering::Relaxed), call * 1001);
     }
-    // Whatever was queued before the call does not count: it all runs.
+    // What was queued before the call runs in any case.
     s.clear();
     for _ in 0..5000 {
         s.enter(0, 1, || {});

@@ -1,4 +1,4 @@
-//! What counts as a time: points and the delays between them, up to their ends.
+//! Types of time: points and the delays between them, up to their ends.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -18,7 +18,7 @@ use crate::sample::Sample;
 const PERIOD: Duration = Duration::from_secs(1);
 const SAMPLES: u32 = 40;
 
-/// What is common to all kinds of load.
+/// State that all kinds of load share.
 #[derive(Default)]
 struct Load {
     over: AtomicBool,
@@ -332,6 +332,6 @@ fn virtual_events(load: &Load, _: &Parts<'_>, random: &mut Random) {
         load.cancelled(scheduler.cancel(event).is_ok());
     }
     scheduler.run().unwrap();
-    // So that the other parts have their share of the processors.
+    // Leave the other parts their share of the processors.
     (0..50).for_each(|_| std::thread::yield_now());
 }

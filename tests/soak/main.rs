@@ -66,7 +66,7 @@ cargo test --release --test soak -- [OPTIONS]
                         println!("{HELP}");
                         return None;
                     }
-                    // What else `cargo test` gives to every target: a filter and its options.
+                    // A filter or an option that `cargo test` gives to every target.
                     _ => return None,
                 }
             }

@@ -1,4 +1,4 @@
-//! What the process has, from `/proc`, over time.
+//! The resources of the process over time, from `/proc`.
 
 use std::fmt::Write;
 use std::fs;
@@ -33,7 +33,7 @@ impl Sample {
     }
 }
 
-/// What is drawn and compared: its name, unit, and value.
+/// A series that is drawn and compared: its name, unit, and value.
 pub(crate) type Series = (&'static str, fn(&Sample) -> f64);
 
 pub(crate) const SERIES: [Series; 4] = [

@@ -1,4 +1,4 @@
-//! What the README and the guide say is so: the first program, and the lines of the tables.
+//! The first program and the lines of the tables in README and guide work as they stand there.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};

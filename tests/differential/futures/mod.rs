@@ -131,7 +131,7 @@ fn step(body: impl Strategy<Value = Vec<Step>> + Clone + 'static) -> BoxedStrate
     prop_oneof![4 => makes, 6 => moves, 7 => asks].boxed()
 }
 
-/// What is done inside of a call or of a callback; each may end in a failure.
+/// Statements inside of a call or a callback; each may fail.
 fn body(depth: u32) -> BoxedStrategy<Vec<Step>> {
     let inner = if depth == 0 { Just(Vec::new()).boxed() } else { body(depth - 1) };
     let failure = prop_oneof![4 => Just(None), 1 => (0..100_u32).prop_map(Some)];

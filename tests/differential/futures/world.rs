@@ -1,4 +1,4 @@
-//! What a program knows, and an executor whose calls run when the program says so.
+//! The state of a program, and an executor whose calls run when the program says so.
 //!
 //! Everything that a program does is done by one thread, and the world is that thread's, so that
 //! functions without captures find it. No borrow of it lasts while a call or a callback runs.
@@ -18,7 +18,7 @@ use super::Step;
 use crate::python::PATIENCE;
 
 pub(super) type Label = u32;
-/// What a call of a program is given: its label, which is also its result, and its body.
+/// The argument of a call: its label, which is also its result, and its body.
 pub(super) type Argument = (Label, Vec<Step>);
 
 /// A future and what it is called in the trace.
@@ -101,7 +101,7 @@ pub(super) fn python(truth: bool) -> &'static str {
 #[error("failure {0}")]
 pub(super) struct Failure(pub(super) u32);
 
-/// What the statement `Fail` does: ends the call, the callback or the statement that it is part of.
+/// How a statement ends: `Fail` ends the call, the callback or the statement that it is part of.
 pub(super) type Done = std::result::Result<(), Failure>;
 
 thread_local! {

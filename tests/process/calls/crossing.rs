@@ -23,7 +23,7 @@ fn one_bad_element_leaves_the_others_of_its_chunk() {
     let options = MapOptions::new().chunk_size(4);
     let even = |n: u32| if n == 2 { panic!("odd one out, on purpose") } else { n };
     let numbers: Vec<_> = pool.map_with(options, even, 0..6).unwrap().collect();
-    // What is no plain number crosses in another way.
+    // Anything but plain numbers is encoded in another way.
     let even =
         |n: Option<u32>| if n == Some(2) { panic!("odd one out, on purpose") } else { n.unwrap() };
     let got = pool.map_with(options, even, (0..6).map(Some)).unwrap();

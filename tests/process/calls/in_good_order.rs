@@ -1,4 +1,4 @@
-//! What calls do when nothing goes wrong with their process.
+//! Calls whose process goes on: functions, panics, chunks, cancels, pools in workers.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -236,7 +236,7 @@ fn py_gh105829_should_not_deadlock_if_wakeup_pipe_full() {
     }
 }
 
-/// So many bytes are not sent ahead that the channel has no room for them: that costs a worker.
+/// Calls are not sent ahead beyond the room of the channel; to do so would cost a worker.
 fn calls_that_fill_the_channel_behind_one_that_runs() {
     let pool = ProcessPoolExecutor::builder().max_workers(1).prefetch(64).build().unwrap();
     for len in [1_000, 2_000, 3_000, 4_000, 6_000, 10_000] {

@@ -1,4 +1,4 @@
-//! Threads that wait for brief calls and so receive the answers themselves.
+//! A thread that waits for a brief call may receive the answer itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -20,7 +20,7 @@ crate::support::trials![
     a_call_that_grows_long_after_brief_ones,
 ];
 
-/// So many that the pool knows calls to be brief, and threads attend to nearly all of them.
+/// Enough for the pool to know that calls are brief, so that threads receive nearly all answers.
 const MANY: u64 = 300;
 
 fn increment(n: u64) -> u64 {
@@ -37,7 +37,7 @@ fn warm_up(pool: &ProcessPoolExecutor) {
 fn callbacks_do_not_run_in_the_thread_that_waits() {
     let pool = ProcessPoolExecutor::new(1).unwrap();
     let (sender, receiver) = mpsc::channel();
-    // What the waiting thread holds, a callback may need.
+    // A callback may need what the waiting thread holds.
     let held = Arc::new(Mutex::new(()));
     for n in 0..MANY {
         let call = pool.submit(increment, n).unwrap();

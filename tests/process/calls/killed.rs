@@ -1,4 +1,4 @@
-//! Calls and workers that are ended or halted on purpose.
+//! `kill`: calls and workers that are ended or stopped by the program.
 
 use std::time::Duration;
 

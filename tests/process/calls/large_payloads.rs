@@ -46,7 +46,7 @@ fn shared_bytes_are_handed_over() {
     let made = pool.submit(|n| SharedBytes::new(n, |b| b.fill(3)).unwrap(), 1 << 20).unwrap();
     let made = made.into_result().unwrap();
     assert!(made.len() == 1 << 20 && made.iter().all(|byte| *byte == 3));
-    // What came from a worker goes to another, inside of something.
+    // Bytes that came from one worker go to another, as part of a value.
     let both = pool
         .submit(
             |(a, b): (Option<SharedBytes>, Vec<SharedBytes>)| {

@@ -1,4 +1,4 @@
-//! What becomes of a call that runs in a worker process.
+//! Calls in worker processes, from their submission to their end.
 
 pub(crate) mod awaited_by_threads;
 pub(crate) mod crossing;

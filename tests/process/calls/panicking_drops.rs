@@ -1,4 +1,4 @@
-//! Values and panics that are rough as they are dropped: they cost their own call at most.
+//! Values and panics whose drop panics harm no more than their own call.
 
 use std::fmt;
 use std::panic::panic_any;
@@ -165,7 +165,7 @@ impl Deep {
     }
 }
 
-/// So deep that two MiB of stack do not do to drop it, nor eight.
+/// Too deep to be dropped on two MiB of stack, or on eight.
 const LEVELS: u64 = if cfg!(debug_assertions) { 60_000 } else { 200_000 };
 
 fn a_deep_value_is_dropped_where_there_is_stack_for_it() {

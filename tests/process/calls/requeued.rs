@@ -1,4 +1,4 @@
-//! Calls that come back to the queue: of a worker that died before it began them, or to be tried again.
+//! Calls that return to the queue, because a worker died before it began them, or to be tried again.
 
 use std::io::Write;
 

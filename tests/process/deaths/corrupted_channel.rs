@@ -1,4 +1,4 @@
-//! A worker that writes random bytes into all that it has mapped of the channel.
+//! A worker writes random bytes into all of the channel that it has mapped.
 //!
 //! `CONCURRENT_SCRIBBLES` is for how many seconds (3), `CONCURRENT_SEED` makes a run begin as another did.
 
@@ -39,7 +39,7 @@ fn seconds() -> u64 {
     setting("CONCURRENT_SCRIBBLES").unwrap_or(3)
 }
 
-/// What this process, a worker, can write of its channel: start and length.
+/// The parts of its channel that this worker can write: start and length.
 pub(crate) fn channel() -> Vec<(usize, usize)> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let own =
@@ -52,7 +52,7 @@ pub(crate) fn channel() -> Vec<(usize, usize)> {
     ranges.collect()
 }
 
-/// Of those the streams, claims and panic message: the length of segments is a multiple of 64 KiB.
+/// Only the streams, claims and panic message: the length of segments is a multiple of 64 KiB.
 fn page(ranges: &[(usize, usize)]) -> (usize, usize) {
     *ranges.iter().find(|(_, len)| len % (64 * 1024) != 0).unwrap()
 }
@@ -175,7 +175,7 @@ fn forget(n: u64) -> u64 {
 fn forgets() {
     let pool = replacing(1);
     for n in 0..3 {
-        // So that positions are not at the beginning.
+        // The positions are to be past the beginning.
         for n in 0..20 {
             assert_eq!(pool.submit(double, n).unwrap().into_result().unwrap(), 2 * n);
         }

@@ -79,7 +79,7 @@ pub(crate) fn act(step: &str) {
     let shutdown = step == "shutdown";
     let steps =
         if shutdown { vec![Step::Running, Step::Ending] } else { vec![Step::from_name(step)] };
-    // What the first pool brings into being stays.
+    // The first pool starts threads that stay.
     let warm = |()| ProcessPoolExecutor::new(1).unwrap().submit(double, 1).unwrap().into_result();
     assert_eq!(warm(()).unwrap(), 2);
     let before = census();
@@ -99,7 +99,7 @@ fn double(n: u64) -> u64 {
     n * 2
 }
 
-/// So much that it takes a segment of its own, there and back.
+/// Large enough for a segment of its own, there and back.
 const LARGE: usize = 3 << 20;
 
 /// Moves each byte: what comes back is what this call has made.

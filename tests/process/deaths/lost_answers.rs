@@ -1,4 +1,4 @@
-//! A worker whose answer is lost, when it has begun the calls behind.
+//! An answer is lost after its worker has begun the next calls.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -81,7 +81,7 @@ fn counts(folder: String) -> u32 {
 fn is_lost(pool: &ProcessPoolExecutor) -> bool {
     let gate = ProcessGate::new();
     let folder = || gate.name();
-    // So that they come to the worker together.
+    // They are to reach the worker together.
     let busy = pool.submit(|gate: String| ProcessGate::pass(&gate), gate.name()).unwrap();
     gate.wait_begun();
     let first = pool.submit(halts_its_parent, folder()).unwrap();

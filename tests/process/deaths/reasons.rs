@@ -1,4 +1,4 @@
-//! What errors say: what has ended a worker, and what is missing where none can be started.
+//! Errors say what has ended a worker, and why none can be started.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn builder() -> ProcessPoolBuilder {
     builder.limit(ResourceLimit::CoreDump, 0).on_worker_death(OnWorkerDeath::FailCall)
 }
 
-/// What the error of a call says.
+/// The text of the error of a call.
 fn text(builder: ProcessPoolBuilder, function: fn(u64) -> u64, argument: u64) -> String {
     let call: Result<u64> =
         builder.build().and_then(|pool| pool.submit(function, argument)?.into_result());

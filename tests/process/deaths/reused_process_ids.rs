@@ -1,4 +1,4 @@
-//! A worker that somebody else has reaped, and another process with its number.
+//! A worker was reaped by other code, and another process has its number.
 
 use std::time::Duration;
 

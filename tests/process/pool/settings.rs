@@ -1,4 +1,4 @@
-//! What the builder sets, and what workers have and have not.
+//! The settings of the builder, and what a worker inherits.
 
 use std::time::Duration;
 

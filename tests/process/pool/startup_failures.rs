@@ -1,4 +1,4 @@
-//! Workers that do not get ready.
+//! Workers that never become ready.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn a_storm_of_deaths_ends() {
     assert!(pool.stats().started < 10);
 }
 
-// As when a system without memory picks them.
+// A system without memory may pick them.
 fn three_workers_killed_while_they_start_are_no_storm() {
     let gate = ProcessGate::new();
     let builder = ProcessPoolExecutor::builder().max_workers(3);

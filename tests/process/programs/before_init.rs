@@ -31,7 +31,7 @@ trials![
 /// More runs of one program than any of these tests brings about.
 const MOST: usize = 25;
 
-/// What of these programs this process is, and its folder.
+/// Which of these programs this process is, and its folder.
 fn program() -> Option<(String, String)> {
     let name = std::env::args().next()?;
     let (what, folder) = name.strip_prefix("main:")?.split_once(':')?;

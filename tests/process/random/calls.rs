@@ -1,4 +1,4 @@
-//! The calls of random pools, and what may become of each.
+//! The calls of random pools, and how each may end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

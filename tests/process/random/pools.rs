@@ -45,7 +45,7 @@ pub(crate) fn act() {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     let first = setting("CONCURRENT_SEED").unwrap_or(now.as_micros() as u64 % 1_000_000_000);
     let (begin, mut seed, mut total) = (Instant::now(), first, [0; 6]);
-    // What the first pool brings into being stays.
+    // The first pool starts threads that stay.
     drop(ProcessPoolExecutor::new(1).unwrap().submit(double, 1).unwrap().into_result());
     while begin.elapsed() < Duration::from_secs(seconds()) {
         total.iter_mut().zip(round(seed)).for_each(|(total, count)| *total += count);
@@ -57,7 +57,7 @@ pub(crate) fn act() {
     eprintln!("processes, of which {died} died and {killed} were killed; {strikes} signals");
 }
 
-/// What is true of a round, as far as its calls must know it.
+/// The facts of a round that its calls must know.
 pub(crate) struct Facts {
     pub(crate) policy: OnWorkerDeath,
     pub(crate) deadline: Option<Duration>,
@@ -67,7 +67,7 @@ pub(crate) struct Facts {
     /// A call that dies was submitted.
     pub(crate) deadly: AtomicBool,
     pub(crate) closing: AtomicBool,
-    /// What had not started was cancelled.
+    /// Calls that had not started were cancelled.
     pub(crate) cancelled: AtomicBool,
     /// All workers were signalled.
     pub(crate) signalled: AtomicBool,
@@ -314,7 +314,7 @@ impl<'a> Submitter<'a> {
         self.calls.get_mut(random.below(count.max(1) as u64) as usize)
     }
 
-    /// What would not end by itself.
+    /// Calls that would not end by themselves.
     fn kill_parked(&mut self) {
         self.calls.iter_mut().for_each(|call| call.kill_if_parked(self.facts, IN_TIME));
     }

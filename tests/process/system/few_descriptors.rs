@@ -50,10 +50,10 @@ fn is_named(text: &str) -> bool {
     text.to_lowercase().contains("too many open files")
 }
 
-/// As many as a start takes, and some more.
+/// More than a start takes.
 const START: usize = 24;
 
-/// As many as a message takes, and some more.
+/// More than a message takes.
 const MESSAGE: usize = 6;
 
 fn start() {

@@ -39,7 +39,7 @@ pub(crate) fn leaves_alone() {
             // A child whose fate is the kernel's, should it hang.
             // SAFETY: takes a number.
             unsafe { libc::alarm(20) };
-            // As if it were the child's: it drops the pool, and the parent's copy is another one.
+            // The child drops its copy of the pool; the parent has another one.
             // SAFETY: the child never comes back to where the original is dropped.
             let pool = unsafe { std::ptr::read(own) };
             let refused = (0..20_u64).all(|n| {

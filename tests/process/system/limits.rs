@@ -1,4 +1,4 @@
-//! A system that refuses things.
+//! Limits of the system on descriptors, processes and threads, as a pool starts.
 
 use std::os::unix::process::CommandExt;
 

@@ -1,4 +1,4 @@
-//! A system that refuses things to a pool that is at work.
+//! Memory, descriptors and temporary files run out while a pool is at work.
 
 use std::os::unix::process::CommandExt;
 

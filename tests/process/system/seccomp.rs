@@ -73,7 +73,7 @@ pub(crate) static CALLS: [SystemCall; COUNT] = calls![
     SYS_ftruncate(_) if true => ENOMEM EINTR EPERM;
     // Not F_GETFD, with which the standard library checks a descriptor that it closes.
     SYS_fcntl([_, what, ..]) if low(*what) != libc::F_GETFD as u32 => EMFILE ENOMEM EPERM;
-    // Of a file, or of room: threads and the pool's page.
+    // For a file, or for memory: threads and the shared page.
     SYS_mmap([_, _, protection, _, file, _]) if low(*file) != NONE || *protection == 0 => ENOMEM EAGAIN;
     SYS_mprotect([_, _, protection, ..]) if *protection != 0 => ENOMEM;
     SYS_mremap(_) if true => ENOMEM EAGAIN;
@@ -88,7 +88,7 @@ pub(crate) static CALLS: [SystemCall; COUNT] = calls![
     SYS_poll(_) if true => EINTR ENOMEM EAGAIN;
     SYS_ppoll(_) if true => EINTR ENOMEM EAGAIN;
     SYS_read(_) if true => EINTR;
-    // Of a byte: that wakes the other side.
+    // One byte: it wakes the other side.
     SYS_write([_, _, len, ..]) if *len == 1 => EINTR ENOMEM;
     SYS_pread64(_) if true => EINTR ENOMEM;
     SYS_sendmsg(_) if true => EINTR ENOBUFS ENOMEM ETOOMANYREFS;

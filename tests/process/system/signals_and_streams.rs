@@ -1,4 +1,4 @@
-//! What surrounds a pool: signals, standard streams, limits, forks of the parent.
+//! Signals, standard streams, file limits and forks around a pool.
 
 use std::fs::File;
 use std::io::Write;
@@ -226,7 +226,7 @@ fn open_streams(which: String) -> Vec<String> {
 }
 
 fn closed_streams(which: &str) {
-    // What a panic says is to be heard, whichever stream is closed.
+    // The message of a panic arrives, whichever stream is closed.
     let said = File::from(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 10).unwrap());
     std::panic::set_hook(Box::new(move |panic| {
         let _ = writeln!(&mut &said, "{panic}");
@@ -257,7 +257,7 @@ fn closed_streams(which: &str) {
     assert_eq!(open_streams(which.to_owned()), Vec::<String>::new());
 }
 
-/// What is large comes and goes in both ways.
+/// Large payloads in both directions.
 fn carries(pool: &ProcessPoolExecutor) {
     let sent = (Bytes(large(2 * MIB)), SharedBytes::copy_from(&large(MIB)).unwrap());
     let back = pool.submit(|sent: (Bytes, SharedBytes)| sent, sent).unwrap();

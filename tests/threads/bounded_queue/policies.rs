@@ -1,4 +1,4 @@
-//! What becomes of a call that finds the queue full: `FullQueue`.
+//! `FullQueue`: block, block for a time, refuse, or run in the caller.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -58,7 +58,7 @@ fn a_refused_call_has_no_place_while_it_is_dropped() {
         let (end, ended) = mpsc::channel::<()>();
         let _waits = pool.spawn(move || (begin.send(()), ended.recv())).unwrap();
         let _waits_too = pool.spawn(|| ()).unwrap();
-        // Of two that wait one begins.
+        // One of two calls that wait begins.
         let makes_room = move || {
             let gate = gate.lock().unwrap().take();
             if let Some(gate) = gate {

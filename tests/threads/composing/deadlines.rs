@@ -144,7 +144,7 @@ fn set_off(timeout: Duration) -> Vec<Option<String>> {
         let sender = sender.clone();
         move || sender.send(thread::current().name().map(str::to_string)).unwrap()
     };
-    // Of what is cancelled: drops, a callback. Of what ends: a callback, what follows.
+    // A cancelled call drops its captures and runs a callback; an ended one runs a callback and goes on.
     let first = queued(sender.clone());
     let on_cancel = called(&sender);
     first.add_done_callback(move |_| on_cancel());

@@ -1,4 +1,4 @@
-//! Handles of a type of the user's: they are borrowed by their own thread, where no lock is held.
+//! Handles of a user's type are borrowed by their own thread, with no lock held.
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};

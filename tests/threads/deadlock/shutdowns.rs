@@ -30,7 +30,7 @@ fn two_pools_that_are_shut_down_by_calls_of_each_other_both_end() {
     });
 }
 
-/// What a call does with a pool that it was given.
+/// How a call ends the pool that it was given.
 type End = fn(Pool);
 
 const ENDS: [(&str, End); 2] = [("shutdown", |pool| pool.shutdown()), ("drop", drop)];

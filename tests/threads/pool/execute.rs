@@ -1,4 +1,4 @@
-//! Calls that have no future.
+//! `execute`: calls without a future.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};

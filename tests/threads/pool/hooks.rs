@@ -1,4 +1,4 @@
-//! Code of the user's around workers and calls: hooks, state, context.
+//! User code around workers and calls: hooks, worker state, context.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};

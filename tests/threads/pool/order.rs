@@ -175,7 +175,7 @@ fn a_sweep_of_a_bounded_queue_keeps_the_pending_calls_and_their_order() {
             let pool = bounded(100).discipline(discipline).build().unwrap();
             let busy = Busy::on(&pool);
             let (note, notes) = mpsc::channel();
-            // So many that are over have the next submitter sweep.
+            // Enough of them are over for the next submitter to sweep.
             let over: Vec<_> = (0..20).map(|_| pool.spawn(|| ()).unwrap()).collect();
             let submit = |name: i32, priority| {
                 let note = note.clone();

@@ -1,4 +1,4 @@
-//! The counters, and that they are of one moment.
+//! `stats`: each call is counted once, and a snapshot is of one moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -34,7 +34,7 @@ fn each_call_is_counted_where_it_is() {
         gates.into_iter().for_each(Busy::finish);
         let failed = queued.into_iter().filter(|call| call.exception().unwrap().is_some()).count();
         assert_eq!(failed, 1);
-        // Of the two workers the other may still have the cancelled one in its hands.
+        // The other worker may still be about to skip the cancelled one.
         until(|| pool.stats().idle == 2);
         let stats = pool.stats();
         assert_eq!((stats.finished, stats.failed, stats.cancelled), (3, 1, 1));

@@ -1,4 +1,4 @@
-//! What is submitted is run, and nothing of it is kept.
+//! Submitted calls run, and the pool keeps nothing of them.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What `{:?}` shows, which is what stands in a log: the state, never a value of the user's.
+//! `{:?}` shows the state, and never a value of the user: it may be written to a log.
 
 use std::time::Duration;
 

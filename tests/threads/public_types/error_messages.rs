@@ -1,4 +1,4 @@
-//! What the errors say, as their reader gets it: what happened, to what, and what can be done.
+//! Messages of errors: what happened, to what, and what can be done.
 
 use std::io;
 use std::time::Duration;

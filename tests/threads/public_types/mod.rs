@@ -1,4 +1,4 @@
-//! What the public types promise by their traits and their texts.
+//! The traits and the texts of the public types.
 
 mod debug_forms;
 mod error_messages;

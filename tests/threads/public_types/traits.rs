@@ -1,4 +1,4 @@
-//! What the public types promise by their traits and their size.
+//! The traits and the size of the public types.
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Calls that a worker ran in place leave something in the queue, which may be the last owner of a
-//! value: who drops it, and when.
+//! The entry that a call run in place leaves in the queue may be the last owner of its value: who
+//! drops it, and when.
 
 use std::sync::{Arc, mpsc};
 use std::thread::{self, ThreadId};
@@ -18,7 +18,7 @@ impl Drop for Unruly {
     }
 }
 
-/// So many that the next submitter to a bounded queue sweeps it.
+/// Enough for the next submitter to a bounded queue to sweep it.
 const SHELLS: usize = 20;
 
 /// A pool in whose queue stand calls that were run in place, each the last owner of its value, and

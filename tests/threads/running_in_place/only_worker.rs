@@ -183,7 +183,7 @@ fn the_place_of_a_call_that_ran_elsewhere_is_skipped() {
     });
 }
 
-/// What runs after a call that was run in place, and goes on with the next.
+/// How the next call follows one that was run in place.
 #[derive(Clone, Copy, Debug)]
 enum After {
     Callback,

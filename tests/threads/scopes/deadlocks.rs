@@ -63,7 +63,7 @@ fn a_deadlock_names_the_closure_of_the_scope() {
             place.fill(call.unwrap());
             let text = place.get().result().unwrap();
             let closure = "a_deadlock_names_the_closure_of_the_scope::{{closure}}::{{closure}}";
-            // Of the call, of its body's closure, and of that which waits.
+            // It names the call, the closure of the body, and the call that waits.
             let scoped = format!("{closure}::{{{{closure}}}}::{{{{closure}}}}`");
             assert!(text.contains(&scoped), "{text}");
         });

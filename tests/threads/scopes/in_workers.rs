@@ -221,7 +221,7 @@ fn a_result_whose_drop_panics_is_contained() {
             let inner = Arc::clone(&pool);
             let body = move || {
                 let dropped = AtomicUsize::new(0);
-                // Of a result nobody took, of a capture of a cancelled call, of a captured value.
+                // The drop of an untaken result, of a cancelled call's capture, of a captured value.
                 let panic = catch_unwind(AssertUnwindSafe(|| {
                     inner.scope(|s| {
                         drop(s.spawn(|| PanicsOnDrop(&dropped)).unwrap());

@@ -110,7 +110,7 @@ fn dropping_the_awaiting_side_lets_the_waker_go_and_detaches_the_call() {
     assert_eq!((wakes.0.load(Ordering::SeqCst), counter.dropped()), (0, 1));
 }
 
-/// What a waker of [`unruly`] does.
+/// How a waker of [`unruly`] misbehaves.
 #[derive(Default)]
 struct Unruly {
     clone_panics: AtomicBool,

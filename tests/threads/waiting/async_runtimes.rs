@@ -48,7 +48,7 @@ fn many_calls_are_awaited_by_many_tasks_of_smol() {
     assert_eq!(sum, (0..2_000).map(|n| n * n).sum::<u64>());
 }
 
-/// What `select!`, a timeout and an aborted task do.
+/// As `select!`, a timeout and an aborted task do.
 #[test]
 fn dropping_the_awaiting_side_leaves_the_call_running() {
     let (pool, runtime) = (ThreadPoolExecutor::new(1).unwrap(), tokio());

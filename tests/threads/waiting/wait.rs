@@ -285,7 +285,7 @@ fn a_wait_in_a_worker_does_not_spin() {
     }
 }
 
-/// So it is when a call has ended well that it had counted on: it looked again, and sleeps on.
+/// The same when a call ends well that could have failed: the waiter checks, and sleeps on.
 #[cfg(all(target_os = "linux", not(miri)))]
 #[test]
 fn a_wait_for_a_failure_sleeps_on_when_a_call_ends_well() {

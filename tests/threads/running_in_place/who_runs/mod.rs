@@ -25,7 +25,7 @@ const HANGS: Duration = Duration::from_secs(100);
 const SETTINGS: [RunInPlace; 3] =
     [RunInPlace::IfStuck, RunInPlace::IfNobodyIsFree, RunInPlace::Always];
 
-/// What the workers do that do not run the waiting call.
+/// The state of the workers that do not run the waiting call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Others {
     /// They have run calls before, and wait for more.
@@ -140,7 +140,7 @@ fn warm_up(pool: &ThreadPoolExecutor, workers: usize) {
     until(|| pool.stats().idle == workers);
 }
 
-/// What came of a wait.
+/// The outcome of a wait.
 #[derive(Clone)]
 struct Seen {
     outcome: String,
@@ -238,7 +238,7 @@ fn inside(row: &Row, who: Who) -> Seen {
     seen
 }
 
-/// What is wrong.
+/// The complaint about an outcome, if there is one.
 fn complaint(row: &Row) -> Option<String> {
     let who = who_runs(row);
     let expected = outside(&row.kind, who);
