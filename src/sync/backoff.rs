@@ -5,6 +5,8 @@
 //! none of them. The other side of a hand-over may just have been woken on this very processor, so that
 //! spinning must soon make room for it; and another process or machine needs many more rounds.
 
+use std::time::Instant;
+
 #[cfg(not(concurrent_loom))]
 pub(crate) use imp::*;
 
@@ -27,6 +29,13 @@ pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
 #[cfg(concurrent_loom)]
 pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
     ready()
+}
+
+/// Spins until `time`, without yielding: for the last microseconds before something is due.
+pub(crate) fn spin_until_time(time: Instant) {
+    while Instant::now() < time {
+        std::hint::spin_loop();
+    }
 }
 
 #[cfg(not(concurrent_loom))]

@@ -102,13 +102,15 @@ pub(super) mod handshake;
 pub(super) mod parent;
 mod pool;
 pub(super) mod resource_limit;
+pub(super) mod settings;
 mod stats;
 
 #[doc(hidden)]
 pub use super::remote::images::Constructor;
 pub use super::remote::shared_bytes::SharedBytes;
-pub use builder::{OnWorkerDeath, ProcessPoolBuilder};
+pub use builder::ProcessPoolBuilder;
 pub use child::init::{hook, init};
 pub use pool::ProcessPoolExecutor;
 pub use resource_limit::ResourceLimit;
+pub use settings::OnWorkerDeath;
 pub use stats::ProcessPoolStats;

@@ -6,8 +6,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use rustix::process::Signal;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::builder::{ProcessPoolBuilder, ProcessSettings};
+use super::builder::ProcessPoolBuilder;
 use super::parent::manager::PoolManager;
+use super::settings::ProcessSettings;
 use super::stats::ProcessPoolStats;
 use crate::error::{Cause, Error, Result};
 use crate::futures::Future;

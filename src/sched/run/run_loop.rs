@@ -10,6 +10,7 @@ use crate::sched::handle::OwnedScheduler;
 use crate::sched::queue::time_order::earlier;
 use crate::sched::shared::{LAG, PoppedAction, SchedulerState};
 use crate::sched::time::clock::{Delay, DelayFunction, LOOK_AT_LEAST, TimePoint, call_delay};
+use crate::sync::backoff::spin_until_time;
 use crate::sync::{MutexGuard, wait_until};
 use crate::user_code;
 
@@ -107,11 +108,7 @@ impl<T: TimePoint> OwnedScheduler<T> {
                 RunStep::Delay(function, time, now) => {
                     call_delay::<T>(function, distance(time, now)?)?
                 }
-                RunStep::Spin(until) => {
-                    while Instant::now() < until {
-                        std::hint::spin_loop();
-                    }
-                }
+                RunStep::Spin(until) => spin_until_time(until),
                 RunStep::Sleep(_) | RunStep::CheckAgain => {}
                 RunStep::Return(None) => return Ok(None),
                 RunStep::Return(Some((time, now))) => {

@@ -16,12 +16,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
-use crate::futures::process::builder::ProcessSettings;
 use crate::futures::process::channel::fds::send_with_files;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::process::channel::wake::send_signal;
 use crate::futures::process::handshake::{Mark, Welcome};
 use crate::futures::process::resource_limit;
+use crate::futures::process::settings::ProcessSettings;
 use crate::futures::sys::descriptors::above_standard;
 use crate::futures::sys::signals::BlockedSignals;
 

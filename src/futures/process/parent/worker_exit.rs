@@ -14,9 +14,9 @@ use super::spawn::Ended;
 use super::worker_state::{Aftermath, Reason, WorkerPhase};
 use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
-use crate::futures::process::builder::OnWorkerDeath;
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::child::run::LOST;
+use crate::futures::process::settings::OnWorkerDeath;
 
 /// Exit code of a dynamic loader that cannot load its program.
 const NOT_LOADED: i32 = 127;
