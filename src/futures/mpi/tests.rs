@@ -41,9 +41,9 @@ fn root_with(
     let (transport, ends) = LocalTransport::network(workers, &shared.buffers);
     let of_root = Arc::clone(&shared);
     let thread = start("root", move || {
-        let greeted =
+        let coordinator =
             Coordinator::handshake(Arc::clone(&of_root), transport, workers, &own(), None);
-        let end = event_loop::run(greeted.unwrap_or_else(|(error, _)| panic!("{error}")));
+        let end = event_loop::run(coordinator.unwrap_or_else(|(error, _)| panic!("{error}")));
         of_root.has_ended(end);
     });
     (shared, thread, ends)

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn greetings_come_back() {
+    fn hellos_come_back() {
         let welcome = Welcome { nonce: 1 << 99, fingerprint: 3, depth: 1, limit: 9 };
         let limits = (0..6).map(|kind| (kind, u64::MAX)).collect();
         let bytes = welcome.to_bytes(u32::MAX, &limits).unwrap();

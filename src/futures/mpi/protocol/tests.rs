@@ -54,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn greetings_and_settings_come_back(build: u64, host in "[a-z.]{0,30}", call: Vec<u8>) {
+    fn hellos_and_settings_come_back(build: u64, host in "[a-z.]{0,30}", call: Vec<u8>) {
         let hello = RankHello::new(build, host);
         assert_eq!(RankHello::from_bytes(&hello.to_bytes()), Ok(hello));
         for initializer in [None, Some(&call[..])] {

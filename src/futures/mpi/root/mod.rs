@@ -132,14 +132,14 @@ fn start_thread<T: Transport + Send + 'static>(
     let (started, starts) = mpsc::channel();
     let own = Arc::clone(shared);
     let body = move || {
-        let greeted = Coordinator::handshake(
+        let connected = Coordinator::handshake(
             Arc::clone(&own),
             transport,
             count,
             &hello(),
             initializer.as_deref(),
         );
-        match greeted {
+        match connected {
             Ok(coordinator) => {
                 let _ = started.send(Ok(()));
                 let end = event_loop::run(coordinator);

@@ -34,7 +34,7 @@ use crate::futures::remote::submit::{RemotePool, send, send_chunk};
 /// In the first byte of an input: the worker claims no call by itself.
 const LEAVES_CLAIMS: u8 = 4;
 /// The worker sends no hello.
-const NO_GREETING: u8 = 8;
+const NO_HELLO: u8 = 8;
 /// A waiting thread reads instead of the supervisor.
 const WAITER: u8 = 16;
 /// The worker runs an initializer first.
@@ -222,7 +222,7 @@ impl Parent {
     }
 
     /// The worker sends its hello.
-    pub(in crate::futures::process) fn greet(&mut self) {
+    pub(in crate::futures::process) fn send_hello(&mut self) {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Ready, 0, &[&HELLO.to_bytes().expect("two numbers are bytes")]);
         self.frame(&ScriptStep { bytes, order: None }, false);
@@ -312,9 +312,13 @@ impl Parent {
         self.bell = None;
         self.receive();
         let mut steps = std::collections::VecDeque::new();
-        let (start_error, excuse) = self.incoming.close(&mut steps);
-        let (deferred, _, sender) =
-            self.pool.ended(0, Ended::default(), start_error, excuse.map(|excuse| excuse.why));
+        let (start_error, start_failure) = self.incoming.close(&mut steps);
+        let (deferred, _, sender) = self.pool.ended(
+            0,
+            Ended::default(),
+            start_error,
+            start_failure.map(|start_failure| start_failure.why),
+        );
         steps.extend(deferred.into_steps());
         for step in steps {
             step.run();
@@ -333,8 +337,8 @@ impl Parent {
 pub fn parent(input: &[u8]) {
     let (first, steps) = steps(input);
     let Ok(mut parent) = Parent::new(first) else { return };
-    if first & NO_GREETING == 0 {
-        parent.greet();
+    if first & NO_HELLO == 0 {
+        parent.send_hello();
     }
     for step in steps {
         if parent.step(&step, first & IN_PARTS != 0).is_err() {

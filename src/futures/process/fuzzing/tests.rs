@@ -78,7 +78,7 @@ impl Recorder {
         let (own_bell, from_parent) = rustix::pipe::pipe().unwrap();
         let (socket, page) = (parent.socket.try_clone().unwrap(), Arc::clone(&parent.page));
         let worker = MainLoop::new(socket, bell, own_bell, page, LIMIT);
-        parent.greet();
+        parent.send_hello();
         assert!(!read(&tap, SharedPage::answers).is_empty(), "which is no part of an input");
         Self {
             parent,
@@ -232,7 +232,7 @@ fn real_traffic_is_an_input_that_ends_all_calls() {
         assert_eq!(parent.end(), calls, "{name}");
         // The same without a worker.
         let mut parent = Parent::new(0).unwrap();
-        parent.greet();
+        parent.send_hello();
         steps(&to_parent).1.iter().for_each(|step| parent.step(step, false).unwrap());
         assert_eq!(parent.end(), calls, "{name}");
         worker(&to_worker);

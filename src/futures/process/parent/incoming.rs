@@ -78,7 +78,7 @@ impl Incoming {
         let mut reader = self.reader.lock();
         reader.closed = true;
         steps.append(&mut reader.steps);
-        (reader.start_error.take(), reader.excuse())
+        (reader.start_error.take(), reader.start_failure())
     }
 
     /// After a waiting thread: wakes the supervisor if that left work for it, or the bell is not armed.

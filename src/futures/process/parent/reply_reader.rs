@@ -54,7 +54,7 @@ pub(crate) struct ReplyReader {
     /// Segments that it does not use any more.
     forgotten: Vec<u64>,
     expected: Hello,
-    greeted: bool,
+    has_hello: bool,
     /// The initializer has not answered yet.
     initializing: bool,
     pub(crate) start_error: Option<Error>,
@@ -105,7 +105,7 @@ impl ReplyReader {
             segments: ForeignSegments::default(),
             forgotten: Vec::new(),
             expected,
-            greeted: false,
+            has_hello: false,
             initializing,
             start_error: None,
             coalesce_limit: 0,
@@ -116,13 +116,13 @@ impl ReplyReader {
     }
 
     /// Whether the worker has sent its hello.
-    pub(crate) fn is_greeted(&self) -> bool {
-        self.greeted
+    pub(crate) fn has_hello(&self) -> bool {
+        self.has_hello
     }
 
     /// Why the worker ended before its hello, if it said so.
-    pub(super) fn excuse(&self) -> Option<StartFailure> {
-        if self.greeted {
+    pub(super) fn start_failure(&self) -> Option<StartFailure> {
+        if self.has_hello {
             return None;
         }
         let mut text = [0; StartFailure::MOST];
@@ -229,7 +229,7 @@ impl ReplyReader {
         let mut bad = None;
         while role == ReaderRole::Supervisor || frames.is_empty() {
             match self.frame_reader.next() {
-                Ok(Some((header, body))) if self.initializing || !self.greeted => {
+                Ok(Some((header, body))) if self.initializing || !self.has_hello => {
                     self.handle_first(pool, header, body)?;
                 }
                 Ok(Some((header, _))) if header.kind == FrameKind::Forget => {
@@ -291,14 +291,14 @@ impl ReplyReader {
         header: Header,
         body: Range<usize>,
     ) -> Result<(), Malformed> {
-        if !self.greeted {
+        if !self.has_hello {
             let hello = Hello::from_bytes(self.frame_reader.body(body));
             if header.kind != FrameKind::Ready || hello.ok() != Some(self.expected) {
                 return Err(Malformed("it is another program: was the executable replaced?"));
             }
-            self.greeted = true;
+            self.has_hello = true;
             if self.initializing {
-                pool.greeted(self.index);
+                pool.hello_came(self.index);
             }
         } else if header.kind == FrameKind::Done && header.seq == 0 {
             self.initializing = false;

@@ -51,8 +51,8 @@ impl PoolManager {
                 let at = handle.since.checked_add(settings.start_timeout);
                 if due(at) {
                     let how = match &handle.sender {
-                        Some(sender) if handle.greeted && is_stopped(sender.pid) => STOPPED,
-                        _ if handle.greeted => INITIALIZER_HANGS,
+                        Some(sender) if handle.has_hello && is_stopped(sender.pid) => STOPPED,
+                        _ if handle.has_hello => INITIALIZER_HANGS,
                         _ => NOT_READY,
                     };
                     handle.kill(Reason::ProtocolViolation(how), Signal::KILL);

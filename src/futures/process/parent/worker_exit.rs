@@ -67,8 +67,8 @@ impl PoolManager {
     }
 
     /// A worker has sent its hello; it may still have to run its initializer.
-    pub(crate) fn greeted(&self, index: usize) {
-        self.state.lock().handles[index].greeted = true;
+    pub(crate) fn hello_came(&self, index: usize) {
+        self.state.lock().handles[index].has_hello = true;
     }
 
     /// Kills a worker that breaks the protocol of its channel. A worker that was told to end may leave the
@@ -128,21 +128,21 @@ impl PoolManager {
     }
 
     /// The process of a worker has ended, and its last answers were read. `start_error` is the failure of its
-    /// initializer, `excuse` why it could not set itself up, if it said so. The caller drops the sender last.
+    /// initializer, `setup_failure` why it could not set itself up, if it said so. The caller drops the sender last.
     pub(crate) fn ended(
         self: &Arc<Self>,
         index: usize,
         ended: Ended,
         start_error: Option<Error>,
-        excuse: Option<String>,
+        setup_failure: Option<String>,
     ) -> (Deferred, AfterExit, Option<Sender>) {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let handle = &mut state.handles[index];
-        let (sender, greeted) = (handle.sender.take(), handle.greeted);
+        let (sender, has_hello) = (handle.sender.take(), handle.has_hello);
         let begun = |seq| sender.as_ref().is_some_and(|sender| sender.page().may_have_begun(seq));
         let aftermath = handle.worker.exited(begun);
-        let death = describe(&aftermath, ended, sender.as_ref(), excuse, greeted);
+        let death = describe(&aftermath, ended, sender.as_ref(), setup_failure, has_hello);
         // Replaces the worker at once, so that the next call does not wait for a start.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
@@ -248,13 +248,13 @@ fn describe(
     aftermath: &Aftermath<ProcessCallRef>,
     ended: Ended,
     sender: Option<&Sender>,
-    excuse: Option<String>,
-    greeted: bool,
+    setup_failure: Option<String>,
+    has_hello: bool,
 ) -> WorkerDeath {
-    let panic_message = sender.and_then(|sender| sender.page().panic_message()).or(excuse);
+    let panic_message = sender.and_then(|sender| sender.page().panic_message()).or(setup_failure);
     let note = match aftermath.reason {
         Some(Reason::ProtocolViolation(how)) => Some(how),
-        _ if !aftermath.was_ready && greeted => Some(INITIALIZER_ENDED),
+        _ if !aftermath.was_ready && has_hello => Some(INITIALIZER_ENDED),
         _ if !aftermath.was_ready && ended.exit_code == Some(NOT_LOADED) => {
             Some("its program could not be loaded: its standard error says why")
         }

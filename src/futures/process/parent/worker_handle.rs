@@ -24,7 +24,7 @@ pub(crate) struct WorkerHandle {
     /// The running call is not cheap; no call is sent behind it.
     pub(crate) slow: bool,
     /// The worker has sent its hello.
-    pub(crate) greeted: bool,
+    pub(crate) has_hello: bool,
     /// When the supervisor checks the time next.
     pub(crate) next_timer: Option<Instant>,
 }
@@ -38,7 +38,7 @@ impl WorkerHandle {
             supervisor: None,
             since: Instant::now(),
             slow: false,
-            greeted: false,
+            has_hello: false,
             next_timer: None,
         }
     }
@@ -47,7 +47,7 @@ impl WorkerHandle {
         self.worker.start(allowance);
         self.since = Instant::now();
         self.slow = false;
-        self.greeted = false;
+        self.has_hello = false;
     }
 
     pub(crate) fn room(&self, depth: Option<usize>) -> usize {

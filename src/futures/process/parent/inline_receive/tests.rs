@@ -38,7 +38,7 @@ const LATE: Duration = Duration::from_secs(20);
 #[test]
 fn what_a_late_reply_sets_off_is_not_left_to_a_supervisor_that_has_gone_on() {
     let mut parent = Parent::new(0).unwrap();
-    parent.greet();
+    parent.send_hello();
     let (pool, incoming) = (Arc::clone(&parent.pool), Arc::clone(&parent.incoming));
     let call = send(&pool, Location::caller(), |()| Late, ()).unwrap();
     {

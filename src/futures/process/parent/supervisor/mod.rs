@@ -221,14 +221,19 @@ impl Service {
             self.receive(pool, index, ended, rung, steps);
         }
         if ended {
-            let (start_error, excuse) = self.incoming.close(steps);
+            let (start_error, start_failure) = self.incoming.close(steps);
             let ended = self.process.wait();
-            let (deferred, next, sender) = match excuse {
+            let (deferred, next, sender) = match start_failure {
                 Some(StartFailure { refused: true, why }) => {
                     let why = format!("{why}, in worker process {}", self.process.pid());
                     pool.start_failed(index, std::io::Error::other(why))
                 }
-                excuse => pool.ended(index, ended, start_error, excuse.map(|excuse| excuse.why)),
+                start_failure => pool.ended(
+                    index,
+                    ended,
+                    start_error,
+                    start_failure.map(|start_failure| start_failure.why),
+                ),
             };
             steps.extend(deferred.into_steps());
             return Some((next, sender));
@@ -348,8 +353,8 @@ impl Service {
             return;
         }
         // A worker that could not get ready ends, and may take longer.
-        let is_greeted = self.incoming.reader.lock().is_greeted();
-        let deadline = now + if is_greeted { GRACE } else { DRAIN };
+        let has_hello = self.incoming.reader.lock().has_hello();
+        let deadline = now + if has_hello { GRACE } else { DRAIN };
         loop {
             match poll(&mut pidfd, Some(&timespec(deadline))) {
                 Ok(1..) => return,
