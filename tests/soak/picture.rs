@@ -21,7 +21,7 @@ pub(crate) fn draw(samples: &[Sample]) -> String {
          <style>text{{fill:#222}}.title{{font-size:18px;font-weight:bold}}\
          .group{{font-weight:bold}}.note{{fill:#666;font-size:11px}}\
          polyline{{fill:none;stroke:#b7410e;stroke-width:1.5}}line{{stroke:#9fb3c8}}\
-         .back{{fill:#fff}}@media(prefers-color-scheme:dark){{.back{{fill:#0d1117}}\
+         .back{{fill:#fff}}@media (prefers-color-scheme:dark){{.back{{fill:#0d1117}}\
          text{{fill:#e6edf3}}.note{{fill:#9198a1}}polyline{{stroke:#f0883e}}line{{stroke:#3d444d}}}}\
          </style>\n\
          <rect width=\"100%\" height=\"100%\" class=\"back\"/>\n\
