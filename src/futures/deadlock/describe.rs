@@ -10,8 +10,8 @@ use crate::futures::call::dependency::Snapshot;
 use crate::futures::call::state::Phase;
 
 /// What to do about a deadlock.
-const ADVICE: &str = "; more workers would help, or to follow the calls with `and_then` instead of \
-                    waiting in a call";
+const ADVICE: &str = "; give a pool more workers, or continue the calls with `and_then` instead of \
+                    waiting in them";
 const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";
 
 impl<'a> View<'a> {
