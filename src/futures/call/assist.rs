@@ -165,7 +165,7 @@ pub(crate) struct Working(());
 
 impl Working {
     pub(crate) fn begin(worker: Rc<dyn WorkerContext>) -> Self {
-        WORKER.set(Some(worker));
+        WORKER.with(|own| own.replace(Some(worker)));
         Self(())
     }
 }

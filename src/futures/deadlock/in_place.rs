@@ -105,3 +105,137 @@ fn waits_for_this_pool(call: &dyn Dependency) -> bool {
         && call.snapshot().is_some_and(waits)
         && matches!(call.follows(None), DependsOn::Nothing)
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::futures::call::continuation::Continuations;
+    use crate::futures::call::dependency::{DependencyRef, OnChange};
+    use crate::futures::call::state::State;
+    use crate::futures::deadlock::pools::{Pool, PoolCapacity};
+
+    /// A call that says what comes of running it, and whether it is done then.
+    struct Fake {
+        outcome: InPlace,
+        is_done: bool,
+        runs: Cell<usize>,
+    }
+
+    impl Dependency for Fake {
+        fn snapshot(&self) -> Option<Snapshot> {
+            let state = if self.is_done { State::NEW.cancel() } else { Some(State::NEW) };
+            Some(Snapshot { call: 1, name: "fake", pool: 0, state: state.expect("it is pending") })
+        }
+        fn follows(&self, _watch: OnChange) -> DependsOn {
+            DependsOn::Nothing
+        }
+        fn members(&self) -> Vec<DependencyRef> {
+            Vec::new()
+        }
+        fn member_before(&self, _end: usize) -> Option<(usize, DependencyRef)> {
+            None
+        }
+        fn cancel(&self, _continuations: &mut Continuations) -> bool {
+            false
+        }
+        fn ask_to_stop(&self) -> bool {
+            false
+        }
+        fn kill(&self) -> bool {
+            false
+        }
+        fn run_in_place(&self, _unless_free: bool) -> InPlace {
+            self.runs.set(self.runs.get() + 1);
+            self.outcome
+        }
+    }
+
+    /// Calls, and the indices that were asked for.
+    struct Fakes(Vec<Fake>, RefCell<Vec<usize>>);
+
+    impl Fakes {
+        fn of(outcomes: &[(InPlace, bool)]) -> Self {
+            let fake = |&(outcome, is_done)| Fake { outcome, is_done, runs: Cell::new(0) };
+            Self(outcomes.iter().map(fake).collect(), RefCell::default())
+        }
+
+        fn runs(&self) -> Vec<usize> {
+            self.0.iter().map(|fake| fake.runs.get()).collect()
+        }
+    }
+
+    impl AwaitedSet for Fakes {
+        fn before(&self, _end: usize) -> Option<(usize, &dyn Dependency)> {
+            None
+        }
+        fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)> {
+            self.1.borrow_mut().push(start);
+            Some((start, self.0.get(start)?))
+        }
+    }
+
+    /// That of a thread that is no worker.
+    fn present() -> Generation {
+        Generation::of(None)
+    }
+
+    fn stuck() -> InPlaceRun {
+        let mut run = InPlaceRun::default();
+        run.found_stuck(present());
+        run
+    }
+
+    #[test]
+    fn one_stuck_call_after_the_other_is_run_in_place() {
+        let calls = Fakes::of(&[
+            (InPlace::NotOurs, false),
+            (InPlace::Ran, true),
+            (InPlace::LeftToAnother, false),
+            (InPlace::Ran, true),
+        ]);
+        let mut run = stuck();
+        run.while_stuck(&calls, || false);
+        assert_eq!(calls.runs(), [1, 1, 0, 0]);
+        assert!(run.is_stuck(present), "the others are stuck as before");
+        run.while_stuck(&calls, || false);
+        assert_eq!(calls.runs(), [1, 1, 1, 1]);
+        assert_eq!(*calls.1.borrow(), [0, 1, 2, 3]);
+        assert!(run.is_stuck(present));
+        // All were tried: the registry has to be asked again, about all of them.
+        run.while_stuck(&calls, || false);
+        assert!(!run.is_stuck(present));
+        assert_eq!(run.next, 0);
+    }
+
+    #[test]
+    fn a_call_that_follows_another_one_after_it_ran_is_checked_again() {
+        let calls = Fakes::of(&[(InPlace::Ran, false)]);
+        let mut run = stuck();
+        run.while_stuck(&calls, || false);
+        assert_eq!(calls.runs(), [1]);
+        assert!(!run.is_stuck(present));
+    }
+
+    #[test]
+    fn nothing_is_run_once_the_wait_is_over_or_the_pool_has_changed() {
+        let calls = Fakes::of(&[(InPlace::Ran, true)]);
+        stuck().while_stuck(&calls, || true);
+        let mut pool = Pool::new(PoolCapacity::new(String::new()));
+        pool.block(1);
+        let mut run = InPlaceRun::default();
+        run.found_stuck(Generation::of(Some(&pool)));
+        run.while_stuck(&calls, || false);
+        assert_eq!(calls.runs(), [0]);
+    }
+
+    #[test]
+    fn a_thread_without_stack_runs_nothing_more() {
+        let calls = Fakes::of(&[(InPlace::NoStack, false), (InPlace::Ran, true)]);
+        let mut run = stuck();
+        run.while_stuck(&calls, || false);
+        assert_eq!(calls.runs(), [1, 0]);
+        assert!(run.is_out_of_stack() && !run.is_stuck(present));
+    }
+}

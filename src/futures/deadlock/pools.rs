@@ -52,6 +52,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    pub(super) fn new(capacity: Arc<PoolCapacity>) -> Self {
+        Self { capacity, blocked: BTreeSet::new(), changes: 0, ends_awaited: 0 }
+    }
+
     pub(super) fn name(&self) -> &str {
         self.capacity.name()
     }
@@ -97,8 +101,7 @@ pub(crate) fn register_pool(capacity: Arc<PoolCapacity>) -> PoolId {
         registry.last_pool = registry.last_pool.wrapping_add(1);
         let id = registry.last_pool;
         if id != 0 && !registry.pools.contains_key(&id) {
-            let pool = Pool { capacity, blocked: BTreeSet::new(), changes: 0, ends_awaited: 0 };
-            registry.pools.insert(id, pool);
+            registry.pools.insert(id, Pool::new(capacity));
             return id;
         }
     }
@@ -137,9 +140,7 @@ mod tests {
     #[test]
     fn a_pool_has_another_worker_as_long_as_one_is_not_blocked_or_can_come() {
         let capacity = PoolCapacity::new(String::new());
-        let blocked = BTreeSet::new();
-        let mut pool =
-            Pool { capacity: Arc::clone(&capacity), blocked, changes: 0, ends_awaited: 0 };
+        let mut pool = Pool::new(Arc::clone(&capacity));
         for (workers, may_grow, threads, has) in [
             (0, true, 0, true),
             (0, false, 0, false),
@@ -159,8 +160,7 @@ mod tests {
     #[test]
     fn what_was_found_holds_as_long_as_nothing_changes() {
         let capacity = PoolCapacity::new(String::new());
-        let blocked = BTreeSet::new();
-        let mut pool = Pool { capacity, blocked, changes: 0, ends_awaited: 0 };
+        let mut pool = Pool::new(capacity);
         let mut run = InPlaceRun::default();
         assert!(!run.is_stuck(|| Generation::of(Some(&pool))), "nothing was found");
         run.found_stuck(Generation::of(Some(&pool)));
@@ -177,9 +177,7 @@ mod tests {
     #[test]
     fn a_generation_ends_with_each_change() {
         let capacity = PoolCapacity::new(String::new());
-        let blocked = BTreeSet::new();
-        let mut pool =
-            Pool { capacity: Arc::clone(&capacity), blocked, changes: 0, ends_awaited: 0 };
+        let mut pool = Pool::new(Arc::clone(&capacity));
         let mut seen = vec![Generation::of(Some(&pool))];
         let changes: [fn(&mut Pool); 6] = [
             |pool| pool.block(1),

@@ -368,3 +368,32 @@ impl Waits for View<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use super::*;
+    use crate::futures::deadlock::pools::{Pool, PoolCapacity};
+
+    #[test]
+    fn a_queued_call_needs_its_pool_only_if_all_workers_are_blocked_and_none_can_be_started() {
+        const ID: PoolId = 3;
+        const BLOCKED: ThreadKey = 7;
+        let branch = |workers, may_grow, is_blocked: bool| {
+            let capacity = PoolCapacity::new("pool".into());
+            capacity.set(workers, may_grow);
+            let mut registry = Registry::new();
+            let mut pool = Pool::new(capacity);
+            if is_blocked {
+                pool.block(BLOCKED);
+            }
+            registry.pools.insert(ID, pool);
+            View::new(&registry).taken_by(ID)
+        };
+        assert_eq!(branch(1, false, true), Branch::Needs(GraphNode::Pool(ID)));
+        assert_eq!(branch(1, true, true), Branch::Moves);
+        assert_eq!(branch(2, false, true), Branch::Moves);
+        assert_eq!(branch(1, false, false), Branch::Moves);
+        // A pool that the registry does not know has ended, or is not of threads.
+        assert_eq!(View::new(&Registry::new()).taken_by(ID), Branch::Moves);
+    }
+}

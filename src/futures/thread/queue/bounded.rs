@@ -271,13 +271,13 @@ impl std::fmt::Debug for BlockedSubmitter {
 
 #[cfg(all(test, not(concurrent_loom)))]
 mod tests {
-    use std::sync::Arc;
+    use std::cell::Cell;
     use std::sync::mpsc::channel;
 
-    use super::{KEPT_DEAD, QueuePermit};
+    use super::*;
     use crate::futures::ThreadPoolExecutor;
-    use crate::futures::call::continuation::Continuations;
-    use crate::futures::call::run::Permit;
+    use crate::futures::call::run::{QueuedTask, RunObserver};
+    use crate::futures::thread::queue::WorkerStatus;
 
     /// It may drop what a pool captured, or log that no thread was to be had.
     #[test]
@@ -297,6 +297,70 @@ mod tests {
         assert_eq!(places(), 0);
         drop(pool);
         assert_eq!(Arc::strong_count(&captured), 1);
+    }
+
+    /// A task in this phase, which can be started if it is pending; an owner of something.
+    struct In(Phase, #[expect(dead_code, reason = "its drop counts")] Arc<()>);
+
+    impl QueuedTask for In {
+        fn run(self, _: &dyn RunObserver) {}
+        fn start(&self) -> bool {
+            self.0 == Phase::Pending
+        }
+        fn run_started(self, _: &dyn RunObserver) {}
+        fn phase(&self) -> Phase {
+            self.0
+        }
+        fn cancel(self) -> Phase {
+            self.0
+        }
+        fn fail(self, _: Error) -> Phase {
+            self.0
+        }
+    }
+
+    /// What a worker finds in a queue with one place: a task that is over, then one that it can run. A
+    /// submitter waits for room.
+    #[test]
+    fn a_worker_drops_what_is_over_starts_the_next_and_lets_a_submitter_in() {
+        let pool = ThreadPoolExecutor::builder().max_workers(2).queue_capacity(1);
+        let pool = pool.build().expect("these are sensible settings");
+        let queue = pool.shared().queue();
+        let owners = Arc::new(());
+        let task = |phase| TaskRef::new(In(phase, Arc::clone(&owners)));
+        let started = Cell::new(0);
+        let start = |_: Arc<WorkerStatus>, _| {
+            started.set(started.get() + 1);
+            std::thread::Builder::new().spawn(|| ())
+        };
+        let signal = Signal::new();
+        let status = {
+            let mut control = queue.control.lock();
+            control.start_worker(&start).expect("there are threads");
+            let status = Arc::clone(&control.workers[0].status);
+            control.incoming.push(task(Phase::Cancelled), 0);
+            control.incoming.push(task(Phase::Pending), 0);
+            control.places = 1;
+            let (task, signal) = (task(Phase::Pending), Arc::clone(&signal));
+            control.blocked.push_back(BlockedSubmitter { ticket: 0, task, priority: 0, signal });
+            status
+        };
+        let taken = queue.take(&status, false, &start).expect("one is pending");
+        assert_eq!(taken.phase(), Phase::Pending);
+        assert_eq!(Arc::strong_count(&owners), 1 + 2, "what was over is dropped");
+        let (counts, running) = status.counts();
+        assert_eq!((counts.cancelled, running, status.is_raised()), (1, 1, true));
+        assert!(signal.holds(WakeWhen::ONE), "the submitter is let in");
+        {
+            let mut control = queue.control.lock();
+            assert_eq!((control.places, control.incoming.len(), control.blocked.len()), (1, 1, 0));
+            assert!(control.dead.is_empty());
+            assert_eq!(control.workers.len(), 2, "another worker comes for its call");
+            // No worker has run: they are none of the pool's.
+            control.alive = 0;
+        }
+        assert_eq!(started.get(), 2);
+        drop(taken);
     }
 
     #[test]

@@ -241,3 +241,69 @@ fn join_thread(thread: JoinHandle<()>) {
         });
     }
 }
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::sync::{Arc, Barrier};
+    use std::time::{Duration, Instant};
+
+    use crate::futures::ThreadPoolExecutor;
+    use crate::futures::call::waiters::{Signal, WakeWhen};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pool() -> Arc<ThreadPoolExecutor> {
+        let builder = ThreadPoolExecutor::builder().max_workers(1);
+        Arc::new(builder.build().expect("these are sensible settings"))
+    }
+
+    #[test]
+    fn a_shutdown_in_a_call_returns_after_the_last_worker_has_left() {
+        let [pool, other] = [pool(), pool()];
+        let (open, gate) = channel::<()>();
+        let running = other.spawn(move || gate.recv()).expect("it is open");
+        let shut = Arc::clone(&other);
+        let call = pool.spawn(move || {
+            shut.shutdown();
+            shut.shared().queue().control.lock().alive
+        });
+        let until = Instant::now() + LONG;
+        while other.shared().queue().control.lock().end_awaited.is_empty() {
+            assert!(Instant::now() < until, "the call does not wait");
+            std::thread::yield_now();
+        }
+        drop(open);
+        assert_eq!(call.expect("it is open").into_result().expect("it returns"), 0);
+        assert!(running.into_result().expect("it returns").is_err());
+    }
+
+    /// Of two calls that wait for each other's pools one goes on; who else waits is still notified.
+    #[test]
+    fn a_shutdown_that_does_not_wait_leaves_the_other_waits_for_the_end_alone() {
+        let pools = [pool(), pool()];
+        let both = Arc::new(Barrier::new(2));
+        let ends: Vec<_> = pools
+            .iter()
+            .map(|pool| {
+                let signal = Signal::new();
+                pool.shared().queue().control.lock().end_awaited.push(Arc::clone(&signal));
+                signal
+            })
+            .collect();
+        let shuts_down = |pool: &ThreadPoolExecutor, other: &Arc<ThreadPoolExecutor>| {
+            let (both, other) = (Arc::clone(&both), Arc::clone(other));
+            pool.spawn(move || {
+                both.wait();
+                other.shutdown();
+            })
+        };
+        let calls = [shuts_down(&pools[0], &pools[1]), shuts_down(&pools[1], &pools[0])];
+        for call in calls {
+            call.expect("it is open").result_timeout(LONG).expect("it returns");
+        }
+        for end in ends {
+            assert!(end.wait(WakeWhen::ONE, Some(Instant::now() + LONG)));
+        }
+    }
+}
