@@ -2,8 +2,8 @@
 """Draws the pictures of speed and writes the tables, from the figures beside this file: `python3 docs/speed.py`.
 
 It writes `speed.svg`, `threads.svg`, `processes.svg` and `sched.svg`, the same pictures for rustdoc below
-`guide/pictures`, and in `guide/speed.md` what stands between markers. With `--check` it writes nothing, and
-fails if a file is not as the figures say.
+`guide/pictures`, and the tables between markers in `guide/speed.md` and `guide/performance.md`. With `--check` it
+writes nothing, and fails if a file is not as the figures say.
 """
 
 import base64
@@ -15,7 +15,6 @@ from math import log10
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "guide/speed.md"
 OURS = "this crate"
 
 # The tables: of each file the groups, with the heads of their columns. A peer is a row.
@@ -59,6 +58,23 @@ TABLES = {
         ("memory of a pending event, 1000000 of them", "memory of an event"),
         ("lateness on the real clock, 1 ms apart", "lateness"),
         ("lateness of an earlier event entered by another thread", "lateness of one entered meanwhile"),
+    ],
+}
+
+# The prices of this crate's calls, in `guide/performance.md`: what, and of which group.
+PRICES = {
+    "threads": [
+        ("submit an empty call, keep its future, take its result; a million of them", TABLES["threads"][0][0]),
+        ("the same, results as they are completed; 100,000 of them", TABLES["threads"][5][0]),
+        ("`execute`, without a future", TABLES["threads"][2][0]),
+        ("one round trip", TABLES["threads"][3][0]),
+        ("one round trip into an idle pool, whose worker must wake up", TABLES["threads"][4][0]),
+    ],
+    "processes": [
+        ("submit an empty call, keep its future, take its result; 100,000 of them", "empty calls submitted one by one"),
+        ("an item of `map` in chunks of 100", "map, chunks of 100, per item"),
+        ("one round trip", "round trip of an empty call"),
+        ("make a pool, start its first worker, take the first result", "pool up to the first result, holding 0 GiB"),
     ],
 }
 
@@ -158,12 +174,21 @@ def table(name):
     return "\n".join(lines)
 
 
-def page():
-    text = PAGE.read_text()
-    for name in TABLES:
+def prices(name):
+    lines = ["| a call | price |", "| --- | --- |"]
+    for what, group in PRICES[name]:
+        _, value, unit = figures(name)[group][OURS]
+        lines.append(f"| {what} | {quantity(value, unit)} |")
+    return "\n".join(lines)
+
+
+def page(path, tables, written):
+    """A page, each of its tables written anew."""
+    text = path.read_text()
+    for name in tables:
         marked = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text, count = re.subn(marked, lambda m: m[1] + "\n" + table(name) + "\n" + m[2], text, flags=re.S)
-        assert count == 1, f"{PAGE}: no place for {name}"
+        text, count = re.subn(marked, lambda m: m[1] + "\n" + written(name) + "\n" + m[2], text, flags=re.S)
+        assert count == 1, f"{path}: no place for {name}"
     return text
 
 
@@ -261,7 +286,10 @@ def main():
         "processes": whole("processes", "Worker processes", least=0.3, most=300),
         "sched": whole("sched", "Events", SCHED),
     }
-    wanted = {PAGE: page()}
+    wanted = {
+        DOCS / "guide/speed.md": page(DOCS / "guide/speed.md", TABLES, table),
+        DOCS / "guide/performance.md": page(DOCS / "guide/performance.md", PRICES, prices),
+    }
     for name, svg in pictures.items():
         data = base64.b64encode(svg.encode()).decode()
         wanted[DOCS / f"{name}.svg"] = svg
