@@ -57,7 +57,7 @@ fn what_a_call_opens_is_no_standard_stream() -> concurrent::Result<()> {
     if std::env::var_os(CLOSED).is_none() {
         let mut own = Command::new("/proc/self/exe");
         own.args(["--exact", "what_a_call_opens_is_no_standard_stream"]);
-        assert!(own.env(CLOSED, "").status().unwrap().success());
+        assert!(own.env(CLOSED, "").output().unwrap().status.success());
         return Ok(());
     }
     for stream in 0..3 {

@@ -1,6 +1,6 @@
 //! The end of a pool.
 
 mod dropped_pools;
+mod explicit;
 mod joined_threads;
-mod shutdown;
 mod stop_requests;
