@@ -11,7 +11,7 @@ use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
 /// The policy for the death of a worker process: the setting of
-/// [`ProcessPoolBuilder::on_worker_death`].
+/// [`ProcessPoolBuilder::on_worker_death`](super::ProcessPoolBuilder::on_worker_death).
 ///
 /// Only the call that the worker had begun is in doubt. The calls sent to it after that one were
 /// not started; under all policies but the first they run elsewhere.
