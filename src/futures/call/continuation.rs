@@ -1,6 +1,6 @@
 //! Chains of calls: a call that follows another one, without a thread that waits in between.
 //!
-//! A composed call has a [`DependentCall`] for a body, which knows the call that it follows at
+//! A composed call has a [`DependentCall`] for its kind, which knows the call that it follows at
 //! present. The followed call has a [`Continuation`] among its waiters, which owns the composed
 //! call. The first reference is weak, the second strong: the owner of the first call of a chain
 //! keeps all later ones alive, and no call keeps alive the one that it followed.
@@ -89,12 +89,12 @@ pub(crate) fn when_settled<T>(
     call: &AnyCall<T>,
     continuation: Continuation,
 ) {
-    if let Err(Waiter::Then(continuation)) = call.core().register(Waiter::Then(continuation)) {
+    if let Err(Waiter::Then(continuation)) = call.shared().register(Waiter::Then(continuation)) {
         continuations.push(continuation);
     }
 }
 
-/// The body of a call that ends as another one ends.
+/// The kind of a call that ends as another one ends.
 pub(crate) struct DependentCall {
     name: &'static str,
     in_time: bool,
@@ -164,7 +164,7 @@ where
                 // The function runs as the new call: its waits count as that call's.
                 let call = PairArc::address(&linked);
                 let running_call = RunningCall { call, name: linked.name() };
-                match within(running_call, linked.core(), &NoObserver, || step(outcome)) {
+                match within(running_call, linked.shared(), &NoObserver, || step(outcome)) {
                     FollowUp::End(outcome) => end(continuations, &linked.erase(), outcome),
                     FollowUp::Follow(next) => follow(continuations, linked, next),
                 }
@@ -195,14 +195,14 @@ fn follow<T: Send + 'static>(
     let follows = dependency_on(&next);
     when_settled(continuations, &next, continuation);
     // Only now: a cancel that goes through `linked` must find the continuation in place.
-    let mut hop = linked.body().hop.lock();
+    let mut hop = linked.kind().hop.lock();
     let before = std::mem::replace(&mut *hop, Hop { follows: Arc::clone(&follows), watch: None });
     drop(hop);
     if let Some(recheck) = before.watch {
         recheck(); // a blocked worker may be able to run the next call
     }
     // Only now: of several threads that close a circle together, the last one finds it.
-    if linked.core().is_followed() && depends_on(follows, PairArc::address(&linked)) {
+    if linked.shared().is_followed() && depends_on(follows, PairArc::address(&linked)) {
         let name = linked.name();
         let text = format!("what follows `{name}` was made of `{name}` itself: it can never end");
         end(continuations, &linked.erase(), Err(Box::new(Error::Deadlock(text.into()))));
@@ -224,7 +224,7 @@ pub(crate) fn try_end<T>(
     call: &AnyCall<T>,
     outcome: CallResult<T>,
 ) -> Result<(), CallResult<T>> {
-    if call.core().transition(State::claim).is_err() {
+    if call.shared().transition(State::claim).is_err() {
         return Err(outcome);
     }
     // SAFETY: the transition above set the claim.

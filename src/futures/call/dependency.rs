@@ -78,9 +78,9 @@ pub(crate) enum DependsOn {
 
 impl<T> Dependency for AnyCall<T> {
     fn snapshot(&self) -> Option<Snapshot> {
-        let core = self.core();
+        let shared = self.shared();
         let (call, state) = (PairArc::address(self), self.shown_state());
-        Some(Snapshot { call, name: self.name(), pool: core.pool(), state })
+        Some(Snapshot { call, name: self.name(), pool: shared.pool(), state })
     }
 
     fn follows(&self, watch: OnChange) -> DependsOn {
@@ -88,11 +88,11 @@ impl<T> Dependency for AnyCall<T> {
     }
 
     fn members(&self) -> Vec<DependencyRef> {
-        self.body().members()
+        self.kind().members()
     }
 
     fn member_before(&self, end: usize) -> Option<(usize, DependencyRef)> {
-        self.body().member_before(end)
+        self.kind().member_before(end)
     }
 
     fn cancel(&self, continuations: &mut Continuations) -> bool {
@@ -103,12 +103,12 @@ impl<T> Dependency for AnyCall<T> {
     }
 
     fn ask_to_stop(&self) -> bool {
-        self.core().request_cancel();
-        self.body().runs_here()
+        self.shared().request_cancel();
+        self.kind().runs_here()
     }
 
     fn kill(&self) -> bool {
-        self.body().kill()
+        self.kind().kill()
     }
 
     fn run_in_place(&self, unless_free: bool) -> InPlace {
@@ -287,18 +287,18 @@ fn cancel_step(
     }
 }
 
-impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
+impl<T, K: CallKind<T> + ?Sized> Call<T, K> {
     /// What its end depends on at present; nothing once it has ended or was claimed.
     pub(crate) fn follows(&self, watch: OnChange) -> DependsOn {
-        let state = self.core().state();
+        let state = self.shared().state();
         let ends = state.is_done() || state.is_claimed();
-        if ends { DependsOn::Nothing } else { self.body().follows(watch) }
+        if ends { DependsOn::Nothing } else { self.kind().follows(watch) }
     }
 
     /// The state as the user sees it: a call in another process runs once that process has said so.
     fn shown_state(&self) -> State {
-        let state = self.core().state();
-        let begun = state.phase() == Phase::Pending && self.body().has_begun_elsewhere();
+        let state = self.shared().state();
+        let begun = state.phase() == Phase::Pending && self.kind().has_begun_elsewhere();
         state.start().filter(|_| begun).unwrap_or(state)
     }
 
@@ -307,7 +307,7 @@ impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
         if own != Phase::Pending {
             return own;
         }
-        match source_of_all(self.body().follows(None)) {
+        match source_of_all(self.kind().follows(None)) {
             // Between the end of the source and its own, the call counts as running.
             Some(source)
                 if source.snapshot().is_none_or(|snapshot| snapshot.state.phase() != own) =>

@@ -27,7 +27,7 @@ pub(crate) fn cancel<T: Send + 'static>(
         // SAFETY: this made the one transition to CANCELLED, and is run once.
         unsafe { owner.discard_cancelled() };
     });
-    call.body().cancelled(continuations);
+    call.kind().cancelled(continuations);
     notify(continuations, PairArc::clone(call), state);
     true
 }
@@ -43,7 +43,7 @@ pub(crate) unsafe fn finish<T: Send + 'static>(
     outcome: CallResult<T>,
 ) {
     // SAFETY: the caller's promise.
-    let state = unsafe { call.core().finish(outcome) };
+    let state = unsafe { call.shared().finish(outcome) };
     notify(continuations, call, state);
 }
 
@@ -51,7 +51,7 @@ pub(crate) unsafe fn finish<T: Send + 'static>(
 /// a thread that may run user code.
 fn notify<T: Send + 'static>(continuations: &mut Continuations, call: AnyCall<T>, state: State) {
     if state.is_waited() {
-        for waiter in call.core().take_threads().in_order() {
+        for waiter in call.shared().take_threads().in_order() {
             match waiter {
                 Waiter::Done(signal, index) => signal.notify(index, state.is_failed()),
                 Waiter::Settled(signal) => signal.notify(0, false),

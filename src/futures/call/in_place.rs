@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AnyCall;
-use super::assist::{Begin, ask_worker};
+use super::assist::{Begin, WorkerContext, ask_worker};
 use super::cancel_token::StopFlag;
 use super::continuation::Continuations;
 use super::current::worker_of;
@@ -122,40 +122,43 @@ pub(crate) enum InPlace {
 /// For a worker that would otherwise block on it. The queue keeps the ended call until a worker
 /// removes it. The stack is allocated before the call is claimed, because a claimed call must run.
 pub(super) fn run_queued<T>(call: &AnyCall<T>, unless_free: bool) -> InPlace {
-    let core = call.core();
-    let pool = core.pool();
-    if pool == 0 || worker_of() != pool || core.state().phase() != Phase::Pending {
+    let shared = call.shared();
+    let pool = shared.pool();
+    if pool == 0 || worker_of() != pool || shared.state().phase() != Phase::Pending {
         return InPlace::NotOurs;
     }
-    let run = || {
-        let mut start = || core.transition(State::start_and_claim).is_ok();
-        match ask_worker(|worker| worker.begin_in_place(unless_free, &mut start)) {
-            None | Some(Begin::Gone) => return InPlace::NotOurs,
-            Some(Begin::LeftToAnother) => return InPlace::LeftToAnother,
-            Some(Begin::Begun) => {}
+    let run = |worker: &dyn WorkerContext| {
+        let mut start = || shared.transition(State::start_and_claim).is_ok();
+        match worker.begin_in_place(unless_free, &mut start) {
+            Begin::Gone => return InPlace::NotOurs,
+            Begin::LeftToAnother => return InPlace::LeftToAnother,
+            Begin::Begun => {}
         }
         // SAFETY: this thread made the transition above.
-        let state = unsafe { execute(call, &Nested) };
+        let state = unsafe { execute(call, &Nested(worker)) };
         // Callbacks and continuations nest as the calls do, so they run on the same piece of stack.
         if state.is_waited() {
-            Continuations::with(|continuations| call.notify_waiters(continuations, state, &Nested));
+            Continuations::with(|continuations| {
+                call.notify_waiters(continuations, state, &Nested(worker));
+            });
         }
         InPlace::Ran
     };
+    let run = || ask_worker(run).unwrap_or(InPlace::NotOurs);
     on_enough_stack(run).unwrap_or(InPlace::NoStack)
 }
 
 /// Observes a call that a waiting worker runs in place.
-struct Nested;
+struct Nested<'a>(&'a dyn WorkerContext);
 
-impl RunObserver for Nested {
+impl RunObserver for Nested<'_> {
     fn ended(&self, failed: bool) {
-        ask_worker(|worker| worker.ended(failed));
+        self.0.ended(failed);
     }
     fn leaves_user_code(&self) {}
     fn enters_user_code(&self) {}
     fn stop_flag(&self) -> Option<StopFlag> {
-        ask_worker(|worker| worker.stop_flag())
+        Some(self.0.stop_flag())
     }
 }
 

@@ -36,9 +36,9 @@ use crate::error::Error;
 use crate::futures::call::state::{Phase, State};
 use crate::user_code::contain;
 
-pub(crate) struct Call<T, B: CallKind<T> + ?Sized> {
-    core: SharedState<T>,
-    body: B,
+pub(crate) struct Call<T, K: CallKind<T> + ?Sized> {
+    shared: SharedState<T>,
+    kind: K,
 }
 
 pub(crate) type AnyCall<T> = PairArc<Call<T, dyn CallKind<T>>>;
@@ -89,7 +89,7 @@ pub(crate) trait CallKind<T>: Send + Sync {
 
     /// Called by a thread that is about to block on this call: may receive the result itself, until
     /// `done` or `deadline`. Does not notify other waiters.
-    fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
+    fn assist(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 
     /// The calls on which this call's end depends; see
     /// [`Dependency`](self::dependency::Dependency).
@@ -117,33 +117,33 @@ pub(crate) enum Ending<T> {
     Finished(CallResult<T>),
 }
 
-impl<T, B: CallKind<T>> Call<T, B> {
+impl<T, K: CallKind<T>> Call<T, K> {
     /// Makes a call that is in no thread pool's queue; returns an owner of it, and the one for its
     /// future.
-    pub(crate) fn pair(body: B) -> (PairArc<Self>, AnyCall<T>)
+    pub(crate) fn pair(kind: K) -> (PairArc<Self>, AnyCall<T>)
     where
-        B: 'static,
+        K: 'static,
     {
-        Self::queued(0, body)
+        Self::queued(0, kind)
     }
 
     /// Makes a call for the queue of a thread pool; returns the queue's owner and the future's.
-    pub(crate) fn queued(pool: PoolId, body: B) -> (PairArc<Self>, AnyCall<T>)
+    pub(crate) fn queued(pool: PoolId, kind: K) -> (PairArc<Self>, AnyCall<T>)
     where
-        B: 'static,
+        K: 'static,
     {
-        let kind = match pool {
-            0 if body.runs_here() => CallOrigin::Elsewhere,
+        let origin = match pool {
+            0 if kind.runs_here() => CallOrigin::Elsewhere,
             0 => CallOrigin::Process,
             pool => CallOrigin::Thread(pool),
         };
-        let traced = Traced::submitted(body.name(), kind);
-        let (call, own) = PairArc::pair(Self { core: SharedState::new(pool, traced), body });
+        let traced = Traced::submitted(kind.name(), origin);
+        let (call, own) = PairArc::pair(Self { shared: SharedState::new(pool, traced), kind });
         (call, own.erase())
     }
 }
 
-impl<T, B: CallKind<T> + 'static> PairArc<Call<T, B>> {
+impl<T, K: CallKind<T> + 'static> PairArc<Call<T, K>> {
     pub(crate) fn erase(self) -> AnyCall<T> {
         let block = PairArc::into_raw(self) as *mut Block<Call<T, dyn CallKind<T>>>;
         // SAFETY: it was made from an owner just now.
@@ -151,34 +151,34 @@ impl<T, B: CallKind<T> + 'static> PairArc<Call<T, B>> {
     }
 }
 
-impl<T, B: CallKind<T> + ?Sized> Call<T, B> {
-    pub(crate) fn core(&self) -> &SharedState<T> {
-        &self.core
+impl<T, K: CallKind<T> + ?Sized> Call<T, K> {
+    pub(crate) fn shared(&self) -> &SharedState<T> {
+        &self.shared
     }
 
-    pub(crate) fn body(&self) -> &B {
-        &self.body
+    pub(crate) fn kind(&self) -> &K {
+        &self.kind
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        self.body.name()
+        self.kind.name()
     }
 }
 
-impl<T, B: CallKind<T> + ?Sized> Drop for Call<T, B> {
+impl<T, K: CallKind<T> + ?Sized> Drop for Call<T, K> {
     fn drop(&mut self) {
-        let state = self.core.last_state();
+        let state = self.shared.last_state();
         if state.phase() == Phase::Pending {
             contain("dropping a call that never ran", || {
                 // SAFETY: never started, not cancelled, and this is the last owner.
-                unsafe { self.body.discard() };
+                unsafe { self.kind.discard() };
             });
         }
         if state.is_lost_failure() {
             // SAFETY: finished, not taken, and `&mut self` is exclusive.
-            let outcome = unsafe { self.core.outcome() };
+            let outcome = unsafe { self.shared.outcome() };
             if let Err(error) = outcome {
-                log_lost(self.body.name(), error);
+                log_lost(self.kind.name(), error);
             }
         }
     }
@@ -198,7 +198,7 @@ impl<T> AnyCall<T> {
         let state = self.begin_cancel()?;
         // SAFETY: this thread made the one transition to CANCELLED.
         unsafe { self.discard_cancelled() };
-        self.body.cancelled(continuations);
+        self.kind.cancelled(continuations);
         if state.is_waited() {
             self.notify_waiters(continuations, state, &NoObserver);
         }
@@ -208,13 +208,13 @@ impl<T> AnyCall<T> {
     /// Makes the transition to CANCELLED, or gives the state that does not allow it. What was
     /// captured is there still, and nobody has been notified.
     fn begin_cancel(&self) -> Result<State, State> {
-        let state = self.core.state();
+        let state = self.shared.state();
         if state.phase() != Phase::Pending {
             return Err(state); // so that nothing is taken back from another process
         }
         let mut attempt = None;
-        self.body.cancelling(&mut || attempt = Some(self.core.transition(State::cancel)));
-        attempt.unwrap_or_else(|| Err(self.core.state()))
+        self.kind.cancelling(&mut || attempt = Some(self.shared.transition(State::cancel)));
+        attempt.unwrap_or_else(|| Err(self.shared.state()))
     }
 
     /// Drops what the cancelled call captured.
@@ -225,7 +225,7 @@ impl<T> AnyCall<T> {
     unsafe fn discard_cancelled(&self) {
         contain("dropping a cancelled call", || {
             // SAFETY: the caller's promise.
-            unsafe { self.body.discard() };
+            unsafe { self.kind.discard() };
         });
     }
 
@@ -236,7 +236,7 @@ impl<T> AnyCall<T> {
     /// The caller made the transition that set the claim, and calls this once.
     pub(crate) unsafe fn finish(&self, continuations: &mut Continuations, outcome: CallResult<T>) {
         // SAFETY: the caller's promise.
-        let state = unsafe { self.core.finish(outcome) };
+        let state = unsafe { self.shared.finish(outcome) };
         if state.is_waited() {
             self.notify_waiters(continuations, state, &NoObserver);
         }
@@ -254,7 +254,7 @@ impl<T> AnyCall<T> {
     ) {
         let mut callbacks = Vec::new();
         let mut later = Vec::new();
-        let waiters = self.core.with_waiters(|waiters| waiters.take());
+        let waiters = self.shared.with_waiters(|waiters| waiters.take());
         for waiter in waiters.in_order() {
             match waiter {
                 Waiter::Done(signal, index) => signal.notify(index, state.is_failed()),
@@ -271,7 +271,7 @@ impl<T> AnyCall<T> {
                 }
             });
         }
-        let settled = self.core.settle();
+        let settled = self.shared.settle();
         for waiter in later.into_iter().chain(settled.in_order()) {
             match waiter {
                 Waiter::Settled(signal) => signal.notify(0, false),
@@ -292,18 +292,18 @@ impl<T> AnyCall<T> {
 
     /// Moves the end of the settled call out, for the owner of its only future.
     pub(crate) fn take_ending(&self) -> Ending<T> {
-        let state = self.core.state();
+        let state = self.shared.state();
         debug_assert!(state.is_settled());
         if state.is_finished() {
             // SAFETY: settled and finished; callers consumed the only future.
-            Ending::Finished(unsafe { self.core.take_outcome() })
+            Ending::Finished(unsafe { self.shared.take_outcome() })
         } else {
             Ending::Cancelled
         }
     }
 }
 
-impl<T, B: CallKind<T> + ?Sized> fmt::Debug for Call<T, B> {
+impl<T, K: CallKind<T> + ?Sized> fmt::Debug for Call<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<Future at {:p} state={}>", std::ptr::from_ref(self).cast::<()>(), self.phase())
     }

@@ -132,24 +132,24 @@ impl<T, F: FnOnce() -> T + Send, N: CallName, P: Permit> CallKind<T> for QueuedF
 /// # Safety
 ///
 /// The caller made the transition that starts and claims the call, and calls this once.
-pub(super) unsafe fn execute<T, B>(call: &Call<T, B>, observer: &dyn RunObserver) -> State
+pub(super) unsafe fn execute<T, K>(call: &Call<T, K>, observer: &dyn RunObserver) -> State
 where
-    B: CallKind<T> + ?Sized,
+    K: CallKind<T> + ?Sized,
 {
-    let core = call.core();
+    let shared = call.shared();
     let running_call =
         RunningCall { call: std::ptr::from_ref(call).cast::<()>().addr(), name: call.name() };
-    let outcome = within(running_call, core, observer, || {
+    let outcome = within(running_call, shared, observer, || {
         catch(|| {
             // SAFETY: the caller made the transition out of PENDING.
-            unsafe { call.body().call() }
+            unsafe { call.kind().call() }
         })
     });
     let outcome = outcome.map_err(|panic| Box::new(Error::Panicked(panic)));
     observer.ended(outcome.is_err());
     observer.leaves_user_code();
     // SAFETY: the caller holds the claim.
-    unsafe { core.finish(outcome) }
+    unsafe { shared.finish(outcome) }
 }
 
 /// A task that can stand in a pool's queue.
@@ -207,7 +207,7 @@ where
 {
     #[inline]
     fn run(self, observer: &dyn RunObserver) {
-        if let Err(state) = self.core().transition(State::start_and_claim) {
+        if let Err(state) = self.shared().transition(State::start_and_claim) {
             if state.phase() == Phase::Cancelled {
                 observer.found_cancelled(); // its captures are gone already
             }
@@ -219,7 +219,7 @@ where
     }
 
     fn start(&self) -> bool {
-        self.core().transition(State::start_and_claim).is_ok()
+        self.shared().transition(State::start_and_claim).is_ok()
     }
 
     #[inline]
@@ -239,14 +239,14 @@ where
         }
         // The last owner drops the value, and this worker must not do so while it counts as free.
         let Some(last) = PairArc::leave(self) else { return };
-        if !last.core().state().is_taken() {
+        if !last.shared().state().is_taken() {
             observer.enters_user_code();
         }
         contain("dropping a result that nobody took", || drop(last));
     }
 
     fn phase(&self) -> Phase {
-        self.core().state().phase()
+        self.shared().state().phase()
     }
 
     fn cancel(self) -> Phase {
@@ -258,13 +258,13 @@ where
     }
 
     fn fail(self, error: Error) -> Phase {
-        if let Err(state) = self.core().transition(State::start_and_claim) {
+        if let Err(state) = self.shared().transition(State::start_and_claim) {
             contain("dropping a result that nobody took", || drop(self));
             return state.phase();
         }
         contain("dropping a call that cannot run", || {
             // SAFETY: this thread made the transition out of PENDING, so it owns the function.
-            unsafe { self.body().discard() };
+            unsafe { self.kind().discard() };
         });
         let call = self.erase();
         // SAFETY: the transition above set the claim.

@@ -5,7 +5,7 @@
 
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub(crate) use imp::{WaitAssist, install, remove};
-pub(crate) use imp::{attend, is_present};
+pub(crate) use imp::{assist, is_present};
 
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 mod imp {
@@ -15,7 +15,7 @@ mod imp {
 
     pub(crate) trait WaitAssist {
         /// Drives the pool until `done` or `deadline`; may return early if the pool cannot help.
-        fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>);
+        fn assist(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>);
     }
 
     thread_local! {
@@ -29,10 +29,10 @@ mod imp {
     }
 
     /// Lets this thread's [`WaitAssist`] do its work, if there is one.
-    pub(crate) fn attend(done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+    pub(crate) fn assist(done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         let own = ASSIST.try_with(|own| own.borrow().clone()).ok().flatten();
         if let Some(own) = own {
-            own.attend(done, deadline);
+            own.assist(done, deadline);
         }
     }
 
@@ -58,5 +58,5 @@ mod imp {
         false
     }
 
-    pub(crate) fn attend(_done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
+    pub(crate) fn assist(_done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 }

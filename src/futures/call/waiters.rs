@@ -110,7 +110,7 @@ impl Signal {
                 let ready = self.ready.lock();
                 ready.recheck || ready.satisfies(until)
             };
-            wait_assist::attend(&returns, None);
+            wait_assist::assist(&returns, None);
         }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
@@ -133,7 +133,7 @@ impl Signal {
     /// Blocks until `until` holds or the deadline has passed; returns whether it holds.
     pub(crate) fn wait(&self, until: WakeWhen, deadline: Option<Instant>) -> bool {
         if wait_assist::is_present() {
-            wait_assist::attend(&|| self.holds(until), deadline);
+            wait_assist::assist(&|| self.holds(until), deadline);
         }
         let _blocked = self.blocks.begin();
         let mut ready = self.ready.lock();
@@ -351,12 +351,12 @@ mod tests {
 
     #[test]
     fn a_call_that_often_asks_for_its_token_keeps_one() {
-        let core = SharedState::<()>::new(1, Traced::submitted("a call", CallOrigin::Thread(1)));
-        let first = core.token(None);
-        let latest = (0..1_000).map(|_| core.token(None)).last().expect("there were some");
+        let shared = SharedState::<()>::new(1, Traced::submitted("a call", CallOrigin::Thread(1)));
+        let first = shared.token(None);
+        let latest = (0..1_000).map(|_| shared.token(None)).last().expect("there were some");
         let tokens = |waiter: &&Waiter<()>| matches!(waiter, Waiter::Token(_));
-        assert_eq!(core.with_waiters(|waiters| waiters.iter().filter(tokens).count()), 1);
-        core.request_cancel();
+        assert_eq!(shared.with_waiters(|waiters| waiters.iter().filter(tokens).count()), 1);
+        shared.request_cancel();
         assert!(first.is_cancel_requested() && latest.is_cancel_requested());
     }
 }

@@ -63,7 +63,7 @@ impl<T> Awaiting<T> {
     }
 
     fn forget_waker(future: &Future<T>) {
-        drop(future.call().core().with_waiters(Waiters::remove_task));
+        drop(future.call().shared().with_waiters(Waiters::remove_task));
     }
 }
 
@@ -72,11 +72,11 @@ impl<T> std::future::Future for Awaiting<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let future = self.future.as_ref().expect("polled after it returned Ready");
-        if !future.call().core().state().is_settled() {
+        if !future.call().shared().state().is_settled() {
             // First, and the future stays where it is: the runtime's clone may panic.
             let waiter = Waiter::Task(cx.waker().clone());
             Self::forget_waker(future); // of an earlier poll, perhaps by another task
-            match future.call().core().register(waiter) {
+            match future.call().shared().register(waiter) {
                 Ok(()) => return Poll::Pending,
                 Err(waiter) => contain("dropping a waker", || drop(waiter)),
             }

@@ -169,7 +169,7 @@ impl<T> Future<T> {
     /// ```
     pub fn into_result(self) -> Result<T> {
         self.wait_done(None)?;
-        if !self.call.core().state().is_settled() {
+        if !self.call.shared().state().is_settled() {
             self.wait_settled()?;
         }
         self.take()
@@ -178,7 +178,7 @@ impl<T> Future<T> {
     /// Blocks until the call is done.
     #[inline]
     pub(crate) fn wait_done(&self, deadline: Option<Instant>) -> Result<()> {
-        if self.call().core().state().is_done() {
+        if self.call().shared().state().is_done() {
             return Ok(());
         }
         self.block_until_done(deadline)
@@ -187,8 +187,8 @@ impl<T> Future<T> {
     #[inline(never)] // so that the code for a call that is done already stays short
     fn block_until_done(&self, deadline: Option<Instant>) -> Result<()> {
         let call = self.call();
-        let core = call.core();
-        let done = || core.state().is_done();
+        let shared = call.shared();
+        let done = || shared.state().is_done();
         let one = One(call);
         let mut run = InPlaceRun::default();
         if deadline.is_none() {
@@ -197,7 +197,7 @@ impl<T> Future<T> {
                 return Ok(());
             }
         }
-        call.body().attend(&done, deadline);
+        call.kind().assist(&done, deadline);
         if spin_until(done) {
             return Ok(());
         }
@@ -206,7 +206,7 @@ impl<T> Future<T> {
             return Err(self.in_own_callback());
         }
         let signal = Signal::new();
-        if core.register(Waiter::Done(Arc::clone(&signal), 0)).is_err() {
+        if shared.register(Waiter::Done(Arc::clone(&signal), 0)).is_err() {
             return Ok(());
         }
         let waited = match deadline {
@@ -220,7 +220,7 @@ impl<T> Future<T> {
         if waited.is_ok() {
             return waited;
         }
-        core.with_waiters(|waiters| waiters.remove_signal(&signal));
+        shared.with_waiters(|waiters| waiters.remove_signal(&signal));
         // The call may have ended between the deadline and the removal.
         if done() { Ok(()) } else { waited }
     }
@@ -240,9 +240,9 @@ impl<T> Future<T> {
         if is_notifying(PairArc::address(self.call())) {
             return Err(self.in_own_callback());
         }
-        let core = self.call().core();
+        let shared = self.call().shared();
         let signal = Signal::new();
-        if core.register(Waiter::Settled(Arc::clone(&signal))).is_err() {
+        if shared.register(Waiter::Settled(Arc::clone(&signal))).is_err() {
             return Ok(());
         }
         // In a circle the wait of the callback should fail, not this one, which would lose the
@@ -255,8 +255,8 @@ impl<T> Future<T> {
         if waited.is_ok() {
             return waited;
         }
-        core.with_waiters(|waiters| waiters.remove_signal(&signal));
-        if core.state().is_settled() { Ok(()) } else { waited }
+        shared.with_waiters(|waiters| waiters.remove_signal(&signal));
+        if shared.state().is_settled() { Ok(()) } else { waited }
     }
 
     fn in_own_callback(&self) -> Error {
@@ -266,16 +266,16 @@ impl<T> Future<T> {
 
     /// The value of a done call.
     pub(crate) fn value(&self) -> Result<&T> {
-        let core = self.call().core();
-        if !core.state().is_finished() {
+        let shared = self.call().shared();
+        if !shared.state().is_finished() {
             return Err(Error::Cancelled);
         }
         // SAFETY: finished, and only an owner of the future that `self` borrows can take the
         // outcome.
-        match unsafe { core.outcome() } {
+        match unsafe { shared.outcome() } {
             Ok(value) => Ok(value),
             Err(error) => {
-                core.mark_seen();
+                shared.mark_seen();
                 Err(Error::clone(error))
             }
         }
@@ -283,15 +283,15 @@ impl<T> Future<T> {
 
     /// The failure of a done call.
     pub(crate) fn failure(&self) -> Result<Option<&Error>> {
-        let core = self.call().core();
-        if !core.state().is_finished() {
+        let shared = self.call().shared();
+        if !shared.state().is_finished() {
             return Err(Error::Cancelled);
         }
         // SAFETY: as in `value`.
-        match unsafe { core.outcome() } {
+        match unsafe { shared.outcome() } {
             Ok(_) => Ok(None),
             Err(error) => {
-                core.mark_seen();
+                shared.mark_seen();
                 Ok(Some(error))
             }
         }

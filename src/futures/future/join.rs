@@ -1,6 +1,6 @@
 //! [`join_all`] and [`first_ok`]: one call made of many.
 //!
-//! A call that is made of others has a [`Group`] for a body. Each member reports its end to the
+//! A call that is made of others has a [`Group`] for its kind. Each member reports its end to the
 //! group, which ends when it has what it needs, and then cancels the members that are left.
 
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl<T: Send + 'static> JoinPolicy<T> for First {
     }
 }
 
-/// The body of a call made of others.
+/// The kind of a call made of others.
 struct Group<G> {
     name: &'static str,
     /// `None` once the call ended or is about to.
@@ -272,7 +272,7 @@ fn member_ended<T, G: JoinPolicy<T>>(
     ending: Ending<T>,
 ) {
     let (ending, open) = {
-        let mut slot = group.body().open.lock();
+        let mut slot = group.kind().open.lock();
         let Some(open) = slot.as_mut() else {
             drop(slot);
             contain("dropping a result that is not needed", || drop(ending));

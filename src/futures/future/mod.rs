@@ -257,7 +257,7 @@ impl<T> Future<T> {
     /// ```
     #[must_use]
     pub fn done(&self) -> bool {
-        self.call.core().state().is_done()
+        self.call.shared().state().is_done()
     }
 }
 
@@ -293,9 +293,9 @@ impl<T> fmt::Debug for Future<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = PairArc::address(&self.call);
         write!(f, "<Future at {address:#x} state={}", self.call.phase())?;
-        if self.call.core().state().is_finished() {
+        if self.call.shared().state().is_finished() {
             // SAFETY: finished, and borrowed from the future that is formatted.
-            match unsafe { self.call.core().outcome() } {
+            match unsafe { self.call.shared().outcome() } {
                 Ok(_) => write!(f, " returned {}", std::any::type_name::<T>())?,
                 Err(error) => write!(f, " raised {}", error.variant())?,
             }

@@ -45,7 +45,7 @@ pub struct Promise<T> {
 impl<T> UnwindSafe for Promise<T> {}
 impl<T> RefUnwindSafe for Promise<T> {}
 
-/// The body of a call whose function lives elsewhere.
+/// The kind of a call that other code completes.
 struct Promised;
 
 impl<T> CallKind<T> for Promised {
@@ -99,7 +99,7 @@ impl<T> Promise<T> {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn set_running_or_notify_cancel(&self) -> Result<bool> {
-        match self.call.core().transition(State::start) {
+        match self.call.shared().transition(State::start) {
             Ok(_) => Ok(true),
             Err(state) if state.phase() == Phase::Cancelled => Ok(false),
             Err(_) => {
@@ -166,7 +166,7 @@ impl<T> Promise<T> {
     }
 
     fn complete(&self, outcome: CallResult<T>) -> Result<()> {
-        match self.call.core().transition(State::claim) {
+        match self.call.shared().transition(State::claim) {
             Ok(_) => {
                 // SAFETY: the transition above set the claim.
                 Continuations::with(|continuations| unsafe {
@@ -185,7 +185,7 @@ impl<T> Promise<T> {
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        if self.call.core().transition(State::claim).is_ok() {
+        if self.call.shared().transition(State::claim).is_ok() {
             let broken = Err(Box::new(Error::BrokenPromise));
             // SAFETY: the transition above set the claim.
             Continuations::with(|continuations| unsafe { self.call.finish(continuations, broken) });

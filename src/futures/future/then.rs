@@ -281,7 +281,7 @@ impl<T> Future<T> {
             });
         };
         let waiter = Waiter::Callback(Box::new(callback));
-        if let Err(Waiter::Callback(callback)) = self.call().core().register(waiter) {
+        if let Err(Waiter::Callback(callback)) = self.call().shared().register(waiter) {
             callback(self.call());
         }
     }

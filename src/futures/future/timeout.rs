@@ -21,7 +21,7 @@ pub(super) fn within<T: Send + 'static>(call: AnyCall<T>, timeout: Duration) -> 
     let Some(deadline) = deadline_after(timeout) else {
         return call; // never
     };
-    if call.core().state().is_done() {
+    if call.shared().state().is_done() {
         return call;
     }
     let (linked, future) = DependentCall::to(&call, true);
@@ -67,7 +67,7 @@ fn give_up<T: Send + 'static>(
     follows: &dyn Dependency,
     error: Error,
 ) {
-    if linked.core().transition(State::claim).is_err() {
+    if linked.shared().transition(State::claim).is_err() {
         continuations.user_code(move |_| drop(linked)); // perhaps the last owner
         return;
     }

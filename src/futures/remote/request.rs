@@ -43,11 +43,11 @@ pub(crate) trait Delivery: Send + Sync + 'static {
         false
     }
 
-    /// See [`CallKind::attend`].
-    fn attend(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
+    /// See [`CallKind::assist`].
+    fn assist(&self, _done: &dyn Fn() -> bool, _deadline: Option<Instant>) {}
 }
 
-/// The body of a call that runs in another process or on another rank.
+/// The kind of a call that runs in another process or on another rank.
 pub(crate) struct RemoteRequest<R, D> {
     site: &'static Location<'static>,
     signature: &'static str,
@@ -98,8 +98,8 @@ impl<R: Send + 'static, D: Delivery> CallKind<R> for RemoteRequest<R, D> {
         self.delivery.kill()
     }
 
-    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
-        self.delivery.attend(done, deadline);
+    fn assist(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+        self.delivery.assist(done, deadline);
     }
 }
 
@@ -182,36 +182,36 @@ impl<D> RequestRef<D> {
 
 impl<R: Send + 'static, D: Delivery> AnyRequest<D> for Call<R, RemoteRequest<R, D>> {
     fn delivery(&self) -> &D {
-        &self.body().delivery
+        &self.kind().delivery
     }
 
     fn description(&self) -> String {
-        let RemoteRequest { site, signature, .. } = self.body();
+        let RemoteRequest { site, signature, .. } = self.kind();
         format!("the call submitted at {site}, {signature}")
     }
 
     fn state(&self) -> State {
-        self.core().state()
+        self.shared().state()
     }
 
     fn start(&self) -> Result<State, State> {
-        self.core().transition(State::start)
+        self.shared().transition(State::start)
     }
 
     fn complete(&self, kind: FrameKind, bytes: &[u8], files: Vec<OwnedFd>) -> bool {
         let files = Files::new(files.into_iter().map(Some).collect());
         let mut source = Source::new(bytes, &files);
-        let ReplyHandler { decode, items, .. } = self.body().reply_handler;
+        let ReplyHandler { decode, items, .. } = self.kind().reply_handler;
         let outcome = match kind {
             FrameKind::Done => decode(&mut source, items),
             kind => Err(failure(kind, source.rest())),
         };
-        self.body().delivery.release();
+        self.kind().delivery.release();
         end(self, outcome)
     }
 
     fn complete_with_error(&self, error: Error) -> bool {
-        self.body().delivery.release();
+        self.kind().delivery.release();
         end(self, Err(error))
     }
 
@@ -220,10 +220,10 @@ impl<R: Send + 'static, D: Delivery> AnyRequest<D> for Call<R, RemoteRequest<R, 
             return None; // without taking it back from a worker
         }
         let mut cancelled = None;
-        let mut cancel = || cancelled = self.core().transition(State::cancel).ok();
-        self.body().delivery.cancelling(&mut cancel);
+        let mut cancel = || cancelled = self.shared().transition(State::cancel).ok();
+        self.kind().delivery.cancelling(&mut cancel);
         let state = cancelled?;
-        self.body().delivery.release();
+        self.kind().delivery.release();
         Some(state.is_waited())
     }
 
@@ -235,7 +235,7 @@ impl<R: Send + 'static, D: Delivery> AnyRequest<D> for Call<R, RemoteRequest<R, 
 
     #[cfg(feature = "mpi")]
     fn wakes_threads_only(&self) -> bool {
-        self.core().with_waiters(|waiters| waiters.are_threads())
+        self.shared().with_waiters(|waiters| waiters.are_threads())
     }
 }
 
@@ -245,14 +245,14 @@ where
     R: Send + 'static,
     D: Delivery,
 {
-    if call.core().transition(State::claim).is_err() {
+    if call.shared().transition(State::claim).is_err() {
         depth::let_go("dropping the result of a call that is over", || drop(outcome));
         return false;
     }
-    let ReplyHandler { fail, items, .. } = call.body().reply_handler;
+    let ReplyHandler { fail, items, .. } = call.kind().reply_handler;
     let outcome = outcome.or_else(|error| fail(error, items));
     // SAFETY: the transition above set the claim.
-    unsafe { call.core().finish(outcome.map_err(Box::new)) }.is_waited()
+    unsafe { call.shared().finish(outcome.map_err(Box::new)) }.is_waited()
 }
 
 /// One more owner of the call, as one of its result.

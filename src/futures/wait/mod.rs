@@ -131,7 +131,7 @@ pub fn wait<T, H: Borrow<Future<T>>>(
         // A call may have ended in the meantime, in the way that is waited for.
         let over = |handle: &WaitHandle<T, H>| match goal {
             WaitFor::Any => handle.is_done(),
-            WaitFor::Failure => handle.call.core().state().is_failed(),
+            WaitFor::Failure => handle.call.shared().state().is_failed(),
             WaitFor::All => false,
         };
         if !set.iter().any(over) {
@@ -163,7 +163,7 @@ impl<T, H: Borrow<Future<T>>> WaitHandle<T, H> {
 
 impl<T, H> WaitHandle<T, H> {
     pub(crate) fn is_done(&self) -> bool {
-        self.call.core().state().is_done()
+        self.call.shared().state().is_done()
     }
 }
 
@@ -189,7 +189,7 @@ fn still_needed<T, H: Borrow<Future<T>>>(
     let mut done = 0;
     let mut failed = false;
     for handle in handles {
-        let state = handle.borrow().call().core().state();
+        let state = handle.borrow().call().shared().state();
         done += usize::from(state.is_done());
         failed |= state.is_failed();
     }

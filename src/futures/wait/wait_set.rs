@@ -24,15 +24,15 @@ pub(crate) trait Member {
 
 /// [`Member::watch`] for a call.
 pub(crate) fn watch<T>(call: &AnyCall<T>, signal: &Arc<Signal>, index: usize) -> bool {
-    let core = call.core();
-    !core.state().is_done() && core.register(Waiter::Done(Arc::clone(signal), index)).is_ok()
+    let shared = call.shared();
+    !shared.state().is_done() && shared.register(Waiter::Done(Arc::clone(signal), index)).is_ok()
 }
 
 /// [`Member::unwatch`] for a call.
 pub(crate) fn unwatch<T>(call: &AnyCall<T>, signal: &Arc<Signal>) {
-    let core = call.core();
-    if !core.state().is_done() {
-        drop(core.with_waiters(|waiters| waiters.remove_signal(signal)));
+    let shared = call.shared();
+    if !shared.state().is_done() {
+        drop(shared.with_waiters(|waiters| waiters.remove_signal(signal)));
     }
 }
 

@@ -116,7 +116,7 @@ impl<T: Transport> EventLoop<T> {
 }
 
 impl<T: Transport> WaitAssist for EventLoop<T> {
-    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+    fn assist(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         if self.coordinator.try_borrow_mut().is_err() {
             return; // a logger waits for a call
         }

@@ -25,7 +25,7 @@ pub(crate) trait DeliveryOwner: Send + Sync {
     fn kill(self: Arc<Self>, call: &ProcessDelivery) -> bool;
 
     /// Spends a moment to receive the answer to the call.
-    fn attend(
+    fn assist(
         self: Arc<Self>,
         call: &ProcessDelivery,
         done: &dyn Fn() -> bool,
@@ -114,9 +114,9 @@ impl Delivery for ProcessDelivery {
         self.owner.upgrade().is_some_and(|owner| owner.kill(self))
     }
 
-    fn attend(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
+    fn assist(&self, done: &dyn Fn() -> bool, deadline: Option<Instant>) {
         if let Some(owner) = self.owner.upgrade() {
-            owner.attend(self, done, deadline);
+            owner.assist(self, done, deadline);
         }
     }
 }

@@ -25,7 +25,7 @@ const TURN: Duration = Duration::from_micros(200);
 
 /// Spends a moment to receive the answer to the call. The only user code that runs in this thread is the
 /// decoding of that result.
-pub(crate) fn attend(
+pub(crate) fn assist(
     pool: &Arc<PoolManager>,
     call: &ProcessDelivery,
     done: &dyn Fn() -> bool,

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::deferred::Deferred;
 use super::delivery::{DeliveryOwner, ProcessCallRef, ProcessDelivery};
-use super::inline_receive::attend;
+use super::inline_receive::assist;
 use super::manager::PoolManager;
 use super::supervisor::is_supervisor_of;
 use super::worker_state::{Reason, WorkerPhase};
@@ -154,13 +154,13 @@ impl DeliveryOwner for PoolManager {
         killed
     }
 
-    fn attend(
+    fn assist(
         self: Arc<Self>,
         call: &ProcessDelivery,
         done: &dyn Fn() -> bool,
         deadline: Option<Instant>,
     ) {
-        attend(&self, call, done, deadline);
+        assist(&self, call, done, deadline);
     }
 }
 

@@ -155,8 +155,10 @@ impl ScopeState {
             let calls = self.next_to_end();
             if calls.0.is_empty() {
                 let mut state = self.state.lock();
-                let lost =
-                    state.known.iter().position(|(_, call)| call.core().state().is_lost_failure());
+                let lost = state
+                    .known
+                    .iter()
+                    .position(|(_, call)| call.shared().state().is_lost_failure());
                 let lost = lost.and_then(|index| state.known.remove(index));
                 return deadlock.map(|()| lost.map(|(_, call)| call));
             }
@@ -246,14 +248,14 @@ impl Drop for ScopeState {
 impl ScopeCounts {
     fn not_done(&self) -> Vec<Known> {
         let known = self.known.iter().map(|(_, call)| call);
-        known.filter(|call| !call.core().state().is_done()).cloned().collect()
+        known.filter(|call| !call.shared().state().is_done()).cloned().collect()
     }
 
     /// Removes the calls that are done and have no lost failure.
     fn sweep(&mut self) -> VecDeque<(u64, Known)> {
         let known = std::mem::take(&mut self.known);
         let (kept, done) = known.into_iter().partition(|(_, call)| {
-            let state = call.core().state();
+            let state = call.shared().state();
             !state.is_done() || state.is_lost_failure()
         });
         self.known = kept;
