@@ -19,7 +19,7 @@ pub(crate) fn spin_until(mut ready: impl FnMut() -> bool) -> bool {
         if ready() {
             return true;
         }
-        if !backoff.pass_round() {
+        if backoff.next_pause().is_some() {
             return false;
         }
     }
@@ -41,8 +41,9 @@ pub(crate) fn spin_until_time(time: Instant) {
 #[cfg(not(concurrent_loom))]
 mod imp {
     use std::thread::yield_now;
+    use std::time::Duration;
     #[cfg(target_os = "linux")]
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// How many rounds a thread spends in which way.
     #[derive(Clone, Copy, Debug)]
@@ -51,34 +52,25 @@ mod imp {
         spins: u32,
         /// Rounds in which other threads may run.
         yields: u32,
-        /// The longest pause after those, if there are pauses.
-        #[cfg(all(target_os = "linux", feature = "mpi"))]
+        /// The longest of the pauses after those, which also double.
         longest_pause: Duration,
     }
 
     impl BackoffPolicy {
-        const fn rounds(spins: u32, yields: u32) -> Self {
-            Self {
-                spins,
-                yields,
-                #[cfg(all(target_os = "linux", feature = "mpi"))]
-                longest_pause: Duration::ZERO,
-            }
-        }
-
         /// Between two running threads. That takes a fraction of a microsecond, where putting one to
-        /// sleep and waking it takes ten.
-        pub(super) const HAND_OVER: Self = Self::rounds(2, 10);
+        /// sleep and waking it takes ten. Without pauses: the caller sleeps until it is woken.
+        pub(super) const HAND_OVER: Self =
+            Self { spins: 2, yields: 10, longest_pause: Duration::ZERO };
 
         /// Between two processes, for as long as the caller wants to. To wake one takes longer than a
         /// short call, above all where an idle processor is stopped.
         #[cfg(target_os = "linux")]
-        const PROCESSES: Self = Self::rounds(0, u32::MAX);
+        const PROCESSES: Self = Self { spins: 0, yields: u32::MAX, longest_pause: Duration::ZERO };
 
         /// Between two ranks, while replies are to come. MPI has nothing that a thread could sleep on.
         #[cfg(all(target_os = "linux", feature = "mpi"))]
         pub(crate) const BUSY_RANK: Self =
-            Self { longest_pause: Duration::from_micros(200), ..Self::rounds(0, 200) };
+            Self { spins: 0, yields: 200, longest_pause: Duration::from_micros(200) };
 
         /// On a rank that has nothing to do: 1.6 % of a processor, where pauses of 200 µs cost nearly 4.
         #[cfg(all(target_os = "linux", feature = "mpi"))]
@@ -91,50 +83,35 @@ mod imp {
     pub(crate) struct Backoff {
         policy: BackoffPolicy,
         round: u32,
-        #[cfg(all(target_os = "linux", feature = "mpi"))]
         pause: Duration,
     }
 
     impl Backoff {
+        #[inline]
         pub(crate) fn new(policy: BackoffPolicy) -> Self {
-            Self {
-                policy,
-                round: 0,
-                #[cfg(all(target_os = "linux", feature = "mpi"))]
-                pause: Duration::ZERO,
-            }
+            Self { policy, round: 0, pause: Duration::ZERO }
         }
 
-        /// Spins or yields once; false, and it does neither, if all rounds are over.
-        pub(super) fn pass_round(&mut self) -> bool {
-            let BackoffPolicy { spins, yields, .. } = self.policy;
+        /// Spins or yields once; if all such rounds are over, returns for how long to sleep instead.
+        #[inline]
+        pub(crate) fn next_pause(&mut self) -> Option<Duration> {
+            let BackoffPolicy { spins, yields, longest_pause } = self.policy;
             if self.round < spins {
                 (0..1 << self.round).for_each(|_| std::hint::spin_loop());
             } else if self.round - spins < yields {
                 yield_now();
             } else {
-                return false;
+                self.pause = (self.pause * 2).max(Duration::from_micros(1)).min(longest_pause);
+                return Some(self.pause);
             }
             self.round = self.round.saturating_add(1);
-            true
+            None
         }
-    }
 
-    #[cfg(all(target_os = "linux", feature = "mpi"))]
-    impl Backoff {
         /// Something has come: begins anew.
+        #[cfg(all(target_os = "linux", feature = "mpi"))]
         pub(crate) fn reset(&mut self) {
             *self = Self::new(self.policy);
-        }
-
-        /// Nothing has come: passes a round, or, if all are over, returns for how long to sleep.
-        pub(crate) fn next_pause(&mut self) -> Option<Duration> {
-            if self.pass_round() {
-                return None;
-            }
-            let longest = self.policy.longest_pause;
-            self.pause = (self.pause * 2).clamp(Duration::from_micros(1), longest);
-            Some(self.pause)
         }
     }
 
@@ -160,7 +137,7 @@ mod imp {
             if Instant::now() >= deadline {
                 return false;
             }
-            backoff.pass_round();
+            let _ = backoff.next_pause(); // only yields
         }
         true
     }

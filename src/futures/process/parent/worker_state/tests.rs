@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 
-fn ready_slot(allowance: Option<usize>) -> WorkerState<u32> {
+fn ready_worker(allowance: Option<usize>) -> WorkerState<u32> {
     let mut worker = WorkerState::new();
     worker.start(allowance);
     assert!(worker.ready());
@@ -11,7 +11,7 @@ fn ready_slot(allowance: Option<usize>) -> WorkerState<u32> {
 #[test]
 fn a_death_leaves_one_call_in_doubt_and_the_others_unstarted() {
     let now = Instant::now();
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     for call in 1..=3 {
         worker.dispatch(call, 10, now);
     }
@@ -25,7 +25,7 @@ fn a_death_leaves_one_call_in_doubt_and_the_others_unstarted() {
 
 #[test]
 fn calls_that_began_behind_a_lost_answer_do_not_go_back() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     (1..=4).for_each(|call| worker.dispatch(call, 10, Instant::now()));
     let aftermath = worker.exited(|seq| seq <= 3);
     assert_eq!((aftermath.in_doubt, aftermath.unstarted), (vec![1, 2, 3], vec![4]));
@@ -33,7 +33,7 @@ fn calls_that_began_behind_a_lost_answer_do_not_go_back() {
 
 #[test]
 fn a_worker_whose_calls_are_all_over_can_be_told_to_end() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     (1..=3).for_each(|call| worker.dispatch(call, 10, Instant::now()));
     assert_eq!(worker.take_back(0, |seq| seq != 2), [Some(1), None, Some(3)]);
     assert!(!worker.retire(|_| false));
@@ -47,7 +47,7 @@ fn a_worker_whose_calls_are_all_over_can_be_told_to_end() {
 
 #[test]
 fn a_call_that_was_not_run_does_not_wear_a_worker_out() {
-    let mut worker = ready_slot(Some(1));
+    let mut worker = ready_worker(Some(1));
     worker.dispatch(1, 10, Instant::now());
     assert!(worker.is_worn_out());
     assert_eq!(worker.take_back(0, |_| true), [Some(1)]);
@@ -59,7 +59,7 @@ fn a_call_that_was_not_run_does_not_wear_a_worker_out() {
 
 #[test]
 fn a_death_before_the_first_call_began_leaves_none_in_doubt() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     worker.dispatch(1, 10, Instant::now());
     let aftermath = worker.exited(|_| false);
     assert_eq!((aftermath.in_doubt, aftermath.unstarted), (vec![], vec![1]));
@@ -67,7 +67,7 @@ fn a_death_before_the_first_call_began_leaves_none_in_doubt() {
 
 #[test]
 fn a_call_that_was_killed_before_it_began_does_not_go_back() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     worker.dispatch(1, 10, Instant::now());
     worker.dispatch(2, 10, Instant::now());
     assert!(worker.kill(Reason::Asked));
@@ -77,7 +77,7 @@ fn a_call_that_was_killed_before_it_began_does_not_go_back() {
 
 #[test]
 fn answers_out_of_order_are_refused() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     assert_eq!(worker.answer(1), Err(OutOfOrder));
     worker.dispatch(1, 10, Instant::now());
     assert_eq!(worker.answer(2), Err(OutOfOrder));
@@ -88,7 +88,7 @@ fn answers_out_of_order_are_refused() {
 #[test]
 fn the_depth_follows_the_service_time() {
     let start = Instant::now();
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     assert_eq!(worker.room(None), 1, "nothing is known yet");
     worker.dispatch(1, 10, start);
     assert_eq!(worker.room(None), 0);
@@ -104,7 +104,7 @@ fn the_depth_follows_the_service_time() {
 
 #[test]
 fn an_allowance_limits_what_it_is_given() {
-    let mut worker = ready_slot(Some(2));
+    let mut worker = ready_worker(Some(2));
     assert_eq!(worker.room(Some(8)), 2);
     worker.dispatch(1, 1, Instant::now());
     worker.dispatch(2, 1, Instant::now());
@@ -118,7 +118,7 @@ fn an_allowance_limits_what_it_is_given() {
 
 #[test]
 fn what_was_taken_back_is_neither_answered_nor_left_behind() {
-    let mut worker = ready_slot(None);
+    let mut worker = ready_worker(None);
     for call in 1..=4 {
         worker.dispatch(call, 1, Instant::now());
     }
@@ -225,7 +225,7 @@ proptest! {
 fn answers_of_brief_calls_come_together_and_others_do_not() {
     let start = Instant::now();
     let answered = |each: Duration, in_flight: u32| {
-        let mut worker = ready_slot(None);
+        let mut worker = ready_worker(None);
         (0..=in_flight).for_each(|call| worker.dispatch(call, 10, start));
         assert_eq!(worker.coalesce_limit(), 0, "nothing is known yet");
         worker.answer(1).unwrap();
