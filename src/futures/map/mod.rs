@@ -222,6 +222,8 @@ impl<R> Piece<R> {
 }
 
 impl<R> Member for Piece<R> {
+    type Owner = ();
+
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool {
         match self {
             Self::One(call) => watch(call.call(), signal, index),
@@ -236,7 +238,10 @@ impl<R> Member for Piece<R> {
         }
     }
 
-    fn call(&self) -> &dyn Dependency {
+    /// No code of the user's is between a piece and its call.
+    fn owner(&self) {}
+
+    fn call(&self, _: Option<&()>) -> &dyn Dependency {
         match self {
             Self::One(call) => call.call(),
             Self::Chunk(call, _) => call.call(),

@@ -13,13 +13,19 @@ use crate::futures::deadlock::{self, Awaits, InPlaceRun, Wait, WaitFor};
 
 /// A thing that can be waited for together with others.
 pub(crate) trait Member {
+    type Owner;
+
     /// Makes the call report its end as `index`; returns false if it is done already.
     fn watch(&self, signal: &Arc<Signal>, index: usize) -> bool;
 
     /// Ends [`watch`](Self::watch).
     fn unwatch(&self, signal: &Arc<Signal>);
 
-    fn call(&self) -> &dyn Dependency;
+    /// A further owner of the call, for other threads to look at it.
+    fn owner(&self) -> Self::Owner;
+
+    /// The call, by `owner` if other threads may look at it.
+    fn call<'a>(&'a self, owner: Option<&'a Self::Owner>) -> &'a dyn Dependency;
 }
 
 /// [`Member::watch`] for a call.
@@ -40,8 +46,9 @@ pub(crate) fn unwatch<T>(call: &AnyCall<T>, signal: &Arc<Signal>) {
 pub(crate) struct WaitSet<M: Member> {
     /// By index; `None` once taken.
     slots: Vec<Option<M>>,
-    /// Empty slots to be used again, so that an endless input needs bounded memory.
-    free: Vec<usize>,
+    /// Empty slots to be used again, so that an endless input needs bounded memory; `None` if no further
+    /// calls will come.
+    free: Option<Vec<usize>>,
     /// INVARIANT: all slots from this one on are empty.
     top: usize,
     left: usize,
@@ -49,23 +56,29 @@ pub(crate) struct WaitSet<M: Member> {
     ready: VecDeque<usize>,
     signal: Arc<Signal>,
     run: InPlaceRun,
+    /// Owners of the calls, by index, once other threads may look at these.
+    owners: Option<Vec<Option<M::Owner>>>,
 }
 
 impl<M: Member> WaitSet<M> {
+    /// An empty set, to which calls come as others are taken.
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
-            free: Vec::new(),
+            free: Some(Vec::new()),
             top: 0,
             left: 0,
             ready: VecDeque::new(),
             signal: Signal::new(),
             run: InPlaceRun::default(),
+            owners: None,
         }
     }
 
+    /// A set of these calls.
     pub(crate) fn of(members: impl IntoIterator<Item = M>) -> Self {
         let mut set = Self::new();
+        set.free = None;
         let members = members.into_iter();
         set.slots.reserve(members.size_hint().0);
         members.for_each(|member| set.insert(member));
@@ -73,14 +86,18 @@ impl<M: Member> WaitSet<M> {
     }
 
     pub(crate) fn insert(&mut self, member: M) {
-        let index = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.as_mut().and_then(Vec::pop).unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         if !member.watch(&self.signal, index) {
             self.ready.push_back(index);
         }
-        self.run.has_more(index, member.call());
+        if let Some(owners) = &mut self.owners {
+            owners.resize_with(self.slots.len(), || None);
+            owners[index] = Some(member.owner());
+        }
+        self.run.has_more(index, member.call(None));
         self.slots[index] = Some(member);
         self.top = self.top.max(index + 1);
         self.left += 1;
@@ -102,6 +119,9 @@ impl<M: Member> WaitSet<M> {
     fn take(&mut self, index: usize) -> Option<M> {
         let member = self.slots.get_mut(index)?.take()?;
         self.left -= 1;
+        if let Some(owners) = &mut self.owners {
+            owners[index] = None;
+        }
         while self.top > 0 && self.slots[self.top - 1].is_none() {
             self.top -= 1;
         }
@@ -117,7 +137,9 @@ impl<M: Member> WaitSet<M> {
         while self.left > 0 {
             while let Some(index) = self.ready.pop_front() {
                 if let Some(member) = self.take(index) {
-                    self.free.push(index);
+                    if let Some(free) = &mut self.free {
+                        free.push(index);
+                    }
                     return Ok(Some(member));
                 }
             }
@@ -155,6 +177,10 @@ impl<M: Member> WaitSet<M> {
         if deadline.is_some() {
             return Ok(self.signal.wait(until, deadline));
         }
+        if self.owners.is_none() && deadlock::concerns_this_thread() {
+            let owners = self.slots.iter().map(|slot| slot.as_ref().map(Member::owner));
+            self.owners = Some(owners.collect());
+        }
         let mut run = std::mem::take(&mut self.run);
         let waited = {
             let wait = Wait::new(Awaits::Calls(self), goal);
@@ -170,6 +196,11 @@ impl<M: Member> WaitSet<M> {
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
+    fn call<'a>(&'a self, index: usize, member: &'a M) -> &'a dyn Dependency {
+        let owner = self.owners.as_ref().and_then(|owners| owners[index].as_ref());
+        member.call(owner)
+    }
+
     fn unwatch_all(&mut self) {
         for member in self.slots.iter().flatten() {
             member.unwatch(&self.signal);
@@ -180,12 +211,12 @@ impl<M: Member> WaitSet<M> {
 impl<M: Member> AwaitedSet for WaitSet<M> {
     fn before(&self, end: usize) -> Option<(usize, &dyn Dependency)> {
         let slots = self.slots[..end.min(self.top)].iter().enumerate().rev();
-        slots.filter_map(|(index, slot)| Some((index, slot.as_ref()?.call()))).next()
+        slots.filter_map(|(index, slot)| Some((index, self.call(index, slot.as_ref()?)))).next()
     }
 
     fn from(&self, start: usize) -> Option<(usize, &dyn Dependency)> {
         let slots = self.slots[start.min(self.top)..self.top].iter().zip(start..);
-        slots.filter_map(|(slot, index)| Some((index, slot.as_ref()?.call()))).next()
+        slots.filter_map(|(slot, index)| Some((index, self.call(index, slot.as_ref()?)))).next()
     }
 }
 
