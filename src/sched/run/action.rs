@@ -1,9 +1,10 @@
 //! [`ScheduledAction`]: an action with its type erased, in place if it is small.
 //!
 //! A `SmallBox` does that without unsafe code of this crate's. The queue of a thread pool has a
-//! hand-made table of functions instead (`futures/thread/queue/task_ref.rs` says why): a task has
-//! to fit into two words there, and is called by value. Here captures of up to three words stay in
-//! place: @@N@@.
+//! hand-made table of functions instead: a task has to fit into two words there, and is called by value
+//! (`futures/thread/queue/task_ref.rs`). Here captures of up to three words stay in place. If only one
+//! word did, as in a `TaskRef`, an event whose action captures two would take 1,217 instructions to
+//! enter and run, where it takes 920 (`.ci/instructions`, rustc 1.95).
 
 use std::any::type_name;
 use std::fmt;
