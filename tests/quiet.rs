@@ -1,4 +1,10 @@
 //! Nothing is logged in the usual life of a pool.
+//!
+//! A program of its own, because the log is of the whole process: other tests fail on purpose and are
+//! logged.
+
+#[path = "common/mod.rs"]
+mod common;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -9,7 +15,7 @@ use concurrent::futures::{
     ThreadPoolExecutor, as_completed, join_all, wait,
 };
 
-use crate::common::log_lines::{all_logged, keep_log};
+use common::log_lines::{all_logged, keep_log};
 
 /// Calls of every kind, none of which fails without somebody who looks.
 fn live(builder: ThreadPoolBuilder) {

@@ -2,6 +2,8 @@
 //!
 //! Counted by the allocator: a waiter that stays registered keeps its signal, and a list of waiters
 //! that grows grows with it.
+//!
+//! A program of its own, because it replaces the allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
