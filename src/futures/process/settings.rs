@@ -48,7 +48,7 @@ pub enum OnWorkerDeath {
     Retry(u32),
 }
 
-/// Checked settings; see [`ProcessPoolBuilder`] for what they mean.
+/// Checked settings; see [`ProcessPoolBuilder`](super::ProcessPoolBuilder) for what they mean.
 pub(crate) struct ProcessSettings {
     pub(crate) max_workers: usize,
     pub(crate) max_tasks_per_child: Option<usize>,

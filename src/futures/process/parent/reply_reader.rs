@@ -34,7 +34,7 @@ const SMALL_ANSWER: u32 = HEADER as u32 + 12;
 /// call follows brief ones.
 const COALESCE_DELAY: Duration = Duration::from_micros(100);
 
-/// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`].
+/// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`](super::incoming::Incoming).
 pub(crate) struct ReplyReader {
     pub(crate) index: usize,
     /// The worker writes to it when it has an answer and the reader sleeps; it is closed when the worker

@@ -72,7 +72,7 @@ impl PoolManager {
     }
 
     /// Kills a worker that breaks the protocol of its channel. A worker that was told to end may leave the
-    /// channel earlier than it ends: it has [`DRAIN`] for that.
+    /// channel earlier than it ends: it has [`DRAIN`](super::manager::DRAIN) for that.
     pub(crate) fn violated_protocol(&self, index: usize, how: &'static str) {
         let handle = &mut self.state.lock().handles[index];
         if handle.worker.phase() != WorkerPhase::Draining {

@@ -3,7 +3,7 @@
 //! The thread that supervises a worker holds the [`Supervisor`]. Before it runs user code (callbacks,
 //! decoding, drops, a logger) it puts the supervisor down here, and takes it back afterwards. As long as
 //! user code returns soon that is all. If it does not, for example because it waits for a call of the
-//! same pool, the [watchdog](super::watchdog) has a substitute thread take the supervisor and run the
+//! same pool, the [watchdog] has a substitute thread take the supervisor and run the
 //! rest of the user code. A thread that comes back and finds no supervisor stands by as the next
 //! substitute.
 
