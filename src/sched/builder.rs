@@ -52,7 +52,7 @@ impl PriorityOrder {
     }
 }
 
-/// What does not depend on the clock.
+/// The settings that do not depend on the clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SchedulerSettings {
     pub(crate) order: PriorityOrder,

@@ -127,7 +127,7 @@ impl AwaitedSet for One<'_> {
     }
 }
 
-/// What a worker offers to the calls that it runs.
+/// The services of a worker for the calls that it runs.
 pub(crate) trait WorkerContext {
     fn run_in_place(&self) -> RunInPlace;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::current::ask_current;
 
-/// Whether somebody asked the call, or all calls of its pool, to stop.
+/// Whether the call, or all calls of its pool, were asked to stop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopFlag(Arc<AtomicBool>);
 

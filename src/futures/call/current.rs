@@ -23,7 +23,7 @@ pub(crate) struct RunningCall {
     pub(crate) name: &'static str,
 }
 
-/// What a call can learn about itself while it runs.
+/// The state of a running call, as the call itself may ask for it.
 pub(crate) trait Running {
     fn is_cancel_requested(&self) -> bool;
     /// Whether a thread, a task or a callback may be waiting for it.

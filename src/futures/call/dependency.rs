@@ -65,7 +65,7 @@ pub(crate) struct Snapshot {
 
 pub(crate) type DependencyRef = Arc<dyn Dependency + Send + Sync>;
 
-/// What the end of a call depends on.
+/// The other calls on which the end of a call depends.
 pub(crate) enum DependsOn {
     /// No other call, or the call has ended.
     Nothing,
@@ -288,7 +288,7 @@ fn cancel_step(
 }
 
 impl<T, K: CallKind<T> + ?Sized> Call<T, K> {
-    /// What its end depends on at present; nothing once it has ended or was claimed.
+    /// The calls on which its end depends at present; none once it has ended or was claimed.
     pub(crate) fn follows(&self, watch: OnChange) -> DependsOn {
         let state = self.shared().state();
         let ends = state.is_done() || state.is_claimed();

@@ -206,7 +206,7 @@ impl<T> AnyCall<T> {
     }
 
     /// Makes the transition to CANCELLED, or gives the state that does not allow it. What was
-    /// captured is there still, and nobody has been notified.
+    /// captured is there still, and no waiter has been notified.
     fn begin_cancel(&self) -> Result<State, State> {
         let state = self.shared.state();
         if state.phase() != Phase::Pending {
@@ -221,7 +221,7 @@ impl<T> AnyCall<T> {
     ///
     /// # Safety
     ///
-    /// By whoever was given the state by [`begin_cancel`](Self::begin_cancel), once.
+    /// By the thread to which [`begin_cancel`](Self::begin_cancel) returned `Ok`, once.
     unsafe fn discard_cancelled(&self) {
         contain("dropping a cancelled call", || {
             // SAFETY: the caller's promise.

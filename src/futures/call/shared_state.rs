@@ -149,7 +149,7 @@ impl<T> SharedState<T> {
     /// # Safety
     ///
     /// The caller saw the call finished and settled, and owns the only `Future` of it, so that
-    /// nobody borrows the outcome and nobody else takes it.
+    /// no thread borrows the outcome and no other one takes it.
     pub(crate) unsafe fn take_outcome(&self) -> CallResult<T> {
         // ORDERING: Relaxed; the drop that goes by it follows by the reference count. A store will
         // do, because only holders of the future and the thread that ends a call change its state.

@@ -30,7 +30,7 @@ struct Ready {
     /// Indices of ended calls that were not taken yet, in the order they ended.
     ended: VecDeque<usize>,
     failed: bool,
-    /// What the sleeping thread waits for; `None` while it does not sleep.
+    /// The condition of the sleeping thread; `None` while it does not sleep.
     sleeper: Option<WakeWhen>,
     /// The thread must return from `wait_or_recheck`, whatever ended.
     recheck: bool,

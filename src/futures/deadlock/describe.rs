@@ -45,7 +45,7 @@ impl<'a> View<'a> {
         text
     }
 
-    /// What `blocked` waits for because of which it needs `next`.
+    /// The call or pool because of which `blocked` needs `next`, in words.
     fn awaited_text(&mut self, blocked: &'a BlockedThread, next: GraphNode) -> Option<String> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,

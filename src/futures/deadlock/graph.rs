@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Tries every set of nodes: the stuck ones are the largest set in which nobody could move even
+    /// Tries every set of nodes: the stuck ones are the largest set in which no node could move even
     /// if everybody outside of it did.
     fn stuck_by_brute_force(table: &Table) -> Vec<bool> {
         let nodes = table.nodes.len();

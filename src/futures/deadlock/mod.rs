@@ -78,7 +78,7 @@ pub(crate) enum WaitFor {
     Failure,
 }
 
-/// What a thread does if its wait can never end.
+/// The reaction of a thread to a wait that can never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDeadlock {
     /// The wait fails.
@@ -89,7 +89,7 @@ pub(crate) enum OnDeadlock {
     Forces,
 }
 
-/// What a thread waits for.
+/// The things that a thread waits for.
 #[derive(Clone, Copy)]
 pub(crate) enum Awaits<'a> {
     Calls(&'a dyn AwaitedSet),
@@ -132,7 +132,7 @@ struct Registry {
     pools: HashMap<PoolId, Pool>,
 }
 
-/// What a blocked thread waits for, with its lifetime erased.
+/// The things that a blocked thread waits for, with their lifetime erased.
 #[derive(Clone, Copy)]
 struct Awaited(Awaits<'static>);
 

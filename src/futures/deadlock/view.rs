@@ -10,7 +10,7 @@ use crate::futures::call::dependency::{Dependency, DependencyRef, DependsOn, Sna
 use crate::futures::call::state::Phase;
 use crate::futures::call::waiters::WakeWhen;
 
-/// What a thread that was added to the registry has to do.
+/// The result of a check: what the thread has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WaitCheck {
     Waits,
@@ -183,7 +183,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What `call` depends on; `None` if it has ended, but not in the way that the wait is for.
+    /// The branch of `call`; `None` if it has ended, but not in the way that the wait is for.
     pub(super) fn branch(
         &mut self,
         call: AwaitedCall<'a>,

@@ -1,4 +1,4 @@
-//! What follows a call: callbacks, and the calls that are made of it.
+//! Callbacks of a call, and the calls that are made of it.
 
 use std::error::Error as StdError;
 use std::time::Duration;

@@ -291,7 +291,7 @@ pub struct Map<'a, R> {
     calls: MapCalls<R>,
     /// Submits the next call; `None` when all were submitted.
     source: Option<PieceSource<'a, R>>,
-    /// What is left of the chunk that came last.
+    /// The results that are left of the latest chunk.
     rest: std::vec::IntoIter<Result<R>>,
     /// Why no more calls could be submitted; yielded after the results.
     refusal: Option<Error>,

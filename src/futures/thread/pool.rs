@@ -100,7 +100,7 @@ impl ThreadPoolExecutor {
     }
 
     pub(crate) fn with_settings(settings: PoolSettings) -> Self {
-        /// Numbers the pools that nobody named.
+        /// Numbers the pools without a name of their own.
         static UNNAMED: AtomicUsize = AtomicUsize::new(0);
 
         install_hook();

@@ -192,7 +192,7 @@ impl<T, H: Borrow<Future<T>>> Member for WaitHandle<T, H> {
     }
 }
 
-/// What must happen before `return_when` holds; `None` if it does.
+/// The event that is missing for `return_when` to hold; `None` if it holds.
 fn still_needed<T, H: Borrow<Future<T>>>(
     handles: &[H],
     return_when: ReturnWhen,

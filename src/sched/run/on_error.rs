@@ -44,7 +44,7 @@ pub(crate) struct Failure {
 /// A function of the user's that decides.
 pub(crate) type Decide = dyn Fn(&Error) -> OnError + Send + Sync;
 
-/// What the builder was told.
+/// The policy that the builder was given.
 pub(crate) enum ErrorPolicy {
     Always(OnError),
     Decide(UserFunction<Box<Decide>>),

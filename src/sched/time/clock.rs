@@ -176,7 +176,7 @@ pub(crate) const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 /// A user's delay function.
 pub(crate) type DelayFunction<T> = dyn Fn(<T as TimePoint>::Delay) -> Result<()> + Send + Sync;
 
-/// What the scheduler does until the next event is due.
+/// How a run waits until the next event is due.
 pub(crate) enum Delay<T: TimePoint> {
     /// Waits on the scheduler's condition variable until this instant; `None` is for ever.
     Interruptible(fn(time: T, now: T) -> Option<Instant>),

@@ -185,7 +185,7 @@ impl<D: Copy> Every<D> {
         step(latest, period)
     }
 
-    /// As [`next`](Self::next), if nobody knows when the action ended.
+    /// As [`next`](Self::next), if the time at which the action ended is not known.
     pub(crate) fn next_by_rate<T: TimePoint<Delay = D>>(&self, last: T) -> Option<T> {
         step(last, self.period)
     }

@@ -140,7 +140,7 @@ impl WaitList {
         }
     }
 
-    /// Takes out the calls that nobody will run, to be dropped outside of all locks.
+    /// Removes the tasks that no worker will run, to be dropped outside of all locks.
     pub(crate) fn take_dead(&mut self) -> Vec<TaskRef> {
         let mut dead = Vec::new();
         let mut keep = |task: TaskRef| {

@@ -170,7 +170,7 @@ impl ThreadPoolExecutor {
     }
 }
 
-/// Goes on with the failure of a call that nobody looked at.
+/// Resumes the lost failure of a call.
 fn raise(call: Known) {
     match Future::from_call(call).result() {
         Ok(()) => {}
