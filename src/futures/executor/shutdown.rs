@@ -96,8 +96,8 @@ impl ShutdownOptions {
 
     /// Sets whether to ask all calls to stop: those that run, and those that start later.
     ///
-    /// A call learns of it by [`is_cancel_requested`](super::is_cancel_requested) or a
-    /// [`CancelToken`](super::CancelToken). A call that looks at neither goes on, and so do calls
+    /// A call learns of it by [`is_cancel_requested`](crate::futures::is_cancel_requested) or a
+    /// [`CancelToken`](crate::futures::CancelToken). A call that looks at neither goes on, and so do calls
     /// in other processes.
     ///
     /// # Examples
