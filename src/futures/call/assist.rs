@@ -3,7 +3,7 @@
 //! A worker can run a queued call of its own pool in place: [`WorkerContext`]. A thread that drives
 //! a pool of processes or ranks can go on to drive it: [`wait_assist`](super::wait_assist).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::cancel_token::StopFlag;
@@ -159,12 +159,18 @@ thread_local_static! {
     WORKER: RefCell<Option<Rc<dyn WorkerContext>>> = RefCell::new(None)
 }
 
+thread_local_static! {
+    /// Its [`WorkerContext::run_in_place`], which every wait reads.
+    SETTING: Cell<Option<RunInPlace>> = Cell::new(None)
+}
+
 /// Makes this thread a worker until it is dropped.
 #[must_use = "the thread is no worker any more when it is dropped"]
 pub(crate) struct Working(());
 
 impl Working {
     pub(crate) fn begin(worker: Rc<dyn WorkerContext>) -> Self {
+        SETTING.with(|setting| setting.set(Some(worker.run_in_place())));
         WORKER.with(|own| own.replace(Some(worker)));
         Self(())
     }
@@ -172,6 +178,7 @@ impl Working {
 
 impl Drop for Working {
     fn drop(&mut self) {
+        let _ = SETTING.try_with(|setting| setting.set(None));
         let worker = WORKER.try_with(RefCell::take);
         drop(worker);
     }
@@ -186,7 +193,7 @@ pub(crate) fn ask_worker<R>(question: impl FnOnce(&dyn WorkerContext) -> R) -> O
 /// The setting of the pool that this thread works for.
 #[inline]
 pub(crate) fn setting() -> Option<RunInPlace> {
-    ask_worker(|worker| worker.run_in_place())
+    SETTING.try_with(Cell::get).ok().flatten()
 }
 
 #[cfg(all(test, not(concurrent_loom)))]

@@ -243,6 +243,9 @@ impl ThreadPoolBuilder {
     /// let (open, gate) = mpsc::channel::<()>();
     /// let (note, notes) = mpsc::channel();
     /// let busy = pool.spawn(move || gate.recv())?; // while the others are submitted
+    /// while !busy.running() {
+    ///     std::thread::yield_now();
+    /// }
     /// for (priority, name) in [(5, "last"), (0, "second"), (-1, "first")] {
     ///     let note = note.clone();
     ///     drop(pool.spawn_with_priority(priority, move || note.send(name))?);

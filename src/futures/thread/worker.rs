@@ -30,22 +30,24 @@ pub(crate) fn is_thread_of(pool: &PoolShared) -> bool {
 /// Runs calls until the pool ends.
 pub(crate) fn work(pool: Arc<PoolShared>, status: Arc<WorkerStatus>) {
     become_worker_of(pool.id());
+    // The loop reads both for each call, so it has owners of its own.
+    let (own_pool, own_status) = (Arc::clone(&pool), Arc::clone(&status));
     let (over, has_over) = (RefCell::default(), Cell::new(false));
     let worker = Rc::new(Worker { pool, status, over, has_over });
-    let Worker { pool, status, .. } = &*worker;
+    let (pool, status, queue) = (&own_pool, &*own_status, own_pool.queue());
     let at_work = Working::begin(Rc::clone(&worker) as Rc<dyn WorkerContext>);
     let hooks = &pool.settings().hooks;
     run_hook("on_worker_start", hooks.on_start.as_ref());
     match initialize(pool) {
         Ok(()) => {
             let start = |status, index| pool.start(status, index);
-            let bounded = pool.queue().capacity.is_some();
+            let bounded = queue.capacity.is_some();
             let mut fresh = true;
             let mut ended = false;
             while !ended {
                 // Calls contain the user's panics; this is for values that are dropped with them.
                 contain("running a call", || {
-                    while let Some(task) = pool.queue().take(status, fresh, &start) {
+                    while let Some(task) = queue.take(status, fresh, &start) {
                         fresh = false;
                         if bounded {
                             task.run_started(&*worker)
@@ -67,7 +69,7 @@ pub(crate) fn work(pool: Arc<PoolShared>, status: Arc<WorkerStatus>) {
     drop(at_work);
     // Destructors of thread-locals run later. They may wait like any thread, but not for this one.
     leave_pool();
-    pool.queue().worker_ended(status);
+    queue.worker_ended(&own_status);
 }
 
 fn initialize(pool: &PoolShared) -> Result<()> {

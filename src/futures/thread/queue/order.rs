@@ -20,13 +20,17 @@ const KEPT_CAPACITY: usize = 1024;
 /// let pool = ThreadPoolExecutor::builder().max_workers(1).discipline(Discipline::Lifo).build()?;
 /// let (open, gate) = mpsc::channel::<()>();
 /// let (note, notes) = mpsc::channel();
-/// pool.execute(move || drop(gate.recv()))?; // while the others are submitted
+/// let busy = pool.spawn(move || gate.recv())?; // while the others are submitted
+/// while !busy.running() {
+///     std::thread::yield_now();
+/// }
 /// for n in 1..=3 {
 ///     let note = note.clone();
-///     pool.execute(move || drop(note.send(n)))?;
+///     pool.execute(move || note.send(n).unwrap())?;
 /// }
 /// drop((open, note));
 /// assert!(notes.iter().eq([3, 2, 1]));
+/// # drop(busy);
 /// # Ok::<(), concurrent::Error>(())
 /// ```
 ///
