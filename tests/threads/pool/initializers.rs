@@ -196,8 +196,8 @@ fn an_initializer_error_whose_display_panics_breaks_the_pool_all_the_same() {
 fn an_initializer_may_shut_its_pool_down() {
     timely(|| {
         let slot = Arc::new(std::sync::OnceLock::<Arc<ThreadPoolExecutor>>::new());
-        let own = Arc::clone(&slot);
-        let initializer = move || own.get().unwrap().shutdown();
+        let own = Arc::downgrade(&slot); // the slot owns the pool, and that the initializer
+        let initializer = move || own.upgrade().unwrap().get().unwrap().shutdown();
         let builder = ThreadPoolExecutor::builder().max_workers(1).initializer(initializer);
         let pool = slot.get_or_init(|| Arc::new(builder.build().unwrap()));
         assert_eq!(pool.spawn(|| 1).unwrap().into_result().unwrap(), 1);
