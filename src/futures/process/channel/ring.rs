@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use rustix::event::Timespec;
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::thread::futex;
 
 use super::flow::{Flow, Overrun, Position};
@@ -200,7 +200,17 @@ fn length(bytes: &[u8]) -> u32 {
 
 /// Wakes the reader whose bell this is.
 pub(crate) fn ring(bell: &OwnedFd) -> Result<()> {
-    match write_quietly(bell, &[0]) {
+    rung(write_quietly(bell, &[0]))
+}
+
+/// As [`ring`], in a worker, with one system call for three: if SIGPIPE ends it, its parent has ended
+/// before.
+pub(crate) fn ring_parent(bell: &OwnedFd) -> Result<()> {
+    rung(retry_on_intr(|| rustix::io::write(bell, &[0])))
+}
+
+fn rung(written: Result<usize>) -> Result<()> {
+    match written {
         Ok(_) | Err(Errno::AGAIN) => Ok(()), // full: the reader is woken already
         Err(error) => Err(error),
     }

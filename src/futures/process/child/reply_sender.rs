@@ -12,6 +12,7 @@ use crate::futures::process::channel::fds::{TRIES, send_files};
 use crate::futures::process::channel::frame::{
     ANNOUNCED, HEADER, Header, ONCE, OUT_OF_LINE, REPLY_LIMIT, put, put_with_files,
 };
+use crate::futures::process::channel::ring::ring_parent;
 use crate::futures::process::channel::shared_page::SharedPage;
 use crate::futures::remote::codec::Payload;
 use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text};
@@ -229,11 +230,9 @@ impl ReplySender {
     /// Wakes the parent. If the system has no memory for it for long, the parent checks by itself later.
     fn ring(&self) -> rustix::io::Result<()> {
         for _ in 0..TRIES {
-            // Plainly: should SIGPIPE end this worker, its parent has ended before.
-            match rustix::io::retry_on_intr(|| rustix::io::write(&self.bell, &[0])) {
+            match ring_parent(&self.bell) {
                 Err(Errno::NOMEM) => std::thread::park_timeout(REFUSED),
-                Ok(_) | Err(Errno::AGAIN) => break, // full: then it rings already
-                Err(error) => return Err(error),
+                rung => return rung,
             }
         }
         Ok(())
