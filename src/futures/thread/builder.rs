@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::pool::ThreadPoolExecutor;
-use super::queue::{Discipline, FullQueue, Shape};
+use super::queue::{Discipline, FullQueue, QueueSettings};
 use super::shared::PoolSettings;
 use super::worker_local::{Initializer, WorkerHooks};
 use crate::error::{Error, Result};
@@ -339,7 +339,7 @@ impl ThreadPoolBuilder {
             return Err(Error::InvalidArgument(text.into()));
         }
         Ok(ThreadPoolExecutor::with_settings(PoolSettings {
-            shape: Shape {
+            queue: QueueSettings {
                 max_workers,
                 min_workers: self.min_workers,
                 keep_alive: self.keep_alive,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::context_propagation::{Enter, capture, run_within};
 use super::detached::Detached;
 use super::queue::{
-    Discipline, FullQueue, Pushed, Queue, QueuePermit, Shape, TaskRef, WorkerCounts, WorkerStatus,
+    Discipline, FullQueue, Pushed, Queue, QueuePermit, QueueSettings, TaskRef, WorkerCounts,
+    WorkerStatus,
 };
 use super::refused::TrySubmitError;
 use super::worker::{is_worker_of, work};
@@ -36,7 +37,7 @@ pub(crate) struct PoolShared {
 
 /// Checked settings; see [`ThreadPoolBuilder`] for what they mean.
 pub(crate) struct PoolSettings {
-    pub(crate) shape: Shape,
+    pub(crate) queue: QueueSettings,
     pub(crate) when_full: FullQueue,
     pub(crate) thread_name_prefix: Option<String>,
     pub(crate) stack_size: Option<usize>,
@@ -69,14 +70,14 @@ impl CallWrapper {
 impl PoolSettings {
     /// Whether calls only have to be added to an unbounded queue.
     fn is_plain(&self) -> bool {
-        self.shape.capacity.is_none() && self.hooks.context.is_none()
+        self.queue.capacity.is_none() && self.hooks.context.is_none()
     }
 }
 
 impl PoolShared {
     pub(super) fn new(settings: PoolSettings, prefix: String) -> Arc<Self> {
         let capacity = PoolCapacity::new(prefix.clone());
-        let queue = Queue::new(settings.shape, Arc::clone(&capacity));
+        let queue = Queue::new(settings.queue, Arc::clone(&capacity));
         let id = register_pool(capacity);
         Arc::new(Self { id, queue, settings, prefix, stop: StopFlag::default() })
     }
@@ -229,7 +230,7 @@ impl PoolShared {
         F: FnOnce() -> T + Send + 'static,
         N: 'static,
     {
-        if self.settings().shape.discipline != Discipline::Priority {
+        if self.settings().queue.discipline != Discipline::Priority {
             let text = "a priority needs a pool built with .discipline(Discipline::Priority)";
             return Err(Error::InvalidArgument(text.into()));
         }
@@ -275,7 +276,7 @@ impl PoolShared {
     ) -> Result<(), (Error, TaskRef)> {
         let SubmitOptions { priority, mut full } = options;
         let start = |status, index| self.start(status, index);
-        if self.settings().shape.capacity.is_none() {
+        if self.settings().queue.capacity.is_none() {
             return self.queue().push(task, priority, &start);
         }
         if full != FullQueue::Refuse && is_worker_of(self) {

@@ -89,7 +89,7 @@ pub(crate) struct TaskList(pub(super) VecDeque<TaskRef>);
 
 /// The settings of a queue.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct QueueSettings {
     pub(crate) max_workers: usize,
     pub(crate) min_workers: usize,
     pub(crate) keep_alive: Option<Duration>,
@@ -98,22 +98,22 @@ pub(crate) struct Shape {
 }
 
 impl Queue {
-    pub(crate) fn new(shape: Shape, known: Arc<PoolCapacity>) -> Self {
-        let incoming = WaitList::new(shape.discipline);
+    pub(crate) fn new(settings: QueueSettings, known: Arc<PoolCapacity>) -> Self {
+        let incoming = WaitList::new(settings.discipline);
         Self {
             outgoing: CachePadded::new(Mutex::new(TaskList::default())),
             control: CachePadded::new(Mutex::new(QueueState::new(
                 incoming,
-                shape.max_workers,
+                settings.max_workers,
                 known,
             ))),
             has_incoming: AtomicBool::new(false),
             wake: Condvar::new(),
             ended: Condvar::new(),
-            single: shape.capacity.is_some() || shape.discipline != Discipline::Fifo,
-            capacity: shape.capacity,
-            min_workers: shape.min_workers,
-            keep_alive: shape.keep_alive,
+            single: settings.capacity.is_some() || settings.discipline != Discipline::Fifo,
+            capacity: settings.capacity,
+            min_workers: settings.min_workers,
+            keep_alive: settings.keep_alive,
         }
     }
 
