@@ -3,6 +3,7 @@
 
 pub(crate) mod counter;
 pub(crate) mod expected_panics;
+pub(crate) mod fussy;
 pub(crate) mod log_lines;
 pub(crate) mod once_slot;
 pub(crate) mod random;

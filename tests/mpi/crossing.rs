@@ -6,8 +6,8 @@ use concurrent::Error;
 use concurrent::futures::process::SharedBytes;
 use concurrent::futures::{MapOptions, MpiPoolExecutor};
 use libtest_mimic::Trial;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::common::fussy::{Fussy, fuss};
 use crate::common::process_gate::ProcessGate;
 use crate::support::{acts, passes, trial};
 
@@ -34,48 +34,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     });
     let ranks = |name: &str| if name.contains("next_call") { 2 } else { 3 };
     small.map(|name| passes(name, ranks(name))).chain([large]).collect()
-}
-
-/// Refuses one step of the journey.
-#[derive(Debug)]
-enum Fussy {
-    Fine,
-    Encode,
-    Decode,
-    Result,
-    /// Made by the call; root cannot decode it.
-    Bad,
-    PanicEncode,
-    PanicDecode,
-}
-
-impl Serialize for Fussy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Encode => Err(serde::ser::Error::custom("not me")),
-            Self::PanicEncode => panic!("encoding, on purpose"),
-            Self::Fine => serializer.serialize_u8(0),
-            Self::Decode => serializer.serialize_u8(1),
-            Self::Result => serializer.serialize_u8(2),
-            Self::Bad => serializer.serialize_u8(9),
-            Self::PanicDecode => serializer.serialize_u8(10),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Fussy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u8::deserialize(deserializer)? {
-            0 => Ok(Self::Fine),
-            2 => Ok(Self::Result),
-            10 => panic!("decoding, on purpose"),
-            _ => Err(serde::de::Error::custom("not that")),
-        }
-    }
-}
-
-fn fuss(fussy: Fussy) -> Fussy {
-    if matches!(fussy, Fussy::Result) { Fussy::Encode } else { fussy }
 }
 
 fn what_cannot_be_encoded_or_decoded_fails_one_call() {
