@@ -248,7 +248,7 @@ fn broken_mpi_pool(accepted: bool) -> &'static str {
     }
 }
 
-/// What broke a pool, in words. No call does that: an error that was returned is the initializer's.
+/// The cause that broke a pool, in words. No call breaks one: a returned error is the initializer's.
 struct Broke<'a>(&'a Error);
 
 impl fmt::Display for Broke<'_> {

@@ -1,4 +1,4 @@
-//! What an [`Error`] is asked: the classes of Python's tree, and the causes.
+//! The questions to an [`Error`]: its class in Python's tree, and its cause.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

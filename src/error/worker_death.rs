@@ -79,7 +79,7 @@ impl fmt::Display for WorkerDeath {
 
 impl std::error::Error for WorkerDeath {}
 
-/// Who sends such a signal, as far as that is known.
+/// The sender of such a signal, as far as that is known.
 fn sender(signal: i32, by_pool: bool) -> &'static str {
     match (signal_name(signal), by_pool) {
         (Some("SIGKILL" | "SIGTERM"), true) => " from its pool",

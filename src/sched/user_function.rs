@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use crate::user_code;
 
-/// A function of the user's. What it captured may panic when it is dropped: that is logged, and goes
+/// A function of the user's. Its captures may panic when they are dropped: that is logged, and goes
 /// no further.
 pub(crate) struct UserFunction<F>(Option<F>);
 

@@ -1,4 +1,4 @@
-//! What tests of several programs share. Each program takes what it needs of it.
+//! The helpers that tests of several programs share. Each program takes those that it needs.
 #![allow(dead_code, unused_imports, reason = "no program uses all of it")]
 
 pub(crate) mod counter;

@@ -1,4 +1,4 @@
-//! What crosses and what does not: values, their encoding, its failures, their size.
+//! Values that cross, and those that do not: their encoding, its failures, their size.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests share. Nothing here sleeps or reads a clock to be in step with another thread.
+//! The helpers that these tests share. Nothing here sleeps or reads a clock to be in step with another thread.
 
 use std::collections::HashSet;
 use std::process::Command;

@@ -27,8 +27,8 @@ pub(crate) trait Dependency {
     /// The state of the call; `None` if the call is gone, and so has ended.
     fn snapshot(&self) -> Option<Snapshot>;
 
-    /// What the end of the call depends on. A thread that blocks passes `watch`, which is called
-    /// when the answer has changed.
+    /// The calls on which the end of this one depends. A thread that blocks passes `watch`, which is
+    /// called when the answer has changed.
     fn follows(&self, watch: OnChange) -> DependsOn;
 
     /// The members that a group still waits for.

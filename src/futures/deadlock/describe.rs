@@ -9,7 +9,7 @@ use crate::futures::call::current::PoolId;
 use crate::futures::call::dependency::Snapshot;
 use crate::futures::call::state::Phase;
 
-/// What to do about a deadlock.
+/// The cure for a deadlock.
 const ADVICE: &str = "; give a pool more workers, or continue the calls with `and_then` instead of \
                     waiting in them";
 const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";

@@ -11,8 +11,8 @@ pub(crate) struct DispatchedActions {
     /// How many were dispatched between one `stop` and the next, by how many those were before. None
     /// is zero.
     count: BTreeMap<u64, usize>,
-    /// The threads that are running one. What waits in one of them does not wait for these to end,
-    /// because it would wait for itself.
+    /// The threads that are running one. A wait in one of them does not wait for these to end, because
+    /// it would wait for itself.
     inside: Vec<ThreadId>,
 }
 

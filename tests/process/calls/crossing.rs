@@ -1,4 +1,4 @@
-//! What crosses and what does not: values, their encoding, its failures.
+//! Values that cross, and those that do not: their encoding, its failures.
 
 use concurrent::Error;
 use concurrent::futures::{MapOptions, ProcessPoolExecutor};

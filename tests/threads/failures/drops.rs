@@ -1,4 +1,4 @@
-//! Who drops what, where, and how often; and drops that panic.
+//! Drops: by which thread, and how often; and drops that panic.
 
 use concurrent::Error;
 use concurrent::futures::{ReturnWhen, ThreadPoolExecutor, wait};

@@ -1,4 +1,4 @@
-//! What comes out when a call fails: panics, `Err`s, and failures that nobody looks at.
+//! The failures of calls: panics, `Err`s, and failures that are not looked at.
 
 use std::io;
 use std::num::ParseIntError;

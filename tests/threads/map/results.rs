@@ -1,4 +1,4 @@
-//! What a map gives: the results, in order, in chunks, and errors in their places.
+//! The results of a map: in order, in chunks, and errors in their places.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,7 +6,7 @@ use super::{Handover, Progress};
 use crate::sync::outcomes::{EVERY_INTERLEAVING, outcomes};
 use crate::sync::{Condvar, JoinHandle, Mutex, spawn, wait_until, yield_now};
 
-/// What the threads are handed.
+/// The things that are handed to the threads.
 enum Piece {
     Notes(u8),
     /// Blocks until the other was noted.

@@ -51,7 +51,7 @@ struct ThreadsState {
     handles: Vec<JoinHandle<()>>,
 }
 
-/// What the watchdog finds in a check.
+/// The result of the watchdog's check.
 pub(super) enum Activity {
     /// No user code runs, or has run since the last check.
     Quiet,
