@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use concurrent::futures::process::{OnWorkerDeath, ResourceLimit, SharedBytes};
@@ -139,24 +140,31 @@ fn under_load(load: &Load, time: Duration, seed: u64) -> Vec<Sample> {
             part(virtual_events, 7),
         ];
         let runner = scope.spawn(move || while scheduler.run_forever().is_err() {});
-        let stop = Stop(scheduler);
+        let runner = Runner { scheduler, runner: &runner };
         let samples = watch(load, time);
         parts.into_iter().for_each(|part| part.join().unwrap());
         while !scheduler.is_empty() {
             std::thread::yield_now(); // the last are due within milliseconds
         }
-        drop(stop);
-        runner.join().unwrap();
+        drop(runner);
         samples
     })
 }
 
-/// Ends the run of a scheduler, also when a part of the load has failed.
-struct Stop<'a>(&'a Scheduler);
+/// Ends the runs of a scheduler, also when a part of the load has failed.
+struct Runner<'a, 'scope> {
+    scheduler: &'a Scheduler,
+    runner: &'a ScopedJoinHandle<'scope, ()>,
+}
 
-impl Drop for Stop<'_> {
+impl Drop for Runner<'_, '_> {
     fn drop(&mut self) {
-        self.0.stop();
+        // Again and again: a run that is stopped while its last action fails returns that error, and the
+        // next run is not stopped.
+        while !self.runner.is_finished() {
+            self.scheduler.stop();
+            std::thread::yield_now();
+        }
     }
 }
 

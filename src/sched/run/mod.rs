@@ -177,7 +177,9 @@ impl<T: TimePoint> Scheduler<T> {
     ///
     /// A sleeping run wakes up, unless it is inside a delay function of yours; then it ends when
     /// that returns. The events stay queued. Runs that begin later are not affected: to stop a run
-    /// that may not have begun, enter an event that calls this, as [`run_forever`] shows.
+    /// that may not have begun, enter an event that calls this, as [`run_forever`] shows. A run that
+    /// is stopped while its last action fails returns that error: a loop that begins another run
+    /// after each error needs a flag of its own that ends it.
     ///
     /// # Blocking
     ///
