@@ -19,6 +19,9 @@ use crate::sample::Sample;
 const PERIOD: Duration = Duration::from_secs(1);
 const SAMPLES: u32 = 40;
 
+/// How long a load may take to end: its calls have deadlines of five seconds.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// State that all kinds of load share.
 #[derive(Default)]
 struct Load {
@@ -120,27 +123,43 @@ fn under_load(load: &Load, time: Duration, seed: u64) -> Vec<Sample> {
     let scheduler = Scheduler::builder().dispatch(dispatch).build();
     std::thread::scope(|scope| {
         let (threads, processes, scheduler) = (&threads, &processes, &scheduler);
-        let part = |work: fn(&Load, &Parts<'_>, &mut Random), number: u64| {
+        let started = |name: &str, work| {
+            let thread = std::thread::Builder::new().name(name.into());
+            thread.spawn_scoped(scope, work).unwrap()
+        };
+        let part = |name, work: fn(&Load, &Parts<'_>, &mut Random), number: u64| {
             let parts = Parts { threads, processes, scheduler };
-            scope.spawn(move || {
+            let work: Box<dyn FnOnce() + Send> = Box::new(move || {
                 let _over = Over(load);
                 let mut random = Random::new(seed + number);
                 while load.goes_on() {
                     work(load, &parts, &mut random);
                 }
-            })
+            });
+            started(name, work)
         };
         let parts = [
-            part(thread_calls, 1),
-            part(thread_calls, 2),
-            part(process_calls, 3),
-            part(process_calls, 4),
-            part(faults, 5),
-            part(events, 6),
-            part(virtual_events, 7),
+            part("threads 1", thread_calls, 1),
+            part("threads 2", thread_calls, 2),
+            part("processes 1", process_calls, 3),
+            part("processes 2", process_calls, 4),
+            part("faults", faults, 5),
+            part("events", events, 6),
+            part("virtual events", virtual_events, 7),
         ];
-        let runner = scope.spawn(move || while scheduler.run_forever().is_err() {});
+        let runs = Box::new(move || while scheduler.run_forever().is_err() {});
+        let runner = started("runner", runs);
         let runner = Runner { scheduler, runner: &runner };
+        let (ended, end) = mpsc::channel::<()>();
+        started(
+            "watchdog",
+            Box::new(move || {
+                if end.recv_timeout(time + LIMIT) == Err(RecvTimeoutError::Timeout) {
+                    tell_where(processes, threads, scheduler);
+                }
+            }),
+        );
+        let _ended = ended; // dropped before the scope waits for the watchdog
         let samples = watch(load, time);
         parts.into_iter().for_each(|part| part.join().unwrap());
         while !scheduler.is_empty() {
@@ -149,6 +168,27 @@ fn under_load(load: &Load, time: Duration, seed: u64) -> Vec<Sample> {
         drop(runner);
         samples
     })
+}
+
+/// Ends a load that hangs, and says of each thread whether it lives and in what it waits.
+fn tell_where(
+    processes: &ProcessPoolExecutor,
+    threads: &ThreadPoolExecutor,
+    scheduler: &Scheduler,
+) {
+    eprintln!("the load did not end: {} events queued", scheduler.len());
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, waits_in, call) = (read("comm"), read("wchan"), read("syscall"));
+        eprintln!("{}: {waits_in}, {}", name.trim(), call.trim());
+    }
+    for child in children(std::process::id()) {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+        eprintln!("worker process {child}: {state}");
+    }
+    eprintln!("{:#?}\n{:#?}", processes.stats(), threads.stats());
+    std::process::abort();
 }
 
 /// Ends the runs of a scheduler, also when a part of the load has failed.
