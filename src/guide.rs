@@ -17,7 +17,7 @@
 //! | [Speed](speed) | compare it with other crates |
 //!
 //! The pages are the files of `docs/guide`. Their programs are compiled and run with the tests; those
-//! about worker processes need Linux.
+//! about worker processes need Linux and the feature `process`.
 
 /// A module that consists of a page of `docs/guide`: `page!(name, "file", pictures, condition)`. The
 /// programs of the page are tested if the condition holds.
@@ -67,12 +67,22 @@ macro_rules! page {
     };
 }
 
-page!(coming_from_python, "coming_from_python.md", [], target_os = "linux");
+page!(
+    coming_from_python,
+    "coming_from_python.md",
+    [],
+    all(feature = "process", target_os = "linux")
+);
 page!(departures, "departures.md", []);
-page!(choosing, "choosing.md", []);
-page!(cancelling, "cancelling.md", ["future"], target_os = "linux");
+page!(choosing, "choosing.md", [], feature = "process");
+page!(cancelling, "cancelling.md", ["future"], all(feature = "process", target_os = "linux"));
 page!(errors, "errors.md", ["wait_graph"]);
-page!(process_pools, "process_pools.md", ["process_pool"], target_os = "linux");
+page!(
+    process_pools,
+    "process_pools.md",
+    ["process_pool"],
+    all(feature = "process", target_os = "linux")
+);
 page!(mpi, "mpi.md", [], all(feature = "mpi", target_os = "linux"));
 page!(schedulers, "schedulers.md", []);
 page!(async_code, "async.md", []);

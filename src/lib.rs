@@ -1,4 +1,8 @@
 #![doc = include_str!("../docs/guide/pictures/overview.md")]
+#![cfg_attr(
+    not(all(feature = "process", target_os = "linux")),
+    allow(rustdoc::broken_intra_doc_links, reason = "some lead to what this build does not have")
+)]
 //! Python's `sched` and `concurrent.futures` for Rust: the same concepts under the same names with the
 //! same semantics, made safe by types.
 //!
@@ -53,7 +57,8 @@
 //! execution of the program, which stops at [`init`](futures::process::init) and takes calls. More in
 //! [the guide](guide::process_pools).
 //!
-//! ```
+#![cfg_attr(all(feature = "process", target_os = "linux"), doc = "```")]
+#![cfg_attr(not(all(feature = "process", target_os = "linux")), doc = "```ignore")]
 //! use concurrent::Error;
 //! use concurrent::futures::ProcessPoolExecutor;
 //! use concurrent::futures::process::{self, OnWorkerDeath};
@@ -105,12 +110,12 @@
 //! | for | see |
 //! | --- | --- |
 //! | a pool of threads and its settings | [`ThreadPoolExecutor`](futures::ThreadPoolExecutor), [`ThreadPoolBuilder`](futures::ThreadPoolBuilder) |
-//! | a pool of worker processes (Linux) | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor), [`process`](futures::process) |
+//! | a pool of worker processes (Linux, feature `process`) | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor), [`process`](futures::process) |
 //! | a pool of the ranks of an MPI program (Linux, feature `mpi`) | `MpiPoolExecutor`, the module `futures::mpi` |
 //! | one call | [`Future`](futures::Future) |
 //! | many calls | [`wait`](futures::wait), [`as_completed`](futures::as_completed), [`Map`](futures::Map) |
 //! | a pool's queue, order, workers, numbers | [`ThreadPoolBuilder`](futures::ThreadPoolBuilder), [`FullQueue`](futures::FullQueue), [`Discipline`](futures::Discipline), [`PoolStats`](futures::PoolStats) |
-//! | code that runs on any executor | [`Executor`](futures::Executor) |
+//! | code that runs on any executor (feature `process`) | [`Executor`](futures::Executor) |
 //! | writing an executor | [`Promise`](futures::Promise) |
 //! | events, recurring ones, when to run them | [`Scheduler`](sched::Scheduler), [`Event`](sched::Event), [`Every`](sched::Every) |
 //! | time that is not the system's | [`TimePoint`](sched::TimePoint), [`VirtualClock`](sched::VirtualClock), [`Float`](sched::Float) |
@@ -150,8 +155,14 @@
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
+//! | `process` | on | [`ProcessPoolExecutor`](futures::ProcessPoolExecutor) and the module [`process`](futures::process) (Linux); the portable trait [`Executor`](futures::Executor), whose bounds are serde's; `deep-stacks` |
+//! | `deep-stacks` | on | stack for calls that wait for calls, to any depth; building it needs a C compiler, for a few lines of assembler |
+//! | `mpi` | off | the module `futures::mpi`: calls on the ranks of an MPI program (Linux; needs an MPI library); `process` |
 //! | `trace` | off | the module `trace`: a timeline of calls for Chrome and Perfetto |
-//! | `mpi` | off | the module `futures::mpi`: calls on the ranks of an MPI program (Linux; needs an MPI library) |
+//!
+//! With `default-features = false` the crate is pools of threads and schedulers. Without `deep-stacks`, waits in
+//! calls nest as deeply as the [stack of a worker](futures::ThreadPoolBuilder::stack_size) allows; one that is
+//! too deep fails with [`Error::Deadlock`].
 //!
 //! # What may cross threads
 //!
@@ -206,6 +217,6 @@ pub use error::{Cause, Error, Outcome, Panic, Result, WorkerDeath};
 pub(crate) const LOG_TARGET: &str = "concurrent";
 
 /// The README's programs are compiled and run with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "process", target_os = "linux"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

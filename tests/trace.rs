@@ -131,10 +131,10 @@ fn what_was_not_recorded_is_not_there() {
     assert_eq!(format!("{:?}", trace::stop()), "Trace(0 calls)");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "process", target_os = "linux"))]
 concurrent::process_worker_hook!();
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "process", target_os = "linux"))]
 #[test]
 fn a_call_in_another_process_has_a_beginning_and_an_end() {
     let _one = recorder();

@@ -87,7 +87,7 @@ impl Error {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_os = "linux")] {
+    /// # #[cfg(all(target_os = "linux", feature = "process"))] {
     /// use concurrent::futures::ProcessPoolExecutor;
     ///
     /// concurrent::futures::process::init();

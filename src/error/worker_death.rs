@@ -9,7 +9,7 @@ use std::fmt;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_os = "linux")] {
+/// # #[cfg(all(target_os = "linux", feature = "process"))] {
 /// use concurrent::futures::process::{self, OnWorkerDeath, ProcessPoolExecutor};
 ///
 /// process::init();
@@ -90,7 +90,7 @@ fn sender(signal: i32, by_pool: bool) -> &'static str {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "process"))]
 fn signal_name(signal: i32) -> Option<&'static str> {
     macro_rules! names {
         ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
@@ -107,8 +107,8 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     known.or(real_time.contains(&signal).then_some("a real-time signal"))
 }
 
-/// Elsewhere no pool has worker processes.
-#[cfg(not(target_os = "linux"))]
+/// Without worker processes there is none.
+#[cfg(not(all(target_os = "linux", feature = "process")))]
 fn signal_name(_: i32) -> Option<&'static str> {
     None
 }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "process"))]
     fn a_signal_has_its_name_and_its_sender() {
         let by = |signal, by_pool| {
             WorkerDeath { signal: Some(signal), by_pool, ..WorkerDeath::default() }.to_string()

@@ -138,18 +138,20 @@ mod future;
 mod map;
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub mod mpi;
-#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+#[cfg(all(not(concurrent_loom), feature = "process"))]
 pub mod process;
-#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "process"))]
 mod remote;
-#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+#[cfg(all(target_os = "linux", not(concurrent_loom), feature = "process"))]
 mod sys;
 mod thread;
 mod wait;
 
 pub use call::assist::RunInPlace;
 pub use call::cancel_token::{CancelToken, is_cancel_requested};
-pub use executor::{Executor, Portable, ShutdownOptions, ShutdownReport};
+#[cfg(feature = "process")]
+pub use executor::{Executor, Portable};
+pub use executor::{ShutdownOptions, ShutdownReport};
 pub use future::Future;
 pub use future::awaiting::Awaiting;
 pub use future::join::{first_ok, join_all};
@@ -158,7 +160,7 @@ pub use future::then::IntoCall;
 pub use map::{Map, MapOptions};
 #[cfg(all(target_os = "linux", not(concurrent_loom), feature = "mpi"))]
 pub use mpi::MpiPoolExecutor;
-#[cfg(all(target_os = "linux", not(concurrent_loom)))]
+#[cfg(all(not(concurrent_loom), feature = "process"))]
 pub use process::ProcessPoolExecutor;
 pub use thread::{
     Discipline, FullQueue, PoolStats, Scope, ScopedFuture, ThreadPoolBuilder, ThreadPoolExecutor,

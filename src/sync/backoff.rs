@@ -42,7 +42,7 @@ pub(crate) fn spin_until_time(time: Instant) {
 mod imp {
     use std::thread::yield_now;
     use std::time::Duration;
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "process"))]
     use std::time::Instant;
 
     /// How many rounds a thread spends in which way.
@@ -64,7 +64,7 @@ mod imp {
 
         /// Between two processes, for as long as the caller wants to. To wake one takes longer than a
         /// short call, above all where an idle processor is stopped.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", feature = "process"))]
         const PROCESSES: Self = Self { spins: 0, yields: u32::MAX, longest_pause: Duration::ZERO };
 
         /// Between two ranks, while replies are to come. MPI has nothing that a thread could sleep on.
@@ -116,16 +116,16 @@ mod imp {
     }
 
     /// How long to spin for another process: a little longer than it takes to be woken.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "process"))]
     pub(crate) const SPIN: Duration = Duration::from_micros(50);
 
     /// How long to spin for another process before something else is done first.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "process"))]
     pub(crate) const SHORT_SPIN: Duration = Duration::from_micros(5);
 
     /// Spins until `ready` is true, for another process, or until the deadline; returns whether it is.
     /// With one processor it returns false at once: the other process could not run meanwhile.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "process"))]
     pub(crate) fn spin_until_deadline(deadline: Instant, mut ready: impl FnMut() -> bool) -> bool {
         static ALONE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
         let count = || std::thread::available_parallelism().map_or(1, usize::from);

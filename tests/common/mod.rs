@@ -10,7 +10,7 @@ pub(crate) mod random;
 pub(crate) mod sync;
 pub(crate) mod watchdog;
 
-#[cfg(all(target_os = "linux", not(miri)))]
+#[cfg(all(feature = "process", target_os = "linux", not(miri)))]
 pub(crate) mod executor_promises;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc;

@@ -9,9 +9,8 @@ use super::continuation::Continuations;
 use super::current::worker_of;
 use super::dependency::{Dependency, DependencyRef, DependsOn};
 use super::run::{RunObserver, execute};
+use super::stack::on_enough_stack;
 use super::state::{Phase, State};
-#[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
-use crate::user_code::catch;
 
 /// Which of the calls on which a call depends are run in place.
 #[derive(Clone, Copy, Debug)]
@@ -160,24 +159,4 @@ impl RunObserver for Nested<'_> {
     fn stop_flag(&self) -> Option<StopFlag> {
         Some(self.0.stop_flag())
     }
-}
-
-/// Runs `body`, which does not unwind; on a fresh piece of stack if this one is nearly used up, so
-/// that calls can nest without a limit. `None`, without running it, if the system has no more
-/// memory for stacks.
-#[cfg(not(any(miri, concurrent_loom, concurrent_tsan)))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
-    const RED_ZONE: usize = 128 * 1024;
-    const PIECE: usize = 2 * 1024 * 1024;
-    if stacker::remaining_stack().is_some_and(|left| left >= RED_ZONE) {
-        return Some(body());
-    }
-    // `grow` panics, before it calls anything, if the system refuses the memory.
-    catch(|| stacker::grow(PIECE, body)).ok()
-}
-
-// ThreadSanitizer loses track of a thread whose stack changes.
-#[cfg(any(miri, concurrent_loom, concurrent_tsan))]
-pub(crate) fn on_enough_stack<R>(body: impl FnOnce() -> R) -> Option<R> {
-    Some(body())
 }

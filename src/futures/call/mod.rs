@@ -14,6 +14,7 @@ pub(crate) mod in_place;
 pub(crate) mod pair_arc;
 pub(crate) mod run;
 pub(crate) mod shared_state;
+pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod trace_hooks;
 pub(crate) mod wait_assist;

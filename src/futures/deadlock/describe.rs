@@ -12,7 +12,11 @@ use crate::futures::call::state::Phase;
 /// The cure for a deadlock.
 const ADVICE: &str = "; give a pool more workers, or continue the calls with `and_then` instead of \
                     waiting in them";
+#[cfg(feature = "deep-stacks")]
 const NO_STACK: &str = "; it could run that call itself, but the system gives it no more stack";
+#[cfg(not(feature = "deep-stacks"))]
+const NO_STACK: &str = "; it could run that call itself, but has no more stack: set a larger `stack_size`, \
+                        or build with the feature `deep-stacks`";
 
 impl<'a> View<'a> {
     pub(super) fn advice(&self, key: ThreadKey) -> &'static str {

@@ -178,7 +178,7 @@ impl<T> Future<T> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_os = "linux")] {
+    /// # #[cfg(all(target_os = "linux", feature = "process"))] {
     /// use concurrent::Error;
     /// use concurrent::futures::ProcessPoolExecutor;
     ///

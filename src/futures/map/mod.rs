@@ -1,7 +1,7 @@
 //! [`Map`]: the iterator that `map` returns.
 
 mod options;
-mod piece;
+pub(crate) mod piece;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::iter::FusedIterator;
 use std::time::Instant;
 
 pub use self::options::MapOptions;
-pub(crate) use self::piece::{Piece, fail_each, run_chunk};
+pub(crate) use self::piece::{Piece, run_chunk};
 use crate::error::{Error, Result};
 use crate::futures::wait::wait_set::WaitSet;
 use crate::sync::deadline_after;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::channel::message::Message;
 use super::pool::ProcessPoolExecutor;
-use super::settings::{OnWorkerDeath, ProcessSettings};
+use super::settings::ProcessSettings;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
-use crate::futures::process::resource_limit::ResourceLimit;
+use crate::futures::process::options::{OnWorkerDeath, ResourceLimit};
 use crate::futures::remote::initializer::{DEFAULT_MESSAGE_LIMIT, EncodedInitializer};
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;

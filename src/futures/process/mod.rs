@@ -4,7 +4,7 @@
 //! They are for work that may crash, leak, hang or need to be killed, and for code that must not
 //! share memory. A call is a function (or a closure that captures nothing) and an argument that
 //! serde can serialise; everything else is as with [threads](crate::futures::ThreadPoolExecutor).
-//! Linux only: other systems do not have this module.
+//! Linux only: on other systems the names are here, and to make a pool is an error that says so.
 //!
 //! # In a program
 //!
@@ -90,27 +90,44 @@
 // in `parent/` then `supervisor`, `reply_reader.rs`, `answered.rs` and `worker_exit.rs`;
 // `child/main_loop.rs` (the worker); `../remote/function_id.rs` (how a function crosses).
 
+#[cfg(target_os = "linux")]
 mod builder;
+#[cfg(target_os = "linux")]
 mod channel;
+#[cfg(target_os = "linux")]
 pub(super) mod child;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod fuzz;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(target_os = "linux")]
 pub(super) mod handshake;
+pub(super) mod options;
+#[cfg(target_os = "linux")]
 pub(super) mod parent;
+#[cfg(target_os = "linux")]
 mod pool;
+#[cfg(target_os = "linux")]
 pub(super) mod resource_limit;
+#[cfg(target_os = "linux")]
 pub(super) mod settings;
 mod stats;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
 
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use super::remote::images::Constructor;
+#[cfg(target_os = "linux")]
 pub use super::remote::shared_bytes::SharedBytes;
+#[cfg(target_os = "linux")]
 pub use builder::ProcessPoolBuilder;
+#[cfg(target_os = "linux")]
 pub use child::init::{hook, init};
+pub use options::{OnWorkerDeath, ResourceLimit};
+#[cfg(target_os = "linux")]
 pub use pool::ProcessPoolExecutor;
-pub use resource_limit::ResourceLimit;
-pub use settings::OnWorkerDeath;
 pub use stats::ProcessPoolStats;
+#[cfg(not(target_os = "linux"))]
+pub use unsupported::{ProcessPoolBuilder, ProcessPoolExecutor, SharedBytes, init};

@@ -1,58 +1,12 @@
-//! [`ResourceLimit`]: limits on what a worker process may use.
+//! Sets each [`ResourceLimit`] in a worker.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::handshake::Limits;
+use super::options::ResourceLimit;
 use crate::futures::sys::limits::get;
-
-/// A limit on a resource of a worker process: the setting of
-/// [`ProcessPoolBuilder::limit`](crate::futures::process::ProcessPoolBuilder::limit).
-///
-/// A worker sets it for itself before it takes its first call. If it is above the limit that the
-/// program itself has, workers fail to start.
-///
-/// # Python
-///
-/// The constants `RLIMIT_*` of the module `resource`.
-///
-/// # Examples
-///
-/// ```
-/// use concurrent::futures::process::{self, ProcessPoolExecutor, ResourceLimit};
-///
-/// process::init();
-/// fn open_files(up_to: usize) -> usize {
-///     let files = (0..up_to).map_while(|_| std::fs::File::open("/dev/null").ok());
-///     files.collect::<Vec<_>>().len()
-/// }
-///
-/// let builder = ProcessPoolExecutor::builder().max_workers(1);
-/// let pool = builder.limit(ResourceLimit::OpenFiles, 64).build()?;
-/// assert!(pool.submit(open_files, 100)?.into_result()? < 64);
-/// # Ok::<(), concurrent::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ResourceLimit {
-    /// Bytes of address space (`RLIMIT_AS`).
-    AddressSpace,
-    /// Bytes of heap and private mappings (`RLIMIT_DATA`).
-    Data,
-    /// Seconds of processor time in the whole life of one worker (`RLIMIT_CPU`).
-    ///
-    /// SIGXCPU then ends the worker or, if it handles that, SIGKILL one second later.
-    CpuSeconds,
-    /// One more than the highest file descriptor (`RLIMIT_NOFILE`).
-    OpenFiles,
-    /// Bytes of a file that a call writes (`RLIMIT_FSIZE`).
-    ///
-    /// Writing more ends the worker (SIGXFSZ). Arguments and results may be larger.
-    FileSize,
-    /// Bytes of a core dump (`RLIMIT_CORE`).
-    CoreDump,
-}
 
 impl ResourceLimit {
     const ALL: [(Self, Resource, &str); 6] = [

@@ -6,47 +6,9 @@ use std::time::Duration;
 
 use super::channel::message::Message;
 use super::channel::sender::{Sender, Unsent};
-use super::resource_limit::ResourceLimit;
+use super::options::{OnWorkerDeath, ResourceLimit};
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
-
-/// The policy for the death of a worker process: the setting of
-/// [`ProcessPoolBuilder::on_worker_death`](super::ProcessPoolBuilder::on_worker_death).
-///
-/// Only the call that the worker had begun is in doubt. The calls sent to it after that one were
-/// not started; under all policies but the first they run elsewhere.
-///
-/// # Python
-///
-/// A worker's death always breaks the pool.
-///
-/// # Examples
-///
-/// ```
-/// use concurrent::{Error, futures::process::{self, OnWorkerDeath, ProcessPoolExecutor}};
-///
-/// process::init();
-/// let policy = OnWorkerDeath::FailCall;
-/// let pool = ProcessPoolExecutor::builder().max_workers(1).on_worker_death(policy).build()?;
-/// let crash = pool.submit(|code| -> u8 { std::process::exit(code) }, 3)?;
-/// assert!(matches!(crash.into_result(), Err(Error::WorkerDied(_))));
-/// assert_eq!(pool.submit(|n: u8| n + 1, 1)?.into_result()?, 2); // in a new worker
-/// # Ok::<(), Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnWorkerDeath {
-    /// The pool is broken, as in Python: all pending and running calls fail with
-    /// [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
-    #[default]
-    BreakPool,
-    /// The call fails with [`Error::WorkerDied`](crate::Error::WorkerDied), and the worker is
-    /// replaced.
-    FailCall,
-    /// The call runs again, up to this many times, and then fails as with `FailCall`: for calls
-    /// that may be begun more than once.
-    Retry(u32),
-}
 
 /// Checked settings; see [`ProcessPoolBuilder`](super::ProcessPoolBuilder) for what they mean.
 pub(crate) struct ProcessSettings {

@@ -1,6 +1,8 @@
 //! [`ProcessPoolStats`]: what a pool has done and does.
 
+#[cfg(target_os = "linux")]
 use super::parent::manager::PoolManager;
+#[cfg(target_os = "linux")]
 use super::parent::worker_state::WorkerPhase;
 
 /// The state and the totals of a process pool, at one moment; see
@@ -41,6 +43,7 @@ pub struct ProcessPoolStats {
     pub killed: u64,
 }
 
+#[cfg(target_os = "linux")]
 impl PoolManager {
     pub(crate) fn stats(&self) -> ProcessPoolStats {
         let state = self.state.lock();

@@ -14,7 +14,8 @@ use super::protocol::FunctionToken;
 use super::reply::ReplyHandler;
 use crate::error::{Error, Result};
 use crate::futures::executor::Portable;
-use crate::futures::map::{MapOptions, Piece, fail_each};
+use crate::futures::map::piece::fail_each;
+use crate::futures::map::{MapOptions, Piece};
 use crate::futures::{Future, Promise};
 
 /// A pool whose calls are sent as bytes.

@@ -12,9 +12,13 @@ use super::shared::{PoolSettings, PoolShared};
 use super::stats::{PoolStats, stats_of};
 use super::worker::is_thread_of;
 use crate::error::Result;
+#[cfg(feature = "process")]
 use crate::futures::Future;
 use crate::futures::call::state::Phase;
-use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
+#[cfg(feature = "process")]
+use crate::futures::executor::{Portable, impl_executor};
+use crate::futures::executor::{ShutdownOptions, ShutdownReport};
+#[cfg(feature = "process")]
 use crate::futures::map::{Map, MapOptions};
 use crate::sync::deadline_after;
 use crate::user_code::install_hook;
@@ -308,6 +312,7 @@ impl Default for ThreadPoolExecutor {
     }
 }
 
+#[cfg(feature = "process")]
 impl_executor!(ThreadPoolExecutor);
 
 // A panic leaves no pool half changed, because user code runs outside of its locks.

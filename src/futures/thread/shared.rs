@@ -18,8 +18,8 @@ use crate::futures::call::Call;
 use crate::futures::call::assist::RunInPlace;
 use crate::futures::call::cancel_token::StopFlag;
 use crate::futures::call::current::PoolId;
-use crate::futures::call::in_place::on_enough_stack;
 use crate::futures::call::run::{CallName, NameOf, QueuedFn, RunObserver};
+use crate::futures::call::stack::{note_worker_stack, on_enough_stack, worker_stack};
 use crate::futures::deadlock::{PoolCapacity, forget_pool, register_pool};
 use crate::futures::map::{MapOptions, Piece, run_chunk};
 use crate::sync::{JoinHandle, spawn};
@@ -129,7 +129,11 @@ impl PoolShared {
     ) -> std::io::Result<JoinHandle<()>> {
         let pool = Arc::clone(self);
         let name = format!("{}_{index}", self.prefix);
-        spawn(name, self.settings.stack_size, move || work(pool, status))
+        let size = worker_stack(self.settings.stack_size);
+        spawn(name, size, move || {
+            note_worker_stack(size);
+            work(pool, status);
+        })
     }
 
     /// Queues `function`; its call is named for `N`.

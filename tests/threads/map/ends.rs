@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{Executor, MapOptions, ShutdownOptions};
+use concurrent::futures::{MapOptions, ShutdownOptions};
 
 use super::{options, values};
 use crate::support::{Busy, Gate, MOMENT, pool, tick, timely, until};
@@ -229,8 +229,12 @@ fn a_map_with_options_on_a_closed_pool_fails_at_the_call() {
         for options in [options(), options().buffer_size(2), options().unordered(true)] {
             let refused = pool.map_with(options, |n: i32| n, 0..9);
             assert!(matches!(refused, Err(Error::Shutdown)), "{options:?}");
-            let refused = Executor::map_with(&pool, options, |n: i32| n, 0..9);
-            assert!(matches!(refused, Err(Error::Shutdown)), "{options:?}, by the trait");
+            #[cfg(feature = "process")]
+            {
+                use concurrent::futures::Executor;
+                let refused = Executor::map_with(&pool, options, |n: i32| n, 0..9);
+                assert!(matches!(refused, Err(Error::Shutdown)), "{options:?}, by the trait");
+            }
             assert!(pool.map_with(options, |n: i32| n, 0..0).unwrap().next().is_none());
         }
     });

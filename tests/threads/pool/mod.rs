@@ -1,6 +1,7 @@
 //! The pool: its workers, its settings, and what it says of itself.
 
 mod execute;
+#[cfg(feature = "process")]
 mod executor_trait;
 mod hooks;
 mod initializers;

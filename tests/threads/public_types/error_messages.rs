@@ -27,6 +27,7 @@ fn each_message_says_what_happened() {
             Error::BrokenPromise,
             "the executor dropped the promise of the call without completing it",
         ),
+        #[cfg(all(feature = "process", target_os = "linux"))] // which have the name of the signal
         (
             died.clone(),
             "worker process 12 was ended by signal 9 (SIGKILL), as the system does when memory \

@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use concurrent::futures::{
-    AsCompleted, AsCompletedTimeout, Awaiting, CancelToken, DoneAndNotDone, Executor, Future, Map,
+    AsCompleted, AsCompletedTimeout, Awaiting, CancelToken, DoneAndNotDone, Future, Map,
     MapOptions, Promise, ReturnWhen, ShutdownOptions, ShutdownReport, ThreadPoolBuilder,
     ThreadPoolExecutor,
 };
@@ -113,7 +113,7 @@ fn the_table_of_what_may_cross_threads_is_true() {
     row!(CancelToken: true, true, true);
     row!(ThreadPoolExecutor: true, true, true);
     row!(ThreadPoolBuilder: true, true, false);
-    #[cfg(target_os = "linux")]
+    #[cfg(all(feature = "process", target_os = "linux"))]
     {
         row!(concurrent::futures::ProcessPoolExecutor: true, true, true);
         row!(concurrent::futures::process::ProcessPoolBuilder: true, false, false);
@@ -160,8 +160,10 @@ fn every_public_type_can_be_printed() {
     assert!(!format!("{:?}", std::future::IntoFuture::into_future(future)).is_empty());
 }
 
-fn takes_any(_: &impl Executor) {}
+#[cfg(feature = "process")]
+fn takes_any(_: &impl concurrent::futures::Executor) {}
 
+#[cfg(feature = "process")]
 #[test]
 fn a_pool_is_a_portable_executor() {
     takes_any(&ThreadPoolExecutor::default());

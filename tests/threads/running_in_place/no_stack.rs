@@ -13,6 +13,9 @@ type Calls = Arc<Mutex<Vec<Arc<Future<usize>>>>>;
 /// Needs more stack than there is, if it is deep enough.
 const DEEP: usize = 20_000;
 
+/// How deep it goes at least: without `deep-stacks` a worker has 2 MiB.
+const LEAST: usize = if cfg!(feature = "deep-stacks") { 100 } else { 3 };
+
 fn room() -> [u8; 64 << 10] {
     std::hint::black_box([1; 64 << 10])
 }
@@ -55,7 +58,7 @@ fn calls_that_wait_for_calls_end_and_so_does_what_was_not_run_in_place() {
         let (inner, known) = (Arc::clone(&pool), Arc::clone(&calls));
         let top = pool.spawn(move || level(&inner, &known, DEEP)).unwrap();
         let reached = top.into_result().unwrap();
-        assert!((100..DEEP).contains(&reached), "{reached}");
+        assert!((LEAST..DEEP).contains(&reached), "{reached}");
         // The last one was left in the queue; now the worker takes it, and it goes on as deep.
         for n in 0.. {
             let Some(call) = calls.lock().unwrap().get(n).cloned() else { break };
@@ -96,7 +99,7 @@ fn a_call_that_a_full_queue_leaves_to_its_submitter_is_refused() {
             (submits(&inner, &tell, DEEP), fills)
         });
         let (reached, fills) = top.unwrap().into_result().unwrap();
-        assert!((100..DEEP).contains(&reached), "{reached}");
+        assert!((LEAST..DEEP).contains(&reached), "{reached}");
         assert!(matches!(*refused.lock().unwrap(), Some(Error::QueueFull)));
         assert_eq!(fills.into_result().unwrap(), 7);
     });

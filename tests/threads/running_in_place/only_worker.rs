@@ -27,13 +27,20 @@ fn chain(pool: &Pool, length: usize) -> Result<usize, Error> {
     Ok(pool.spawn(move || chain(&inner, rest))?.into_result()?? + 1)
 }
 
+/// Without `deep-stacks` it goes as deep as the stack of the worker allows.
 #[test]
 fn a_chain_of_a_hundred_thousand_waits_on_one_worker_returns() {
     timely(|| {
         let pool = shared_pool(1);
         let inner = Arc::clone(&pool);
         let length = pool.spawn(move || chain(&inner, 100_000)).unwrap().into_result().unwrap();
-        assert_eq!(length.unwrap(), 100_000);
+        if cfg!(any(feature = "deep-stacks", miri)) {
+            assert_eq!(length.unwrap(), 100_000);
+        } else {
+            let error = length.unwrap_err();
+            assert!(matches!(error, Error::Deadlock(_)), "{error}");
+            assert!(error.to_string().contains("a larger `stack_size`"), "{error}");
+        }
     });
 }
 
@@ -223,7 +230,7 @@ fn what_follows_calls_run_in_place_nests_as_deep_as_it_pleases() {
         timely(move || {
             let pool = shared_pool(1);
             let inner = Arc::clone(&pool);
-            let depth = if cfg!(miri) { 5 } else { 3_000 };
+            let depth = if cfg!(all(feature = "deep-stacks", not(miri))) { 3_000 } else { 5 };
             let call = pool.spawn(move || after_each_other(&inner, after, depth)).unwrap();
             assert_eq!(call.into_result().unwrap(), depth, "{after:?}");
         });

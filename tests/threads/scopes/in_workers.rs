@@ -83,7 +83,7 @@ fn deep(pool: &Pool, depth: usize) -> usize {
 
 #[test]
 fn a_deep_nest_of_scopes_in_one_worker_does_not_overflow_the_stack() {
-    let depth = if cfg!(miri) { 10 } else { 10_000 };
+    let depth = if cfg!(all(feature = "deep-stacks", not(miri))) { 10_000 } else { 10 };
     assert_eq!(in_only_worker(move |pool| deep(pool, depth)), depth);
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::coordinator::{Coordinator, DeferredEnd};
 use super::delivery::MpiCallRef;
 use super::pool_state::{LoopEnd, PoolState};
-use crate::futures::call::in_place::on_enough_stack;
+use crate::futures::call::stack::on_enough_stack;
 use crate::futures::call::wait_assist::{self, WaitAssist};
 use crate::futures::mpi::transport::{Fault, Transport};
 use crate::sync::backoff::{Backoff, BackoffPolicy};

@@ -16,7 +16,7 @@ use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::child::run::LOST;
-use crate::futures::process::settings::OnWorkerDeath;
+use crate::futures::process::options::OnWorkerDeath;
 
 /// Exit code of a dynamic loader that cannot load its program.
 const NOT_LOADED: i32 = 127;
