@@ -22,6 +22,7 @@ trials![
     the_callback_of_a_killed_call_waits_for_its_pool,
     a_map_in_a_callback,
     a_shutdown_waits_for_callbacks_and_no_longer_than_it_may,
+    a_shutdown_in_a_callback_waits_for_no_thread_of_the_pool,
     threads_that_stood_in_are_gone_with_the_pool,
 ];
 
@@ -276,6 +277,35 @@ fn a_shutdown_waits_for_callbacks_and_no_longer_than_it_may() {
     drop(end);
     pool.shutdown();
     assert!(*done.lock().unwrap());
+}
+
+// The callbacks before it are stuck, so that a thread that has just been started runs it.
+fn a_shutdown_in_a_callback_waits_for_no_thread_of_the_pool() {
+    for _ in 0..10 {
+        let builder = ProcessPoolExecutor::builder().max_workers(1).prefetch(32);
+        let pool = Arc::new(builder.build().unwrap());
+        let (gate, first) = held(&pool);
+        let (end, ends): (Sender<()>, Receiver<()>) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let ends = Arc::new(Mutex::new(ends));
+        let stuck = |call: &Future<()>| {
+            let ends = Arc::clone(&ends);
+            call.add_done_callback(move |_| _ = ends.lock().unwrap().recv());
+        };
+        stuck(&first);
+        // Their answers come together.
+        let calls: Vec<_> = (0..3).map(|_| pool.submit(|()| (), ()).unwrap()).collect();
+        calls[..2].iter().for_each(stuck);
+        let own = Arc::clone(&pool);
+        calls[2].add_done_callback(move |_| {
+            own.shutdown();
+            drop(end);
+            tell.send(()).unwrap();
+        });
+        gate.open();
+        assert_eq!(told.recv_timeout(LONG), Ok(()), "the shutdown waits for its own thread");
+        pool.shutdown();
+    }
 }
 
 fn threads_that_stood_in_are_gone_with_the_pool() {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use concurrent::Error;
-use concurrent::futures::{ProcessPoolExecutor, ShutdownOptions};
+use concurrent::futures::{Future, ProcessPoolExecutor, ShutdownOptions};
 
-use crate::support::{ProcessGate, children, eventually, lives, trials};
+use crate::support::{LIMIT, ProcessGate, children, eventually, lives, trials};
 
 trials![
     py_run_after_shutdown,
@@ -19,6 +19,7 @@ trials![
     py_shutdown_deadlock,
     py_shutdown_deadlock_pickle,
     py_force_shutdown_workers,
+    workers_that_refuse_to_end_are_killed,
     py_force_shutdown_workers_dead_workers,
     py_force_shutdown_workers_not_started_yet,
     py_max_tasks_early_shutdown,
@@ -167,6 +168,29 @@ fn py_force_shutdown_workers() {
         assert!(call.into_result().unwrap_err().is_broken_executor());
         assert!(waiting.cancelled());
         assert!(pool.submit(double, 1).is_err());
+        pool.shutdown();
+        assert!(!lives(pid));
+    }
+}
+
+// A call that ignores SIGTERM outlives `terminate_workers`, and nothing after that.
+fn workers_that_refuse_to_end_are_killed() {
+    let ways: [fn(&ProcessPoolExecutor, &Future<()>); 3] =
+        [|pool, _| pool.kill_workers(), |_, call| _ = call.kill(), |_, _| ()];
+    for (way, limit) in ways.into_iter().zip([LIMIT, LIMIT, Duration::from_millis(200)]) {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).call_deadline(limit);
+        let pool = pool.build().unwrap();
+        let gate = ProcessGate::new();
+        let refuses = |gate: String| {
+            // SAFETY: to ignore a signal is always allowed.
+            unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+            ProcessGate::pass(&gate);
+        };
+        let call = pool.submit(refuses, gate.name()).unwrap();
+        let pid = gate.wait_begun();
+        pool.terminate_workers();
+        way(&pool, &call);
+        assert!(call.into_result().unwrap_err().is_broken_executor());
         pool.shutdown();
         assert!(!lives(pid));
     }

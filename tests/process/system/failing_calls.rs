@@ -5,23 +5,30 @@
 //! the system refuses nothing any more the same pool computes right values.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use concurrent::Error;
 use concurrent::futures::ProcessPoolExecutor;
+use concurrent::futures::process::SharedBytes;
 
 use crate::exchange::{Exchange, double};
-use crate::support::{LIMIT, in_own_process, replacing, trials};
+use crate::fault_injection::Bytes;
+use crate::support::{LIMIT, ProcessGate, in_own_process, replacing, trials};
 use crate::system::seccomp::{CALLS, Refusal, Refusals, Side};
 
 trials![
     within LIMIT * 4,
     at_a_start_in_the_parent,
     at_a_start_in_the_worker,
+    at_an_initializer_in_the_parent,
+    at_an_initializer_in_the_worker,
+    at_the_start_of_a_second_worker,
     at_messages_in_the_parent,
     at_messages_in_the_worker,
     at_a_kill,
+    at_an_idle_end,
     at_a_shutdown,
 ];
 
@@ -31,6 +38,18 @@ fn at_a_start_in_the_parent() {
 
 fn at_a_start_in_the_worker() {
     in_own_process(&["refused", "Start", "Worker"]);
+}
+
+fn at_an_initializer_in_the_parent() {
+    in_own_process(&["refused", "Initializer", "Parent"]);
+}
+
+fn at_an_initializer_in_the_worker() {
+    in_own_process(&["refused", "Initializer", "Worker"]);
+}
+
+fn at_the_start_of_a_second_worker() {
+    in_own_process(&["refused", "Second", "both"]);
 }
 
 fn at_messages_in_the_parent() {
@@ -45,6 +64,10 @@ fn at_a_kill() {
     in_own_process(&["refused", "Kill", "both"]);
 }
 
+fn at_an_idle_end() {
+    in_own_process(&["refused", "Idle", "both"]);
+}
+
 fn at_a_shutdown() {
     in_own_process(&["refused", "Shutdown", "both"]);
 }
@@ -53,9 +76,30 @@ fn at_a_shutdown() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Start,
+    Initializer,
+    /// A second worker starts, for a call without which that of the first does not end.
+    Second,
     Messages,
     Kill,
+    Idle,
     Shutdown,
+}
+
+impl Phase {
+    const ALL: [Self; 7] = [
+        Self::Start,
+        Self::Initializer,
+        Self::Second,
+        Self::Messages,
+        Self::Kill,
+        Self::Idle,
+        Self::Shutdown,
+    ];
+
+    /// Whether a worker is being started.
+    fn is_start(self) -> bool {
+        matches!(self, Self::Start | Self::Initializer | Self::Second)
+    }
 }
 
 /// One of the cells of the matrix.
@@ -73,8 +117,7 @@ static CELL: Mutex<String> = Mutex::new(String::new());
 const ONE_BY_ONE: u32 = 8;
 
 pub(crate) fn act(phase: &str, side: &str) {
-    let phases = [Phase::Start, Phase::Messages, Phase::Kill, Phase::Shutdown];
-    let phase = phases.into_iter().find(|known| format!("{known:?}") == phase).unwrap();
+    let phase = Phase::ALL.into_iter().find(|known| format!("{known:?}") == phase).unwrap();
     let sides = [Side::Parent, Side::Worker].into_iter();
     let sides = sides.filter(|known| side == "both" || format!("{known:?}") == side);
     let alive = watchdog();
@@ -125,10 +168,10 @@ fn errors(phase: Phase, call: usize, seen: u32) -> Vec<(Option<u32>, i32)> {
     let numbers = (0..few).map(|n| if n < few / 2 { n } else { seen - few + n });
     let once = numbers.zip(call.errors.iter().cycle()).map(|(nth, error)| (Some(nth), *error));
     // For ever interrupted is nobody, and who is never woken by anybody dies of that.
-    let wakes = call.name == "SYS_write" && phase != Phase::Start;
+    let wakes = call.name == "SYS_write" && !phase.is_start();
     let lasting = call.errors.iter().filter(|error| **error != libc::EINTR && !wakes);
     // A start is tried again for a while.
-    let most = if phase == Phase::Start { 1 } else { call.errors.len() };
+    let most = if phase.is_start() { 1 } else { call.errors.len() };
     once.chain(lasting.take(most).map(|error| (None, *error))).collect()
 }
 
@@ -159,6 +202,35 @@ impl Cell {
                     self.is_usable(&pool);
                 }
             }
+            Phase::Initializer => {
+                let pool = with_initializer();
+                refusals.refuse(self.refusal);
+                let call = exchange.expect("the call", pool.submit(noted, ()), |n| *n == SIZE);
+                refusals.end();
+                if !self.may_break(call.as_ref()) {
+                    self.is_usable(&pool);
+                    let again = Exchange::flawless(&self);
+                    again.expect("a call", pool.submit(noted, ()), |n| *n == SIZE);
+                }
+            }
+            Phase::Second => {
+                let (pool, gate) = (replacing(2), ProcessGate::new());
+                let pass = |gate: String| ProcessGate::pass(&gate);
+                let first = pool.submit(pass, gate.name()).unwrap();
+                gate.wait_begun();
+                refusals.refuse(self.refusal);
+                let second =
+                    pool.submit(|gate| ProcessGate::open_from(gate)(), gate.name()).unwrap();
+                while refusals.refused() == 0 && !second.done() {
+                    std::thread::park_timeout(Duration::from_micros(100)); // it is being started
+                }
+                refusals.end();
+                if exchange.expect("the second call", Ok(second), |()| true).is_some() {
+                    gate.open();
+                }
+                first.into_result().unwrap();
+                self.is_usable(&pool);
+            }
             Phase::Messages => {
                 self.is_usable(living);
                 let before = living.stats();
@@ -180,6 +252,19 @@ impl Cell {
                 refusals.end();
                 assert!(matches!(error, Error::Killed { .. }), "{self}: {error}");
                 self.is_usable(living);
+            }
+            Phase::Idle => {
+                let limit = Duration::from_millis(10);
+                let pool = ProcessPoolExecutor::builder().max_workers(1).idle_timeout(limit);
+                let pool = pool.build().unwrap();
+                self.is_usable(&pool);
+                refusals.refuse(self.refusal);
+                while pool.stats().workers > 0 {
+                    std::thread::park_timeout(Duration::from_micros(100)); // it is about to end
+                }
+                refusals.end();
+                self.is_usable(&pool);
+                assert_eq!(pool.stats().died, 0, "{self}");
             }
             Phase::Shutdown => {
                 let pool = replacing(1);
@@ -219,6 +304,27 @@ impl Cell {
     fn is_usable(self, pool: &ProcessPoolExecutor) {
         Exchange::flawless(&self).with(pool);
     }
+}
+
+/// The bytes of an argument of an initializer.
+const SIZE: usize = 100_000;
+
+/// A pool whose workers are given bytes in each way, and note how many.
+fn with_initializer() -> ProcessPoolExecutor {
+    let note = |(large, shared): (Bytes, SharedBytes)| {
+        assert!(large.0.iter().eq(&shared[..]));
+        NOTED.store(large.0.len(), Ordering::Relaxed);
+    };
+    let bytes: Vec<u8> = (0..251).cycle().take(SIZE).collect();
+    let shared = SharedBytes::copy_from(&bytes).unwrap();
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    builder.initializer(note, (Bytes(bytes), shared)).build().unwrap()
+}
+
+static NOTED: AtomicUsize = AtomicUsize::new(0);
+
+fn noted((): ()) -> usize {
+    NOTED.load(Ordering::Relaxed)
 }
 
 fn forever((): ()) {

@@ -157,6 +157,11 @@ impl Refusals {
         let mut current = self.refusal.lock().unwrap();
         self.counts.store(false, Ordering::SeqCst);
         *current = None;
+        self.refused()
+    }
+
+    /// How many have failed since the last [`refuse`](Self::refuse).
+    pub(crate) fn refused(&self) -> u32 {
         self.refused.load(Ordering::SeqCst)
     }
 

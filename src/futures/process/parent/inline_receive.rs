@@ -17,6 +17,7 @@ use super::manager::PoolManager;
 use super::reply_reader::{Read, ReplyReader};
 use super::supervisor::as_supervisor_of;
 use crate::futures::remote::codec::depth::is_deep;
+use crate::sync::MutexGuard;
 use crate::sync::backoff::{SPIN, spin_until, spin_until_deadline};
 use crate::user_code::contain;
 
@@ -38,7 +39,9 @@ pub(crate) fn assist(
         reader = incoming.reader.try_lock();
         reader.is_some()
     });
-    let Some(mut reader) = reader.filter(|_| !done()) else { return };
+    // Without a supervisor nobody would run what this thread leaves, and its place may have a new worker.
+    let is_open = |reader: &MutexGuard<'_, ReplyReader>| !reader.closed && !done();
+    let Some(mut reader) = reader.filter(is_open) else { return };
     let left = reader.await_answer(pool, &incoming, deadline);
     let awaited = reader.awaited.take();
     incoming.pass_on(&reader);

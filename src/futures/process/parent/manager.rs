@@ -274,8 +274,10 @@ impl PoolManager {
             if state.queue.len() <= starting || alive >= self.settings.max_workers {
                 return;
             }
-            let refused = state.refused_until.is_some_and(|until| Instant::now() < until);
-            if refused && alive > 0 {
+            let refused = state.refused_until.filter(|until| alive > 0 && Instant::now() < *until);
+            if refused.is_some() {
+                // A supervisor of the workers there are tries again then.
+                state.handles.iter_mut().for_each(|handle| handle.wake_before(refused));
                 return;
             }
             let empty = phases.clone().position(|phase| phase == WorkerPhase::Empty);
@@ -300,7 +302,7 @@ impl PoolManager {
                     state.fail_queued(&Error::ThreadStart(Cause::new(error)), after);
                     return;
                 }
-                Err(_) => return, // the workers there are must do
+                Err(_) => state.back_off(),
             }
         }
     }

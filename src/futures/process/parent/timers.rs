@@ -27,6 +27,7 @@ impl PoolManager {
         let mut state = self.state.lock();
         let mut deferred = Deferred::default();
         let next = self.check_time(&mut state, index, &mut deferred);
+        let next = earlier(next, self.start_refused(&mut state, &mut deferred));
         let handle = &mut state.handles[index];
         handle.next_timer = next;
         (deferred, next, handle.worker.owed().map(|(_, since)| since))
@@ -115,8 +116,33 @@ impl PoolManager {
                 }
                 at
             }
-            WorkerPhase::Empty | WorkerPhase::Killing(_) | WorkerPhase::Exited => None,
+            WorkerPhase::Killing(reason) => {
+                // It may ignore the signal of `terminate_workers`.
+                let (_, since) = handle.worker.head()?;
+                let deadline = settings.deadline.and_then(|limit| since.checked_add(limit));
+                if due(deadline) {
+                    handle.kill(reason, Signal::KILL);
+                    return None;
+                }
+                deadline
+            }
+            WorkerPhase::Empty | WorkerPhase::Exited => None,
         }
+    }
+
+    /// Starts workers that the system refused a moment ago; returns when to do that, if calls wait for them.
+    fn start_refused(
+        self: &Arc<Self>,
+        state: &mut ManagerState,
+        deferred: &mut Deferred,
+    ) -> Option<Instant> {
+        let until = state.refused_until.filter(|_| !state.queue.is_empty())?;
+        if until > Instant::now() {
+            return Some(until);
+        }
+        state.refused_until = None;
+        deferred.add(self.balance(state));
+        state.refused_until
     }
 
     /// A worker has not begun its first call for long: it is stopped, or hangs. Takes its calls back if

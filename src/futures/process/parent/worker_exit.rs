@@ -107,8 +107,8 @@ impl PoolManager {
         handle.worker.clear();
         let others = state.handles.iter().any(|handle| handle.worker.is_alive());
         let needed = wanted && !others && !state.queue.is_empty() && state.broken.is_none();
-        state.refusals += 1;
         if needed && state.refusals < REFUSALS {
+            state.refusals += 1;
             // Resources of the supervisors that gave up before this one may be free by now.
             state.counts.started += 1;
             state.handles[index].start(self.settings().max_tasks_per_child);
@@ -119,8 +119,11 @@ impl PoolManager {
             state.refusals = 0;
             state.fail_queued(&Error::ProcessStart(Cause::new(error)), &mut deferred);
         } else if wanted {
-            state.refused_until = Instant::now().checked_add(BACK_OFF);
-            deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
+            state.back_off();
+            if state.refusals == 0 {
+                state.refusals = 1; // so that this is said once until a worker is ready
+                deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
+            }
         }
         deferred.add(self.balance(&mut state));
         self.notify_gone(&state);
@@ -282,6 +285,11 @@ fn describe(
 }
 
 impl ManagerState {
+    /// The system has refused a worker: goes on for a moment with those that there are.
+    pub(super) fn back_off(&mut self) {
+        self.refused_until = Instant::now().checked_add(BACK_OFF);
+    }
+
     /// Fails the queued calls, since no worker can be started.
     pub(crate) fn fail_queued(&mut self, error: &Error, deferred: &mut Deferred) {
         deferred.failed.extend(self.queue.drain(..).map(|task| (task, error.clone())));

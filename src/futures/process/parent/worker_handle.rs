@@ -86,10 +86,11 @@ impl WorkerHandle {
             .map(move |(seq, task)| (task, page.is_some_and(|page| page.has_begun(seq))))
     }
 
-    /// Kills the worker; false if there is none, or it is being killed already.
+    /// Kills the worker; false if there is none, or it is being killed already. Then SIGKILL is sent all the
+    /// same: the signal before may have been one that the worker ignores.
     pub(crate) fn kill(&mut self, reason: Reason, signal: Signal) -> bool {
         let kills = self.worker.kill(reason);
-        if let (true, Some(sender)) = (kills, &self.sender) {
+        if let (true, Some(sender)) = (kills || signal == Signal::KILL, &self.sender) {
             sender.signal(signal);
         }
         kills

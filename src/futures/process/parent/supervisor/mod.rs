@@ -88,7 +88,7 @@ fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor
     let mut steps = Steps::new();
     let mut held = supervisor.or_else(|| threads.stand_by());
     while let Some(mut supervisor) = held {
-        POOL.set(Arc::as_ptr(&supervisor.pool).addr());
+        supervisor.marks_thread();
         if !supervisor.turn(threads, &mut steps) {
             threads.close();
             watchdog::supervision_ends();
@@ -97,9 +97,7 @@ fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor
         held = if steps.is_empty() {
             Some(supervisor)
         } else {
-            if !std::mem::replace(&mut supervisor.watched, true) {
-                watchdog::watch(threads);
-            }
+            supervisor.watched = supervisor.watched || watchdog::watch(threads);
             threads.run(supervisor, &mut steps).or_else(|| threads.stand_by())
         };
     }
@@ -110,6 +108,11 @@ impl Supervisor {
     /// For the workers in place `index`.
     pub(crate) fn new(pool: &Arc<PoolManager>, index: usize) -> Self {
         Self { pool: Arc::clone(pool), index, stage: SupervisorStage::Start, watched: false }
+    }
+
+    /// From now on this thread runs user code for the pool.
+    fn marks_thread(&self) {
+        POOL.set(Arc::as_ptr(&self.pool).addr());
     }
 
     /// Goes on until there is user code to run, or something has happened; false at the end.

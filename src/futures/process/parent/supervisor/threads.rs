@@ -130,7 +130,8 @@ impl SupervisorThreads {
                 return None;
             }
             state.is_called = false;
-            if state.supervisor.is_some() {
+            if let Some(supervisor) = &state.supervisor {
+                supervisor.marks_thread();
                 let taken = self.run_all(state);
                 if taken.is_some() {
                     return taken;

@@ -30,14 +30,16 @@ static WAKE: Condvar = Condvar::new();
 /// The thread sleeps until user code begins, or is not there.
 static IS_ASLEEP: AtomicBool = AtomicBool::new(false);
 
-/// Watches these threads from now on. If the system refuses the watchdog's own thread, the next call
-/// tries again.
-pub(super) fn watch(threads: &Arc<SupervisorThreads>) {
+/// Watches these threads from now on; false if the system refuses the watchdog's own thread.
+pub(super) fn watch(threads: &Arc<SupervisorThreads>) -> bool {
     let mut watchdog = WATCHDOG.lock();
-    watchdog.watched.push(Arc::downgrade(threads));
     if !watchdog.is_alive {
         watchdog.is_alive = spawn("concurrent-watch".into(), None, run).is_ok();
     }
+    if watchdog.is_alive {
+        watchdog.watched.push(Arc::downgrade(threads));
+    }
+    watchdog.is_alive
 }
 
 /// This thread is about to run user code. It has put down its supervisor before.
