@@ -11,12 +11,9 @@ use super::settings::ProcessSettings;
 use crate::error::{Error, Outcome, Result};
 use crate::futures::executor::Portable;
 use crate::futures::process::options::{OnWorkerDeath, ResourceLimit};
-use crate::futures::remote::initializer::{DEFAULT_MESSAGE_LIMIT, EncodedInitializer};
+use crate::futures::remote::initializer::EncodedInitializer;
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
-
-/// How long a worker may take to get ready unless the builder says otherwise.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many large arguments wait in shared memory rather than in the heap.
 const EARLY_SEGMENTS: usize = 16;
@@ -47,18 +44,7 @@ const EARLY_SEGMENTS: usize = 16;
 #[derive(Default)]
 #[must_use = "call build() to make the pool"]
 pub struct ProcessPoolBuilder {
-    max_workers: Option<usize>,
-    max_tasks_per_child: Option<usize>,
-    on_worker_death: OnWorkerDeath,
-    deadline: Option<Duration>,
-    prefetch: Option<usize>,
-    idle_timeout: Option<Duration>,
-    start_timeout: Option<Duration>,
-    environment: Vec<(OsString, Option<OsString>)>,
-    clear_environment: bool,
-    working_directory: Option<PathBuf>,
-    limits: Vec<(ResourceLimit, u64)>,
-    max_message_size: Option<u64>,
+    settings: ProcessSettings,
     initializer: Option<EncodedInitializer<Arena>>,
 }
 
@@ -79,7 +65,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn max_workers(mut self, workers: usize) -> Self {
-        self.max_workers = Some(workers);
+        self.settings.max_workers = workers;
         self
     }
 
@@ -101,7 +87,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn max_tasks_per_child(mut self, calls: usize) -> Self {
-        self.max_tasks_per_child = Some(calls);
+        self.settings.max_tasks_per_child = Some(calls);
         self
     }
 
@@ -124,7 +110,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn on_worker_death(mut self, policy: OnWorkerDeath) -> Self {
-        self.on_worker_death = policy;
+        self.settings.on_worker_death = policy;
         self
     }
 
@@ -152,7 +138,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn call_deadline(mut self, limit: Duration) -> Self {
-        self.deadline = Some(limit);
+        self.settings.deadline = Some(limit);
         self
     }
 
@@ -176,7 +162,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn prefetch(mut self, calls: usize) -> Self {
-        self.prefetch = Some(calls);
+        self.settings.prefetch = Some(calls);
         self
     }
 
@@ -198,7 +184,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = Some(limit);
+        self.settings.idle_timeout = Some(limit);
         self
     }
 
@@ -222,7 +208,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = Some(limit);
+        self.settings.start_timeout = limit;
         self
     }
 
@@ -244,7 +230,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.into(), Some(value.into())));
+        self.settings.environment.push((name.into(), Some(value.into())));
         self
     }
 
@@ -261,7 +247,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
-        self.environment.push((name.into(), None));
+        self.settings.environment.push((name.into(), None));
         self
     }
 
@@ -283,7 +269,7 @@ impl ProcessPoolBuilder {
     /// }
     /// ```
     pub fn env_clear(mut self) -> Self {
-        self.clear_environment = true;
+        self.settings.clear_environment = true;
         self
     }
 
@@ -301,7 +287,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn working_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.working_directory = Some(directory.into());
+        self.settings.working_directory = Some(directory.into());
         self
     }
 
@@ -322,7 +308,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), concurrent::Error>(())
     /// ```
     pub fn limit(mut self, limit: ResourceLimit, value: u64) -> Self {
-        self.limits.push((limit, value));
+        self.settings.limits.push((limit, value));
         self
     }
 
@@ -342,7 +328,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.max_message_size = Some(bytes);
+        self.settings.max_message_size = bytes;
         self
     }
 
@@ -404,34 +390,22 @@ impl ProcessPoolBuilder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn build(self) -> Result<ProcessPoolExecutor> {
-        let positive = |value: Option<usize>, text: &'static str| match value {
-            Some(0) => Err(Error::InvalidArgument(text.into())),
-            value => Ok(value),
-        };
-        let max_workers = positive(self.max_workers, "max_workers must be greater than 0")?;
-        let max_tasks = "max_tasks_per_child must be >= 1";
-        let max_tasks_per_child = positive(self.max_tasks_per_child, max_tasks)?;
-        let prefetch = positive(self.prefetch, "prefetch must be greater than 0")?;
+        let Self { mut settings, initializer } = self;
+        for (number, text) in [
+            (Some(settings.max_workers), "max_workers must be greater than 0"),
+            (settings.max_tasks_per_child, "max_tasks_per_child must be >= 1"),
+            (settings.prefetch, "prefetch must be greater than 0"),
+        ] {
+            if number == Some(0) {
+                return Err(Error::InvalidArgument(text.into()));
+            }
+        }
         crate::futures::process::child::init::check()?;
         let arena = Arena::new(EARLY_SEGMENTS);
-        let limit = self.max_message_size.unwrap_or(DEFAULT_MESSAGE_LIMIT);
+        let limit = settings.max_message_size;
         let encode = |token, encode| Message::new(token, &arena, limit, encode);
-        let initializer = self.initializer.map(|own| own.into_message(encode)).transpose()?;
-        let settings = ProcessSettings {
-            max_workers: max_workers.unwrap_or_else(num_cpus::get),
-            max_tasks_per_child,
-            on_worker_death: self.on_worker_death,
-            deadline: self.deadline,
-            prefetch,
-            idle_timeout: self.idle_timeout,
-            start_timeout: self.start_timeout.unwrap_or(START_TIMEOUT),
-            environment: self.environment,
-            clear_environment: self.clear_environment,
-            working_directory: self.working_directory,
-            limits: self.limits,
-            max_message_size: limit,
-            initializer: initializer.map(Mutex::new),
-        };
+        let initializer = initializer.map(|own| own.into_message(encode)).transpose()?;
+        settings.initializer = initializer.map(Mutex::new);
         ProcessPoolExecutor::with_settings(settings, arena)
     }
 }
@@ -439,10 +413,10 @@ impl ProcessPoolBuilder {
 impl fmt::Debug for ProcessPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolBuilder")
-            .field("max_workers", &self.max_workers)
-            .field("max_tasks_per_child", &self.max_tasks_per_child)
-            .field("on_worker_death", &self.on_worker_death)
-            .field("call_deadline", &self.deadline)
+            .field("max_workers", &self.settings.max_workers)
+            .field("max_tasks_per_child", &self.settings.max_tasks_per_child)
+            .field("on_worker_death", &self.settings.on_worker_death)
+            .field("call_deadline", &self.settings.deadline)
             .field("initializer", &self.initializer.is_some())
             .finish_non_exhaustive()
     }

@@ -9,9 +9,12 @@ use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::{Cause, Error, Result};
+use crate::futures::remote::function_id::fingerprint;
 use crate::futures::remote::protocol::cut;
 
 /// The first argument of a worker, which marks it.
@@ -78,6 +81,11 @@ const MAGIC: u64 = 0x636f_6e63_7572_7032;
 pub(crate) const WELCOME_MOST: usize = 512;
 
 impl Welcome {
+    /// With a new nonce, for workers of this program.
+    pub(crate) fn new(depth: u32, limit: u64) -> Result<Self> {
+        Ok(Self { nonce: nonce()?, fingerprint: fingerprint()?, depth, limit })
+    }
+
     /// With the pid of the parent and the worker's resource limits, at most one of each kind.
     pub(crate) fn to_bytes(self, parent: u32, limits: &Limits) -> io::Result<Vec<u8>> {
         let Self { nonce, fingerprint, depth, limit } = self;
@@ -141,6 +149,15 @@ impl StartFailure {
         let why = std::str::from_utf8(why).ok()?.to_owned();
         Some(Self { refused: *refused == 1, why })
     }
+}
+
+/// A number that nobody guesses.
+fn nonce() -> Result<u128> {
+    let mut bytes = [0; size_of::<u128>()];
+    let fill = || getrandom(&mut bytes, GetRandomFlags::empty()); // so few bytes come at once
+    rustix::io::retry_on_intr(fill)
+        .map_err(|error| Error::ProcessStart(Cause::new(error.into())))?;
+    Ok(u128::from_ne_bytes(bytes))
 }
 
 fn write(fields: &impl Serialize) -> io::Result<Vec<u8>> {

@@ -4,20 +4,18 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use rustix::process::Signal;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::builder::ProcessPoolBuilder;
 use super::parent::manager::PoolManager;
 use super::settings::ProcessSettings;
 use super::stats::ProcessPoolStats;
-use crate::error::{Cause, Error, Result};
+use crate::error::Result;
 use crate::futures::Future;
 use crate::futures::executor::{Portable, ShutdownOptions, ShutdownReport, impl_executor};
 use crate::futures::map::{Map, MapOptions};
 use crate::futures::process::child::init::pools_around;
 use crate::futures::process::handshake::Welcome;
 use crate::futures::remote::executor::RemoteExecutor;
-use crate::futures::remote::function_id::fingerprint;
 use crate::futures::remote::segments::Arena;
 use crate::user_code::install_hook;
 
@@ -132,12 +130,7 @@ impl ProcessPoolExecutor {
 
     pub(crate) fn with_settings(settings: ProcessSettings, arena: Arena) -> Result<Self> {
         install_hook();
-        let welcome = Welcome {
-            nonce: nonce()?,
-            fingerprint: fingerprint()?,
-            depth: pools_around() + 1,
-            limit: settings.max_message_size,
-        };
+        let welcome = Welcome::new(pools_around() + 1, settings.max_message_size)?;
         Ok(Self { inner: RemoteExecutor { pool: PoolManager::new(settings, arena, welcome) } })
     }
 
@@ -403,15 +396,6 @@ impl ProcessPoolExecutor {
     pub fn kill_workers(&self) {
         self.inner.pool.signal_workers(Signal::KILL);
     }
-}
-
-/// A number that nobody guesses.
-fn nonce() -> Result<u128> {
-    let mut bytes = [0; size_of::<u128>()];
-    let fill = || getrandom(&mut bytes, GetRandomFlags::empty()); // so few bytes come at once
-    rustix::io::retry_on_intr(fill)
-        .map_err(|error| Error::ProcessStart(Cause::new(error.into())))?;
-    Ok(u128::from_ne_bytes(bytes))
 }
 
 impl_executor!(ProcessPoolExecutor);

@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::channel::message::Message;
 use super::channel::sender::{Sender, Unsent};
 use super::options::{OnWorkerDeath, ResourceLimit};
+use crate::futures::remote::initializer::DEFAULT_MESSAGE_LIMIT;
 use crate::futures::remote::segments::Arena;
 use crate::sync::Mutex;
 
-/// Checked settings; see [`ProcessPoolBuilder`](super::ProcessPoolBuilder) for what they mean.
+/// Settings, which the builder checks before it makes a pool of them; see
+/// [`ProcessPoolBuilder`](super::ProcessPoolBuilder) for what they mean.
 pub(crate) struct ProcessSettings {
     pub(crate) max_workers: usize,
     pub(crate) max_tasks_per_child: Option<usize>,
@@ -26,6 +28,26 @@ pub(crate) struct ProcessSettings {
     pub(crate) max_message_size: u64,
     /// The call of the initializer, sent to each worker first.
     pub(super) initializer: Option<Mutex<Message>>,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self {
+            max_workers: num_cpus::get(),
+            max_tasks_per_child: None,
+            on_worker_death: OnWorkerDeath::default(),
+            deadline: None,
+            prefetch: None,
+            idle_timeout: None,
+            start_timeout: Duration::from_secs(60),
+            environment: Vec::new(),
+            clear_environment: false,
+            working_directory: None,
+            limits: Vec::new(),
+            max_message_size: DEFAULT_MESSAGE_LIMIT,
+            initializer: None,
+        }
+    }
 }
 
 impl ProcessSettings {

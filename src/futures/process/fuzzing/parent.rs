@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::Signal;
@@ -26,7 +25,7 @@ use crate::futures::process::parent::incoming::Incoming;
 use crate::futures::process::parent::manager::PoolManager;
 use crate::futures::process::parent::reply_reader::{ReaderRole, ReplyReader};
 use crate::futures::process::parent::spawn::Ended;
-use crate::futures::process::parent::worker_handle::WorkerHandle;
+use crate::futures::process::parent::worker_handle::{WorkerHandle, WorkerRef};
 use crate::futures::process::settings::ProcessSettings;
 use crate::futures::remote::protocol::FrameKind;
 use crate::futures::remote::segments::Arena;
@@ -70,7 +69,7 @@ impl<R: Send + 'static> AnyFuture for Future<R> {
 
 /// A pool, and the other end of the channel to its only worker, which is no process.
 pub(in crate::futures::process) struct Parent {
-    pub(in crate::futures::process) pool: Arc<PoolManager>,
+    pub(in crate::futures::process) worker: WorkerRef,
     pub(in crate::futures::process) incoming: Arc<Incoming>,
     role: ReaderRole,
     claims: bool,
@@ -93,21 +92,13 @@ pub(in crate::futures::process) struct Parent {
 fn settings(first: u8) -> ProcessSettings {
     ProcessSettings {
         max_workers: 1,
-        max_tasks_per_child: None,
         on_worker_death: match first & BREAKS {
             0 => OnWorkerDeath::FailCall,
             _ => OnWorkerDeath::BreakPool,
         },
-        deadline: None,
         prefetch: Some(if first & ONE_BY_ONE == 0 { 8 } else { 1 }),
-        idle_timeout: None,
-        start_timeout: Duration::from_secs(60),
-        environment: Vec::new(),
-        clear_environment: false,
-        working_directory: None,
-        limits: Vec::new(),
         max_message_size: LIMIT,
-        initializer: None,
+        ..ProcessSettings::default()
     }
 }
 
@@ -124,21 +115,23 @@ impl Parent {
         #[cfg(test)]
         let own_socket = Arc::clone(&socket);
         let initializes = first & INITIALIZES != 0;
-        let reader = ReplyReader::new(0, own_bell, own_page, for_receiver, HELLO, initializes);
-        let incoming = Incoming::new(reader)?;
-        // Not a process, so that no signal has an effect.
-        let nobody = page_file.try_clone()?;
-        let pid = std::process::id();
-        let sender = Sender::new(pid, bell, socket, nobody, Arc::clone(incoming.wake()), page);
         let Hello { nonce, fingerprint } = HELLO;
         let welcome = Welcome { nonce, fingerprint, depth: 1, limit: LIMIT };
         let pool = PoolManager::new(settings(first), Arena::new(4), welcome);
         let mut handle = WorkerHandle::new();
         handle.start(None);
         pool.state.lock().handles.push(handle);
-        pool.connected(0, sender, &incoming);
+        let worker = WorkerRef { pool, index: 0 };
+        let own = worker.clone();
+        let reader = ReplyReader::new(own, own_bell, own_page, for_receiver, HELLO, initializes);
+        let incoming = Incoming::new(reader)?;
+        // Not a process, so that no signal has an effect.
+        let nobody = page_file.try_clone()?;
+        let pid = std::process::id();
+        let sender = Sender::new(pid, bell, socket, nobody, Arc::clone(incoming.wake()), page);
+        worker.connected(sender, &incoming);
         Ok(Self {
-            pool,
+            worker,
             incoming,
             role: if first & WAITER == 0 { ReaderRole::Supervisor } else { ReaderRole::Waiter },
             claims: first & LEAVES_CLAIMS == 0,
@@ -174,14 +167,14 @@ impl Parent {
             }
             Some(ScriptOrder::Poke) => self.poke(step),
             Some(ScriptOrder::Clock) => {
-                let (deferred, ..) = self.pool.on_time(0);
+                let (deferred, ..) = self.worker.on_time();
                 deferred.run();
                 self.incoming.reader.lock().standing();
             }
             Some(ScriptOrder::Leave) => drop(self.bell.take()),
-            Some(ScriptOrder::CancelAll) => drop(self.pool.cancel_pending()),
-            Some(ScriptOrder::Close) => drop(self.pool.close()),
-            Some(ScriptOrder::Terminate) => self.pool.signal_workers(Signal::KILL),
+            Some(ScriptOrder::CancelAll) => drop(self.worker.pool.cancel_pending()),
+            Some(ScriptOrder::Close) => drop(self.worker.pool.close()),
+            Some(ScriptOrder::Terminate) => self.worker.pool.signal_workers(Signal::KILL),
             None => self.frame(step, in_parts),
         }
         self.read_requests();
@@ -189,7 +182,7 @@ impl Parent {
     }
 
     pub(super) fn submit(&mut self, which: u64, argument: &[u8]) -> Result<()> {
-        let (pool, site) = (&self.pool, Location::caller());
+        let (pool, site) = (&self.worker.pool, Location::caller());
         let text = || String::from_utf8_lossy(argument).into_owned();
         let first = u32::from(argument.first().copied().unwrap_or(0));
         let future: Box<dyn AnyFuture> = match which % 6 {
@@ -267,12 +260,12 @@ impl Parent {
         let mut reader = self.incoming.reader.lock();
         let received = reader.empty_bell().and_then(|()| match self.role {
             ReaderRole::Supervisor => {
-                reader.catch_up(&self.pool)?;
-                reader.read(&self.pool, self.role)
+                reader.catch_up()?;
+                reader.read(self.role)
             }
             ReaderRole::Waiter => {
-                let read = reader.read_one(&self.pool);
-                reader.catch_up(&self.pool)?;
+                let read = reader.read_one();
+                reader.catch_up()?;
                 Ok(read)
             }
         });
@@ -280,7 +273,7 @@ impl Parent {
         let steps = std::mem::take(&mut reader.steps);
         drop(reader);
         if let Err(malformed) = received {
-            self.pool.violated_protocol(0, malformed.0);
+            self.worker.violated_protocol(malformed.0);
             self.over = true;
         }
         if let Some((task, reply)) = awaited {
@@ -314,8 +307,7 @@ impl Parent {
         self.receive();
         let mut steps = std::collections::VecDeque::new();
         let (start_error, start_failure) = self.incoming.close(&mut steps);
-        let (deferred, _, sender) = self.pool.ended(
-            0,
+        let (deferred, _, sender) = self.worker.ended(
             Ended::default(),
             start_error,
             start_failure.map(|start_failure| start_failure.why),
@@ -326,9 +318,9 @@ impl Parent {
         }
         drop(sender);
         // Calls that it has not begun would go to the next worker.
-        self.pool.cancel_pending();
+        self.worker.pool.cancel_pending();
         assert!(self.futures.iter().all(|future| future.is_over()), "a call has no end");
-        let state = self.pool.state.lock();
+        let state = self.worker.pool.state.lock();
         assert!(state.counts.answered <= state.counts.submitted, "{:?}", state.counts);
         state.counts.answered
     }

@@ -1,15 +1,14 @@
 //! Handles answers under the pool's lock: the worker has room for more calls.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
 use super::deferred::Deferred;
 use super::delivery::ProcessCallRef;
-use super::manager::PoolManager;
 use super::reply_reader::ReaderRole;
+use super::worker_handle::WorkerRef;
 use super::worker_state::Reason;
 use crate::error::Error;
 use crate::futures::process::channel::frame::Header;
@@ -18,25 +17,25 @@ use crate::futures::remote::protocol::{FrameKind, Malformed};
 
 const SKIPPED: &str = "it skipped a call that was not taken back";
 
-impl PoolManager {
+impl WorkerRef {
     /// A worker is ready for calls.
-    pub(crate) fn ready(self: &Arc<Self>, index: usize) -> Deferred {
-        let mut state = self.state.lock();
+    pub(crate) fn ready(&self) -> Deferred {
+        let mut state = self.pool.state.lock();
         state.refusals = 0;
-        state.handles[index].ready();
-        self.balance(&mut state)
+        state.handles[self.index].ready();
+        self.pool.balance(&mut state)
     }
 
     /// A segment of a worker was read, or did not arrive.
-    pub(crate) fn release_segment(&self, index: usize, segment: u64, fate: SegmentFate) {
-        if let Some(sender) = &mut self.state.lock().handles[index].sender {
+    pub(crate) fn release_segment(&self, segment: u64, fate: SegmentFate) {
+        if let Some(sender) = &mut self.pool.state.lock().handles[self.index].sender {
             sender.release_segment(segment, fate);
         }
     }
 
     /// A worker could not receive this segment.
-    pub(crate) fn not_received(&self, index: usize, segment: u64) {
-        if let Some(sender) = &mut self.state.lock().handles[index].sender {
+    pub(crate) fn not_received(&self, segment: u64) {
+        if let Some(sender) = &mut self.pool.state.lock().handles[self.index].sender {
             sender.not_received(segment);
         }
     }
@@ -44,18 +43,17 @@ impl PoolManager {
     /// Finds the calls of answers that came, and gives the worker new ones. Also returns how many of the next
     /// answers the worker may collect before it wakes the reader.
     pub(crate) fn answered(
-        self: &Arc<Self>,
-        index: usize,
+        &self,
         frames: &[(Header, Range<usize>)],
         tasks: &mut Vec<Option<ProcessCallRef>>,
         role: ReaderRole,
     ) -> (Deferred, u32, Result<(), Malformed>) {
         let now = Instant::now();
-        let mut state = self.state.lock();
+        let mut state = self.pool.state.lock();
         let mut checked = Ok(());
         let (mut skipped, mut failed) = (Vec::new(), Vec::new());
         let mut answered = 0;
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         for (header, _) in frames {
             let Ok(task) = handle.worker.answer(header.seq) else {
                 checked = Err(Malformed("it answered a call that it was not sent"));
@@ -110,12 +108,12 @@ impl PoolManager {
         }
         state.counts.answered += answered;
         state.requeue(skipped);
-        let mut deferred = self.balance(&mut state);
+        let mut deferred = self.pool.balance(&mut state);
         deferred.failed.extend(failed);
         if role == ReaderRole::Waiter {
-            let next = self.check_time(&mut state, index, &mut deferred);
-            state.handles[index].wake_before(next);
+            let next = self.check_time(&mut state, &mut deferred);
+            state.handles[self.index].wake_before(next);
         }
-        (deferred, state.handles[index].worker.coalesce_limit(), checked)
+        (deferred, state.handles[self.index].worker.coalesce_limit(), checked)
     }
 }

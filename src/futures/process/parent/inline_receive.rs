@@ -42,7 +42,7 @@ pub(crate) fn assist(
     // Without a supervisor nobody would run what this thread leaves, and its place may have a new worker.
     let is_open = |reader: &MutexGuard<'_, ReplyReader>| !reader.closed && !done();
     let Some(mut reader) = reader.filter(is_open) else { return };
-    let left = reader.await_answer(pool, &incoming, deadline);
+    let left = reader.await_answer(&incoming, deadline);
     let awaited = reader.awaited.take();
     incoming.pass_on(&reader);
     drop(reader);
@@ -78,28 +78,23 @@ fn answers_only(pool: &PoolManager, call: &ProcessDelivery) -> Option<Arc<Incomi
 impl ReplyReader {
     /// Waits until the answer has come or the time has run out; returns whether the worker left its channel
     /// instead.
-    fn await_answer(
-        &mut self,
-        pool: &Arc<PoolManager>,
-        incoming: &Incoming,
-        deadline: Option<Instant>,
-    ) -> bool {
+    fn await_answer(&mut self, incoming: &Incoming, deadline: Option<Instant>) -> bool {
         let end = soon(TURN, deadline);
         self.page.answers().reader_is_awake();
         let mut read = Read::Nothing;
         spin_until_deadline(soon(SPIN, deadline), || {
-            read = self.read_one(pool);
+            read = self.read_one();
             !matches!(read, Read::Nothing)
         });
         if matches!(read, Read::Nothing) {
             incoming.set_supervisor_listens(self, false);
-            read = self.sleep_over_answer(pool, end);
+            read = self.sleep_over_answer(end);
             incoming.set_supervisor_listens(self, true);
         }
         matches!(read, Read::End)
     }
 
-    fn sleep_over_answer(&mut self, pool: &Arc<PoolManager>, end: Instant) -> Read {
+    fn sleep_over_answer(&mut self, end: Instant) -> Read {
         loop {
             if self.arm_bell() {
                 let left = end.saturating_duration_since(Instant::now());
@@ -112,7 +107,7 @@ impl ReplyReader {
                     return self.leave(fault);
                 }
             }
-            let read = self.read_one(pool);
+            let read = self.read_one();
             if !matches!(read, Read::Nothing) {
                 return read;
             }

@@ -16,7 +16,7 @@ use super::delivery::ProcessCallRef;
 use super::supervisor::Supervisor;
 use super::supervisor::threads::SupervisorThreads;
 use super::timers::STALLED;
-use super::worker_handle::WorkerHandle;
+use super::worker_handle::{WorkerHandle, WorkerRef};
 use super::worker_state::{Reason, WorkerPhase};
 use crate::error::{Cause, Error, Result};
 use crate::futures::process::channel::message::undelivered;
@@ -288,7 +288,8 @@ impl PoolManager {
                 }
                 state.handles.push(WorkerHandle::new());
             }
-            let supervisor = Supervisor::new(self, index);
+            let worker = WorkerRef { pool: Arc::clone(self), index };
+            let supervisor = Supervisor::new(worker);
             match SupervisorThreads::start(format!("ProcessPool-{index}"), supervisor) {
                 Ok(threads) => {
                     state.counts.started += 1;

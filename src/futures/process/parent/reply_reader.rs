@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use super::deferred::{Step, Steps};
 use super::delivery::ProcessCallRef;
-use super::manager::PoolManager;
 use super::reply::{Reply, ReplyBytes};
+use super::worker_handle::WorkerRef;
 use crate::error::Error;
 use crate::futures::process::channel::fds::{receive_files, receive_with_files};
 use crate::futures::process::channel::flow::Overrun;
@@ -36,7 +36,7 @@ const COALESCE_DELAY: Duration = Duration::from_micros(100);
 
 /// Reads the replies of one worker. Every method is called under the lock of its [`Incoming`](super::incoming::Incoming).
 pub(crate) struct ReplyReader {
-    pub(crate) index: usize,
+    worker: WorkerRef,
     /// The worker writes to it when it has an answer and the reader sleeps; it is closed when the worker
     /// ends.
     pub(crate) bell: OwnedFd,
@@ -85,7 +85,7 @@ pub(crate) enum ReaderRole {
 
 impl ReplyReader {
     pub(crate) fn new(
-        index: usize,
+        worker: WorkerRef,
         bell: OwnedFd,
         page: Arc<SharedPage>,
         socket: Arc<OwnedFd>,
@@ -93,7 +93,7 @@ impl ReplyReader {
         initializing: bool,
     ) -> Self {
         Self {
-            index,
+            worker,
             bell,
             ended: false,
             closed: false,
@@ -142,12 +142,12 @@ impl ReplyReader {
     }
 
     /// In the supervisor: handles what a waiting thread has left.
-    pub(crate) fn catch_up(&mut self, pool: &Arc<PoolManager>) -> Result<Read, Malformed> {
+    pub(crate) fn catch_up(&mut self) -> Result<Read, Malformed> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         if !self.frame_reader.is_empty() {
-            self.handle_all(pool, ReaderRole::Supervisor)?;
+            self.handle_all(ReaderRole::Supervisor)?;
         }
         Ok(Read::Some)
     }
@@ -181,25 +181,21 @@ impl ReplyReader {
     }
 
     /// Reads and handles the available replies.
-    pub(crate) fn read(
-        &mut self,
-        pool: &Arc<PoolManager>,
-        role: ReaderRole,
-    ) -> Result<Read, Malformed> {
+    pub(crate) fn read(&mut self, role: ReaderRole) -> Result<Read, Malformed> {
         let read = self.page.answers().read(self.frame_reader.room());
         match read.map_err(|Overrun| Malformed("more answers than there is room for"))? {
             0 if self.ended => Ok(Read::End),
             0 => Ok(Read::Nothing),
             count => {
                 self.frame_reader.fill(count);
-                self.handle_all(pool, role).map(|()| Read::Some)
+                self.handle_all(role).map(|()| Read::Some)
             }
         }
     }
 
     /// In a waiting thread: like [`read`](Self::read), with failures left to the supervisor.
-    pub(crate) fn read_one(&mut self, pool: &Arc<PoolManager>) -> Read {
-        self.read(pool, ReaderRole::Waiter).unwrap_or_else(|fault| self.leave(fault))
+    pub(crate) fn read_one(&mut self) -> Read {
+        self.read(ReaderRole::Waiter).unwrap_or_else(|fault| self.leave(fault))
     }
 
     /// In a waiting thread: has the supervisor end the worker.
@@ -208,10 +204,10 @@ impl ReplyReader {
         Read::End
     }
 
-    fn handle_all(&mut self, pool: &Arc<PoolManager>, role: ReaderRole) -> Result<(), Malformed> {
+    fn handle_all(&mut self, role: ReaderRole) -> Result<(), Malformed> {
         let mut frames = std::mem::take(&mut self.frames);
         let mut tasks = std::mem::take(&mut self.tasks);
-        let handled = self.handle(pool, role, &mut frames, &mut tasks);
+        let handled = self.handle(role, &mut frames, &mut tasks);
         frames.clear();
         tasks.clear();
         self.frames = frames;
@@ -221,7 +217,6 @@ impl ReplyReader {
 
     fn handle(
         &mut self,
-        pool: &Arc<PoolManager>,
         role: ReaderRole,
         frames: &mut Vec<(Header, Range<usize>)>,
         tasks: &mut Vec<Option<ProcessCallRef>>,
@@ -230,7 +225,7 @@ impl ReplyReader {
         while role == ReaderRole::Supervisor || frames.is_empty() {
             match self.frame_reader.next() {
                 Ok(Some((header, body))) if self.initializing || !self.has_hello => {
-                    self.handle_first(pool, header, body)?;
+                    self.handle_first(header, body)?;
                 }
                 Ok(Some((header, _))) if header.kind == FrameKind::Forget => {
                     self.forgotten.push(header.seq);
@@ -249,14 +244,13 @@ impl ReplyReader {
         }
         if !frames.is_empty() {
             // The worker gets new work before the callers get their results.
-            let (deferred, coalesce_limit, checked) =
-                pool.answered(self.index, frames, tasks, role);
+            let (deferred, coalesce_limit, checked) = self.worker.answered(frames, tasks, role);
             self.coalesce_limit = coalesce_limit;
             self.steps.extend(deferred.into_steps());
             let mut fetched = Ok(());
             for ((header, body), task) in frames.iter().zip(tasks.drain(..)) {
                 let reply = match fetched {
-                    Ok(()) => self.fetch(pool, *header, body.clone()),
+                    Ok(()) => self.fetch(*header, body.clone()),
                     Err(malformed) => Err(malformed),
                 };
                 match (reply, task) {
@@ -285,12 +279,7 @@ impl ReplyReader {
     }
 
     /// Handles the first answers: the hello, and that of the initializer.
-    fn handle_first(
-        &mut self,
-        pool: &Arc<PoolManager>,
-        header: Header,
-        body: Range<usize>,
-    ) -> Result<(), Malformed> {
+    fn handle_first(&mut self, header: Header, body: Range<usize>) -> Result<(), Malformed> {
         if !self.has_hello {
             let hello = Hello::from_bytes(self.frame_reader.body(body));
             if header.kind != FrameKind::Ready || hello.ok() != Some(self.expected) {
@@ -298,7 +287,7 @@ impl ReplyReader {
             }
             self.has_hello = true;
             if self.initializing {
-                pool.hello_came(self.index);
+                self.worker.hello_came();
             }
         } else if header.kind == FrameKind::Done && header.seq == 0 {
             self.initializing = false;
@@ -307,7 +296,7 @@ impl ReplyReader {
             return Err(Malformed("its initializer failed"));
         }
         if !self.initializing {
-            self.steps.extend(pool.ready(self.index).into_steps());
+            self.steps.extend(self.worker.ready().into_steps());
         }
         Ok(())
     }
@@ -315,7 +304,6 @@ impl ReplyReader {
     /// Copies a reply to private memory; an error of the call if that fails.
     fn fetch(
         &mut self,
-        pool: &Arc<PoolManager>,
         header: Header,
         body: Range<usize>,
     ) -> Result<Result<Reply, Error>, Malformed> {
@@ -332,11 +320,11 @@ impl ReplyReader {
         if header.kind == FrameKind::Undelivered {
             let segment;
             (segment, body) = split_segment(body)?;
-            pool.not_received(self.index, segment);
+            self.worker.not_received(segment);
         }
         let lost = |why: String| Error::Undelivered(format!("the result: {why}").into());
         let bytes = match (place, &files) {
-            (Some(place), _) if place.len > pool.settings().max_message_size => {
+            (Some(place), _) if place.len > self.worker.pool.settings().max_message_size => {
                 return Err(Malformed("a result above the limit"));
             }
             (Some(place), Ok(_)) => ReplyBytes::fetch(&self.segments.window(place)?).map_err(lost),
@@ -352,7 +340,7 @@ impl ReplyReader {
                 } else {
                     SegmentFate::Lost
                 };
-                pool.release_segment(self.index, place.segment, fate);
+                self.worker.release_segment(place.segment, fate);
             }
         }
         Ok(match (bytes, files) {

@@ -1,13 +1,13 @@
 //! Time limits of workers: start, deadline of a call, slow and stalled calls, idle time, end.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::deferred::Deferred;
-use super::manager::{DRAIN, ManagerState, PoolManager, SLOW};
+use super::manager::{DRAIN, ManagerState, SLOW};
 use super::worker_exit::{INITIALIZER_HANGS, NOT_READY, STOPPED};
+use super::worker_handle::WorkerRef;
 use super::worker_state::{Reason, WorkerPhase};
 use crate::futures::remote::segments::Arena;
 use crate::futures::sys::program::is_stopped;
@@ -18,31 +18,27 @@ pub(crate) const STALLED: Duration = Duration::from_millis(100);
 /// How often to check whether a worker is ready, in case its wake-up was lost.
 const LOOKS_AGAIN: Duration = Duration::from_millis(500);
 
-impl PoolManager {
+impl WorkerRef {
     /// Checks the time limits of one worker; returns when to check again, and since when it owes an answer.
-    pub(crate) fn on_time(
-        self: &Arc<Self>,
-        index: usize,
-    ) -> (Deferred, Option<Instant>, Option<Instant>) {
-        let mut state = self.state.lock();
+    pub(crate) fn on_time(&self) -> (Deferred, Option<Instant>, Option<Instant>) {
+        let mut state = self.pool.state.lock();
         let mut deferred = Deferred::default();
-        let next = self.check_time(&mut state, index, &mut deferred);
+        let next = self.check_time(&mut state, &mut deferred);
         let next = earlier(next, self.start_refused(&mut state, &mut deferred));
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         handle.next_timer = next;
         (deferred, next, handle.worker.owed().map(|(_, since)| since))
     }
 
     /// As [`on_time`](Self::on_time), under the lock.
     pub(crate) fn check_time(
-        self: &Arc<Self>,
+        &self,
         state: &mut ManagerState,
-        index: usize,
         deferred: &mut Deferred,
     ) -> Option<Instant> {
-        let settings = self.settings();
+        let settings = self.pool.settings();
         let now = Instant::now();
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         let due = |at: Option<Instant>| at.filter(|at| *at <= now).is_some();
         if let Some(sender) = &mut handle.sender {
             sender.armed = false;
@@ -62,7 +58,7 @@ impl PoolManager {
                 earlier(at, now.checked_add(LOOKS_AGAIN))
             }
             WorkerPhase::Idle => {
-                let mut kept = self.arena().trim(now);
+                let mut kept = self.pool.arena().trim(now);
                 if let (None, Some(sender)) = (kept, &mut handle.sender) {
                     let _ = sender.send_segment_notes(); // without room they go with the next call
                     // Other workers use the same segments, and may free them at any time.
@@ -90,7 +86,7 @@ impl PoolManager {
                         state.counts.killed += 1;
                     }
                     state.requeue(returned);
-                    deferred.add(self.balance(state));
+                    deferred.add(self.pool.balance(state));
                     return None; // the end of the worker or an answer is about to come
                 }
                 let slow = since.checked_add(SLOW).filter(|_| !handle.slow);
@@ -98,11 +94,11 @@ impl PoolManager {
                     handle.slow = true;
                     let (returned, _) = handle.take_back(1);
                     state.requeue(returned);
-                    deferred.add(self.balance(state));
+                    deferred.add(self.pool.balance(state));
                 }
                 let stalled = since.checked_add(STALLED).filter(|_| waits);
                 if due(stalled) {
-                    return earlier(deadline, self.stalls(state, index, deferred));
+                    return earlier(deadline, self.stalls(state, deferred));
                 }
                 earlier(deadline, earlier(slow.filter(|slow| *slow > now), stalled))
             }
@@ -131,43 +127,34 @@ impl PoolManager {
     }
 
     /// Starts workers that the system refused a moment ago; returns when to do that, if calls wait for them.
-    fn start_refused(
-        self: &Arc<Self>,
-        state: &mut ManagerState,
-        deferred: &mut Deferred,
-    ) -> Option<Instant> {
+    fn start_refused(&self, state: &mut ManagerState, deferred: &mut Deferred) -> Option<Instant> {
         let until = state.refused_until.filter(|_| !state.queue.is_empty())?;
         if until > Instant::now() {
             return Some(until);
         }
         state.refused_until = None;
-        deferred.add(self.balance(state));
+        deferred.add(self.pool.balance(state));
         state.refused_until
     }
 
     /// A worker has not begun its first call for long: it is stopped, or hangs. Takes its calls back if
     /// another worker can run them; otherwise returns when to check again.
-    fn stalls(
-        self: &Arc<Self>,
-        state: &mut ManagerState,
-        index: usize,
-        deferred: &mut Deferred,
-    ) -> Option<Instant> {
-        if let Some(sender) = &state.handles[index].sender {
+    fn stalls(&self, state: &mut ManagerState, deferred: &mut Deferred) -> Option<Instant> {
+        if let Some(sender) = &state.handles[self.index].sender {
             sender.ring(); // the system may have refused the wake-up
         }
-        let depth = self.settings().prefetch;
-        let mut others = state.handles.iter().enumerate().filter(|(other, _)| *other != index);
+        let depth = self.pool.settings().prefetch;
+        let mut others = state.handles.iter().enumerate().filter(|(other, _)| *other != self.index);
         let alive = state.handles.iter().filter(|handle| handle.worker.is_alive()).count();
-        let can_grow = alive < self.settings().max_workers;
+        let can_grow = alive < self.pool.settings().max_workers;
         if !can_grow && !others.any(|(_, handle)| handle.room(depth) > 0) {
             return Instant::now().checked_add(STALLED);
         }
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         handle.slow = true; // it gets no further call until it has skipped these
         let (returned, _) = handle.take_back(0);
         state.requeue(returned);
-        deferred.add(self.balance(state));
+        deferred.add(self.pool.balance(state));
         None
     }
 }

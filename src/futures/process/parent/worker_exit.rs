@@ -9,8 +9,9 @@ use rustix::process::Signal;
 use super::deferred::Deferred;
 use super::delivery::ProcessCallRef;
 use super::incoming::Incoming;
-use super::manager::{ManagerState, PoolManager};
+use super::manager::ManagerState;
 use super::spawn::Ended;
+use super::worker_handle::WorkerRef;
 use super::worker_state::{Aftermath, Reason, WorkerPhase};
 use crate::error::WorkerDeath;
 use crate::error::{Cause, Error};
@@ -54,11 +55,11 @@ pub(crate) enum AfterExit {
     Stop,
 }
 
-impl PoolManager {
+impl WorkerRef {
     /// A worker was started and has its channel.
-    pub(crate) fn connected(&self, index: usize, sender: Sender, incoming: &Arc<Incoming>) {
-        let mut state = self.state.lock();
-        let handle = &mut state.handles[index];
+    pub(crate) fn connected(&self, sender: Sender, incoming: &Arc<Incoming>) {
+        let mut state = self.pool.state.lock();
+        let handle = &mut state.handles[self.index];
         if matches!(handle.worker.phase(), WorkerPhase::Killing(_)) {
             sender.signal(Signal::KILL); // it was killed while it was starting
         }
@@ -67,39 +68,38 @@ impl PoolManager {
     }
 
     /// A worker has sent its hello; it may still have to run its initializer.
-    pub(crate) fn hello_came(&self, index: usize) {
-        self.state.lock().handles[index].has_hello = true;
+    pub(crate) fn hello_came(&self) {
+        self.pool.state.lock().handles[self.index].has_hello = true;
     }
 
     /// Kills a worker that breaks the protocol of its channel. A worker that was told to end may leave the
     /// channel earlier than it ends: it has [`DRAIN`](super::manager::DRAIN) for that.
-    pub(crate) fn violated_protocol(&self, index: usize, how: &'static str) {
-        let handle = &mut self.state.lock().handles[index];
+    pub(crate) fn violated_protocol(&self, how: &'static str) {
+        let handle = &mut self.pool.state.lock().handles[self.index];
         if handle.worker.phase() != WorkerPhase::Draining {
             handle.kill(Reason::ProtocolViolation(how), Signal::KILL);
         }
     }
 
     /// The call whose answer a worker owes.
-    pub(crate) fn owed(&self, index: usize) -> Option<u64> {
-        self.state.lock().handles[index].worker.owed().map(|(seq, _)| seq)
+    pub(crate) fn owed(&self) -> Option<u64> {
+        self.pool.state.lock().handles[self.index].worker.owed().map(|(seq, _)| seq)
     }
 
     /// Wakes a worker that may have missed a wake-up; false if the system refuses it.
-    pub(crate) fn ring(&self, index: usize) -> bool {
-        self.state.lock().handles[index].sender.as_ref().is_none_or(Sender::ring)
+    pub(crate) fn ring(&self) -> bool {
+        self.pool.state.lock().handles[self.index].sender.as_ref().is_none_or(Sender::ring)
     }
 
     /// A worker could not be started, or could not set itself up because the system refused it something.
     /// The caller drops the sender last.
     pub(crate) fn start_failed(
-        self: &Arc<Self>,
-        index: usize,
+        &self,
         error: std::io::Error,
     ) -> (Deferred, AfterExit, Option<Sender>) {
-        let mut state = self.state.lock();
+        let mut state = self.pool.state.lock();
         let mut deferred = Deferred::default();
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         let sender = handle.sender.take();
         let wanted = handle.worker.phase() == WorkerPhase::Starting;
         let aftermath = handle.worker.exited(|_| false);
@@ -111,7 +111,7 @@ impl PoolManager {
             state.refusals += 1;
             // Resources of the supervisors that gave up before this one may be free by now.
             state.counts.started += 1;
-            state.handles[index].start(self.settings().max_tasks_per_child);
+            state.handles[self.index].start(self.pool.settings().max_tasks_per_child);
             return (deferred, AfterExit::StartLater, sender);
         }
         if needed {
@@ -125,23 +125,22 @@ impl PoolManager {
                 deferred.log(Level::Warn, format!("a worker process cannot be started: {error}"));
             }
         }
-        deferred.add(self.balance(&mut state));
-        self.notify_gone(&state);
+        deferred.add(self.pool.balance(&mut state));
+        self.pool.notify_gone(&state);
         (deferred, AfterExit::Stop, sender)
     }
 
     /// The process of a worker has ended, and its last answers were read. `start_error` is the failure of its
     /// initializer, `setup_failure` why it could not set itself up, if it said so. The caller drops the sender last.
     pub(crate) fn ended(
-        self: &Arc<Self>,
-        index: usize,
+        &self,
         ended: Ended,
         start_error: Option<Error>,
         setup_failure: Option<String>,
     ) -> (Deferred, AfterExit, Option<Sender>) {
-        let mut state = self.state.lock();
+        let mut state = self.pool.state.lock();
         let mut deferred = Deferred::default();
-        let handle = &mut state.handles[index];
+        let handle = &mut state.handles[self.index];
         let (sender, has_hello) = (handle.sender.take(), handle.has_hello);
         let begun = |seq| sender.as_ref().is_some_and(|sender| sender.page().may_have_begun(seq));
         let aftermath = handle.worker.exited(begun);
@@ -149,10 +148,10 @@ impl PoolManager {
         // Replaces the worker at once, so that the next call does not wait for a start.
         let eager = !aftermath.in_doubt.is_empty();
         self.settle(&mut state, aftermath, death, start_error, &mut deferred);
-        state.handles[index].worker.clear();
-        let next = self.replace(&mut state, index, eager);
-        deferred.add(self.balance(&mut state));
-        self.notify_gone(&state);
+        state.handles[self.index].worker.clear();
+        let next = self.replace(&mut state, eager);
+        deferred.add(self.pool.balance(&mut state));
+        self.pool.notify_gone(&state);
         (deferred, next, sender)
     }
 
@@ -176,7 +175,7 @@ impl PoolManager {
         match reason {
             Some(Reason::Asked) => return fail(deferred, Error::Killed { pid }),
             Some(Reason::Deadline) => {
-                let limit = self.settings().deadline.unwrap_or_default();
+                let limit = self.pool.settings().deadline.unwrap_or_default();
                 deferred.failed.extend(in_doubt.into_iter().map(|task| {
                     let call = Some(task.description().into());
                     (task, Error::DeadlineExceeded { limit, call })
@@ -206,7 +205,7 @@ impl PoolManager {
         }
         let storm = state.deaths_without_progress >= MAX_CRASH_LOOP;
         let cause = Cause::new(Error::WorkerDied(Cause::new(death.clone())));
-        match (self.settings().on_worker_death, in_doubt) {
+        match (self.pool.settings().on_worker_death, in_doubt) {
             (OnWorkerDeath::BreakPool, in_doubt) => {
                 // In front, so that their callers are the first to be notified.
                 in_doubt.into_iter().rev().for_each(|task| state.queue.push_front(task));
@@ -230,7 +229,7 @@ impl PoolManager {
 
     /// Whether the supervisor of a free place starts another worker: if calls wait for one, or if the last
     /// one died with a call.
-    fn replace(&self, state: &mut ManagerState, index: usize, eager: bool) -> AfterExit {
+    fn replace(&self, state: &mut ManagerState, eager: bool) -> AfterExit {
         let starting = state
             .handles
             .iter()
@@ -241,7 +240,7 @@ impl PoolManager {
             return AfterExit::Stop;
         }
         state.counts.started += 1;
-        state.handles[index].start(self.settings().max_tasks_per_child);
+        state.handles[self.index].start(self.pool.settings().max_tasks_per_child);
         AfterExit::Start
     }
 }

@@ -1,4 +1,5 @@
-//! [`WorkerHandle`]: a worker's place in the pool, with its state, channel and supervisor.
+//! [`WorkerHandle`]: a worker's place in the pool, with its state, channel and supervisor; and
+//! [`WorkerRef`]: the same as its supervisor and the reader of its replies see it.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -7,10 +8,20 @@ use rustix::process::Signal;
 
 use super::delivery::ProcessCallRef;
 use super::incoming::Incoming;
+use super::manager::PoolManager;
 use super::supervisor::threads::SupervisorThreads;
 use super::worker_state::{Reason, WorkerPhase, WorkerState};
 use crate::error::Error;
 use crate::futures::process::channel::sender::Sender;
+
+/// One worker of a pool, for the threads that look after it: what happens to it, they report here. These
+/// decide under the lock of the pool (`answered.rs`, `timers.rs`, `worker_exit.rs`).
+#[derive(Clone)]
+pub(crate) struct WorkerRef {
+    pub(crate) pool: Arc<PoolManager>,
+    /// Its place in the pool.
+    pub(crate) index: usize,
+}
 
 /// A worker's place in the pool.
 pub(crate) struct WorkerHandle {

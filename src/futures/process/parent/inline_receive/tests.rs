@@ -39,7 +39,8 @@ const LATE: Duration = Duration::from_secs(20);
 fn what_a_late_reply_sets_off_is_not_left_to_a_supervisor_that_has_gone_on() {
     let mut parent = Parent::new(0).unwrap();
     parent.send_hello();
-    let (pool, incoming) = (Arc::clone(&parent.pool), Arc::clone(&parent.incoming));
+    let (worker, incoming) = (parent.worker.clone(), Arc::clone(&parent.incoming));
+    let pool = Arc::clone(&worker.pool);
     let call = send(&pool, Location::caller(), |()| Late, ()).unwrap();
     {
         let state = &mut pool.state.lock().handles[0].worker;
@@ -50,7 +51,7 @@ fn what_a_late_reply_sets_off_is_not_left_to_a_supervisor_that_has_gone_on() {
     MEANWHILE.set(Some(Box::new(move || {
         let mut steps = Steps::new();
         let (start_error, _) = incoming.close(&mut steps);
-        let (deferred, ..) = pool.ended(0, Ended::default(), start_error, None);
+        let (deferred, ..) = worker.ended(Ended::default(), start_error, None);
         steps.extend(deferred.into_steps());
         for step in steps {
             step.run();

@@ -24,6 +24,7 @@ use super::reply_reader::{Read, ReaderRole, ReplyReader};
 use super::spawn::{Launched, Process, launch};
 use super::timers::earlier;
 use super::worker_exit::{AfterExit, NOT_WOKEN, OUT_OF_STEP};
+use super::worker_handle::WorkerRef;
 use crate::futures::process::channel::inquiry::{Asker, Standing, Suspicion};
 use crate::futures::process::channel::sender::Sender;
 use crate::futures::process::channel::wake::clear_wake;
@@ -68,8 +69,7 @@ pub(crate) fn as_supervisor_of<R>(pool: &Arc<PoolManager>, work: impl FnOnce() -
 
 /// The supervision of the workers in one place, one after the other.
 pub(crate) struct Supervisor {
-    pool: Arc<PoolManager>,
-    index: usize,
+    worker: WorkerRef,
     stage: SupervisorStage,
     /// The watchdog knows of its threads.
     watched: bool,
@@ -105,33 +105,33 @@ fn supervise(threads: &Arc<SupervisorThreads>, supervisor: Option<Box<Supervisor
 }
 
 impl Supervisor {
-    /// For the workers in place `index`.
-    pub(crate) fn new(pool: &Arc<PoolManager>, index: usize) -> Self {
-        Self { pool: Arc::clone(pool), index, stage: SupervisorStage::Start, watched: false }
+    /// For this worker, and those that follow in its place.
+    pub(crate) fn new(worker: WorkerRef) -> Self {
+        Self { worker, stage: SupervisorStage::Start, watched: false }
     }
 
     /// From now on this thread runs user code for the pool.
     fn marks_thread(&self) {
-        POOL.set(Arc::as_ptr(&self.pool).addr());
+        POOL.set(Arc::as_ptr(&self.worker.pool).addr());
     }
 
     /// Goes on until there is user code to run, or something has happened; false at the end.
     fn turn(&mut self, threads: &SupervisorThreads, steps: &mut Steps) -> bool {
-        let (pool, index) = (&self.pool, self.index);
+        let worker = &self.worker;
         match &mut self.stage {
             SupervisorStage::Start => {
                 threads.note_starter();
-                self.stage = match start(pool, index) {
+                self.stage = match start(worker) {
                     Ok(service) => SupervisorStage::Serve(Box::new(service)),
                     Err(error) => {
-                        let (deferred, next, sender) = pool.start_failed(index, error);
+                        let (deferred, next, sender) = worker.start_failed(error);
                         steps.extend(deferred.into_steps());
                         SupervisorStage::Ended(next, sender)
                     }
                 };
             }
             SupervisorStage::Serve(service) => {
-                if let Some((next, sender)) = service.turn(pool, index, steps) {
+                if let Some((next, sender)) = service.turn(worker, steps) {
                     self.stage = SupervisorStage::Ended(next, sender);
                 }
             }
@@ -146,7 +146,8 @@ impl Supervisor {
     }
 }
 
-fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
+fn start(worker: &WorkerRef) -> std::io::Result<Service> {
+    let pool = &worker.pool;
     let launched = launch(pool.settings(), pool.welcome())?;
     let Launched { process, socket, questions, bell, own_bell, page, welcome } = launched;
     let (socket, page) = (Arc::new(socket), Arc::new(page));
@@ -154,13 +155,14 @@ fn start(pool: &Arc<PoolManager>, index: usize) -> std::io::Result<Service> {
     let Welcome { nonce, fingerprint, .. } = welcome;
     let hello = Hello { nonce, fingerprint };
     let (own_page, own_socket) = (Arc::clone(&page), Arc::clone(&socket));
-    let reader = ReplyReader::new(index, own_bell, own_page, own_socket, hello, initializes);
+    let own = WorkerRef::clone(worker);
+    let reader = ReplyReader::new(own, own_bell, own_page, own_socket, hello, initializes);
     let incoming = Incoming::new(reader)?;
     let pidfd = process.pidfd().try_clone_to_owned()?;
     let wake = Arc::clone(incoming.wake());
     let mut sender = Sender::new(process.pid(), bell, socket, pidfd, wake, page);
     pool.settings().initialize(&mut sender, pool.arena())?;
-    pool.connected(index, sender, &incoming);
+    worker.connected(sender, &incoming);
     let (channel, reads, timer) = (ReadMode::HasMore, 0, Some(Instant::now()));
     let asker = Asker::new(questions);
     Ok(Service { process, incoming, channel, reads, timer, asker, rings: true })
@@ -200,12 +202,11 @@ impl Service {
     /// follows.
     fn turn(
         &mut self,
-        pool: &Arc<PoolManager>,
-        index: usize,
+        worker: &WorkerRef,
         steps: &mut Steps,
     ) -> Option<(AfterExit, Option<Sender>)> {
         if self.channel == ReadMode::HasMore && self.reads % READS != 0 {
-            self.receive(pool, index, false, false, steps);
+            self.receive(worker, false, false, steps);
             return None;
         }
         let [ended, woken, rung] = self.poll();
@@ -221,7 +222,7 @@ impl Service {
         }
         let listens = !matches!(self.channel, ReadMode::Left | ReadMode::Closed);
         if listens && (woken || rung || looks) || ended && self.channel != ReadMode::Closed {
-            self.receive(pool, index, ended, rung, steps);
+            self.receive(worker, ended, rung, steps);
         }
         if ended {
             let (start_error, start_failure) = self.incoming.close(steps);
@@ -229,10 +230,9 @@ impl Service {
             let (deferred, next, sender) = match start_failure {
                 Some(StartFailure { refused: true, why }) => {
                     let why = format!("{why}, in worker process {}", self.process.pid());
-                    pool.start_failed(index, std::io::Error::other(why))
+                    worker.start_failed(std::io::Error::other(why))
                 }
-                start_failure => pool.ended(
-                    index,
+                start_failure => worker.ended(
                     ended,
                     start_error,
                     start_failure.map(|start_failure| start_failure.why),
@@ -242,11 +242,11 @@ impl Service {
             return Some((next, sender));
         }
         if woken || rung || looks || due {
-            let (deferred, next, owes_since) = pool.on_time(index);
+            let (deferred, next, owes_since) = worker.on_time();
             steps.extend(deferred.into_steps());
             let mut asks = self.asker.due(owes_since.filter(|_| listens));
             if asks.is_some_and(|due| due <= Instant::now()) {
-                asks = self.ask(pool, index, steps);
+                asks = self.ask(worker, steps);
             }
             self.timer = earlier(next, asks);
         }
@@ -255,16 +255,16 @@ impl Service {
 
     /// Asks a worker that has owed an answer for long whether it still works on it; returns when to do that
     /// next.
-    fn ask(&mut self, pool: &Arc<PoolManager>, index: usize, steps: &mut Steps) -> Option<Instant> {
-        self.receive(pool, index, false, false, steps);
-        let owed = pool.owed(index)?;
+    fn ask(&mut self, worker: &WorkerRef, steps: &mut Steps) -> Option<Instant> {
+        self.receive(worker, false, false, steps);
+        let owed = worker.owed()?;
         let (read, cut) = self.incoming.reader.lock().standing();
         let now = Instant::now();
         match self.asker.assess(Standing { owed, read, cut }, now) {
             Suspicion::Wait => {}
-            Suspicion::Ring => self.rings = pool.ring(index),
-            Suspicion::End if self.rings => pool.violated_protocol(index, OUT_OF_STEP),
-            Suspicion::End => pool.violated_protocol(index, NOT_WOKEN),
+            Suspicion::Ring => self.rings = worker.ring(),
+            Suspicion::End if self.rings => worker.violated_protocol(OUT_OF_STEP),
+            Suspicion::End => worker.violated_protocol(NOT_WOKEN),
         }
         self.asker.next()
     }
@@ -297,20 +297,13 @@ impl Service {
     }
 
     /// Handles replies: of one read, or all if the worker has ended.
-    fn receive(
-        &mut self,
-        pool: &Arc<PoolManager>,
-        index: usize,
-        ended: bool,
-        rung: bool,
-        steps: &mut Steps,
-    ) {
+    fn receive(&mut self, worker: &WorkerRef, ended: bool, rung: bool, steps: &mut Steps) {
         let mut reader = self.incoming.reader.lock();
         let heard = if rung { reader.empty_bell() } else { Ok(()) };
-        let mut received = heard.and_then(|()| reader.catch_up(pool));
+        let mut received = heard.and_then(|()| reader.catch_up());
         let mut reads_left = if ended { LAST_READS } else { 1 };
         while reads_left > 0 && matches!(received, Ok(Read::Some)) {
-            received = reader.read(pool, ReaderRole::Supervisor);
+            received = reader.read(ReaderRole::Supervisor);
             reads_left -= 1;
         }
         self.reads += 1;
@@ -333,13 +326,13 @@ impl Service {
                 channel
             }
             Ok(Read::End) => {
-                self.await_end(pool, index);
+                self.await_end(worker);
                 ReadMode::Left
             }
             Err(Malformed(how)) => {
                 // Before a caller is notified, which may submit the next call.
                 if !ended {
-                    pool.violated_protocol(index, how);
+                    worker.violated_protocol(how);
                 }
                 ReadMode::Closed
             }
@@ -347,7 +340,7 @@ impl Service {
     }
 
     /// The worker has closed its end, usually because it ends.
-    fn await_end(&self, pool: &PoolManager, index: usize) {
+    fn await_end(&self, worker: &WorkerRef) {
         let mut pidfd = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
         let now = Instant::now();
         if spin_until_deadline(now + SPIN, || {
@@ -367,7 +360,7 @@ impl Service {
             }
         }
         let how = "it closed its channel and lived on: was its program replaced by `exec`?";
-        pool.violated_protocol(index, how);
+        worker.violated_protocol(how);
     }
 }
 
