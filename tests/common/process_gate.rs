@@ -76,9 +76,9 @@ impl ProcessGate {
 
     /// In the call.
     pub(crate) fn pass(name: &str) {
+        let mut go = File::open(Path::new(name).join("go")).unwrap();
         Self::arrive(name);
-        let directory = Path::new(name);
-        File::open(directory.join("go")).unwrap().read_exact(&mut [0]).unwrap();
+        go.read_exact(&mut [0]).unwrap();
     }
 
     /// In the call: says that it has begun, and goes on.

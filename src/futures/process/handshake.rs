@@ -103,6 +103,9 @@ impl Welcome {
     }
 }
 
+/// The number of the initializer's call.
+pub(crate) const INITIALIZER: u64 = 0;
+
 /// The first answer of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::channel::message::Message;
 use super::channel::sender::{Sender, Unsent};
+use super::handshake::INITIALIZER;
 use super::options::{OnWorkerDeath, ResourceLimit};
 use crate::futures::remote::initializer::DEFAULT_MESSAGE_LIMIT;
 use crate::futures::remote::segments::Arena;
@@ -54,12 +55,12 @@ impl ProcessSettings {
     /// Sends the initializer, if there is one, to a new worker.
     pub(crate) fn initialize(&self, sender: &mut Sender, arena: &Arena) -> std::io::Result<()> {
         let Some(message) = &self.initializer else { return Ok(()) };
-        sender.page().offer(0);
+        sender.page().offer(INITIALIZER);
         let mut batch = Vec::new();
         {
             let mut message = message.lock();
             message.make_ready(arena).map_err(std::io::Error::other)?;
-            let sent = sender.frame(&mut batch, 0, &message);
+            let sent = sender.frame(&mut batch, INITIALIZER, &message);
             sent.map_err(|unsent| match unsent {
                 Unsent::Refused(error) => std::io::Error::from(error),
                 Unsent::NoRoom => std::io::ErrorKind::WouldBlock.into(),

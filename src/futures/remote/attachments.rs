@@ -77,7 +77,10 @@ impl<'a> Decoding<'a> {
     #[inline]
     pub(crate) fn begin(files: &'a Files) -> Self {
         let bare = !RECEIVING.get() && files.borrow().is_empty();
-        let outer = (!bare).then(|| (RECEIVING.replace(true), INCOMING.replace(files.take())));
+        let outer = (!bare).then(|| {
+            REFUSED.take();
+            (RECEIVING.replace(true), INCOMING.replace(files.take()))
+        });
         Self { files, outer }
     }
 }
@@ -86,7 +89,7 @@ impl Decoding<'_> {
     /// Why the system refused shared bytes, if it did.
     #[inline]
     pub(crate) fn refused(&self) -> Option<String> {
-        self.outer.as_ref().and_then(|_| REFUSED.take())
+        self.outer.as_ref().and_then(|_| REFUSED.with_borrow(Option::clone))
     }
 }
 
@@ -120,6 +123,11 @@ pub(crate) fn note_refused(why: String) -> String {
         REFUSED.set(Some(why.clone()));
     }
     why
+}
+
+/// Why the system refused shared bytes of the last value that came with some, if it did.
+pub(crate) fn take_refused() -> Option<String> {
+    REFUSED.take()
 }
 
 /// The descriptor with this number, once.

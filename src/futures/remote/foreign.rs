@@ -18,18 +18,25 @@ impl ForeignSegments {
     /// message.
     const MOST: usize = Announced::MOST + 1 + 64;
 
-    /// The sender has announced a segment, by its descriptor.
+    /// The sender has announced a segment, by its descriptor. The inner error, a text, affects the message
+    /// of that descriptor only.
     pub(crate) fn announced(
         &mut self,
         id: u64,
         file: Option<OwnedFd>,
-    ) -> std::result::Result<(), Malformed> {
+    ) -> std::result::Result<std::result::Result<(), String>, Malformed> {
         let file = file.ok_or(Malformed("the descriptor of shared memory is missing"))?;
-        let segment =
-            ForeignSegment::new(file).map_err(|_| Malformed("a descriptor is no shared memory"))?;
+        let segment = match ForeignSegment::new(file) {
+            Ok(segment) => segment,
+            Err(Errno::INVAL) => return Err(Malformed("a descriptor is no shared memory")),
+            Err(error) => return Ok(Err(format!("the system refuses its shared memory: {error}"))),
+        };
         self.forgotten(id);
         self.0.push((id, segment));
-        if self.0.len() <= Self::MOST { Ok(()) } else { Err(Malformed("too much shared memory")) }
+        match self.0.len() {
+            ..=Self::MOST => Ok(Ok(())),
+            _ => Err(Malformed("too much shared memory")),
+        }
     }
 
     /// The payload at a place in a segment.
@@ -134,8 +141,8 @@ mod tests {
         let file = || Some(segment.file().try_clone_to_owned().unwrap());
         let place = |segment, len| OutOfLine { segment, len };
         assert!(segments.window(place(1, 1)).is_err());
-        segments.announced(1, file()).unwrap();
-        segments.announced(1, file()).unwrap();
+        segments.announced(1, file()).unwrap().unwrap();
+        segments.announced(1, file()).unwrap().unwrap();
         assert!(segments.window(place(1, 1)).is_ok());
         assert!(segments.window(place(1, 1 << 20)).is_err(), "it is shorter");
         segments.forgotten(1);

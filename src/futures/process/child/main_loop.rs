@@ -16,11 +16,11 @@ use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::inquiry::RunningId;
 use crate::futures::process::channel::ring::OVERWRITTEN;
 use crate::futures::process::channel::shared_page::SharedPage;
-use crate::futures::process::handshake::{Hello, Welcome};
-use crate::futures::remote::attachments::Files;
+use crate::futures::process::handshake::{Hello, INITIALIZER, Welcome};
+use crate::futures::remote::attachments::{Files, take_refused};
 use crate::futures::remote::codec::{OutOfLinePayload, Sink, Source};
 use crate::futures::remote::foreign::ForeignSegments;
-use crate::futures::remote::function_id::fingerprint;
+use crate::futures::remote::function_id::{CallOutcome, fingerprint};
 use crate::futures::remote::invoke::run as run_call;
 use crate::futures::remote::protocol::{FrameKind, FunctionToken, Malformed, OutOfLine};
 use crate::futures::sys::fork::generation;
@@ -179,8 +179,10 @@ impl MainLoop {
         let (token, rest) = FunctionToken::split(frame_reader.body(body))?;
         let place = if header.is_out_of_line() { Some(OutOfLine::from_bytes(rest)?) } else { None };
         let announced = place.filter(|_| header.announces());
-        if let (Some(place), Ok(files)) = (announced, &mut files) {
-            self.segments.announced(place.segment, files.pop())?;
+        if let (Some(place), Ok(received)) = (announced, &mut files) {
+            if let Err(why) = self.segments.announced(place.segment, received.pop())? {
+                files = Err(why);
+            }
         }
         // An earlier call announced it, but its descriptors did not arrive; the parent does not know yet.
         let unknown = place.filter(|place| !self.segments.has(place.segment));
@@ -189,6 +191,7 @@ impl MainLoop {
         }
         let files = match files {
             Ok(files) => Files::new(files.into_iter().map(Some).collect()),
+            Err(why) if seq == INITIALIZER => return Err(self.replies.refuse_to_start(why)),
             Err(why) => {
                 let segment = unknown.map_or(0, |place| place.segment).to_ne_bytes();
                 return self.replies.send_refusal(FrameKind::Undelivered, seq, &segment, &why);
@@ -209,10 +212,19 @@ impl MainLoop {
             Some(place) => {
                 let window = self.segments.window(place)?;
                 let payload = OutOfLinePayload::new(&window);
-                run_call(token, &mut Source::out_of_line(&payload, &files), &mut sink)
+                let mut source = Source::out_of_line(&payload, &files);
+                if seq == INITIALIZER {
+                    source.load().map_err(|why| self.replies.refuse_to_start(why))?;
+                }
+                run_call(token, &mut source, &mut sink)
             }
             None => run_call(token, &mut Source::new(rest, &files), &mut sink),
         };
+        if seq == INITIALIZER && matches!(outcome, CallOutcome::BadArgument(_)) {
+            if let Some(why) = take_refused() {
+                return Err(self.replies.refuse_to_start(why));
+            }
+        }
         if let Some(place) = used_once {
             self.segments.forgotten(place.segment);
         }

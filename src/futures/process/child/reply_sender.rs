@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
 use super::main_loop::Lost;
 use crate::futures::process::channel::fds::{TRIES, send_files};
@@ -14,6 +15,7 @@ use crate::futures::process::channel::frame::{
 };
 use crate::futures::process::channel::ring::ring_parent;
 use crate::futures::process::channel::shared_page::SharedPage;
+use crate::futures::process::handshake::StartFailure;
 use crate::futures::remote::codec::Payload;
 use crate::futures::remote::protocol::{FrameKind, OutOfLine, Text};
 use crate::futures::remote::segments::{Announced, Arena, Segment};
@@ -87,6 +89,15 @@ impl ReplySender {
         let message = format!("{why}, in worker process {}", std::process::id());
         let text = Text { message, location: None };
         self.send_frame(kind, seq, &[head, &text.to_bytes()])
+    }
+
+    /// Reports that the system has refused the initializer's argument to this worker. The pool starts another
+    /// one.
+    pub(super) fn refuse_to_start(&self, why: String) -> Lost {
+        let failure = StartFailure { refused: true, why };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = send(&self.socket, &failure.to_bytes(), flags);
+        Lost("the argument of its initializer did not arrive")
     }
 
     /// Sends a result.

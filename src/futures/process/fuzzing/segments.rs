@@ -27,7 +27,8 @@ impl Theirs {
         let announced = self.segments.announced(id, made);
         let Some(own) = own else { return true };
         match announced {
-            Ok(()) => {
+            Ok(Err(_)) => true, // the system refuses it
+            Ok(Ok(())) => {
                 let constant = (kind % 8 < 2).then(|| content.to_vec());
                 self.files.insert(id, (own, constant));
                 true

@@ -22,7 +22,7 @@ use crate::futures::process::channel::frame::{HEADER, Header, REPLY_LIMIT, split
 use crate::futures::process::channel::frame_reader::FrameReader;
 use crate::futures::process::channel::sender::SegmentFate;
 use crate::futures::process::channel::shared_page::SharedPage;
-use crate::futures::process::handshake::{Hello, StartFailure};
+use crate::futures::process::handshake::{Hello, INITIALIZER, StartFailure};
 use crate::futures::remote::foreign::ForeignSegments;
 use crate::futures::remote::protocol::{FrameKind, Malformed, OutOfLine};
 use crate::futures::remote::reply::failure;
@@ -120,9 +120,9 @@ impl ReplyReader {
         self.has_hello
     }
 
-    /// Why the worker ended before its hello, if it said so.
+    /// Why the worker ended before it was ready, if it said so.
     pub(super) fn start_failure(&self) -> Option<StartFailure> {
-        if self.has_hello {
+        if self.has_hello && !self.initializing {
             return None;
         }
         let mut text = [0; StartFailure::MOST];
@@ -289,7 +289,7 @@ impl ReplyReader {
             if self.initializing {
                 self.worker.hello_came();
             }
-        } else if header.kind == FrameKind::Done && header.seq == 0 {
+        } else if header.kind == FrameKind::Done && header.seq == INITIALIZER {
             self.initializing = false;
         } else {
             self.start_error = Some(failure(header.kind, self.frame_reader.body(body)));
@@ -314,8 +314,10 @@ impl ReplyReader {
         };
         let mut body = self.frame_reader.body(body);
         let place = if header.is_out_of_line() { Some(OutOfLine::from_bytes(body)?) } else { None };
-        if let (Some(place), Ok(files), true) = (place, &mut files, header.announces()) {
-            self.segments.announced(place.segment, files.pop())?;
+        if let (Some(place), Ok(received), true) = (place, &mut files, header.announces()) {
+            if let Err(why) = self.segments.announced(place.segment, received.pop())? {
+                files = Err(why);
+            }
         }
         if header.kind == FrameKind::Undelivered {
             let segment;
