@@ -349,7 +349,9 @@ impl ProcessPoolExecutor {
     /// Shuts the pool down without waiting, cancels pending calls, and asks all workers to end
     /// (SIGTERM).
     ///
-    /// Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool).
+    /// Calls that run fail with [`Error::BrokenProcessPool`](crate::Error::BrokenProcessPool). A call may
+    /// ignore the signal; then [`kill_workers`](Self::kill_workers), [`Future::kill`] or its deadline ends
+    /// it.
     ///
     /// # Python
     ///
