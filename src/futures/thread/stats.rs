@@ -80,6 +80,11 @@ fn look_at_workers(control: &QueueState, blocked: usize) -> PoolStats {
         stats.workers += usize::from(!worker.ended);
         stats.idle += usize::from(!worker.ended && running == 0 && !worker.status.is_raised());
     }
+    for worker in &control.retired {
+        let (counts, running) = worker.status.counts();
+        ended.add(counts);
+        stats.running += running;
+    }
     let WorkerCounts { finished, failed, cancelled } = ended;
     PoolStats { finished, failed, cancelled, ..stats }
 }

@@ -1,12 +1,14 @@
 //! `stats`: each call is counted once, and a snapshot is of one moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
 
-use concurrent::futures::{FullQueue, Future, PoolStats, ShutdownOptions, ThreadPoolExecutor};
+use concurrent::futures::{
+    Discipline, FullQueue, Future, PoolStats, ShutdownOptions, ThreadPoolExecutor,
+};
 
-use crate::support::{Busy, bounded, builder, timely, until};
+use crate::support::{Busy, OnceSlot, bounded, builder, timely, until};
 
 /// Every call that was accepted.
 fn total(stats: &PoolStats) -> usize {
@@ -198,6 +200,59 @@ fn a_call_that_a_waiting_worker_runs_in_place_is_counted_once() {
             assert_eq!((stats.finished, stats.cancelled, total(&stats)), (3, 0, 3));
             until(|| Arc::strong_count(&pool) == 1);
         }
+    });
+}
+
+/// What was cancelled behind the call that a worker runs in place leaves the queue with it.
+#[test]
+fn a_cancelled_call_that_a_waiting_worker_takes_out_is_counted() {
+    timely(|| {
+        for builder in [builder(1), bounded(8), builder(1).discipline(Discipline::Lifo)] {
+            let pool = Arc::new(builder.build().unwrap());
+            let own = Arc::clone(&pool);
+            let outer = pool.spawn(move || {
+                let counting = Arc::clone(&own);
+                let inner = own.spawn(move || counting.stats()).unwrap();
+                assert!(own.spawn(|| ()).unwrap().cancel());
+                (inner.into_result().unwrap(), own.stats())
+            });
+            let (within, after) = outer.unwrap().into_result().unwrap();
+            assert_eq!((within.running, within.queued, within.cancelled), (2, 0, 1));
+            assert_eq!((after.finished, after.queued, after.cancelled), (1, 0, 1));
+            pool.shutdown();
+            assert_eq!((pool.stats().cancelled, total(&pool.stats())), (1, 3));
+        }
+    });
+}
+
+/// A worker that leaves may wait for a call of its pool, where its pool has it do something at its end.
+#[test]
+fn a_call_that_a_leaving_worker_runs_in_place_is_counted_once() {
+    timely(|| {
+        let place = OnceSlot::<Weak<ThreadPoolExecutor>>::new();
+        let there = place.clone();
+        let (note, notes) = mpsc::channel();
+        let builder = builder(2).on_worker_stop(move || {
+            let Some(own) = there.get().upgrade() else { return };
+            let counting = Arc::clone(&own);
+            if let Ok(inner) = own.spawn(move || counting.stats()) {
+                let within = inner.into_result().unwrap();
+                note.send((within, own.stats())).unwrap();
+            }
+        });
+        let pool = Arc::new(builder.build().unwrap());
+        place.fill(Arc::downgrade(&pool));
+        let (leaves, stays) = (Busy::on(&pool), Busy::on(&pool));
+        pool.resize(1).unwrap();
+        leaves.finish();
+        let (within, after) = notes.recv().unwrap();
+        // The worker that stays is busy; the one that leaves does not count any more.
+        assert_eq!((within.running, within.queued, within.finished, within.workers), (2, 0, 1, 1));
+        assert_eq!((after.running, after.queued, after.finished, after.workers), (1, 0, 2, 1));
+        stays.finish();
+        pool.shutdown();
+        let stats = pool.stats();
+        assert_eq!((stats.finished, total(&stats)), (3, 3));
     });
 }
 

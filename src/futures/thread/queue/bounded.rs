@@ -276,6 +276,7 @@ mod tests {
 
     use super::*;
     use crate::futures::ThreadPoolExecutor;
+    use crate::futures::call::assist::Begin;
     use crate::futures::call::run::{QueuedTask, RunObserver};
     use crate::futures::thread::queue::WorkerStatus;
 
@@ -361,6 +362,44 @@ mod tests {
         }
         assert_eq!(started.get(), 2);
         drop(taken);
+    }
+
+    /// It was running when it was taken out, and has ended since: this is the last owner of its value.
+    #[test]
+    fn a_worker_that_begins_a_call_in_place_meets_no_panic_of_what_it_takes_out() {
+        struct Unruly;
+
+        impl Drop for Unruly {
+            fn drop(&mut self) {
+                panic!("this drop panics on purpose");
+            }
+        }
+
+        impl QueuedTask for Unruly {
+            fn run(self, _: &dyn RunObserver) {}
+            fn start(&self) -> bool {
+                false
+            }
+            fn run_started(self, _: &dyn RunObserver) {}
+            fn phase(&self) -> Phase {
+                Phase::Running
+            }
+            fn cancel(self) -> Phase {
+                Phase::Running
+            }
+            fn fail(self, _: Error) -> Phase {
+                Phase::Running
+            }
+        }
+
+        let pool = ThreadPoolExecutor::new(1).expect("one worker will do");
+        let queue = pool.shared().queue();
+        queue.control.lock().incoming.push(TaskRef::new(Unruly), 0);
+        let refuses = |_: Arc<WorkerStatus>, _| Err(std::io::ErrorKind::WouldBlock.into());
+        let mut over = Vec::new();
+        let status = WorkerStatus::new();
+        let begun = queue.begin_nested(&status, false, &mut || true, &mut over, &refuses);
+        assert_eq!((begun, over.len()), (Begin::Begun, 0));
     }
 
     #[test]

@@ -123,7 +123,11 @@ impl Queue {
         }
         let wanted = if self.min_workers == 0 { control.max_workers } else { self.min_workers };
         while control.workers.len() < wanted {
-            control.start_worker(start).map_err(|error| Error::ThreadStart(Cause::new(error)))?;
+            if let Err(error) = control.start_worker(start) {
+                drop(control);
+                recheck_blocked(Recheck::All); // blocked threads may have relied on that worker
+                return Err(Error::ThreadStart(Cause::new(error)));
+            }
         }
         Ok(control.workers.len())
     }
@@ -244,18 +248,61 @@ fn join_thread(thread: JoinHandle<()>) {
 
 #[cfg(all(test, not(concurrent_loom)))]
 mod tests {
+    use std::io::ErrorKind;
     use std::sync::mpsc::channel;
     use std::sync::{Arc, Barrier};
     use std::time::{Duration, Instant};
 
-    use crate::futures::ThreadPoolExecutor;
+    use crate::error::Error;
+    use crate::futures::call::Call;
+    use crate::futures::call::run::QueuedFn;
     use crate::futures::call::waiters::{Signal, WakeWhen};
+    use crate::futures::deadlock::blocked_of;
+    use crate::futures::thread::queue::TaskRef;
+    use crate::futures::{Future, ThreadPoolExecutor};
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn pool() -> Arc<ThreadPoolExecutor> {
-        let builder = ThreadPoolExecutor::builder().max_workers(1);
+    fn pool_of(workers: usize) -> Arc<ThreadPoolExecutor> {
+        let builder = ThreadPoolExecutor::builder().max_workers(workers);
         Arc::new(builder.build().expect("these are sensible settings"))
+    }
+
+    fn pool() -> Arc<ThreadPoolExecutor> {
+        pool_of(1)
+    }
+
+    fn wait_until(holds: impl Fn() -> bool) {
+        let until = Instant::now() + LONG;
+        while !holds() {
+            assert!(Instant::now() < until, "it does not come to that");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A call waits for one of another pool, which waits for one that is queued in the first pool. That
+    /// may start a worker for it, until the system refuses.
+    #[test]
+    fn who_counts_on_a_worker_that_prestart_does_not_get_checks_again() {
+        let [grows, other] = [pool_of(2), pool()];
+        let task = QueuedFn::new(|| (), "the queued call", ());
+        let (task, queued) = Call::<(), _>::queued(grows.shared().id(), task);
+        let waits = {
+            let other = Arc::clone(&other);
+            grows.spawn(move || {
+                let queued = Future::from_call(queued);
+                other.spawn(move || queued.into_result()).and_then(Future::into_result)
+            })
+        };
+        let is_blocked = |pool: &ThreadPoolExecutor| blocked_of(pool.shared().id()) == 1;
+        wait_until(|| is_blocked(&grows) && is_blocked(&other));
+        // Directly, since a push would try to start the worker.
+        grows.shared().queue().control.lock().incoming.push(TaskRef::new(task), 0);
+        let refused = grows.shared().queue().prestart(&|_, _| Err(ErrorKind::WouldBlock.into()));
+        assert!(matches!(refused, Err(Error::ThreadStart(_))));
+        let ended = waits.expect("it is open").result_timeout(LONG).expect("it returns").clone();
+        let deadlock = ended.map_or_else(Some, |inner| inner.err());
+        assert!(matches!(deadlock, Some(Error::Deadlock(_))), "{deadlock:?}");
     }
 
     #[test]
@@ -268,11 +315,7 @@ mod tests {
             shut.shutdown();
             shut.shared().queue().control.lock().alive
         });
-        let until = Instant::now() + LONG;
-        while other.shared().queue().control.lock().end_awaited.is_empty() {
-            assert!(Instant::now() < until, "the call does not wait");
-            std::thread::yield_now();
-        }
+        wait_until(|| !other.shared().queue().control.lock().end_awaited.is_empty());
         drop(open);
         assert_eq!(call.expect("it is open").into_result().expect("it returns"), 0);
         assert!(running.into_result().expect("it returns").is_err());

@@ -326,9 +326,10 @@ impl Queue {
 
     /// The worker `status` starts a queued call, by `begin`, inside of another one.
     ///
-    /// It removes ended tasks from the end of the queue. Calls that wait for what they have just
-    /// submitted leave them there, and a deep tree of calls would fill the memory. Tasks that may
-    /// hold a value go to `over`, to be dropped while no call is between its start and its run.
+    /// It removes ended tasks, from the end of the queue unless that is by priority. Calls that wait
+    /// for what they have just submitted leave them there, and a deep tree of calls would fill the
+    /// memory. Tasks that may hold a value go to `over`, to be dropped while no call is between its
+    /// start and its run.
     pub(crate) fn begin_nested(
         &self,
         status: &WorkerStatus,
@@ -344,6 +345,7 @@ impl Queue {
         let begun = begin();
         if begun {
             status.begins();
+            over.append(&mut control.take_begun());
         }
         // Each call that begins leaves one, so removing two keeps the queue short.
         let first = control.pop_over();
@@ -355,7 +357,8 @@ impl Queue {
         }
         drop(control);
         let mut leave = |(task, phase)| match phase {
-            Phase::Running => drop(task), // the worker that runs it is an owner too
+            // The worker that runs it is an owner too, unless it has ended meanwhile.
+            Phase::Running => discard([task]),
             _ => over.push(task),
         };
         if let Some(task) = first {

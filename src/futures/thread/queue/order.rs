@@ -9,6 +9,9 @@ use crate::futures::call::state::Phase;
 /// An empty buffer with room for more tasks than this is returned to the allocator.
 const KEPT_CAPACITY: usize = 1024;
 
+/// The most tasks of calls begun in place that a short queue by priority keeps.
+const KEPT_BEGUN: usize = 64;
+
 /// The order in which workers take waiting calls: the setting of [`ThreadPoolBuilder::discipline`].
 ///
 /// # Examples
@@ -50,7 +53,12 @@ pub enum Discipline {
 pub(crate) enum WaitList {
     Fifo(VecDeque<TaskRef>),
     Lifo(Vec<TaskRef>),
-    Priority { heap: BinaryHeap<Ranked>, pushed: u64 },
+    Priority {
+        heap: BinaryHeap<Ranked>,
+        pushed: u64,
+        /// How many of the calls were begun in place since ended ones were last taken out.
+        begun: usize,
+    },
 }
 
 pub(crate) struct Ranked {
@@ -65,7 +73,7 @@ impl WaitList {
         match discipline {
             Discipline::Fifo => Self::Fifo(VecDeque::new()),
             Discipline::Lifo => Self::Lifo(Vec::new()),
-            Discipline::Priority => Self::Priority { heap: BinaryHeap::new(), pushed: 0 },
+            Discipline::Priority => Self::Priority { heap: BinaryHeap::new(), pushed: 0, begun: 0 },
         }
     }
 
@@ -87,7 +95,7 @@ impl WaitList {
         match self {
             Self::Fifo(tasks) => tasks.push_back(task),
             Self::Lifo(tasks) => tasks.push(task),
-            Self::Priority { heap, pushed } => {
+            Self::Priority { heap, pushed, .. } => {
                 push_ranked(heap, Ranked { priority, sequence: *pushed, task });
                 *pushed += 1;
             }
@@ -102,7 +110,8 @@ impl WaitList {
         }
     }
 
-    /// Takes the call out that was pushed last, unless it is pending. Not in a queue by priority.
+    /// Takes the call out that was pushed last, unless it is pending. In a queue by priority it may be
+    /// anywhere: see [`take_begun`](Self::take_begun).
     pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
         let last = match self {
             Self::Fifo(tasks) => tasks.back()?,
@@ -119,6 +128,19 @@ impl WaitList {
             Self::Priority { .. } => return None,
         };
         Some((task, phase))
+    }
+
+    /// Notes that a call was begun in place. If there may be many such calls in a queue by priority,
+    /// takes them out, with all others that are not pending: more often than it begins calls it looks at
+    /// none.
+    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
+        let Self::Priority { heap, begun, .. } = self else { return Vec::new() };
+        *begun += 1;
+        if *begun < KEPT_BEGUN.max(heap.len() / 2) {
+            return Vec::new();
+        }
+        *begun = 0;
+        self.take_dead()
     }
 
     /// Moves all calls to `empty`, at once if they are in the order in which they came.

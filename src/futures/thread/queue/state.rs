@@ -21,13 +21,14 @@ pub(crate) struct QueueState {
     pub(crate) notified: usize,
     /// INVARIANT: in the order of their indices.
     pub(crate) workers: Vec<WorkerRecord>,
-    /// The threads of workers that left before the pool was closed.
-    pub(crate) retired: Vec<JoinHandle<()>>,
+    /// Workers that left before the pool was closed, whose threads have not been joined. They may
+    /// run calls in place still, in what a user has them do at their end.
+    pub(crate) retired: Vec<WorkerRecord>,
     /// The most workers there have been.
     pub(crate) peak: usize,
     /// How many calls were accepted in all.
     pub(crate) accepted: usize,
-    /// The counts of workers that have left, and of calls that no worker ran.
+    /// The counts of workers whose threads have been joined, and of calls that no worker ran.
     pub(crate) counts: WorkerCounts,
     /// Calls that run in the thread that submitted them.
     pub(crate) in_callers: usize,
@@ -106,7 +107,7 @@ impl WorkerCounts {
 }
 
 impl WorkerStatus {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             place: AtomicU8::new(AT_THE_QUEUE),
             summons: Counter::default(),
@@ -238,6 +239,13 @@ impl QueueState {
         Some((task, phase))
     }
 
+    /// Notes that a call was begun in place; in a queue by priority, sometimes removes those that were.
+    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
+        let begun = self.incoming.take_begun();
+        self.counts.cancelled += begun.iter().filter(|task| task.is_cancelled()).count();
+        begun
+    }
+
     /// The reason why no more calls are accepted.
     pub(crate) fn refusal(&self) -> Option<Error> {
         // Broken wins over shut down, as in Python.
@@ -311,8 +319,7 @@ impl QueueState {
         let own = |worker: &WorkerRecord| std::ptr::eq(&*worker.status, status);
         if let Some(at) = self.workers.iter().position(own) {
             let worker = self.workers.remove(at);
-            self.counts.add(worker.status.counts().0);
-            self.retired.push(worker.thread);
+            self.retired.push(worker);
             self.publish_capacity();
         }
     }
@@ -337,20 +344,22 @@ impl QueueState {
     /// Removes the threads of workers that have left and can be joined without blocking.
     pub(crate) fn take_finished(&mut self) -> Vec<JoinHandle<()>> {
         let retired = std::mem::take(&mut self.retired);
-        let (finished, running) = retired.into_iter().partition(is_finished);
+        let (finished, running): (Vec<_>, _) =
+            retired.into_iter().partition(|worker| is_finished(&worker.thread));
         self.retired = running;
-        finished
+        finished.into_iter().map(|worker| self.strike_out(worker)).collect()
     }
 
     /// Removes a thread to be joined, when all workers have ended.
     pub(crate) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
-        match self.workers.pop() {
-            Some(worker) => {
-                self.counts.add(worker.status.counts().0);
-                Some(worker.thread)
-            }
-            None => self.retired.pop(),
-        }
+        let worker = self.workers.pop().or_else(|| self.retired.pop())?;
+        Some(self.strike_out(worker))
+    }
+
+    /// Keeps the counts of a worker that runs no more calls; returns its thread, to be joined.
+    fn strike_out(&mut self, worker: WorkerRecord) -> JoinHandle<()> {
+        self.counts.add(worker.status.counts().0);
+        worker.thread
     }
 
     /// Whether to notify a sleeper: one sleeps, and none is being woken already.

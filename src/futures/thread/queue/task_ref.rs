@@ -250,6 +250,34 @@ mod tests {
         each_end([1u64; 9]);
     }
 
+    /// Says whether it can be started, on top of whatever size `T` has.
+    struct Starts<T>(bool, T);
+
+    impl<T: Send + 'static> QueuedTask for Starts<T> {
+        fn run(self, _: &dyn RunObserver) {}
+        fn start(&self) -> bool {
+            self.0
+        }
+        fn run_started(self, _: &dyn RunObserver) {}
+        fn phase(&self) -> Phase {
+            Phase::Pending
+        }
+        fn cancel(self) -> Phase {
+            Phase::Pending
+        }
+        fn fail(self, _: Error) -> Phase {
+            Phase::Pending
+        }
+    }
+
+    #[test]
+    fn a_value_says_in_place_or_boxed_whether_it_can_be_started() {
+        for starts in [false, true] {
+            assert_eq!(TaskRef::new(Starts(starts, ())).start(), starts);
+            assert_eq!(TaskRef::new(Starts(starts, [1u64; 9])).start(), starts);
+        }
+    }
+
     #[test]
     fn a_value_without_size_and_one_that_is_aligned_to_more_than_a_word() {
         #[repr(align(64))]
