@@ -217,11 +217,13 @@ pub enum Error {
     /// The wait could never end, or a call was to go on with a call made of itself; the text names
     /// the calls and the reason.
     ///
-    /// Only a wait inside of a call or a callback, and without a time limit, fails so, and only
-    /// when nothing that it waits for can move any more. The crate knows its own waits: for calls,
-    /// and for calls made of calls; for the end of a scope; for the shutdown or the drop of a pool;
-    /// for room in a full queue, where the submitter runs the call itself instead of failing. A
-    /// thread that does anything else counts as able to go on, and so does the owner of a promise.
+    /// Only a wait without a time limit fails so, inside of a call, of a callback, or of the drop of
+    /// what a cancelled call captured, and only when nothing that it waits for can move any more.
+    /// The crate knows its own waits: for calls, and for calls made of calls; for the end of a
+    /// scope, with the drops of what its cancelled calls captured; for the shutdown or the drop of
+    /// a pool; for room in a full queue, where the submitter runs the call itself instead of
+    /// failing. A thread that does anything else counts as able to go on, and so does the owner of
+    /// a promise.
     ///
     /// So there is no false alarm. But the crate cannot see what blocks outside of it: a channel, a
     /// mutex, a `join`, a future polled by some `block_on`. A circle through such a wait hangs.

@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::current::{RunningCall, within};
+use super::current::{RunningCall, while_notifying, within};
 use super::dependency::{DependencyRef, DependsOn, OnChange, dependency_on, depends_on};
 use super::pair_arc::PairArc;
 use super::run::NoObserver;
@@ -157,7 +157,9 @@ where
         let source = PairArc::clone(&source);
         Box::new(move |continuations: &mut Continuations| match source.take_ending() {
             Ending::Cancelled => {
-                contain("dropping a function that will not be called", || drop(step));
+                while_notifying(PairArc::address(&linked), || {
+                    contain("dropping a function that will not be called", || drop(step));
+                });
                 let _ = linked.erase().try_cancel(continuations); // or it has ended
             }
             Ending::Finished(outcome) => {

@@ -166,10 +166,12 @@ pub(crate) fn ask_current<R>(
     Some(question(frame.running, frame.observer))
 }
 
-/// A call whose callbacks this thread is running.
+/// A call whose callbacks this thread is running, or whose captures it drops: whoever waits for what
+/// follows the call waits for this thread.
 struct Notified {
+    /// The address of the call; or an odd number, of a scope's.
     call: usize,
-    /// Called after the callbacks, if the registry of waits knows of them.
+    /// Called afterwards, if the registry of waits knows of it.
     forget: Option<Forget>,
 }
 
@@ -178,7 +180,8 @@ thread_local_static! {
     NOTIFYING: RefCell<Vec<Notified>> = RefCell::new(Vec::new())
 }
 
-/// Runs `callbacks` as those of the call at the address `call`.
+/// Runs `callbacks`, which do not unwind, as those of the call at the address `call`. The drop of the
+/// captures of a call that will not run counts as such.
 pub(crate) fn while_notifying(call: usize, callbacks: impl FnOnce()) {
     let notified = Notified { call, forget: None };
     let _ = NOTIFYING.try_with(|calls| calls.borrow_mut().push(notified));

@@ -9,7 +9,6 @@ use super::continuation::Continuations;
 use super::pair_arc::PairArc;
 use super::run::NoObserver;
 use super::shared_state::CallResult;
-use super::waiters::Waiter;
 use crate::futures::call::AnyCall;
 use crate::futures::call::state::{Phase, State};
 
@@ -50,18 +49,7 @@ pub(crate) unsafe fn finish<T: Send + 'static>(
 /// Wakes the threads that wait for `call`, which has just ended; the other waiters are notified in
 /// a thread that may run user code.
 fn notify<T: Send + 'static>(continuations: &mut Continuations, call: AnyCall<T>, state: State) {
-    if state.is_waited() {
-        for waiter in call.shared().take_threads().in_order() {
-            match waiter {
-                Waiter::Done(signal, index) => signal.notify(index, state.is_failed()),
-                Waiter::Settled(signal) => signal.notify(0, false),
-                Waiter::Token(_) => {}
-                Waiter::Callback(_) | Waiter::Task(_) | Waiter::Then(_) => {
-                    unreachable!("it runs user code")
-                }
-            }
-        }
-    }
+    call.wake_threads(state);
     continuations.user_code(move |continuations| {
         if state.is_waited() {
             call.notify_waiters(continuations, state, &NoObserver);

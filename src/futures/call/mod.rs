@@ -197,8 +197,12 @@ impl<T> AnyCall<T> {
     /// gives the state that does not allow it.
     pub(crate) fn try_cancel(&self, continuations: &mut Continuations) -> Result<(), State> {
         let state = self.begin_cancel()?;
-        // SAFETY: this thread made the one transition to CANCELLED.
-        unsafe { self.discard_cancelled() };
+        // First, because what is dropped may wait for these threads.
+        self.wake_threads(state);
+        while_notifying(PairArc::address(self), || {
+            // SAFETY: this thread made the one transition to CANCELLED.
+            unsafe { self.discard_cancelled() };
+        });
         self.kind.cancelled(continuations);
         if state.is_waited() {
             self.notify_waiters(continuations, state, &NoObserver);
@@ -240,6 +244,24 @@ impl<T> AnyCall<T> {
         let state = unsafe { self.shared.finish(outcome) };
         if state.is_waited() {
             self.notify_waiters(continuations, state, &NoObserver);
+        }
+    }
+
+    /// Wakes the threads that wait for the call, which has just ended in `state`: those that can go on
+    /// before its callbacks have run.
+    pub(crate) fn wake_threads(&self, state: State) {
+        if !state.is_waited() {
+            return;
+        }
+        for waiter in self.shared.take_threads().in_order() {
+            match waiter {
+                Waiter::Done(signal, index) => signal.notify(index, state.is_failed()),
+                Waiter::Settled(signal) => signal.notify(0, false),
+                Waiter::Token(_) => {}
+                Waiter::Callback(_) | Waiter::Task(_) | Waiter::Then(_) => {
+                    unreachable!("it runs user code")
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 
 use super::cancel_token::StopFlag;
 use super::continuation::Continuations;
-use super::current::{RunningCall, within};
+use super::current::{RunningCall, while_notifying, within};
 use super::pair_arc::PairArc;
 use crate::error::Error;
 use crate::futures::call::state::{Phase, State};
@@ -262,9 +262,11 @@ where
             contain("dropping a result that nobody took", || drop(self));
             return state.phase();
         }
-        contain("dropping a call that cannot run", || {
-            // SAFETY: this thread made the transition out of PENDING, so it owns the function.
-            unsafe { self.kind().discard() };
+        while_notifying(PairArc::address(&self), || {
+            contain("dropping a call that cannot run", || {
+                // SAFETY: this thread made the transition out of PENDING, so it owns the function.
+                unsafe { self.kind().discard() };
+            });
         });
         let call = self.erase();
         // SAFETY: the transition above set the claim.

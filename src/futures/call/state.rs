@@ -175,6 +175,18 @@ mod tests {
         found
     }
 
+    #[test]
+    fn a_call_is_claimed_from_its_claim_to_its_end() {
+        let claimed = [State::NEW.claim(), State::NEW.start_and_claim()];
+        for state in claimed.map(|state| state.expect("it is pending")) {
+            assert!(state.is_claimed() && !state.finish(false).is_claimed());
+        }
+        let started = State::NEW.start().expect("it is pending");
+        assert!(!started.is_claimed() && !State::NEW.is_claimed());
+        assert!(started.claim().is_some_and(State::is_claimed));
+        assert!(reachable().into_iter().any(State::is_finished));
+    }
+
     // F5, F6, F7
     #[test]
     fn a_done_state_never_leaves_its_phase() {

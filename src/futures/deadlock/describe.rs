@@ -54,6 +54,9 @@ impl<'a> View<'a> {
         let calls = match blocked.awaited.get() {
             Awaits::Calls(calls) => calls,
             Awaits::EndOf(pool) => return Some(format!("the end of {}", self.pool_name(pool))),
+            Awaits::Drops(_) => {
+                return Some("the drop of what a call of its scope captured".into());
+            }
             Awaits::RoomIn(pool) => return Some(format!("room in {}", self.pool_name(pool))),
             Awaits::CallbacksOf(call) => {
                 return call

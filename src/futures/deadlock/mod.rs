@@ -18,8 +18,12 @@
 //! and runs its call if it is still stuck. A thread that waits for room in a full queue can run the
 //! call that it could not submit.
 //!
+//! **The end of a scope** is a wait for its calls, then for the drops of what its cancelled calls
+//! captured. A thread is blocked in such a drop as in a callback: it is known by a number that the
+//! scope has, too. A wait in the drop fails in place of the scope's.
+//!
 //! **Checking again.** Some events can make a wait more stuck: a pool may no longer grow, a call follows
-//! another one than before, a group loses the member that was relied on. These make blocked threads
+//! another one than before, a scope depends on one more thread, a group loses the member that was relied on. These make blocked threads
 //! check again ([`recheck_blocked`]). Each of these counts as able to move until it has checked, so
 //! the last one to check sees everything.
 //!
@@ -99,6 +103,8 @@ pub(crate) enum Awaits<'a> {
     RoomIn(PoolId),
     /// The return of the callbacks of a call that is done.
     CallbacksOf(&'a dyn Dependency),
+    /// The drops of what calls of a scope captured, by the numbers under which threads are at it.
+    Drops(&'a [usize]),
 }
 
 /// How a thread waits.
@@ -125,8 +131,9 @@ struct Registry {
     last_thread: ThreadKey,
     /// Ordered, so that a model checker sees the same order in each run.
     blocked: BTreeMap<ThreadKey, BlockedThread>,
-    /// The thread that runs a call, or its callbacks, by the address of the call. Has the calls of
-    /// blocked threads, and those inside of which a thread was blocked before.
+    /// The thread that runs a call, its callbacks or the drop of its captures, by the address of the
+    /// call; or a drop in a scope, by its number. Has those of blocked threads, and those inside of
+    /// which a thread was blocked before.
     runs: HashMap<usize, ThreadKey>,
     last_pool: PoolId,
     pools: HashMap<PoolId, Pool>,

@@ -89,7 +89,9 @@ impl Registered {
                     match wait.awaits {
                         Awaits::Calls(calls) => Ok(EnterOutcome::MayRun(calls)),
                         Awaits::RoomIn(_) => Ok(EnterOutcome::NoRoom),
-                        Awaits::EndOf(_) | Awaits::CallbacksOf(_) => Ok(EnterOutcome::NotCurrent),
+                        Awaits::EndOf(_) | Awaits::CallbacksOf(_) | Awaits::Drops(_) => {
+                            Ok(EnterOutcome::NotCurrent)
+                        }
                     }
                 }
                 WaitCheck::Stuck(_, text) => Err(Error::Deadlock(text.into())),
@@ -143,5 +145,48 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let left = REGISTRY.lock().leave(self.0);
         drop(left);
+    }
+}
+
+#[cfg(all(test, not(concurrent_loom)))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::REGISTRY;
+    use crate::futures::call::pair_arc::PairArc;
+    use crate::futures::{Future, Promise, ThreadPoolExecutor};
+
+    fn is_kept(call: &Future<()>) -> bool {
+        REGISTRY.lock().runs.contains_key(&PairArc::address(call.call()))
+    }
+
+    /// A later call may have the same address, and run elsewhere.
+    #[test]
+    fn of_a_call_that_has_waited_and_of_callbacks_that_have_nothing_is_kept() {
+        let pool = ThreadPoolExecutor::new(1).expect("one worker will do");
+        let until = Instant::now() + Duration::from_secs(60);
+        for in_callback in [false, true] {
+            let (promise, awaited) = Promise::<()>::pair();
+            let (open, gate) = Promise::<()>::pair();
+            let waits = move || awaited.into_result().expect("it is kept");
+            let call = if in_callback {
+                let call = pool.spawn(move || gate.into_result().expect("it is kept"));
+                let call = call.expect("it is open");
+                call.add_done_callback(move |_| waits());
+                open.set_result(()).expect("it is the first");
+                call
+            } else {
+                pool.spawn(waits).expect("it is open")
+            };
+            while !is_kept(&call) || (in_callback && !call.done()) {
+                assert!(Instant::now() < until, "it does not wait");
+                std::thread::yield_now();
+            }
+            assert_eq!(pool.stats().blocked, 1);
+            promise.set_result(()).expect("it is the first");
+            // The next call comes after the callbacks.
+            pool.spawn(|| ()).expect("it is open").into_result().expect("it returns");
+            assert!(!is_kept(&call), "in a callback: {in_callback}");
+        }
     }
 }

@@ -238,7 +238,7 @@ impl<'a> View<'a> {
         let calls = match blocked.awaited.get() {
             Awaits::RoomIn(_) => return true, // it can run the call that it could not submit
             Awaits::Calls(calls) => calls,
-            Awaits::EndOf(_) | Awaits::CallbacksOf(_) => return false,
+            Awaits::EndOf(_) | Awaits::CallbacksOf(_) | Awaits::Drops(_) => return false,
         };
         if blocked.worker_of == 0 || blocked.out_of_stack {
             return false;
@@ -336,6 +336,10 @@ impl Waits for View<'_> {
                 }
                 let calls = match blocked.awaited.get() {
                     Awaits::EndOf(pool) => return worker(pool),
+                    Awaits::Drops(numbers) => {
+                        let number = *numbers.get(looked_at)?;
+                        return Some((self.run_by([number]), looked_at + 1));
+                    }
                     Awaits::RoomIn(_) | Awaits::CallbacksOf(_) if looked_at > 0 => return None,
                     // The wait may be over although the thread has not run since.
                     Awaits::RoomIn(_) | Awaits::CallbacksOf(_)
@@ -370,30 +374,4 @@ impl Waits for View<'_> {
 }
 
 #[cfg(all(test, not(concurrent_loom)))]
-mod tests {
-    use super::*;
-    use crate::futures::deadlock::pools::{Pool, PoolCapacity};
-
-    #[test]
-    fn a_queued_call_needs_its_pool_only_if_all_workers_are_blocked_and_none_can_be_started() {
-        const ID: PoolId = 3;
-        const BLOCKED: ThreadKey = 7;
-        let branch = |workers, may_grow, is_blocked: bool| {
-            let capacity = PoolCapacity::new("pool".into());
-            capacity.set(workers, may_grow);
-            let mut registry = Registry::new();
-            let mut pool = Pool::new(capacity);
-            if is_blocked {
-                pool.block(BLOCKED);
-            }
-            registry.pools.insert(ID, pool);
-            View::new(&registry).taken_by(ID)
-        };
-        assert_eq!(branch(1, false, true), Branch::Needs(GraphNode::Pool(ID)));
-        assert_eq!(branch(1, true, true), Branch::Moves);
-        assert_eq!(branch(2, false, true), Branch::Moves);
-        assert_eq!(branch(1, false, false), Branch::Moves);
-        // A pool that the registry does not know has ended, or is not of threads.
-        assert_eq!(View::new(&Registry::new()).taken_by(ID), Branch::Moves);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use std::thread;
 use concurrent::Error;
 use concurrent::futures::{Future, ThreadPoolExecutor};
 
-use crate::support::{Counter, OnceSlot, message, shared_pool, timely};
+use crate::support::{Counter, OnceSlot, message, shared_pool, timely, until};
 
 const ROUNDS: usize = if cfg!(miri) { 3 } else { 200 };
 
@@ -135,6 +135,31 @@ fn a_deadlock_of_scopes_only_cancels_what_has_not_started() {
             assert!(failed[0].contains("deadlock"), "{failed:?}");
         });
     }
+}
+
+/// As above, but only the inner one of two scopes in the circle has a call that has not started: the
+/// outer one, which comes last, has it cancelled.
+#[test]
+fn in_a_deadlock_of_scopes_the_one_that_can_cancel_does() {
+    timely(|| {
+        let (own, other) = (shared_pool(1), shared_pool(1));
+        let (outer_pool, inner_pool) = (Arc::clone(&other), Arc::clone(&own));
+        let call = own.spawn(move || {
+            let mut inner = None;
+            outer_pool.scope(|s| {
+                let (inner, inner_pool) = (&mut inner, &inner_pool);
+                s.spawn(move || {
+                    let scope = || inner_pool.scope(|t| drop(t.spawn(|| ())));
+                    *inner = catch_unwind(AssertUnwindSafe(scope)).err().map(message);
+                })
+                .unwrap();
+                until(|| outer_pool.stats().blocked == 1);
+            });
+            inner
+        });
+        let inner = call.unwrap().into_result().unwrap();
+        assert!(inner.as_ref().is_some_and(|text| text.contains("deadlock")), "{inner:?}");
+    });
 }
 
 #[test]

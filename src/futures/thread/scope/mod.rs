@@ -276,8 +276,9 @@ impl<'scope> Scope<'scope, '_> {
         // called or dropped, before 'scope ends, and that nothing in it is touched after that.
         //
         // - The `LiveTask` is counted in `self.calls` since before this line. It is beside the box in a
-        //   `ScopeTask`, and is always dropped last: `ScopeTask::run` drops it after it has called the
-        //   box, whether that returned or unwound; a task that is not called drops its fields in order.
+        //   `ScopeTask`, and is always dropped last: `ScopeTask::run` takes the box out of the task, which
+        //   is dropped after the box was called, whether that returned or unwound; the destructor of a
+        //   task that is not called drops the box, and its fields follow.
         //   So when it is not counted any more, the closure, its captures and its share of the slot are
         //   gone, and so is every stack frame that had them as arguments.
         // - 'scope ends when `ThreadPoolExecutor::scope` returns or unwinds, at the earliest: the
@@ -307,7 +308,7 @@ impl<'scope> Scope<'scope, '_> {
                 Box<dyn FnOnce() + Send + 'static>,
             >(function)
         };
-        let task = ScopeTask { function, ticket };
+        let task = ScopeTask { function: Some(function), ticket };
         let future = self.pool.enqueue_named(move || task.run(), type_name::<F>())?;
         // After the queue has accepted it, because the scope must not run a refused call. It may
         // have ended.
@@ -325,15 +326,24 @@ impl fmt::Debug for Scope<'_, '_> {
 
 /// The function of a scoped call, with the ticket that says that it may be alive.
 struct ScopeTask {
-    // Dropped in this order.
-    function: Box<dyn FnOnce() + Send>,
+    /// `None` once it is called or dropped.
+    function: Option<Box<dyn FnOnce() + Send>>,
+    /// Dropped last, as a field.
     ticket: LiveTask,
 }
 
 impl ScopeTask {
-    fn run(self) {
-        let ticket = self.ticket; // dropped last, by unwinding too
-        (self.function)();
-        drop(ticket);
+    fn run(mut self) {
+        if let Some(function) = self.function.take() {
+            function();
+        }
+    }
+}
+
+impl Drop for ScopeTask {
+    fn drop(&mut self) {
+        if let Some(function) = self.function.take() {
+            self.ticket.while_dropping(|| drop(function));
+        }
     }
 }

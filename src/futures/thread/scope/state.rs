@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::futures::call::AnyCall;
 use crate::futures::call::assist::AwaitedSet;
 use crate::futures::call::continuation::Continuations;
+use crate::futures::call::current::while_notifying;
 use crate::futures::call::dependency::Dependency;
-use crate::futures::call::pair_arc::PairArc;
 use crate::futures::call::waiters::{Signal, WakeWhen};
 use crate::futures::deadlock::{self, Awaits, InPlaceRun, OnDeadlock, Recheck, Wait, WaitFor};
 use crate::futures::wait::wait_set::{unwatch, watch};
-use crate::sync::{Condvar, Mutex, wait_until};
+use crate::sync::{Mutex, unique_id};
 use crate::user_code::contain;
 
 /// A call of a scope, without its value.
@@ -21,20 +21,24 @@ pub(super) type Known = AnyCall<()>;
 /// The calls of one scope.
 pub(super) struct ScopeState {
     state: Mutex<ScopeCounts>,
-    /// Notified when the last live task has ended, and when a call is added.
-    changed: Condvar,
 }
 
 struct ScopeCounts {
     /// INVARIANT: the number of [`LiveTask`]s.
     live_tasks: usize,
+    /// The thread that waits until there is none, by its signal.
+    none_live: Option<Arc<Signal>>,
+    /// The drops of tasks that were not called, by the numbers under which their threads are at it.
+    drops: Vec<usize>,
     /// Calls in the order spawned, each with its number: all that may be pending or running, and
     /// those with a lost failure.
+    /// Dropped without the lock, though no drop of them unwinds: a panic contains the drop of its
+    /// payload, and the error of a broken pool has the pool as an owner, too.
     known: VecDeque<(u64, Known)>,
     next_number: u64,
     /// When there are this many known calls, those that are not needed any more are removed.
     sweep_at: usize,
-    /// The thread of the scope is blocked, or about to block, and has seen all known calls.
+    /// The thread of the scope is blocked, or about to block, and has seen all known calls and drops.
     /// LOCK: read under that of the registry of waits.
     watched: bool,
 }
@@ -50,17 +54,32 @@ impl LiveTask {
         calls.state.lock().live_tasks += 1;
         Self(Arc::clone(calls))
     }
+
+    /// Runs `drops`, the drop of the function of this task, which was not called.
+    pub(super) fn while_dropping(&self, drops: impl FnOnce()) {
+        let number = 2 * unique_id() + 1; // odd, and so the address of no call
+        let watched = {
+            let mut state = self.0.state.lock();
+            state.drops.push(number);
+            std::mem::take(&mut state.watched)
+        };
+        if watched {
+            deadlock::recheck_blocked(Recheck::All); // the thread of the scope depends on this one
+        }
+        while_notifying(number, || contain("dropping a call of a scope that did not run", drops));
+        self.0.state.lock().drops.retain(|other| *other != number);
+    }
 }
 
 impl Drop for LiveTask {
     fn drop(&mut self) {
-        let last = {
+        let waits = {
             let mut state = self.0.state.lock();
             state.live_tasks -= 1;
-            state.live_tasks == 0
+            if state.live_tasks == 0 { state.none_live.take() } else { None }
         };
-        if last {
-            self.0.changed.notify_all();
+        if let Some(signal) = waits {
+            signal.notify(0, false);
         }
     }
 }
@@ -70,9 +89,9 @@ pub(super) struct WaitsOnDrop<'a>(pub(super) &'a ScopeState);
 
 impl Drop for WaitsOnDrop<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        while state.live_tasks > 0 {
-            wait_until(&self.0.changed, &mut state, None);
+        let live = || self.0.state.lock().until_none_live();
+        while let Some(signal) = live() {
+            signal.wait(WakeWhen::ONE, None);
         }
     }
 }
@@ -82,12 +101,14 @@ impl ScopeState {
         let known = VecDeque::new();
         let state = ScopeCounts {
             live_tasks: 0,
+            none_live: None,
+            drops: Vec::new(),
             known,
             next_number: 0,
             sweep_at: FIRST_SWEEP,
             watched: false,
         };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     pub(super) fn add(&self, call: Known) {
@@ -100,8 +121,7 @@ impl ScopeState {
             let forgotten = if full { state.sweep() } else { VecDeque::new() };
             (forgotten, std::mem::take(&mut state.watched))
         };
-        forget(forgotten.into_iter().map(|(_, call)| call));
-        self.changed.notify_all();
+        drop(forgotten);
         if watched {
             deadlock::recheck_blocked(Recheck::All); // the thread of the scope may have to run the new call
         }
@@ -132,7 +152,6 @@ impl ScopeState {
         let mut least = 0;
         while let Some((number, call)) = self.next(least) {
             visit(&call);
-            forget([call]);
             least = number + 1;
         }
     }
@@ -152,35 +171,53 @@ impl ScopeState {
     pub(super) fn wait(&self) -> Result<Option<Known>, Error> {
         let mut deadlock = Ok(());
         loop {
-            let calls = self.next_to_end();
-            if calls.0.is_empty() {
-                let mut state = self.state.lock();
-                let lost = state
-                    .known
-                    .iter()
-                    .position(|(_, call)| call.shared().state().is_lost_failure());
-                let lost = lost.and_then(|index| state.known.remove(index));
-                return deadlock.map(|()| lost.map(|(_, call)| call));
+            match self.next_to_end() {
+                Unended::Calls(calls) => {
+                    if let Err(error) = self.wait_for(&calls) {
+                        deadlock = Err(error);
+                    }
+                }
+                Unended::Drops(signal, drops) => self.wait_for_drops(&signal, &drops),
+                Unended::Nothing => {
+                    let mut state = self.state.lock();
+                    let lost = state
+                        .known
+                        .iter()
+                        .position(|(_, call)| call.shared().state().is_lost_failure());
+                    let lost = lost.and_then(|index| state.known.remove(index));
+                    return deadlock.map(|()| lost.map(|(_, call)| call));
+                }
             }
-            if let Err(error) = self.wait_for(&calls) {
-                deadlock = Err(error);
-            }
-            forget(calls.0);
         }
     }
 
-    /// The calls that have not ended, for a thread that is about to wait for them; none if no live
-    /// task is left.
-    fn next_to_end(&self) -> NotDone {
+    /// What has not ended, for a thread that is about to wait for it.
+    fn next_to_end(&self) -> Unended {
         let mut state = self.state.lock();
-        loop {
-            let calls = state.not_done();
-            if !calls.is_empty() || state.live_tasks == 0 {
-                state.watched = true;
-                return NotDone(calls);
-            }
-            // A destructor of a cancelled call may still run, and may even spawn.
-            wait_until(&self.changed, &mut state, None);
+        let calls = state.not_done();
+        state.watched = true;
+        if !calls.is_empty() {
+            return Unended::Calls(NotDone(calls));
+        }
+        // A destructor of a cancelled call may still run, and may even spawn.
+        match state.until_none_live() {
+            Some(signal) => Unended::Drops(signal, state.drops.clone()),
+            None => Unended::Nothing,
+        }
+    }
+
+    /// Waits until no task is live, a call is added, or another drop begins. If `drops` would never
+    /// end, a wait in one of them fails in place of this one.
+    fn wait_for_drops(&self, signal: &Arc<Signal>, drops: &[usize]) {
+        let is_current = || self.state.lock().watched;
+        let mut wait = Wait {
+            on_deadlock: OnDeadlock::Insists,
+            is_current: &is_current,
+            ..Wait::new(Awaits::Drops(drops), WaitFor::All)
+        };
+        let mut run = InPlaceRun::default();
+        while deadlock::wait(signal, WakeWhen::ONE, &wait, &mut run).is_err() {
+            wait.on_deadlock = OnDeadlock::Forces;
         }
     }
 
@@ -216,6 +253,14 @@ impl ScopeState {
     }
 }
 
+/// What a scope still waits for.
+enum Unended {
+    Calls(NotDone),
+    /// Drops of tasks that were not called; and the signal for the end of all tasks.
+    Drops(Arc<Signal>, Vec<usize>),
+    Nothing,
+}
+
 /// Calls of a scope that had not ended when the thread of the scope began to wait for them.
 struct NotDone(Vec<Known>);
 
@@ -230,22 +275,12 @@ impl AwaitedSet for NotDone {
     }
 }
 
-/// Drops calls, each by itself and without the lock: this may be the last owner, and the error of a
-/// call may hold user values.
-fn forget(calls: impl IntoIterator<Item = Known>) {
-    for last in calls.into_iter().filter_map(PairArc::leave) {
-        contain("dropping a call of a scope", || drop(last));
-    }
-}
-
-impl Drop for ScopeState {
-    fn drop(&mut self) {
-        let known = std::mem::take(&mut self.state.lock().known);
-        forget(known.into_iter().map(|(_, call)| call));
-    }
-}
-
 impl ScopeCounts {
+    /// A signal for the end of all live tasks; `None` if there is none.
+    fn until_none_live(&mut self) -> Option<Arc<Signal>> {
+        (self.live_tasks > 0).then(|| Arc::clone(self.none_live.insert(Signal::new())))
+    }
+
     fn not_done(&self) -> Vec<Known> {
         let known = self.known.iter().map(|(_, call)| call);
         known.filter(|call| !call.shared().state().is_done()).cloned().collect()
@@ -318,7 +353,8 @@ mod tests {
                 promise.take().expect("it is there").set_result(()).expect("it is the first");
             }
         }
-        forget(calls.state.lock().sweep().into_iter().map(|(_, call)| call));
+        let forgotten = calls.state.lock().sweep();
+        drop(forgotten);
         assert_eq!(known(&calls), left.map(|number| number as u64));
         for least in 0..62 {
             let expected = left.into_iter().find(|number| *number >= least);
