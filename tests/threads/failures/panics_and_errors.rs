@@ -118,6 +118,21 @@ fn a_lost_failure_is_logged_once() {
     }
 }
 
+/// A call that was made of another one has its name.
+#[test]
+fn a_lost_failure_of_a_composed_call_names_the_first_of_its_chain() {
+    fn first_of_the_chain(_: ()) {}
+    keep_log();
+    timely(|| {
+        let pool = pool(1);
+        let call = pool.submit(first_of_the_chain, ()).unwrap();
+        drop(call.map(|()| -> u8 { panic!("lost in a map") }).map(|n| n));
+        drop(pool);
+    });
+    let lines = logged("lost in a map");
+    assert!(lines.len() == 1 && lines[0].1.contains("::first_of_the_chain failed"), "{lines:?}");
+}
+
 #[test]
 fn a_failure_that_was_looked_at_is_not_logged() {
     keep_log();

@@ -101,6 +101,32 @@ fn a_buffered_map_whose_time_is_up_says_how_many_of_how_many() {
     }
 }
 
+#[test]
+fn a_map_whose_time_is_up_counts_what_is_done_behind_as_finished() {
+    for chunk in [1, 2] {
+        timely(move || {
+            let (begun, gate) = (Gate::new(), Gate::new());
+            let pool = pool(2);
+            let (task_begun, task_gate) = (begun.clone(), gate.clone());
+            let task = move |n: usize| {
+                // The other worker runs the second call, and then begins the third.
+                if n == 2 * chunk {
+                    task_begun.open();
+                }
+                if n == 0 || n == 2 * chunk {
+                    task_gate.pass();
+                }
+            };
+            let options = options().timeout(MOMENT).chunk_size(chunk);
+            let mut map = pool.map_with(options, task, 0..3 * chunk).unwrap();
+            begun.pass();
+            let error = map.next().unwrap().unwrap_err();
+            assert_eq!(error.to_string(), "2 (of 3) futures unfinished", "{chunk}");
+            gate.open();
+        });
+    }
+}
+
 // F61: the timeout of an unordered map; what is done comes first
 #[test]
 fn an_unordered_map_runs_out_of_time_after_what_is_done() {
