@@ -9,6 +9,10 @@ use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as ProgramHeader;
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as ProgramHeader;
 use libc::dl_phdr_info;
 
 use crate::sync::Mutex;
@@ -124,7 +128,7 @@ fn visit<F: FnMut(&dl_phdr_info, Option<Changes>) -> bool>(mut each: F) {
     unsafe { libc::dl_iterate_phdr(Some(one::<F>), data.cast()) };
 }
 
-fn headers(info: &dl_phdr_info) -> &[libc::Elf64_Phdr] {
+fn headers(info: &dl_phdr_info) -> &[ProgramHeader] {
     if info.dlpi_phdr.is_null() {
         return &[];
     }
@@ -133,7 +137,7 @@ fn headers(info: &dl_phdr_info) -> &[libc::Elf64_Phdr] {
 }
 
 /// The addresses of a segment.
-fn place(info: &dl_phdr_info, header: &libc::Elf64_Phdr) -> Range<usize> {
+fn place(info: &dl_phdr_info, header: &ProgramHeader) -> Range<usize> {
     let at = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
     at..at.saturating_add(header.p_memsz as usize)
 }

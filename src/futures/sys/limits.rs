@@ -11,7 +11,7 @@ use crate::sync::Mutex;
 pub(crate) fn get(resource: Resource) -> Result<Rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is what the call fills.
-    if unsafe { libc::getrlimit(resource as libc::__rlimit_resource_t, &raw mut limit) } != 0 {
+    if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         let error = std::io::Error::last_os_error();
         return Err(Errno::from_io_error(&error).unwrap_or(Errno::PERM));
     }

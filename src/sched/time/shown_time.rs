@@ -110,7 +110,7 @@ numbers!(i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
 mod tests {
     use std::time::Duration;
 
-    use super::{Float, TimePoint, from_number, to_number};
+    use super::*;
 
     fn survives<T: TimePoint>(times: &[T]) {
         for time in times {

@@ -9,7 +9,7 @@ use concurrent::futures::{DoneAndNotDone, Future, Promise, ReturnWhen, wait};
 
 use crate::support::{
     Busy, Gate, MOMENT, cancelled, cancelled_and_notified, failed, finished, pending, pool, rounds,
-    running, timely, until,
+    running, timely,
 };
 
 const MODES: [ReturnWhen; 3] = [FirstCompleted, FirstException, AllCompleted];
@@ -306,7 +306,7 @@ fn a_wait_for_a_failure_sleeps_on_when_a_call_ends_well() {
             assert_eq!(wait(calls, None, FirstException).done.len(), 2);
             Some(processor_time()? - before?)
         });
-        until(|| own.stats().blocked == 1);
+        crate::support::until(|| own.stats().blocked == 1);
         end.open();
         good.result().unwrap();
         let (_open, never) = pending::<()>();
