@@ -224,7 +224,7 @@ pub trait Executor: Sync {
     ///
     /// # Blocking
     ///
-    /// With a [buffer size](MapOptions::buffer_size), each `next` submits a call and waits for one;
+    /// With a [buffer size](MapOptions::buffer_size), each `next` waits for a call and submits one;
     /// otherwise as [`map`](Self::map).
     ///
     /// # Errors

@@ -45,6 +45,8 @@ use crate::user_code::contain;
 #[must_use = "dropping a map cancels its calls"]
 pub struct Map<'a, R> {
     calls: MapCalls<R>,
+    /// A call that is done. It stays here while the next one is submitted, which may panic.
+    done: Option<Piece<R>>,
     /// Submits the next call; `None` when all were submitted.
     source: Option<PieceSource<'a, R>>,
     /// The results that are left of the latest chunk.
@@ -108,7 +110,7 @@ impl<'a, R> Map<'a, R> {
         };
         let deadline = options.timeout.and_then(deadline_after);
         let rest = Vec::new().into_iter();
-        Self { calls, source: None, rest, refusal: None, deadline, submitted: 0 }
+        Self { calls, done: None, source: None, rest, refusal: None, deadline, submitted: 0 }
     }
 
     /// Takes a call in; false if there is none or no more can come.
@@ -182,6 +184,7 @@ impl<'a, R> Map<'a, R> {
         // The items are user values, and so are the values of ended calls.
         let source = self.source.take();
         contain("dropping the items of a map", || drop(source));
+        self.done = None;
         match &mut self.calls {
             MapCalls::Ordered(pieces) => pieces.clear(),
             MapCalls::Unordered(pieces) => *pieces = WaitSet::new(),
@@ -197,15 +200,19 @@ impl<R> Iterator for Map<'_, R> {
             if let Some(result) = self.rest.next() {
                 return Some(result);
             }
-            self.submit_one_more();
-            match self.next_done() {
-                Ok(Some(piece)) => {
-                    if let Some(result) = piece.into_results(&mut self.rest) {
-                        return Some(result);
-                    }
+            if self.done.is_none() {
+                match self.next_done() {
+                    Ok(piece) => self.done = piece,
+                    Err(error) => return Some(Err(self.give_up(error))),
                 }
-                Ok(None) => return self.refusal.take().map(Err),
-                Err(error) => return Some(Err(self.give_up(error))),
+            }
+            if self.done.is_none() {
+                return self.refusal.take().map(Err);
+            }
+            self.submit_one_more();
+            let results = self.done.take().and_then(|piece| piece.into_results(&mut self.rest));
+            if results.is_some() {
+                return results;
             }
         }
     }

@@ -103,11 +103,12 @@ impl MapOptions {
 
     /// Submits at most this many calls ahead of the iteration, so that the items may be endless.
     ///
-    /// Each `next` submits one more call before it waits.
+    /// Each `next` waits for a call, and submits one more before it returns the result.
     ///
     /// # Python
     ///
-    /// `map(..., buffersize=...)` of 3.14.
+    /// `map(..., buffersize=...)` of 3.14, where `next` submits before it waits, so that there is one
+    /// call more meanwhile.
     ///
     /// # Examples
     ///

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::{options, values};
-use crate::support::{pool, tick, timely};
+use crate::support::{Busy, pool, tick, timely};
 
 // case 55, F66
 #[test]
@@ -61,6 +62,41 @@ fn without_iterating_exactly_the_buffer_is_pulled() {
             assert_eq!(pulled.load(Ordering::SeqCst), pulled_at_once);
             map.next().unwrap().unwrap();
             assert_eq!(pulled.load(Ordering::SeqCst), pulled_at_once + chunk);
+        }
+    });
+}
+
+// F66: Python's `next` submits before it waits
+#[test]
+fn a_waiting_next_holds_no_more_than_the_buffer() {
+    timely(|| {
+        let pool = pool(1);
+        let _busy = Busy::on(&pool);
+        for unordered in [false, true] {
+            let pulled = Arc::new(AtomicUsize::new(0));
+            let items = {
+                let pulled = Arc::clone(&pulled);
+                (0..).inspect(move |_| tick(&pulled))
+            };
+            let options = options().buffer_size(4).timeout(Duration::ZERO).unordered(unordered);
+            let mut map = pool.map_with(options, |n: i32| n, items).unwrap();
+            assert!(map.next().unwrap().unwrap_err().is_timeout());
+            assert_eq!(pulled.load(Ordering::SeqCst), 4);
+        }
+    });
+}
+
+#[test]
+fn an_input_that_panics_loses_no_result() {
+    timely(|| {
+        let pool = pool(1);
+        for unordered in [false, true] {
+            let items = (0..).inspect(|n| assert_ne!(*n, 2, "bad input"));
+            let options = options().buffer_size(2).unordered(unordered);
+            let mut map = pool.map_with(options, |n: i32| n, items).unwrap();
+            let next = std::panic::AssertUnwindSafe(|| map.next());
+            assert!(std::panic::catch_unwind(next).is_err());
+            assert_eq!(values(map), [0, 1]);
         }
     });
 }

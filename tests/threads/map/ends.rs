@@ -94,7 +94,7 @@ fn a_buffered_map_whose_time_is_up_says_how_many_of_how_many() {
             begun.pass(); // so the one before has ended
             assert_eq!(map.next().unwrap().unwrap(), 0);
             let error = map.next().unwrap().unwrap_err();
-            assert_eq!(error.to_string(), "3 (of 4) futures unfinished", "{unordered}");
+            assert_eq!(error.to_string(), "2 (of 3) futures unfinished", "{unordered}");
             assert!(map.next().is_none());
             gate.open();
         });
