@@ -5,7 +5,7 @@
 //! failure, which begins with its index.
 
 use super::chunk::{bad_result, encode_failure, failed, put_item};
-use super::codec::numbers::is_number;
+use super::codec::numbers::{is_number, numbers_in};
 use super::codec::{EncodeError, Sink, Source, Storage};
 use super::function_id::{CallOutcome, Code};
 use super::invoke::panic_text;
@@ -27,13 +27,12 @@ pub(crate) fn call_number_chunk<A: Portable, R: Portable, S: Storage>(
 ) -> CallOutcome {
     // SAFETY: `send_chunk` pairs this instance with an `fn(A) -> R`.
     let function = unsafe { code.function::<A, R>() };
-    let items = match source.read::<Vec<A>>() {
+    let mut items = match source.load().and_then(|()| numbers_in::<A>(source.rest())) {
         Ok(items) => items,
         Err(error) => return CallOutcome::BadArgument(super::invoke::text(error)),
     };
-    let mut results = Vec::with_capacity(items.len());
+    let mut results = Vec::with_capacity(items.size_hint().0);
     let mut panics = Vec::new();
-    let mut items = items.into_iter();
     // As for other chunks: entered again only after a panic.
     while let Err(panic) = catch(|| results.extend(items.by_ref().map(function))) {
         panics.push((results.len() + panics.len(), panic));
@@ -74,9 +73,8 @@ fn decode<R: Portable>(source: &mut Source<'_>, items: usize) -> Result<Vec<Resu
     let wrong = "has another number of items than was sent";
     source.load()?;
     let count = source.take_u64()?;
-    let numbers = source.part(count.saturating_mul(size_of::<R>() as u64))?.read::<Vec<R>>()?;
-    let mut results: Vec<Result<R>> = Vec::with_capacity(items.min(numbers.len()));
-    let mut numbers = numbers.into_iter();
+    let mut numbers = numbers_in(source.take(count.saturating_mul(size_of::<R>() as u64))?)?;
+    let mut results: Vec<Result<R>> = Vec::with_capacity(items.min(numbers.size_hint().0));
     while !source.is_empty() {
         let (tag, mut item) = source.item()?;
         let place = usize::try_from(item.take_u64()?).map_err(|_| wrong)?;

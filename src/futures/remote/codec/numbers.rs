@@ -74,6 +74,16 @@ impl OutOfLineBytes for &[u8] {
     }
 }
 
+/// The numbers that lie in these bytes, which are decoded one by one; an error if `T` is none.
+pub(crate) fn numbers_in<T: 'static>(bytes: &[u8]) -> Result<impl Iterator<Item = T>, String> {
+    if !is_number::<T>() || bytes.len() % size_of::<T>() != 0 {
+        return Err("not a whole number of items".into());
+    }
+    // SAFETY: the part has the size of a `T`, which is one of the types above: any bytes are a value of it.
+    let read = |part: &[u8]| unsafe { part.as_ptr().cast::<T>().read_unaligned() };
+    Ok(bytes.chunks_exact(size_of::<T>()).map(read))
+}
+
 /// An empty vector with room for `count` numbers.
 fn room<N>(count: usize) -> Result<Vec<N>, String> {
     let mut numbers = Vec::new();
