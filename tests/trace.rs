@@ -86,13 +86,16 @@ fn every_kind_of_end_is_told() {
     let waited: Result<&(), _> = panics.result();
     assert!(waited.is_err());
     let (promise, kept) = Promise::<()>::pair();
+    pool.shutdown();
+    assert!(pool.spawn(|| ()).is_err());
     drop((held, pool));
     let events = events();
     drop((promise, kept));
+    assert!(events.iter().all(|event| event["cat"] != "process"), "{events:?}");
 
     let mut ends: Vec<_> = events.iter().filter_map(|e| e["args"]["ended"].as_str()).collect();
     ends.sort_unstable();
-    assert_eq!(ends, ["cancelled", "failed", "not yet", "returned"]);
+    assert_eq!(ends, ["cancelled", "failed", "given up", "not yet", "returned"]);
     // Queued calls go down to none.
     let queued = named(&events, "C", "queued in pool");
     assert_eq!(queued.last().unwrap()["args"]["calls"], 0);

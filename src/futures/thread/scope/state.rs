@@ -325,6 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn a_drop_has_a_number_of_its_own_while_it_lasts() {
+        let calls = ScopeState::new();
+        let drops = || calls.state.lock().drops.clone();
+        let [outer, inner] = [LiveTask::of(&calls), LiveTask::of(&calls)];
+        outer.while_dropping(|| {
+            let first = drops();
+            inner.while_dropping(|| {
+                let both = drops();
+                assert!(both.len() == 2 && both[0] != both[1] && first == both[..1]);
+                assert!(both.iter().all(|number| number % 2 == 1), "no address is odd");
+            });
+            assert_eq!(drops(), first);
+        });
+        assert!(drops().is_empty());
+    }
+
+    #[test]
     fn the_more_are_left_the_less_often_they_are_looked_through() {
         let calls = ScopeState::new();
         let promises: Vec<_> = (0..300)
