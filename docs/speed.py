@@ -2,7 +2,7 @@
 """Draws the pictures of speed and writes the tables, from the figures beside this file: `python3 docs/speed.py`.
 
 It writes `speed.svg`, `threads.svg`, `processes.svg` and `sched.svg`, the same pictures for rustdoc below
-`guide/pictures`, and the tables between markers in `guide/speed.md` and `guide/performance.md`. With `--check` it
+`guide/pictures`, and the tables between markers in `guide/speed.md`, `guide/performance.md` and `guide/building.md`. With `--check` it
 writes nothing, and fails if a file is not as the figures say.
 """
 
@@ -182,6 +182,16 @@ def prices(name):
     return "\n".join(lines)
 
 
+def size(name):
+    """What a program with one pool costs to build, for each library."""
+    lines = (DOCS / f"{name}.csv").read_text().splitlines()
+    shown = ["| | packages | seconds to build | program |", "| --- | --- | --- | --- |"]
+    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+        program = f"{int(row['bytes']) / 1024:,.0f} KiB"
+        shown.append(f"| {row['name']} | {row['packages']} | {float(row['seconds']):.1f} | {program} |")
+    return "\n".join(shown)
+
+
 def page(path, tables, written):
     """A page, each of its tables written anew."""
     text = path.read_text()
@@ -289,6 +299,7 @@ def main():
     wanted = {
         DOCS / "guide/speed.md": page(DOCS / "guide/speed.md", TABLES, table),
         DOCS / "guide/performance.md": page(DOCS / "guide/performance.md", PRICES, prices),
+        DOCS / "guide/building.md": page(DOCS / "guide/building.md", ["size"], size),
     }
     for name, svg in pictures.items():
         data = base64.b64encode(svg.encode()).decode()

@@ -13,6 +13,7 @@
 //! | [Async](async_code) | have an async runtime already |
 //! | [Performance](performance) | want calls to cost little |
 //! | [Timeline](trace) | want to see what a pool does |
+//! | [Building](building) | want few dependencies, or another system than Linux |
 //! | [Features](features) | ask what the crate has beyond Python |
 //! | [Speed](speed) | compare it with other crates |
 //!
@@ -88,5 +89,6 @@ page!(schedulers, "schedulers.md", []);
 page!(async_code, "async.md", []);
 page!(performance, "performance.md", []);
 page!(trace, "trace.md", ["timeline"], feature = "trace");
+page!(building, "building.md", []);
 page!(features, "features.md", []);
 page!(speed, "speed.md", ["speed", "threads", "processes", "sched"]);

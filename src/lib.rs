@@ -127,7 +127,8 @@
 //! on [choosing](guide::choosing), [cancelling and deadlines](guide::cancelling),
 //! [errors](guide::errors), [process pools](guide::process_pools), [MPI](guide::mpi),
 //! [schedulers](guide::schedulers), [async](guide::async_code), [performance](guide::performance),
-//! [features beyond Python](guide::features) and the [speed](guide::speed) beside other crates.
+//! [building](guide::building) with few dependencies and on other systems, [features beyond
+//! Python](guide::features) and the [speed](guide::speed) beside other crates.
 //!
 //! # Errors
 //!
