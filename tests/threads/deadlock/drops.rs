@@ -26,7 +26,7 @@ impl<F: FnMut(Result<usize>)> Drop for WaitsOnDrop<F> {
 /// The other thread that is part of it comes first, or either.
 #[test]
 fn a_drop_that_waits_for_the_call_of_its_scope_meets_the_deadlock() {
-    for round in 0..if cfg!(miri) { 3 } else { 200 } {
+    for round in 0..if cfg!(miri) { 3 } else { 40 } {
         timely(move || {
             let (own, other) = (shared_pool(1), shared_pool(1));
             let busy = Busy::on(&other);
