@@ -113,7 +113,8 @@ fn signal_name(_: i32) -> Option<&'static str> {
     None
 }
 
-#[cfg(test)]
+// The names of signals are those of systems with worker processes.
+#[cfg(all(test, feature = "process", target_os = "linux"))]
 mod tests {
     use super::*;
 
@@ -135,7 +136,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", feature = "process"))]
     fn a_signal_has_its_name_and_its_sender() {
         let by = |signal, by_pool| {
             WorkerDeath { signal: Some(signal), by_pool, ..WorkerDeath::default() }.to_string()
