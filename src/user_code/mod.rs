@@ -44,17 +44,27 @@ pub(crate) fn install_hook() {
 ///
 /// `AssertUnwindSafe` is right because whatever `f` broke belongs to the caller who wrote it, as
 /// with a panicking thread; the crate's own state is never borrowed while `f` runs.
+///
+/// It is compiled anew for each `f`, of which a program has thousands, so most of it is not here.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    forget_location();
+    catch_unwind(AssertUnwindSafe(f)).map_err(caught)
+}
+
+#[inline]
+fn forget_location() {
     // A location that was noted before belongs to another panic, unless this runs in a drop during
     // a panic.
     if !std::thread::panicking() {
         NOTED.set(false);
     }
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let noted = NOTED.replace(false);
-        let location = LOCATION.try_with(|latest| latest.take().filter(|_| noted));
-        Panic::new(payload, location.ok().flatten())
-    })
+}
+
+#[cold]
+fn caught(payload: Box<dyn Any + Send>) -> Panic {
+    let noted = NOTED.replace(false);
+    let location = LOCATION.try_with(|latest| latest.take().filter(|_| noted));
+    Panic::new(payload, location.ok().flatten())
 }
 
 /// Calls a comparison of the user's, perhaps with a lock held; returns `None` if it panics.
@@ -79,13 +89,18 @@ fn leak_payload(payload: Box<dyn Any + Send>) {
 /// no further.
 pub(crate) fn contain(what: impl fmt::Display, f: impl FnOnce()) {
     if let Err(panic) = catch(f) {
-        // The logger is user code as well, and there is nowhere left to report its panic.
-        let log = || log::error!(target: crate::LOG_TARGET, "{what}: {panic}");
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(log)) {
-            drop_payload(payload);
-        }
-        discard(panic);
+        log_contained(&what, panic);
     }
+}
+
+#[cold]
+fn log_contained(what: &dyn fmt::Display, panic: Panic) {
+    // The logger is user code as well, and there is nowhere left to report its panic.
+    let log = || log::error!(target: crate::LOG_TARGET, "{what}: {panic}");
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(log)) {
+        drop_payload(payload);
+    }
+    discard(panic);
 }
 
 /// Drops a panic whose payload may itself panic when dropped; such a payload is leaked.

@@ -37,6 +37,15 @@ pub(crate) fn named<R: Send + 'static>(
     limit: Duration,
     test: impl FnOnce() -> R + Send + 'static,
 ) -> R {
+    watched(name, limit, Box::new(test))
+}
+
+/// In a box, so that threads and channels are not compiled anew for each test.
+fn watched<R: Send + 'static>(
+    name: &str,
+    limit: Duration,
+    test: Box<dyn FnOnce() -> R + Send>,
+) -> R {
     let (sender, receiver) = mpsc::channel();
     let run = move || {
         let _ = sender.send(catch_unwind(AssertUnwindSafe(test)));

@@ -77,30 +77,35 @@ pub(super) fn capture(settings: &PoolSettings) -> Option<Enter> {
     captured
 }
 
-/// Calls `function` inside of `enter`.
-pub(super) fn run_within<T>(enter: Enter, function: impl FnOnce() -> T) -> T {
-    let mut function = Leftover(Some(function));
+/// Calls a function inside of `enter`; `call` does so once, and then returns nothing.
+pub(super) fn run_within<T>(enter: Enter, call: &mut dyn FnMut() -> Option<T>) -> T {
     let mut result = Leftover(None);
     enter(&mut || {
-        if let Some(function) = function.0.take() {
-            result.0 = Some(function());
+        if let Some(returned) = call() {
+            result.0 = Some(returned);
         }
     });
-    match (result.0.take(), function.0.take()) {
-        (Some(result), _) => result,
-        (None, Some(function)) => function(),
-        (None, None) => panic!("the call panicked, and the hook around it caught the panic"),
+    match result.take().or_else(call) {
+        Some(result) => result,
+        None => panic!("the call panicked, and the hook around it caught the panic"),
     }
 }
 
 /// A value that is left when the hook panics. Its drop may panic too, and must not do so during
 /// that panic.
-struct Leftover<T>(Option<T>);
+pub(super) struct Leftover<T>(pub(super) Option<T>);
+
+impl<T> Leftover<T> {
+    pub(super) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+}
 
 impl<T> Drop for Leftover<T> {
     fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            contain("dropping what a hook around a call left behind", || drop(value));
+        if self.0.is_some() {
+            let drop: &mut dyn FnMut() = &mut || self.0 = None;
+            contain("dropping what a hook around a call left behind", drop);
         }
     }
 }

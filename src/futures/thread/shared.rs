@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::context_propagation::{Enter, capture, run_within};
+use super::context_propagation::{Enter, Leftover, capture, run_within};
 use super::detached::Detached;
 use super::queue::{
     Discipline, FullQueue, Pushed, Queue, QueuePermit, QueueSettings, TaskRef, WorkerCounts,
@@ -61,7 +61,10 @@ struct CallWrapper {
 impl CallWrapper {
     fn run<T>(self, function: impl FnOnce() -> T) -> T {
         match self.enter {
-            Some(enter) => run_within(enter, function),
+            Some(enter) => {
+                let mut function = Leftover(Some(function));
+                run_within(enter, &mut || function.take().map(|function| function()))
+            }
             None => function(),
         }
     }
