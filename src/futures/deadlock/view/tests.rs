@@ -61,9 +61,10 @@ fn threads_that_only_a_deadline_moves_are_told_to_check_again_only_if_they_can_r
         let (awaits_first, awaits_second) = (One(in_first.call()), One(in_second.call()));
         let mut registry = registry(2, &[1, 2]);
         registry.runs.extend([(first, 1), (second, 2)]);
-        // SAFETY: what they wait for was made before the registry.
-        let [one, two] = unsafe { [waits_for(&awaits_second), waits_for(&awaits_first)] };
-        registry.blocked.extend([(1, one), (2, two)]);
+        // SAFETY: what it waits for was made before the registry.
+        registry.blocked.insert(1, unsafe { waits_for(&awaits_second) });
+        // SAFETY: as above.
+        registry.blocked.insert(2, unsafe { waits_for(&awaits_first) });
         let others = if pending { WaitCheck::OthersCanRun(vec![2]) } else { WaitCheck::Waits };
         assert_eq!(check(&mut registry, 1), others);
     }
