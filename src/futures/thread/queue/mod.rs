@@ -345,7 +345,7 @@ impl Queue {
         let begun = begin();
         if begun {
             status.begins();
-            over.append(&mut control.take_begun());
+            control.note_begun(over);
         }
         // Each call that begins leaves one, so removing two keeps the queue short.
         let first = control.pop_over();

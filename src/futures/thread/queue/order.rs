@@ -111,7 +111,7 @@ impl WaitList {
     }
 
     /// Takes the call out that was pushed last, unless it is pending. In a queue by priority it may be
-    /// anywhere: see [`take_begun`](Self::take_begun).
+    /// anywhere: see [`note_begun`](Self::note_begun).
     pub(crate) fn pop_over(&mut self) -> Option<(TaskRef, Phase)> {
         let last = match self {
             Self::Fifo(tasks) => tasks.back()?,
@@ -130,17 +130,18 @@ impl WaitList {
         Some((task, phase))
     }
 
-    /// Notes that a call was begun in place. If there may be many such calls in a queue by priority,
-    /// takes them out, with all others that are not pending: more often than it begins calls it looks at
-    /// none.
-    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
-        let Self::Priority { heap, begun, .. } = self else { return Vec::new() };
+    /// Notes that a call was begun in place; returns whether there may be so many such calls in a
+    /// queue by priority that it is time to [take them out](Self::take_dead). Never so often that more
+    /// tasks are looked at than calls begin.
+    #[inline]
+    pub(crate) fn note_begun(&mut self) -> bool {
+        let Self::Priority { heap, begun, .. } = self else { return false };
         *begun += 1;
-        if *begun < KEPT_BEGUN.max(heap.len() / 2) {
-            return Vec::new();
+        let many = *begun >= KEPT_BEGUN.max(heap.len() / 2);
+        if many {
+            *begun = 0;
         }
-        *begun = 0;
-        self.take_dead()
+        many
     }
 
     /// Moves all calls to `empty`, at once if they are in the order in which they came.

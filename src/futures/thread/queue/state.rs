@@ -239,11 +239,15 @@ impl QueueState {
         Some((task, phase))
     }
 
-    /// Notes that a call was begun in place; in a queue by priority, sometimes removes those that were.
-    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
-        let begun = self.incoming.take_begun();
-        self.counts.cancelled += begun.iter().filter(|task| task.is_cancelled()).count();
-        begun
+    /// Notes that a call was begun in place; in a queue by priority, sometimes moves those that were
+    /// to `over`.
+    #[inline]
+    pub(crate) fn note_begun(&mut self, over: &mut Vec<TaskRef>) {
+        if self.incoming.note_begun() {
+            let mut begun = self.incoming.take_dead();
+            self.counts.cancelled += begun.iter().filter(|task| task.is_cancelled()).count();
+            over.append(&mut begun);
+        }
     }
 
     /// The reason why no more calls are accepted.
