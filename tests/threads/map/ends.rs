@@ -210,10 +210,13 @@ fn a_panicking_input_surfaces_at_the_map_or_at_the_next() {
         let bad = || (0..5).inspect(|n| assert!(*n < 2, "bad input"));
         let at_once = std::panic::AssertUnwindSafe(|| pool.map(|n: i32| n, bad()).count());
         assert!(std::panic::catch_unwind(at_once).is_err());
-        let mut map = pool.map_with(options().buffer_size(2), |n: i32| n, bad()).unwrap();
-        let next = std::panic::AssertUnwindSafe(|| map.next().is_some());
-        assert!(std::panic::catch_unwind(next).is_err());
-        assert_eq!(values(map), [0, 1], "what was submitted before is still there");
+        for unordered in [false, true] {
+            let options = options().buffer_size(2).unordered(unordered);
+            let mut map = pool.map_with(options, |n: i32| n, bad()).unwrap();
+            let next = std::panic::AssertUnwindSafe(|| map.next().is_some());
+            assert!(std::panic::catch_unwind(next).is_err());
+            assert_eq!(values(map), [0, 1], "what was submitted before is still there");
+        }
     });
 }
 
